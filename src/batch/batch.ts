@@ -1,0 +1,104 @@
+/**
+ * A batch: one arena of bytes and the columns of each kind that point into it. Every source, whatever it speaks, ends here.
+ *
+ * The arena is the source's own chunk of input, not a copy. What has to be made (an unescaped string, a number as text)
+ * goes to the scratch space: bytes of the arena from `scratchStart` on, which the owner of the chunk leaves free.
+ */
+import { KINDS, type Catalogue, type Kind } from '../catalogue/catalogue.js'
+import { BATCH_ROWS, Columns } from './columns.js'
+
+/** Why bytes could not become a record: the closed set of reasons for quarantine. */
+export const REFUSALS = [
+  /** A batch's envelope is broken. */
+  'malformed_batch',
+  /** A record's protobuf encoding is broken. */
+  'malformed_record',
+  /** A line is no JSON object, or one too deep or too long. */
+  'malformed_json',
+  /** A line is no CSV of the configured columns. */
+  'malformed_csv',
+  /** A field's value has the wrong type, is out of range or is no date. */
+  'bad_value',
+  /** A string is not UTF-8. */
+  'bad_utf8',
+  /** A record or line is longer than the limit. */
+  'too_large',
+  /** No start time: neither its epoch nor its retention can be known. */
+  'no_start_time',
+  /** The start time lies in the future. */
+  'clock',
+  /** The tenant is not in the settings. */
+  'unknown_tenant',
+  /** Its epoch's key was destroyed. */
+  'key_destroyed',
+  /** Kafka refused a message made from it. */
+  'refused_by_kafka',
+] as const
+export type Refusal = (typeof REFUSALS)[number]
+
+export class Batch {
+  arena: Buffer = Buffer.alloc(0)
+  /** Next free byte of the scratch space, and its end. */
+  scratch = 0
+  scratchEnd = 0
+  readonly columns: Readonly<Record<Kind, Columns>>
+  /** Input that could not become a record: reason (index into {@link REFUSALS}), start and end in the arena. */
+  readonly refusedReason: number[] = []
+  readonly refusedStart: number[] = []
+  readonly refusedEnd: number[] = []
+  /** Fields that came in and that the catalogue does not know, or that are never taken from a source. Dropped. */
+  unknownFields = 0
+
+  constructor(catalogue: Catalogue, capacity: number = BATCH_ROWS) {
+    this.columns = {
+      call: new Columns(catalogue.kinds.call, capacity),
+      quality: new Columns(catalogue.kinds.quality, capacity),
+      device: new Columns(catalogue.kinds.device, capacity),
+    }
+  }
+
+  /**
+   * Empties the batch and points it at an arena.
+   * @param scratchStart first byte of the arena that readers may write to; up to the arena's end
+   */
+  reset(arena: Buffer, scratchStart: number = arena.length): void {
+    for (const kind of KINDS) this.columns[kind].clear()
+    this.arena = arena
+    this.scratch = scratchStart
+    this.scratchEnd = arena.length
+    this.refusedReason.length = 0
+    this.refusedStart.length = 0
+    this.refusedEnd.length = 0
+    this.unknownFields = 0
+  }
+
+  get rows(): number {
+    return this.columns.call.rows + this.columns.quality.rows + this.columns.device.rows
+  }
+
+  /** Records that were read, well or ill. */
+  get taken(): number {
+    return this.rows + this.refusedReason.length
+  }
+
+  refuse(reason: Refusal, start: number, end: number): void {
+    this.refusedReason.push(REFUSALS.indexOf(reason))
+    this.refusedStart.push(start)
+    this.refusedEnd.push(end)
+  }
+}
+
+/**
+ * Reads one format from a chunk of bytes into a batch. Stateless between calls: the same bytes give the same columns,
+ * so a batch can be filled again after an aborted transaction.
+ */
+export interface Reader {
+  readonly format: string
+  /**
+   * Reads whole records from `batch.arena`, between `start` and `end`, until the columns are full, the scratch space is used up
+   * or no whole record is left. Never throws on input.
+   * @param last no bytes follow `end`: an unfinished record there is taken if its format allows, else refused
+   * @returns the offset of the first byte not consumed; `start` when there is no whole record
+   */
+  fill(batch: Batch, start: number, end: number, last: boolean): number
+}

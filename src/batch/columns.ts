@@ -1,0 +1,70 @@
+/**
+ * Columns: up to `capacity` records of one kind, as offsets into one arena of bytes and plain numbers. No object per record.
+ *
+ * Row-major: value of field `f` in row `r` is at index `r * width + f`.
+ * - strings: `off` (-1 = absent) and `len`, the value's bytes in `arena` (UTF-8, already checked)
+ * - numbers and enums: `num` (NaN = absent); `float` fields hold the float32 value
+ *
+ * Readers of every input fill the same columns through {@link Columns.begin}, the setters, and {@link Columns.commit};
+ * the last value of a field wins. Guarded by the transform row of `bench/`.
+ */
+import type { KindCatalogue } from '../catalogue/catalogue.js'
+
+export const BATCH_ROWS = 2048
+
+export class Columns {
+  readonly kind: KindCatalogue
+  /** Fields per row. */
+  readonly width: number
+  readonly capacity: number
+  /** Rows filled and committed. */
+  rows = 0
+  readonly off: Int32Array
+  readonly len: Int32Array
+  readonly num: Float64Array
+  /** The input bytes that a row came from, in the arena: what goes to quarantine. */
+  readonly rawStart: Int32Array
+  readonly rawEnd: Int32Array
+
+  constructor(kind: KindCatalogue, capacity: number = BATCH_ROWS) {
+    this.kind = kind
+    this.width = kind.fields.length
+    this.capacity = capacity
+    this.off = new Int32Array(capacity * this.width).fill(-1)
+    this.len = new Int32Array(capacity * this.width)
+    this.num = new Float64Array(capacity * this.width).fill(NaN)
+    this.rawStart = new Int32Array(capacity)
+    this.rawEnd = new Int32Array(capacity)
+  }
+
+  /** Empties every row that was filled. */
+  clear(): void {
+    const cells = Math.min(this.rows + 1, this.capacity) * this.width
+    this.off.fill(-1, 0, cells)
+    this.num.fill(NaN, 0, cells)
+    this.rows = 0
+  }
+
+  get full(): boolean {
+    return this.rows === this.capacity
+  }
+
+  /** First cell of the row being filled: add a field's index to it. The row is not counted until {@link commit}. */
+  begin(): number {
+    return this.rows * this.width
+  }
+
+  /** Counts the row being filled; `start` and `end` are its input bytes in the arena. */
+  commit(start: number, end: number): void {
+    this.rawStart[this.rows] = start
+    this.rawEnd[this.rows] = end
+    this.rows++
+  }
+
+  /** Forgets what the row being filled holds. */
+  rollback(): void {
+    const cell = this.rows * this.width
+    this.off.fill(-1, cell, cell + this.width)
+    this.num.fill(NaN, cell, cell + this.width)
+  }
+}

@@ -1,0 +1,29 @@
+/** What ingest hands to deliver: a batch of one source that can be made again from its kept bytes until it is committed. */
+import type { Minimised } from '../project/minimised.js'
+
+/** A source stream: the ledger's key. */
+export interface SourceId {
+  /** Stable name; decides the shard. */
+  readonly source: string
+  /** UUID of the installation, or a file's identity. */
+  readonly incarnation: string
+}
+
+export interface WorkItem {
+  readonly id: SourceId
+  /** The ledger's value once this is committed: a batch sequence or a byte offset; grows within a stream. */
+  readonly sequence: number
+  /** Bytes kept until commit. */
+  readonly bytes: number
+  /** When the first byte was received: `performance.now()` ms. */
+  readonly receivedAt: number
+  /**
+   * Makes the messages. Called once, and again for each refill; the result is valid until the next call of any item's `minimise`.
+   * @param excluded records (numbers as in `Minimised.record`) that Kafka refuses: each becomes a quarantine message instead
+   */
+  minimise(excluded?: ReadonlySet<number>): Minimised
+  /** Called once, after the commit that holds it (or when the ledger says that it was taken before). */
+  committed(): void
+  /** Called once if delivery gives up (shutdown, fatal): the source must not acknowledge. */
+  failed(error: Error): void
+}
