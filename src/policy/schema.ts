@@ -1,0 +1,101 @@
+/**
+ * The policy file's schema, made from the data catalogue: each field offers only the treatments that fit it.
+ * `config/policy.schema.json` is this, written out for editors (`write-schema.ts`); a test holds the two together.
+ */
+import { Type, type TSchema } from '@sinclair/typebox'
+import { KINDS, type Catalogue, type Field, type Kind } from '../catalogue/catalogue.js'
+import { EPOCHS } from '../keys/keyring.js'
+import { fitting, MAX_E164_DIGITS, MAX_PREFIX_V4, MAX_PREFIX_V6, SPELLING } from './fit.js'
+import type { TreatmentKind } from './model.js'
+import { BASIS_TERMS, basisCurie, basisIri, PURPOSE_TERMS, purposeIri, REGION_CODES, TRANSFER_NAMES } from './vocabulary.js'
+
+const closed = { additionalProperties: false } as const
+
+function oneOf(values: readonly string[], description: string): TSchema {
+  return Type.Unsafe<string>({ type: 'string', enum: [...values], description })
+}
+
+function text(description: string, maxLength = 2000): TSchema {
+  return Type.String({ minLength: 1, maxLength, pattern: '\\S', description })
+}
+
+function single(kind: string, parameters: TSchema): TSchema {
+  return Type.Object({ [kind]: parameters }, closed)
+}
+
+/** The forms in which a treatment may be written. */
+function forms(kind: TreatmentKind): TSchema[] {
+  switch (kind) {
+    case 'keep':
+    case 'user-agent':
+    case 'mac-vendor':
+      return [Type.Literal(kind)]
+    case 'token':
+      return [Type.Literal(kind), single(kind, Type.Object({ reversible: Type.Boolean() }, closed))]
+    case 'e164-prefix':
+      return [single(kind, Type.Union([Type.Literal('country'), Type.Object({ digits: Type.Integer({ minimum: 1, maximum: MAX_E164_DIGITS }) }, closed)]))]
+    case 'ip-prefix':
+      return [single(kind, Type.Object({
+        v4: Type.Integer({ minimum: 8, maximum: MAX_PREFIX_V4 }), v6: Type.Integer({ minimum: 16, maximum: MAX_PREFIX_V6 }),
+      }, closed))]
+    case 'time-bucket':
+      return [single(kind, Type.Union([
+        Type.Literal('minute'), Type.Literal('hour'), Type.Literal('day'), Type.Object({ ms: Type.Integer({ minimum: 1000 }) }, closed),
+      ]))]
+    case 'number-bucket':
+      return [single(kind, Type.Union([
+        Type.Object({ step: Type.Number({ exclusiveMinimum: 0 }) }, closed),
+        Type.Object({ bounds: Type.Array(Type.Number({ minimum: 0 }), { minItems: 1, maxItems: 1000 }) }, closed),
+      ]))]
+  }
+}
+
+function fieldSchema(field: Field, sourceOf: (name: string) => Field | undefined): TSchema {
+  const kinds = fitting(field, sourceOf)
+  const made = field.derivedFrom === null ? '' : `; made from ${field.derivedFrom}`
+  const about = field.comment === null ? '' : `${field.comment.replace(/\s+/g, ' ')} `
+  return Type.Union([...kinds.flatMap(forms), Type.Literal('drop')], {
+    description: `${about}${field.category.toLowerCase().replace('_', ' ')} data of ${field.whose.toLowerCase().replace('_', ' ')}${made}. Write ${[...kinds, 'drop' as const].map((k) => SPELLING[k]).join(', or ')}.`,
+  })
+}
+
+function kindSchema(catalogue: Catalogue, kind: Kind): TSchema {
+  const { fields, byName } = catalogue.kinds[kind]
+  const sourceOf = (name: string): Field | undefined => byName.get(name)
+  return Type.Object({
+    topic: Type.Optional(Type.String({ minLength: 1, maxLength: 249, pattern: '^[A-Za-z0-9._-]+$', description: `name of the Kafka topic; pbx.<purpose>.${kind} when left out` })),
+    format: Type.Optional(oneOf(['protobuf', 'json'], 'how values are written; protobuf when left out')),
+    headers: Type.Optional(Type.Boolean({ description: 'true or false: the tag in Kafka headers as well; false when left out (headers cost more than the message)' })),
+    key: Type.Optional(oneOf(fields.filter((f) => fitting(f, sourceOf).includes('token')).map((f) => f.name), 'the field whose token becomes the Kafka key; none when left out')),
+    fields: Type.Object(Object.fromEntries(fields.map((f) => [f.name, Type.Optional(fieldSchema(f, sourceOf))])), {
+      ...closed, description: 'a treatment for each field that passes; a field that is not named is dropped',
+    }),
+  }, { ...closed, description: `what this purpose sees of ${kind} records` })
+}
+
+/** JSON Schema of the policy file. */
+export function policySchema(catalogue: Catalogue): TSchema {
+  const purpose = Type.Object({
+    enabled: Type.Optional(Type.Boolean({ description: 'true or false: a purpose that is off is checked, but gets no topic; true when left out' })),
+    notice: Type.String({ pattern: '^P[0-9]{1,3}$', description: 'row of the privacy notice that promises it: P2' }),
+    description: text('what the data is used for, in words that a customer understands'),
+    purpose: oneOf([...PURPOSE_TERMS.map(purposeIri), ...PURPOSE_TERMS.map((t) => `dpv:${t}`)], 'the purpose as a DPV term: https://w3id.org/dpv#PaymentManagement'),
+    basis: Type.Object({
+      term: oneOf([...BASIS_TERMS.map(basisCurie), ...BASIS_TERMS.map(basisIri)], 'the lawful basis as a DPV term: eu-gdpr:A6-1-b'),
+      evidence: text('what shows that the basis holds: contract and clause, statute, balancing test'),
+      consent_notice: Type.Optional(text('for consent: the notice that was shown, with its version')),
+    }, { ...closed, description: 'the lawful basis, with its term and its evidence' }),
+    recipients: Type.Array(text('who reads the topics', 200), { minItems: 1, uniqueItems: true, description: 'a list of those who read the topics' }),
+    region: oneOf(REGION_CODES, 'where the topics are kept: UK, EEA or a country code'),
+    transfer: oneOf(TRANSFER_NAMES, 'the transfer mechanism: adequacy, scc, bcr, or none-needed'),
+    retention_days: Type.Integer({ minimum: 1, maximum: 3650, description: 'whole days from 1 to 3650 that the topics keep a record' }),
+    epoch: oneOf(EPOCHS, 'how long a person keeps the same token: day, month, quarter, year or contract'),
+    tenants: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 63 }), { minItems: 1, uniqueItems: true, description: 'a list of the tenants whose records pass; all when left out' })),
+    ...Object.fromEntries(KINDS.map((kind) => [kind, Type.Optional(kindSchema(catalogue, kind))])),
+  }, { ...closed, description: 'one purpose and what it may see' })
+  return Type.Object({
+    purposes: Type.Record(Type.String({ pattern: '^[a-z][a-z0-9-]{0,62}$' }), purpose, {
+      ...closed, minProperties: 1, description: 'purposes by id; an id is up to 63 lower-case letters, digits and hyphens, and starts with a letter',
+    }),
+  }, { ...closed, $schema: 'http://json-schema.org/draft-07/schema#', title: 'minim policy', description: 'a mapping with the one key purposes' })
+}
