@@ -24,6 +24,81 @@ export const ERRORS = {
     message: '{path}: the settings have {count} mistake(s):\n{problems}',
     fix: 'mend each line named; config/minim.yaml shows every setting with its default',
   },
+  MINIM_KEYS_NO_MASTER: {
+    stage: 'keys', retryable: false,
+    message: 'there is no master key: without one nothing can be pseudonymised',
+    fix: 'set MINIM_MASTER_KEY (32 bytes, base64) or keys.master in the settings; `minim keys init --generate-master FILE` makes one',
+  },
+  MINIM_KEYS_BAD_MASTER: {
+    stage: 'keys', retryable: false,
+    message: '{source}: the master key must be 32 random bytes in base64, and is {what}',
+    fix: 'give the whole key; `minim keys init --generate-master FILE` or `openssl rand -base64 32` makes one',
+  },
+  MINIM_KEYS_MASTER_FILE: {
+    stage: 'keys', retryable: false,
+    message: '{path}: the master key file cannot be read: {what}',
+    fix: 'name a file that the user minim runs as can read, in keys.master.file',
+  },
+  MINIM_KEYS_MASTER_COMMAND: {
+    stage: 'keys', retryable: true,
+    message: 'keys.master.exec: {command} gave no master key: {outcome}',
+    fix: 'run the command by hand: it must print the key in base64 on stdout, in time, and end with 0',
+  },
+  MINIM_KEYS_LOOSE_PERMISSIONS: {
+    stage: 'keys', retryable: false,
+    message: '{path}: others than its owner may read or write it (mode {mode})',
+    fix: 'chmod 600 the file, and ask who could have read it',
+  },
+  MINIM_KEYS_WRONG_MASTER: {
+    stage: 'keys', retryable: false,
+    message: '{path}: the master key from {source} is not the one that this key store was made with',
+    fix: 'give the store\'s own master key; if it is lost, so are the keys: move the store away and run `minim keys init`',
+  },
+  MINIM_KEYS_NO_STORE: {
+    stage: 'keys', retryable: false,
+    message: '{path}: there is no key store',
+    fix: 'run `minim keys init`, or mount the folder that holds it; a new store means new tokens for everybody',
+  },
+  MINIM_KEYS_STORE_EXISTS: {
+    stage: 'keys', retryable: false,
+    message: '{path}: there is a file already, and it will not be overwritten',
+    fix: 'use it, or move it away first: without it its tokens cannot be made or reversed again',
+  },
+  MINIM_KEYS_STORE_CORRUPT: {
+    stage: 'keys', retryable: false,
+    message: '{path}: the key store is damaged: {what}',
+    fix: 'restore it from a backup, then destroy again what was destroyed since',
+  },
+  MINIM_KEYS_STORE_IO: {
+    stage: 'keys', retryable: true,
+    message: '{path}: the key store cannot be read or written: {what}',
+    fix: 'see that the folder exists, has room, and can be written by the user minim runs as',
+  },
+  MINIM_KEYS_LOCKED: {
+    stage: 'keys', retryable: true,
+    message: '{path}: another process has held the key store for {seconds} s',
+    fix: 'find and end the process that hangs (`fuser` names it); the lock ends with it',
+  },
+  MINIM_KEYS_NO_FLOCK: {
+    stage: 'keys', retryable: false,
+    message: 'the key store cannot be locked: flock cannot be run ({what})',
+    fix: 'install util-linux, which has the command flock',
+  },
+  MINIM_KEYS_NO_EPOCH: {
+    stage: 'keys', retryable: false,
+    message: '"{epoch}" names no epoch that can have a key',
+    fix: 'write 2026-11-24, 2026-11, 2026-Q4, 2026 or contract; `minim keys status` lists them',
+  },
+  MINIM_KEYS_IN_USE: {
+    stage: 'keys', retryable: false,
+    message: 'the key of {purpose} {epoch} is in use: the epoch is not over yet ({now} is now)',
+    fix: 'destroy it when the epoch is over',
+  },
+  MINIM_KEYS_QUARANTINE: {
+    stage: 'keys', retryable: false,
+    message: 'refused input cannot be encrypted: the key of minim.quarantine {epoch} is {what}',
+    fix: 'set the clock right; a quarantine key is destroyed only when its day is over',
+  },
 } as const satisfies Record<string, ErrorEntry>
 
 export type ErrorCode = keyof typeof ERRORS
