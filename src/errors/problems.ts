@@ -69,7 +69,7 @@ const TYPE_NAMES: Readonly<Record<string, string>> = {
 }
 
 function describe(node: SchemaNode | undefined, fallback: string): string {
-  return node?.description ?? fallback
+  return node?.description === undefined ? fallback : `needed: ${node.description}`
 }
 
 /** One of ajv's errors as a problem. Values that were given are never repeated: in settings they may be secrets. */
@@ -85,7 +85,7 @@ function problemOf(error: ErrorObject): Problem {
     }
     case 'required': {
       const key = String(params['missingProperty'])
-      return { path: join(path, key), what: 'is missing', mend: `add it: ${describe(node?.properties?.[key], key)}` }
+      return { path: join(path, key), what: 'is missing', mend: `add it: ${node?.properties?.[key]?.description ?? key}` }
     }
     case 'enum': {
       const allowed = (params['allowedValues'] as unknown[]).map(String)

@@ -38,6 +38,9 @@ export const DEFAULT_POLICY_PATH = fileURLToPath(new URL('../../../config/policy
 /** Treatments by the names that a policy may write. */
 const TREATMENTS = Object.keys(SPELLING) as (TreatmentKind | 'drop')[]
 
+/** A record's purposes are one mask of 31 bits. */
+const MAX_PURPOSES = 31
+
 const DAY_MS = 86_400_000
 /** Longest span of an epoch, in days. */
 const EPOCH_DAYS: Readonly<Record<EpochLength, number>> = { day: 1, month: 31, quarter: 92, year: 366, contract: Infinity }
@@ -126,6 +129,9 @@ class Check {
         const purpose = this.#purpose(id, tree)
         if (purpose !== null) found.push(purpose)
       }
+      const on = Object.values(value['purposes']).filter((p) => isTree(p) && p['enabled'] !== false).length
+      if (on === 0) this.#add('purposes', 'none is on, so nothing would leave', 'take enabled: false out of one')
+      if (on > MAX_PURPOSES) this.#add('purposes', `${on} are on`, `switch some off: ${MAX_PURPOSES} at most`)
     }
     // What the schema refuses is refused, also where the closer look above found no words for it.
     for (const p of fieldErrors) {

@@ -1,0 +1,86 @@
+/** Every default, here and nowhere else. `schema.ts` shows them to editors, `config/minim.yaml` to operators; tests hold the three together. */
+
+export const DEFAULTS = {
+  /** Name of this installation: part of Kafka's transactional ids, so two that share a Kafka cluster must differ. */
+  cluster: 'minim',
+  /** The policy file; relative to the settings file. */
+  policy: 'policy.yaml',
+  /** Kafka inside the process, for trying things out: nothing outlives it. */
+  embedded: false,
+  /** librdkafka's properties by their own names. */
+  kafka: { 'bootstrap.servers': '127.0.0.1:9092' },
+  topics: {
+    /** Partitions of a topic that minim creates. */
+    partitions: 6,
+    /** Copies of each partition; 1 is taken, and said loudly, where the cluster has one broker. */
+    replication: 3,
+    /** Copies that must have a record before it counts as committed; at most `replication`. */
+    minInsyncReplicas: 2,
+    /** Days that refused input is kept, encrypted; 7 at most. */
+    quarantineDays: 7,
+  },
+  delivery: {
+    /** Longest wait for more records before a transaction is committed, ms. */
+    lingerMs: 5,
+    /** Messages in one transaction at most. */
+    maxMessages: 60_000,
+    /** Octets of messages in one transaction at most. */
+    maxBytes: 16_777_216,
+    /** A commit that takes longer is unclean, ms; less than Kafka's socket.timeout.ms. */
+    commitTimeoutMs: 10_000,
+  },
+  keys: {
+    /** The key store; relative to the settings file. */
+    store: 'minim-keys.json',
+    /** Where the master key comes from when MINIM_MASTER_KEY is not set: `{ file: … }`, `{ exec: [command, argument] }`, or nowhere. */
+    master: null,
+  },
+  tenants: {
+    /** The tenant of records that name none. */
+    default: { id: 1 },
+  },
+  /** Of each tenant that does not say otherwise. */
+  tenant: {
+    /** Country that numbers without a country code belong to (ISO 3166). */
+    region: 'GB',
+    /** A number of so many digits or fewer is an extension of this tenant. */
+    extensionDigits: 6,
+  },
+  grpc: {
+    /** Where PBX nodes connect; port 0 takes a free one. */
+    listen: '127.0.0.1:50051',
+    /** Octets of one batch at most. */
+    maxMessageBytes: 4_194_304,
+    /** Nodes connected at once at most. */
+    maxStreams: 1024,
+    /** A node that sends nothing for so long is disconnected, ms. */
+    idleMs: 600_000,
+    /** PEM files `{ cert, key, clientCa }`; `clientCa` asks nodes for a certificate. Null: no TLS. */
+    tls: null,
+  },
+  /** Files that are followed. */
+  files: [],
+  /** Of each file that does not say otherwise. */
+  file: {
+    /** Time zone of times without an offset (IANA). */
+    timeZone: 'UTC',
+    /** Tenant of its records that name none. */
+    tenant: 'default',
+  },
+  /** Names of fields in foreign formats, by the mapping's name. */
+  mappings: {},
+  ops: {
+    /** Where /metrics, /healthz and /readyz answer; port 0 takes a free one. */
+    listen: '127.0.0.1:9464',
+  },
+  limits: {
+    /** Octets of one record or line at most; longer ones go to quarantine. */
+    maxRecordBytes: 65_536,
+    /** A start time further ahead of this machine's clock goes to quarantine, ms. Kafka refuses an hour. */
+    futureMs: 300_000,
+  },
+  log: {
+    /** Least level that is logged: trace, debug, info, warn, error, fatal or silent. */
+    level: 'info',
+  },
+} as const

@@ -1,0 +1,239 @@
+/** Settings file + overrides → checked settings, complete and frozen. Every mistake at once; no value that was given is repeated. */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { isSupportedCountry } from 'libphonenumber-js/max'
+import type { Problem } from '../errors/catalogue.js'
+import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
+import { DEFAULTS } from './defaults.js'
+import { settingsSchema, type FileFormat, type FileSettings, type KafkaValue, type Settings, type TenantSettings } from './schema.js'
+
+export type { FileSettings, Settings, TenantSettings, TlsSettings } from './schema.js'
+
+/** Settings as a file may hold them: any part may be left out. */
+export type SettingsInput = {
+  readonly [K in keyof Settings]?: K extends 'kafka' | 'tenants' | 'mappings' | 'files' | 'cluster' | 'policy' | 'embedded'
+    ? (K extends 'tenants' ? Readonly<Record<string, Partial<TenantSettings>>> : K extends 'files' ? readonly Partial<FileSettings>[] : Settings[K])
+    : Partial<Settings[K]>
+}
+
+type Tree = Record<string, unknown>
+
+const CONFIG_FOLDER = fileURLToPath(new URL('../../../config/', import.meta.url))
+
+/** Properties that minim sets itself: another value would break exactly-once. */
+const OWN_KAFKA: Readonly<Record<string, string>> = {
+  'transactional.id': 'set cluster instead',
+  'enable.idempotence': 'take it out: it is always on',
+  'test.mock.num.brokers': 'set embedded: true instead',
+  'group.id': 'take it out: minim reads by assignment, not in a group',
+  'isolation.level': 'take it out: minim sets it per reader',
+  'enable.auto.commit': 'take it out: positions are in the ledger',
+}
+
+/** librdkafka's own defaults of the times that a commit's time-out is measured against, ms. */
+const SOCKET_TIMEOUT_MS = 60_000
+const TRANSACTION_TIMEOUT_MS = 120_000
+
+/** librdkafka properties whose values are secrets, or may hold one. */
+const SECRET_KAFKA = /password|secret|sasl\.username|sasl\.oauthbearer\.config|\.pem$|\.key$|keystore/
+
+let check: ((value: unknown) => Problem[]) | null = null
+
+function isTree(value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Maps whose entries are the operator's: a file that names tenants names all of them. */
+const REPLACED: ReadonlySet<string> = new Set(['tenants', 'mappings', 'files', 'master', 'tls'])
+
+/** Lays `over` on `base`, section by section. */
+function lay(base: unknown, over: unknown, key = ''): unknown {
+  if (over === undefined) return base
+  if (!isTree(base) || !isTree(over) || REPLACED.has(key)) return over
+  const both: Tree = { ...base }
+  for (const [k, v] of Object.entries(over)) Object.defineProperty(both, k, { value: lay(Object.hasOwn(base, k) ? base[k] : undefined, v, k), enumerable: true, writable: true, configurable: true })
+  return both
+}
+
+/**
+ * Loads settings. Relative paths in the file are meant from the file's folder, those in `overrides` from the working directory.
+ * @param file null: the defaults, with the policy that minim ships and the key store in the working directory
+ * @param overrides laid over the file: what the command line says
+ * @throws ProblemsError `MINIM_SETTINGS_INVALID` with every mistake
+ */
+export function loadSettings(file: string | null, overrides: SettingsInput = {}): Settings {
+  const name = file ?? 'settings'
+  let written: unknown = {}
+  if (file !== null) {
+    let text: string
+    try {
+      text = readFileSync(file, 'utf8')
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? 'error'
+      throw new ProblemsError('MINIM_SETTINGS_INVALID', name, [{ path: '', what: `cannot be read (${code})`, mend: 'name a settings file that can' }])
+    }
+    const { value, problems } = readYaml(text)
+    if (problems.length > 0) throw new ProblemsError('MINIM_SETTINGS_INVALID', name, problems)
+    written = value ?? {}
+  }
+  const folder = file === null ? process.cwd() : path.dirname(path.resolve(file))
+  const given = lay(resolvePaths(written, folder), resolvePaths(overrides, process.cwd()))
+  check ??= checker(settingsSchema())
+  const problems = check(given)
+  const policyFolder = file === null ? CONFIG_FOLDER : folder
+  const settings = complete(isTree(given) ? given : {}, folder, policyFolder)
+  for (const p of crossChecks(settings)) {
+    if (!problems.some((q) => q.path === p.path || p.path.startsWith(`${q.path}.`))) problems.push(p)
+  }
+  if (problems.length > 0) throw new ProblemsError('MINIM_SETTINGS_INVALID', name, problems)
+  return deepFreeze(settings)
+}
+
+function absolute(folder: string, value: unknown): unknown {
+  return typeof value === 'string' && value !== '' ? path.resolve(folder, value) : value
+}
+
+/** A part of a tree with some of its values made absolute; anything else as it is, for the checks to name. */
+function withPaths(part: unknown, keys: readonly string[], folder: string): unknown {
+  if (!isTree(part)) return part
+  const copy = { ...part }
+  for (const key of keys) if (Object.hasOwn(copy, key)) copy[key] = absolute(folder, copy[key])
+  return copy
+}
+
+function resolvePaths(tree: unknown, folder: string): unknown {
+  if (!isTree(tree)) return tree
+  const copy = withPaths(tree, ['policy'], folder) as Tree
+  if (isTree(copy['keys'])) {
+    const keys = withPaths(copy['keys'], ['store'], folder) as Tree
+    copy['keys'] = Object.hasOwn(keys, 'master') ? { ...keys, master: withPaths(keys['master'], ['file'], folder) } : keys
+  }
+  if (isTree(copy['grpc']) && Object.hasOwn(copy['grpc'], 'tls')) {
+    copy['grpc'] = { ...copy['grpc'], tls: withPaths(copy['grpc']['tls'], ['cert', 'key', 'clientCa'], folder) }
+  }
+  if (Array.isArray(copy['files'])) copy['files'] = copy['files'].map((f) => withPaths(f, ['path'], folder))
+  return copy
+}
+
+const MAPPING_OF: Readonly<Record<FileFormat, string | null>> = { 'asterisk-csv': 'asterisk-cdr', jsonl: 'minim', protobuf: null }
+
+/** Fills what was left out. What is given is taken as it is: it may still be wrong, and then the result is not used. */
+function complete(given: Tree, folder: string, policyFolder: string): Settings {
+  const D = DEFAULTS
+  const section = (key: 'topics' | 'delivery' | 'keys' | 'grpc' | 'ops' | 'limits' | 'log' | 'kafka'): unknown => lay(structuredClone(D[key]), isTree(given[key]) ? given[key] : undefined, key)
+  const tenants = isTree(given['tenants']) ? given['tenants'] : D.tenants
+  const files = Array.isArray(given['files']) ? (given['files'] as unknown[]) : D.files
+  const keys = section('keys') as Settings['keys']
+  const grpc = section('grpc') as Settings['grpc']
+  return {
+    cluster: (given['cluster'] ?? D.cluster) as string,
+    policy: (given['policy'] ?? path.resolve(policyFolder, D.policy)) as string,
+    embedded: (given['embedded'] ?? D.embedded) as boolean,
+    kafka: section('kafka') as Settings['kafka'],
+    topics: section('topics') as Settings['topics'],
+    delivery: section('delivery') as Settings['delivery'],
+    keys: { ...keys, store: absolute(folder, keys.store) as string },
+    tenants: Object.fromEntries(Object.entries(tenants).map(([k, t]) => [k, { ...D.tenant, ...(isTree(t) ? t : {}) } as unknown as TenantSettings])),
+    grpc: { ...grpc, tls: grpc.tls === null ? null : { ...grpc.tls, clientCa: grpc.tls.clientCa ?? null } },
+    files: files.map((f): FileSettings => {
+      const tree = isTree(f) ? f : {}
+      return { mapping: MAPPING_OF[tree['format'] as FileFormat] ?? null, ...D.file, source: null, ...tree } as unknown as FileSettings
+    }),
+    mappings: (isTree(given['mappings']) ? given['mappings'] : {}) as Settings['mappings'],
+    ops: section('ops') as Settings['ops'],
+    limits: section('limits') as Settings['limits'],
+    log: section('log') as Settings['log'],
+  }
+}
+
+function badPort(listen: string): boolean {
+  return typeof listen === 'string' && Number(listen.slice(listen.lastIndexOf(':') + 1)) > 65_535
+}
+
+/** A librdkafka time, given as number or text. */
+function kafkaMs(kafka: Settings['kafka'], names: readonly string[], fallback: number): number {
+  const given = names.map((n) => kafka[n]).find((v) => v !== undefined)
+  return given === undefined ? fallback : Number(given)
+}
+
+function isTimeZone(name: unknown): boolean {
+  try {
+    return typeof name === 'string' && new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== ''
+  } catch {
+    return false
+  }
+}
+
+/** What the schema cannot say: how settings fit each other. */
+function crossChecks(s: Settings): Problem[] {
+  const problems: Problem[] = []
+  const add = (at: string, what: string, mend: string): void => void problems.push({ path: at, what, mend })
+
+  for (const [key, mend] of Object.entries(OWN_KAFKA)) if (Object.hasOwn(s.kafka, key)) add(`kafka.${key}`, 'is set by minim itself', mend)
+  if (!s.embedded && s.kafka['bootstrap.servers'] === '' && s.kafka['metadata.broker.list'] === undefined) {
+    add('kafka.bootstrap.servers', 'is empty', 'name a broker: host:9092')
+  }
+  const socketMs = kafkaMs(s.kafka, ['socket.timeout.ms'], SOCKET_TIMEOUT_MS)
+  const transactionMs = kafkaMs(s.kafka, ['transaction.timeout.ms'], TRANSACTION_TIMEOUT_MS)
+  // A commit must be known as unclean before the client gives up on the socket, and that before the broker aborts.
+  if (!(s.delivery.commitTimeoutMs < socketMs)) {
+    add('delivery.commitTimeoutMs', 'is not less than kafka.socket.timeout.ms', `set it below ${Number.isFinite(socketMs) ? socketMs : SOCKET_TIMEOUT_MS}`)
+  }
+  if (!(socketMs < transactionMs)) {
+    add('kafka.transaction.timeout.ms', 'is not more than kafka.socket.timeout.ms', `set it above ${Number.isFinite(socketMs) ? socketMs : SOCKET_TIMEOUT_MS}`)
+  }
+  if (s.topics.minInsyncReplicas > s.topics.replication) {
+    add('topics.minInsyncReplicas', 'is more than topics.replication, so nothing could ever be committed', `set it to ${s.topics.replication} or less`)
+  }
+
+  const owners = new Map<number, string>()
+  for (const [name, tenant] of Object.entries(s.tenants)) {
+    const owner = owners.get(tenant.id)
+    if (owner !== undefined) add(`tenants.${name}.id`, `is the id of tenant ${owner} too`, 'give each tenant an id of its own')
+    else owners.set(tenant.id, name)
+    if (typeof tenant.region === 'string' && !isSupportedCountry(tenant.region)) {
+      add(`tenants.${name}.region`, 'is no country with a numbering plan', 'use two capital letters of ISO 3166: GB')
+    }
+  }
+
+  const names = Object.keys(s.tenants)
+  const mappings = ['asterisk-cdr', 'minim', ...Object.keys(s.mappings)]
+  const sources = new Map<string, number>()
+  const paths = new Map<string, number>()
+  s.files.forEach((f, i) => {
+    if (!names.includes(f.tenant)) add(`files.${i}.tenant`, 'is no tenant of these settings', useOneOf(f.tenant, names))
+    if (f.format === 'protobuf' && f.mapping !== null) add(`files.${i}.mapping`, 'has no use for protobuf files', 'take it out')
+    if (f.mapping !== null && !mappings.includes(f.mapping)) add(`files.${i}.mapping`, 'is no mapping of these settings', useOneOf(f.mapping, mappings))
+    if (!isTimeZone(f.timeZone)) add(`files.${i}.timeZone`, 'is no time zone', 'use an IANA name: Europe/London')
+    const twin = f.source === null ? undefined : sources.get(f.source)
+    if (twin !== undefined) add(`files.${i}.source`, `is the source of files.${twin} too`, 'give each file a source of its own, or none')
+    else if (f.source !== null) sources.set(f.source, i)
+    const same = paths.get(f.path)
+    if (same !== undefined) add(`files.${i}.path`, `is the path of files.${same} too`, 'name each file once')
+    else paths.set(f.path, i)
+  })
+  for (const name of Object.keys(s.mappings)) {
+    if (name === 'asterisk-cdr' || name === 'minim') add(`mappings.${name}`, 'is built in', 'give it another name')
+  }
+
+  if (badPort(s.grpc.listen)) add('grpc.listen', 'its port is above 65535', 'use a port from 0 to 65535')
+  if (badPort(s.ops.listen)) add('ops.listen', 'its port is above 65535', 'use a port from 0 to 65535')
+  else if (s.ops.listen === s.grpc.listen && !s.ops.listen.endsWith(':0')) add('ops.listen', 'is the same as grpc.listen', 'give each a port of its own')
+  if (s.grpc.maxMessageBytes < s.limits.maxRecordBytes) {
+    add('grpc.maxMessageBytes', 'is less than limits.maxRecordBytes, so a record could fit no batch', `set it to ${s.limits.maxRecordBytes} or more`)
+  }
+  return problems
+}
+
+const MASK = '***'
+
+/** The settings as they may be logged: secrets replaced by `***`. */
+export function maskSettings(settings: Settings): Settings {
+  const kafka: Record<string, KafkaValue> = {}
+  for (const [key, value] of Object.entries(settings.kafka)) kafka[key] = SECRET_KAFKA.test(key) ? MASK : value
+  const { master } = settings.keys
+  // A command's arguments may hold a token for the service it asks.
+  const masked = master !== null && 'exec' in master ? { exec: [master.exec[0], ...master.exec.slice(1).map(() => MASK)] } : master
+  return { ...settings, kafka, keys: { ...settings.keys, master: masked } }
+}

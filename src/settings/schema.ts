@@ -1,0 +1,151 @@
+/**
+ * The settings file's schema, and the type of checked settings. It refuses unknown keys, so a mistyped limit is no limit left out.
+ * `config/minim.schema.json` is this, written out for editors; a test holds the two together.
+ */
+import { Type, type TSchema } from '@sinclair/typebox'
+import { DEFAULTS } from './defaults.js'
+
+export const FILE_FORMATS = ['asterisk-csv', 'jsonl', 'protobuf'] as const
+export type FileFormat = (typeof FILE_FORMATS)[number]
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+export interface TenantSettings {
+  readonly id: number
+  readonly region: string
+  readonly extensionDigits: number
+}
+
+export interface FileSettings {
+  readonly path: string
+  readonly format: FileFormat
+  /** Null for formats that need none. */
+  readonly mapping: string | null
+  readonly timeZone: string
+  readonly tenant: string
+  /** Name in the ledger; null: the file's own identity. */
+  readonly source: string | null
+}
+
+export interface TlsSettings {
+  readonly cert: string
+  readonly key: string
+  readonly clientCa: string | null
+}
+
+export type KafkaValue = string | number | boolean
+
+/** Checked settings, complete. Paths are absolute. */
+export interface Settings {
+  readonly cluster: string
+  readonly policy: string
+  readonly embedded: boolean
+  readonly kafka: Readonly<Record<string, KafkaValue>>
+  readonly topics: { readonly partitions: number; readonly replication: number; readonly minInsyncReplicas: number; readonly quarantineDays: number }
+  readonly delivery: { readonly lingerMs: number; readonly maxMessages: number; readonly maxBytes: number; readonly commitTimeoutMs: number }
+  readonly keys: { readonly store: string; readonly master: { readonly file: string } | { readonly exec: readonly string[] } | null }
+  readonly tenants: Readonly<Record<string, TenantSettings>>
+  readonly grpc: {
+    readonly listen: string; readonly maxMessageBytes: number; readonly maxStreams: number; readonly idleMs: number; readonly tls: TlsSettings | null
+  }
+  readonly files: readonly FileSettings[]
+  /** As written; `ingest/mapping.ts` checks them. */
+  readonly mappings: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  readonly ops: { readonly listen: string }
+  readonly limits: { readonly maxRecordBytes: number; readonly futureMs: number }
+  readonly log: { readonly level: LogLevel }
+}
+
+const closed = { additionalProperties: false } as const
+const NAME = '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'
+const NAME_IN_WORDS = 'up to 63 letters, digits, dots, hyphens and underscores, starting with a letter or digit'
+
+function whole(fallback: number | null, minimum: number, maximum: number, description: string): TSchema {
+  return Type.Integer({ minimum, maximum, description: `${description}: a whole number from ${minimum} to ${maximum}`, ...(fallback === null ? {} : { default: fallback }) })
+}
+
+function listen(fallback: string, description: string): TSchema {
+  return Type.String({ pattern: '^(?:\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+):[0-9]{1,5}$', default: fallback, description: `${description}: host:port` })
+}
+
+function file(description: string): TSchema {
+  return Type.String({ minLength: 1, maxLength: 4096, description })
+}
+
+/** All parts may be left out: the defaults stand in. */
+function section(parts: Record<string, TSchema>, description: string): TSchema {
+  return Type.Optional(Type.Object(Object.fromEntries(Object.entries(parts).map(([k, v]) => [k, Type.Optional(v)])), { ...closed, description }))
+}
+
+/** JSON Schema of the settings file. */
+export function settingsSchema(): TSchema {
+  const D = DEFAULTS
+  return Type.Object({
+    cluster: Type.Optional(Type.String({ pattern: NAME, default: D.cluster, description: `name of this installation, part of Kafka's transactional ids: ${NAME_IN_WORDS}` })),
+    policy: Type.Optional({ ...file('the policy file; relative to this file'), default: D.policy }),
+    embedded: Type.Optional(Type.Boolean({ default: D.embedded, description: 'true or false: Kafka inside the process, for trying things out' })),
+    kafka: Type.Optional(Type.Record(Type.String({ pattern: '^[a-z][a-z0-9._]*$' }), Type.Union([Type.String(), Type.Number(), Type.Boolean()], { description: 'a text, a number, true or false' }), {
+      ...closed, default: D.kafka, description: "librdkafka's properties by their own names, such as bootstrap.servers",
+    })),
+    topics: section({
+      partitions: whole(D.topics.partitions, 1, 1000, 'partitions of a topic that minim creates'),
+      replication: whole(D.topics.replication, 1, 9, 'copies of each partition'),
+      minInsyncReplicas: whole(D.topics.minInsyncReplicas, 1, 9, 'copies that must have a record before it counts as committed'),
+      quarantineDays: whole(D.topics.quarantineDays, 1, 7, 'days that refused input is kept, encrypted'),
+    }, 'how topics are created'),
+    delivery: section({
+      lingerMs: whole(D.delivery.lingerMs, 0, 60_000, 'longest wait for more records before a commit, ms'),
+      maxMessages: whole(D.delivery.maxMessages, 1, 1_000_000, 'messages in one transaction at most'),
+      maxBytes: whole(D.delivery.maxBytes, 65_536, 1_073_741_824, 'octets of messages in one transaction at most'),
+      commitTimeoutMs: whole(D.delivery.commitTimeoutMs, 1000, 300_000, 'a commit that takes longer is unclean, ms'),
+    }, 'how transactions are filled'),
+    keys: section({
+      store: { ...file('the key store; relative to this file'), default: D.keys.store },
+      master: Type.Union([
+        Type.Null(),
+        Type.Object({ file: file('a file that holds the key in base64, readable by its owner only') }, closed),
+        Type.Object({ exec: Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description: 'a command and its arguments that prints the key in base64' }) }, closed),
+      ], { default: D.keys.master, description: 'where the master key comes from when MINIM_MASTER_KEY is not set: { file: PATH } or { exec: [COMMAND, ARGUMENT] }' }),
+    }, 'where the keys are'),
+    tenants: Type.Optional(Type.Record(Type.String({ pattern: NAME }), Type.Object({
+      id: whole(null, 1, 4_294_967_295, 'number of this tenant, its own for ever: it is part of every token of an extension or account'),
+      region: Type.Optional(Type.String({ pattern: '^[A-Z]{2}$', default: D.tenant.region, description: 'country that numbers without a country code belong to: two capital letters, ISO 3166' })),
+      extensionDigits: Type.Optional(whole(D.tenant.extensionDigits, 0, 10, 'a number of so many digits or fewer is an extension of this tenant')),
+    }, { ...closed, description: 'a tenant: id, region and extensionDigits' }), {
+      ...closed, minProperties: 1, default: D.tenants, description: `tenants by name; a name is ${NAME_IN_WORDS}`,
+    })),
+    grpc: section({
+      listen: listen(D.grpc.listen, 'where PBX nodes connect'),
+      maxMessageBytes: whole(D.grpc.maxMessageBytes, 65_536, 67_108_864, 'octets of one batch at most'),
+      maxStreams: whole(D.grpc.maxStreams, 1, 100_000, 'nodes connected at once at most'),
+      idleMs: whole(D.grpc.idleMs, 1000, 86_400_000, 'a node that sends nothing for so long is disconnected, ms'),
+      tls: Type.Union([
+        Type.Null(),
+        Type.Object({
+          cert: file('certificate, PEM'), key: file('its private key, PEM'),
+          clientCa: Type.Optional(Type.Union([Type.Null(), file('authority that nodes must have a certificate from, PEM')], { description: 'a PEM file' })),
+        }, closed),
+      ], { default: D.grpc.tls, description: 'PEM files: { cert: PATH, key: PATH, clientCa: PATH }, or null for no TLS' }),
+    }, 'where PBX nodes stream records to'),
+    files: Type.Optional(Type.Array(Type.Object({
+      path: file('the file; relative to this file'),
+      format: Type.Unsafe<FileFormat>({ type: 'string', enum: [...FILE_FORMATS], description: `one of ${FILE_FORMATS.join(', ')}` }),
+      mapping: Type.Optional(Type.String({ pattern: NAME, description: 'name of a mapping: asterisk-cdr, minim, or one of mappings' })),
+      timeZone: Type.Optional(Type.String({ minLength: 1, maxLength: 64, default: D.file.timeZone, description: 'time zone of times without an offset: an IANA name such as Europe/London' })),
+      tenant: Type.Optional(Type.String({ pattern: NAME, default: D.file.tenant, description: 'tenant of its records that name none' })),
+      source: Type.Optional(Type.String({ pattern: NAME, description: `name in the ledger, instead of the file's own identity: ${NAME_IN_WORDS}` })),
+    }, { ...closed, description: 'a file: path, format, mapping, timeZone, tenant, source' }), { default: D.files, description: 'a list of files that are followed' })),
+    mappings: Type.Optional(Type.Record(Type.String({ pattern: NAME }), Type.Object({}, { additionalProperties: true, description: 'a mapping of names to fields' }), {
+      ...closed, default: D.mappings, description: 'names of fields in foreign formats, by the mapping\'s name',
+    })),
+    ops: section({ listen: listen(D.ops.listen, 'where /metrics, /healthz and /readyz answer') }, 'how the program is watched'),
+    limits: section({
+      maxRecordBytes: whole(D.limits.maxRecordBytes, 256, 1_048_576, 'octets of one record or line at most'),
+      futureMs: whole(D.limits.futureMs, 0, 3_000_000, 'how far ahead of the clock a start time may be, ms; Kafka refuses an hour'),
+    }, 'what is too large or too early'),
+    log: section({
+      level: Type.Unsafe<LogLevel>({ type: 'string', enum: [...LOG_LEVELS], default: D.log.level, description: `least level that is logged, one of ${LOG_LEVELS.join(', ')}` }),
+    }, 'what is logged'),
+  }, { ...closed, $schema: 'http://json-schema.org/draft-07/schema#', title: 'minim settings', description: 'settings by name' })
+}
