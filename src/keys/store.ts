@@ -133,8 +133,9 @@ export class KeyStore extends CachedKeyring {
   protected refresh(): void {
     const nowMs = performance.now()
     if (nowMs < this.#nextLookMs) return
-    this.#nextLookMs = nowMs + this.#refreshMs
     if (stampOf(this.path) !== this.#stamp) this.#load()
+    // Only now: a store that is refused stays refused, it is not forgotten until the next look.
+    this.#nextLookMs = nowMs + this.#refreshMs
   }
 
   protected obtain(names: readonly KeyName[], mayMake: boolean): readonly (Buffer | KeyAbsence)[] {
