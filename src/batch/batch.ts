@@ -38,6 +38,8 @@ export type Refusal = (typeof REFUSALS)[number]
 
 export class Batch {
   arena: Buffer = Buffer.alloc(0)
+  /** The same bytes, for reads of four at a time. */
+  view = new DataView(this.arena.buffer, this.arena.byteOffset, 0)
   /** Next free byte of the scratch space, and its end. */
   scratch = 0
   scratchEnd = 0
@@ -63,6 +65,7 @@ export class Batch {
    */
   reset(arena: Buffer, scratchStart: number = arena.length): void {
     for (const kind of KINDS) this.columns[kind].clear()
+    if (this.arena !== arena) this.view = new DataView(arena.buffer, arena.byteOffset, arena.length)
     this.arena = arena
     this.scratch = scratchStart
     this.scratchEnd = arena.length

@@ -12,10 +12,13 @@ export interface Outcome {
   records: number
   /** Messages by topic name. */
   readonly produced: Record<string, number>
-  /** Records withheld from a purpose: `${purpose}\u0000${reason}`. */
+  /** Records withheld from a purpose: `${purpose}\u0000${kind}\u0000${reason}`. */
   readonly withheld: Record<string, number>
   readonly quarantined: Partial<Record<Refusal, number>>
+  /** Fields that the catalogue does not know: dropped. */
   unknownFields: number
+  /** Values that were no identifier of their field's type, or text that could hide one: dropped. */
+  unsafeFields: number
 }
 
 export interface Minimised {

@@ -1,0 +1,135 @@
+/**
+ * Decide: record × policy → the purposes that may have it, as a bit mask per row; or why it may go nowhere.
+ *
+ * Refused as a whole (quarantined): no start time, a start time in the future, an unknown tenant, a key of its epoch that was
+ * destroyed. Withheld from one purpose, and counted: a tenant that is none of the purpose's, an age above its retention.
+ */
+import { REFUSALS } from '../batch/batch.js'
+import { BATCH_ROWS, type Columns } from '../batch/columns.js'
+import { epochEnd, epochId, epochStart } from '../keys/epochs.js'
+import type { EpochLength } from '../keys/keyring.js'
+import type { Tenant } from '../normalise/party.js'
+import type { KindPlan } from '../policy/compile.js'
+
+export const WITHHOLDINGS = ['expired', 'other_tenant'] as const
+export type Withholding = (typeof WITHHOLDINGS)[number]
+
+const NO_START = REFUSALS.indexOf('no_start_time')
+const CLOCK = REFUSALS.indexOf('clock')
+const UNKNOWN_TENANT = REFUSALS.indexOf('unknown_tenant')
+const REFUSED_BY_KAFKA = REFUSALS.indexOf('refused_by_kafka')
+const DAY_MS = 86_400_000
+/** Latest time that calendar functions take (ECMA-262, Time Values). */
+const LAST_TIME_MS = 8.64e15
+
+/** The epochs that the rows of a batch lie in, for one length of epoch. */
+export class Epochs {
+  readonly length: EpochLength
+  /** Distinct epochs of this batch. */
+  readonly ids: string[] = []
+  readonly starts: number[] = []
+  private readonly ends: number[] = []
+  /** Which of them each row lies in. */
+  readonly row: Int16Array
+  private last = 0
+
+  constructor(length: EpochLength, capacity: number) {
+    this.length = length
+    this.row = new Int16Array(capacity)
+  }
+
+  clear(): void {
+    this.ids.length = 0
+    this.starts.length = 0
+    this.ends.length = 0
+    this.last = 0
+  }
+
+  place(row: number, timeMs: number): void {
+    if (this.last < this.ids.length && timeMs >= this.starts[this.last] && timeMs < this.ends[this.last]) {
+      this.row[row] = this.last
+      return
+    }
+    let i = 0
+    while (i < this.ids.length && !(timeMs >= this.starts[i] && timeMs < this.ends[i])) i++
+    if (i === this.ids.length) {
+      this.ids.push(epochId(this.length, timeMs))
+      this.starts.push(epochStart(this.length, timeMs))
+      this.ends.push(epochEnd(this.length, timeMs))
+    }
+    this.last = i
+    this.row[row] = i
+  }
+}
+
+export class Decider {
+  readonly plan: KindPlan
+  /** Bit mask of purposes per row; 0 where none may have it. */
+  readonly mask: Int32Array
+  /** Index into REFUSALS per row, -1 = not refused. */
+  readonly refusal: Int8Array
+  readonly epochs: ReadonlyMap<EpochLength, Epochs>
+  /** Rows withheld, by purpose (its place in the plan's list) × reason. */
+  readonly withheld: Int32Array
+  private readonly epochList: readonly Epochs[]
+  private readonly tenantMasks: Int32Array
+  private readonly futureMs: number
+  private readonly retentions: Float64Array
+
+  /** @param futureMs how far ahead of now a start time may be */
+  constructor(plan: KindPlan, epochs: readonly EpochLength[], tenants: readonly Tenant[], futureMs: number, capacity: number = BATCH_ROWS) {
+    this.plan = plan
+    this.futureMs = futureMs
+    this.mask = new Int32Array(capacity)
+    this.refusal = new Int8Array(capacity)
+    this.epochList = epochs.map((length) => new Epochs(length, capacity))
+    this.epochs = new Map(this.epochList.map((e) => [e.length, e]))
+    this.withheld = new Int32Array(plan.purposes.length * WITHHOLDINGS.length)
+    this.retentions = Float64Array.from(plan.purposes, (p) => p.purpose.retentionDays * DAY_MS)
+    this.tenantMasks = Int32Array.from(tenants, (tenant) =>
+      plan.purposes.reduce((mask, p) => p.purpose.tenants === null || p.purpose.tenants.includes(tenant.name) ? mask | (1 << p.bit) : mask, 0))
+  }
+
+  /**
+   * Decides all rows.
+   * @param tenant number of each row's tenant, -1 = unknown
+   * @param excluded record numbers that Kafka refuses; `firstRecord` is the number of row 0
+   */
+  run(columns: Columns, tenant: Int16Array, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number): void {
+    const { rows, width, num } = columns
+    const { mask, refusal, epochList, plan } = this
+    for (const epochs of epochList) epochs.clear()
+    this.withheld.fill(0)
+    const latest = Math.min(nowMs + this.futureMs, LAST_TIME_MS)
+    // Older than this, and some purpose may no longer have it.
+    const shortest = nowMs - Math.min(...this.retentions)
+    for (let r = 0, cell = plan.startColumn; r < rows; r++, cell += width) {
+      const start = num[cell]
+      mask[r] = 0
+      refusal[r] = -1
+      if (!(start > 0)) refusal[r] = NO_START
+      else if (start > latest) refusal[r] = CLOCK
+      else if (tenant[r] < 0) refusal[r] = UNKNOWN_TENANT
+      else if (excluded !== null && excluded.has(firstRecord + r)) refusal[r] = REFUSED_BY_KAFKA
+      else {
+        let allowed = this.tenantMasks[tenant[r]]
+        if (allowed !== plan.mask || start < shortest) allowed = this.withhold(allowed, nowMs - start)
+        mask[r] = allowed
+        for (let e = 0; e < epochList.length; e++) epochList[e].place(r, start)
+      }
+    }
+  }
+
+  private withhold(allowed: number, ageMs: number): number {
+    const { purposes } = this.plan
+    for (let p = 0; p < purposes.length; p++) {
+      const bit = 1 << purposes[p].bit
+      if ((allowed & bit) === 0) this.withheld[p * WITHHOLDINGS.length + 1]++
+      else if (ageMs > this.retentions[p]) {
+        allowed &= ~bit
+        this.withheld[p * WITHHOLDINGS.length]++
+      }
+    }
+    return allowed
+  }
+}

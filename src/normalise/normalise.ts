@@ -1,0 +1,282 @@
+/**
+ * Normalisation: the identifiers of a batch, column by column, to one form each. What comes out is the same whichever source
+ * the record came from: packed blocks (`block.ts`) for parties, addresses, MACs, accounts and calls; the parts of User-Agents.
+ *
+ * Done once per batch, for the fields that some purpose treats; every purpose then encrypts or cuts the same blocks under its own key.
+ * Text that a purpose would keep as it is (codec, trunk) is checked here: what could hide an identifier is emptied and counted.
+ */
+import type { Field, KindCatalogue } from '../catalogue/catalogue.js'
+import { BATCH_ROWS, type Columns } from '../batch/columns.js'
+import { BLOCK_BYTES, SLOT, TYPES, longLength, packBytes, packLong, packText, packUuid } from '../batch/block.js'
+import { ByteTable } from './byte-table.js'
+import { safeText } from './clean-text.js'
+import { ipBytes, parseIp } from './ip.js'
+import { macInto } from './mac.js'
+import { PartyReader, type Tenant } from './party.js'
+import { parseUserAgent } from './user-agent.js'
+
+/** Longest text that is kept as it is. */
+export const KEPT_TEXT_MAX = 64
+/** Identifiers longer than this are no identifiers: left out and counted. */
+const IDENTIFIER_MAX = 512
+
+/** What of one kind of record must be normalised: the union over all purposes. */
+export interface NormalisePlan {
+  readonly kind: KindCatalogue
+  /** Fields packed into blocks; a field's place here is its slot number. */
+  readonly identifiers: readonly Field[]
+  /** The User-Agent's index if a purpose sees a part of it, else -1. */
+  readonly userAgent: number
+  /** Indexes of string fields that a purpose keeps, or takes a given device text from. */
+  readonly texts: readonly number[]
+}
+
+/** The parts of a User-Agent as UTF-8, ready to be copied. */
+export interface UserAgentParts {
+  readonly vendor: Uint8Array
+  readonly model: Uint8Array
+  readonly firmware: Uint8Array
+}
+
+/** Tenants by number, as the batch's rows name them. Shared by the normalisers of all kinds. */
+export class Tenants {
+  readonly list: readonly Tenant[]
+  readonly parties: readonly PartyReader[]
+  private readonly indexes: ReadonlyMap<string, number>
+
+  constructor(tenants: readonly Tenant[]) {
+    this.list = tenants
+    this.parties = tenants.map((t) => new PartyReader(t))
+    this.indexes = new Map(tenants.map((t, i) => [t.name, i]))
+  }
+
+  /** Number of a tenant, -1 if the settings do not name it. */
+  index(name: string): number {
+    return this.indexes.get(name) ?? -1
+  }
+}
+
+export class Normalised {
+  readonly plan: NormalisePlan
+  /** Tenant of each row, -1 where the settings do not know it. */
+  readonly tenant: Int16Array
+  /** Field-major: slot number × capacity + row. */
+  readonly slots: Uint8Array
+  readonly blocks: Buffer
+  private readonly view: DataView
+  /** Where the long form of a slot is in {@link long}. */
+  readonly longOff: Int32Array
+  readonly longLen: Int32Array
+  long: Buffer = Buffer.allocUnsafeSlow(16_384)
+  private longEnd = 0
+  /** Entry of {@link parts} of each row, -1 where there is no User-Agent. */
+  readonly userAgent: Int32Array
+  readonly parts: UserAgentParts[] = []
+  /** Values left out since they were no identifier of their field's type, or text that could hide one. */
+  unsafe = 0
+  /** Whether any slot of the column needs more than the block key. */
+  readonly special: Uint8Array
+  private readonly capacity: number
+  private readonly tenants: Tenants
+  private readonly agents = new ByteTable(4096)
+
+  constructor(plan: NormalisePlan, tenants: Tenants, capacity: number = BATCH_ROWS) {
+    this.plan = plan
+    this.tenants = tenants
+    this.capacity = capacity
+    const cells = plan.identifiers.length * capacity
+    this.tenant = new Int16Array(capacity)
+    this.slots = new Uint8Array(cells)
+    this.blocks = Buffer.alloc(cells * BLOCK_BYTES)
+    this.view = new DataView(this.blocks.buffer, this.blocks.byteOffset, this.blocks.length)
+    this.longOff = new Int32Array(cells)
+    this.longLen = new Int32Array(cells)
+    this.userAgent = new Int32Array(capacity)
+    this.special = new Uint8Array(plan.identifiers.length)
+  }
+
+  /**
+   * Normalises all rows of the columns.
+   * @param defaultTenant number of the tenant of rows that name none
+   */
+  run(arena: Buffer, columns: Columns, defaultTenant: number): void {
+    this.longEnd = 0
+    this.unsafe = 0
+    this.findTenants(arena, columns, defaultTenant)
+    for (const index of this.plan.texts) this.checkTexts(arena, columns, index)
+    this.plan.identifiers.forEach((field, slot) => {
+      this.special[slot] = 0
+      switch (field.identifier) {
+        case 'PARTY': return this.parties(arena, columns, field.index, slot)
+        case 'IP': return this.addresses(arena, columns, field.index, slot)
+        case 'MAC': return this.macs(arena, columns, field.index, slot)
+        case 'ACCOUNT_CODE': return this.codes(arena, columns, field.index, slot, TYPES.account, true)
+        case 'CALL': return this.codes(arena, columns, field.index, slot, TYPES.call, true)
+        case 'TRUNK_NAME': return this.codes(arena, columns, field.index, slot, TYPES.trunk, true)
+        case 'SERIAL': return this.codes(arena, columns, field.index, slot, TYPES.serial, false)
+        case 'NOT_AN_IDENTIFIER': case 'USER_AGENT_TEXT': case 'NAME': case 'TENANT': case 'FREE_TEXT':
+          throw new TypeError(`${field.kind}.${field.name} cannot be packed`)
+      }
+    })
+    if (this.plan.userAgent >= 0) this.userAgents(arena, columns, this.plan.userAgent)
+  }
+
+  private findTenants(arena: Buffer, columns: Columns, defaultTenant: number): void {
+    const { rows, width, off, len } = columns
+    const index = this.plan.kind.byName.get('tenant')?.index ?? -1
+    let lastOff = -1
+    let lastLen = 0
+    let last = -1
+    for (let r = 0, cell = index; r < rows; r++, cell += width) {
+      const at = off[cell]
+      if (at < 0) {
+        this.tenant[r] = defaultTenant
+        continue
+      }
+      const length = len[cell]
+      let same = lastOff >= 0 && lastLen === length
+      for (let i = 0; same && i < length; i++) same = arena[lastOff + i] === arena[at + i]
+      if (!same) {
+        last = length <= 64 ? this.tenants.index(arena.toString('utf8', at, at + length)) : -1
+        lastOff = at
+        lastLen = length
+      }
+      this.tenant[r] = last
+    }
+  }
+
+  private checkTexts(arena: Buffer, columns: Columns, index: number): void {
+    const { rows, width, off, len } = columns
+    for (let r = 0, cell = index; r < rows; r++, cell += width) {
+      if (off[cell] < 0 || safeText(arena, off[cell], len[cell], KEPT_TEXT_MAX)) continue
+      off[cell] = -1
+      this.unsafe++
+    }
+  }
+
+  private parties(arena: Buffer, columns: Columns, index: number, slot: number): void {
+    const { rows, width, off, len } = columns
+    const { slots, view } = this
+    const base = slot * this.capacity
+    for (let r = 0, cell = index; r < rows; r++, cell += width) {
+      slots[base + r] = SLOT.absent
+      const tenant = this.tenant[r]
+      if (off[cell] < 0 || tenant < 0) continue
+      if (len[cell] > IDENTIFIER_MAX) {
+        this.unsafe++
+        continue
+      }
+      const reader = this.tenants.parties[tenant]
+      const found = reader.read(arena, off[cell], len[cell], view, (base + r) * BLOCK_BYTES)
+      slots[base + r] = found
+      if (found === SLOT.long) this.keepLong(base + r, slot, reader.long)
+    }
+  }
+
+  private keepLong(cell: number, slot: number, long: Uint8Array): void {
+    this.reserveLong(long.length)
+    this.long.set(long, this.longEnd)
+    this.longOff[cell] = this.longEnd
+    this.longLen[cell] = long.length
+    this.longEnd += long.length
+    this.special[slot] = 1
+  }
+
+  private reserveLong(bytes: number): void {
+    if (this.longEnd + bytes <= this.long.length) return
+    const grown = Buffer.allocUnsafeSlow(Math.max(this.long.length * 2, this.longEnd + bytes))
+    this.long.copy(grown, 0, 0, this.longEnd)
+    this.long = grown
+  }
+
+  private addresses(arena: Buffer, columns: Columns, index: number, slot: number): void {
+    const { rows, width, off, len } = columns
+    const { slots, view } = this
+    const base = slot * this.capacity
+    for (let r = 0, cell = index; r < rows; r++, cell += width) {
+      slots[base + r] = SLOT.absent
+      if (off[cell] < 0) continue
+      const bytes = parseIp(arena, off[cell], len[cell])
+      const at = (base + r) * BLOCK_BYTES
+      if (bytes === 4) {
+        packBytes(TYPES.ipv4, ipBytes, 4, view, at)
+        slots[base + r] = SLOT.block
+      } else if (bytes === 16) {
+        for (let i = 0; i < 16; i++) view.setUint8(at + i, ipBytes[i])
+        slots[base + r] = SLOT.ipv6
+        this.special[slot] = 1
+      } else this.unsafe++
+    }
+  }
+
+  private macs(arena: Buffer, columns: Columns, index: number, slot: number): void {
+    const { rows, width, off, len } = columns
+    const { slots, view } = this
+    const base = slot * this.capacity
+    for (let r = 0, cell = index; r < rows; r++, cell += width) {
+      slots[base + r] = SLOT.absent
+      if (off[cell] < 0) continue
+      if (macInto(arena, off[cell], len[cell], ipBytes, 0)) {
+        packBytes(TYPES.mac, ipBytes, 6, view, (base + r) * BLOCK_BYTES)
+        slots[base + r] = SLOT.block
+      } else this.unsafe++
+    }
+  }
+
+  private codes(arena: Buffer, columns: Columns, index: number, slot: number, type: number, ofTenant: boolean): void {
+    const { rows, width, off, len } = columns
+    const { slots, view } = this
+    const base = slot * this.capacity
+    for (let r = 0, cell = index; r < rows; r++, cell += width) {
+      slots[base + r] = SLOT.absent
+      const at = off[cell]
+      if (at < 0 || this.tenant[r] < 0) continue
+      const length = len[cell]
+      const tenant = ofTenant ? this.tenants.list[this.tenant[r]].id : 0
+      const block = (base + r) * BLOCK_BYTES
+      if (packText(type, tenant, arena, at, length, view, block)) slots[base + r] = SLOT.block
+      else if (type === TYPES.call && packUuid(arena, at, length, view, block)) {
+        slots[base + r] = SLOT.uuid
+        this.special[slot] = 1
+      } else if (length <= IDENTIFIER_MAX) {
+        const bytes = longLength(length)
+        this.reserveLong(bytes)
+        packLong(type, tenant, arena, at, length, this.long, this.longEnd)
+        slots[base + r] = SLOT.long
+        this.longOff[base + r] = this.longEnd
+        this.longLen[base + r] = bytes
+        this.longEnd += bytes
+        this.special[slot] = 1
+      } else this.unsafe++
+    }
+  }
+
+  private userAgents(arena: Buffer, columns: Columns, index: number): void {
+    const { rows, width, off, len } = columns
+    const { agents, parts } = this
+    if (!agents.roomFor(rows)) agents.clear()
+    parts.length = Math.min(parts.length, agents.capacity)
+    for (let r = 0, cell = index; r < rows; r++, cell += width) {
+      const at = off[cell]
+      if (at < 0) {
+        this.userAgent[r] = -1
+        continue
+      }
+      let entry = agents.find(arena, at, len[cell])
+      if (entry < 0) {
+        const made = partsOf(arena.toString('utf8', at, at + Math.min(len[cell], IDENTIFIER_MAX)))
+        entry = agents.add(arena, at, len[cell])
+        // Table full in the middle of a batch: kept beside it until the next one.
+        if (entry < 0) entry = Math.max(parts.length, agents.capacity)
+        parts[entry] = made
+      }
+      this.userAgent[r] = entry
+    }
+  }
+}
+
+function partsOf(text: string): UserAgentParts {
+  const { vendor, model, firmware } = parseUserAgent(text)
+  const cut = (part: string): Uint8Array => Buffer.from(part).subarray(0, KEPT_TEXT_MAX)
+  return { vendor: cut(vendor), model: cut(model), firmware: cut(firmware) }
+}

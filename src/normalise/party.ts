@@ -1,0 +1,265 @@
+/**
+ * Parties: dial strings, telephone numbers, tel: and SIP URIs, channel names to one form each, so that the same person gets the
+ * same token from whichever source.
+ *
+ * - E.164 (ITU-T E.164), read with the tenant's region: the fast path takes `+…`, the international prefix and the national form
+ *   where libphonenumber would only strip a plain prefix (`test/normalise/party.test.ts` holds it against libphonenumber);
+ *   everything else goes to libphonenumber, behind an `lru-cache`, behind a table that knows repeats by their bytes
+ * - extensions, short codes and local names: the tenant's own, so the same text in two tenants is two parties
+ * - SIP URIs of other domains: `user@host`, host in lower case
+ * - `anonymous` and its kin are nobody: no token
+ */
+import { LRUCache } from 'lru-cache'
+import { Metadata, parsePhoneNumberFromString as parseWith, type CountryCode } from 'libphonenumber-js/core'
+import metadata from 'libphonenumber-js/metadata.max'
+import { ByteTable } from './byte-table.js'
+import { BLOCK_BYTES, SLOT, TYPES, longLength, packE164, packLong, packText } from '../batch/block.js'
+
+export interface Tenant {
+  readonly name: string
+  /** 1 to 2^32-1; 0 means everywhere and is no tenant's. */
+  readonly id: number
+  /** ISO 3166-1 code: national numbers are read as this region's. */
+  readonly region: string
+  /** All-digit dial strings of at most so many digits are extensions or short codes. */
+  readonly extensionDigits: number
+  /** Hosts of SIP URIs whose users are the tenant's own; IP literals always are. */
+  readonly domains: readonly string[]
+}
+
+/** Words that stand for nobody (RFC 3323, Asterisk's and FreeSWITCH's placeholders, dialplan extensions that no one dials). */
+const NOBODY = new Set(['', 'anonymous', 'unknown', '<unknown>', 'unavailable', 'restricted', 'private', 'withheld', 'asterisk', 's', 'h', 'i', 't'])
+
+/** Regions where a national number is a plain 0 before the significant number. */
+const PLAIN_ZERO = new Set(['GB', 'IE', 'DE', 'FR', 'NL', 'BE', 'CH', 'AT', 'SE', 'ZA', 'NZ', 'IN', 'FI', 'TR', 'IL', 'UA', 'RO', 'SK', 'HR', 'SI', 'RS', 'BG', 'MY', 'TH', 'KR'])
+
+interface CallingCode {
+  /**
+   * What libphonenumber strips from the front of a national number; a number that starts with one is not for the fast path.
+   * Single digits as a bit mask, longer prefixes as text.
+   */
+  readonly strippedDigits: number
+  readonly strippedPrefixes: readonly string[]
+}
+
+function callingCode(stripped: Iterable<string>): CallingCode {
+  const all = [...stripped]
+  return {
+    strippedDigits: all.filter((p) => p.length === 1).reduce((mask, p) => mask | (1 << Number(p)), 0),
+    strippedPrefixes: all.filter((p) => p.length > 1),
+  }
+}
+
+/** Numbering plan as the metadata class keeps it; the package's types leave it out. Absent entries read as 0. */
+interface Plan {
+  IDDPrefix(): string
+  nationalPrefix(): string | 0
+  nationalPrefixForParsing(): string | 0
+  nationalPrefixTransformRule(): string | 0
+  possibleLengths(): number[]
+}
+
+function planOf(region: string): Plan {
+  const plans = new Metadata(metadata) as unknown as { selectNumberingPlan(region: string): void; numberingPlan: Plan }
+  plans.selectNumberingPlan(region)
+  return plans.numberingPlan
+}
+
+const REGIONS = metadata.country_calling_codes as unknown as Readonly<Record<string, string[]>>
+
+/** By calling code: those whose numbers libphonenumber takes as they are, unless they start with a stripped prefix. */
+const plainCodes: (CallingCode | undefined)[] = Array<undefined>(1000).fill(undefined)
+for (const [code, regions] of Object.entries(REGIONS)) {
+  if (!/^[A-Z]{2}$/.test(regions[0])) continue
+  const plans = regions.map(planOf)
+  const patterns = new Set(plans.flatMap((p) => String(p.nationalPrefixForParsing() || '').split('|')).filter((p) => p !== ''))
+  if (plans.some((p) => p.nationalPrefixTransformRule() !== 0 && p.nationalPrefixTransformRule() !== p.nationalPrefix()) && code !== '1') continue
+  if (code === '1') plainCodes[1] = callingCode(['0', '1'])
+  else if ([...patterns].every((p) => /^\d+$/.test(p))) plainCodes[Number(code)] = callingCode([...patterns, '0'])
+}
+
+interface Party {
+  readonly slot: number
+  readonly block: DataView
+  readonly long: Uint8Array | null
+}
+
+const NO_PARTY: Party = { slot: SLOT.absent, block: new DataView(new ArrayBuffer(BLOCK_BYTES)), long: null }
+
+function e164Party(digits: string): Party {
+  const block = new DataView(new ArrayBuffer(BLOCK_BYTES))
+  const bytes = Buffer.from(digits, 'latin1')
+  packE164('', bytes, 0, bytes.length, block, 0)
+  return { slot: SLOT.block, block, long: null }
+}
+
+function textParty(type: number, tenant: number, text: string): Party {
+  const bytes = Buffer.from(text, 'utf8')
+  const block = new DataView(new ArrayBuffer(BLOCK_BYTES))
+  if (packText(type, tenant, bytes, 0, bytes.length, block, 0)) return { slot: SLOT.block, block, long: null }
+  const long = new Uint8Array(longLength(bytes.length))
+  packLong(type, tenant, bytes, 0, bytes.length, long, 0)
+  return { slot: SLOT.long, block, long }
+}
+
+function percentDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+/** Reads parties for one tenant. */
+export class PartyReader {
+  private readonly tenant: Tenant
+  private readonly callingCode: string
+  private readonly fastInternational: boolean
+  private readonly fastNational: boolean
+  private readonly nanp: boolean
+  /** Possible lengths of a national number, as bits. */
+  private readonly lengths: number
+  private readonly table = new ByteTable(8192, 8192 * 48)
+  private readonly byNumber: Party[] = []
+  private readonly dear = new LRUCache<string, Party>({ max: 20_000 })
+  /** The long form of the party last read, when its slot says so. */
+  long: Uint8Array = new Uint8Array(0)
+
+  constructor(tenant: Tenant) {
+    this.tenant = tenant
+    const plan = planOf(tenant.region)
+    const code = Object.entries(REGIONS).find(([, regions]) => regions.includes(tenant.region))
+    this.callingCode = code?.[0] ?? ''
+    this.fastInternational = plan.IDDPrefix() === '00'
+    this.nanp = this.callingCode === '1'
+    this.fastNational = PLAIN_ZERO.has(tenant.region)
+    this.lengths = plan.possibleLengths().reduce((bits, n) => bits | (1 << n), 0)
+  }
+
+  /**
+   * Reads one party and packs it at `dst[at]`.
+   * @returns its slot; for {@link SLOT.long}, {@link long} holds the form
+   */
+  read(src: Uint8Array, off: number, len: number, dst: DataView, at: number): number {
+    if (len <= 18 && this.fast(src, off, len, dst, at)) return SLOT.block
+    let number = this.table.find(src, off, len)
+    let party: Party
+    if (number >= 0) party = this.byNumber[number]
+    else {
+      party = this.slow(Buffer.from(src.buffer, src.byteOffset + off, len).toString('utf8'))
+      if (len <= 256) {
+        number = this.table.add(src, off, len)
+        if (number < 0) {
+          this.table.clear()
+          number = this.table.add(src, off, len)
+        }
+        this.byNumber[number] = party
+      }
+    }
+    if (party.slot === SLOT.long) this.long = party.long as Uint8Array
+    else for (let i = 0; i < BLOCK_BYTES; i += 4) dst.setInt32(at + i, party.block.getInt32(i))
+    return party.slot
+  }
+
+  /** The forms whose reading needs no metadata beyond a prefix. */
+  private fast(src: Uint8Array, off: number, len: number, dst: DataView, at: number): boolean {
+    let start = off
+    const end = off + len
+    if (src[off] === 43) start++
+    if (start === end) return false
+    for (let i = start; i < end; i++) if (src[i] < 48 || src[i] > 57) return false
+    if (start > off) return this.international(src, start, end, dst, at)
+    if (len <= this.tenant.extensionDigits) return packText(TYPES.local, this.tenant.id, src, off, len, dst, at)
+    if (src[off] === 48) {
+      if (src[off + 1] === 48) return this.fastInternational && this.international(src, off + 2, end, dst, at)
+      if (!this.fastNational || (this.lengths & (1 << (len - 1))) === 0) return false
+      packE164(this.callingCode, src, off + 1, len - 1, dst, at)
+      return true
+    }
+    if (!this.nanp) return false
+    if (len === 11 && src[off] === 49) start++
+    if (end - start !== 10 || src[start] < 50) return false
+    packE164('1', src, start, 10, dst, at)
+    return true
+  }
+
+  private international(src: Uint8Array, start: number, end: number, dst: DataView, at: number): boolean {
+    const digits = end - start
+    if (digits < 7 || digits > 15) return false
+    let code = 0
+    for (let n = 1; n <= 3; n++) {
+      code = code * 10 + src[start + n - 1] - 48
+      const plain = plainCodes[code]
+      if (plain === undefined) continue
+      if ((plain.strippedDigits & (1 << (src[start + n] - 48))) !== 0) return false
+      for (const prefix of plain.strippedPrefixes) {
+        let i = 0
+        while (i < prefix.length && prefix.charCodeAt(i) === src[start + n + i]) i++
+        if (i === prefix.length) return false
+      }
+      packE164('', src, start, digits, dst, at)
+      return true
+    }
+    return false
+  }
+
+  private slow(text: string): Party {
+    const trimmed = text.trim()
+    const known = this.dear.get(trimmed)
+    if (known !== undefined) return known
+    const party = this.party(trimmed, 0)
+    this.dear.set(trimmed, party)
+    return party
+  }
+
+  private party(text: string, depth: number): Party {
+    if (NOBODY.has(text.toLowerCase()) || depth > 3) return NO_PARTY
+    const angle = /<([^<>]*)>[^<>]*$/.exec(text)
+    if (angle !== null) return this.party(angle[1].trim(), depth + 1)
+    const scheme = /^(tel|sips?|pjsip|local|iax2|dahdi|sofia\/[^/]+)([:/])/i.exec(text)
+    if (scheme !== null) {
+      const rest = text.slice(scheme[0].length)
+      if (scheme[2] === ':') return scheme[1].toLowerCase() === 'tel' ? this.tel(rest) : this.uri(rest)
+      // A channel name: technology/endpoint-serial, Local/extension@context-serial;leg.
+      return this.party(rest.replace(/;\d$/, '').replace(/-[0-9a-f]{8}$/i, '').replace(scheme[1].toLowerCase() === 'local' ? /@.*$/ : /$^/, ''), depth + 1)
+    }
+    if (/^[^@\s]+@[^@\s]+$/.test(text)) return this.uri(text)
+    return this.dialled(text)
+  }
+
+  /** RFC 3966: global numbers, or local ones whose context may be a calling code. */
+  private tel(rest: string): Party {
+    const [number, ...parameters] = rest.split(';')
+    const context = parameters.find((p) => /^phone-context=\+\d/i.test(p))
+    return this.dialled(number.startsWith('+') || context === undefined ? number : context.slice(context.indexOf('=') + 1) + number)
+  }
+
+  /** RFC 3261 §19.1: user, password and parameters, host, port. */
+  private uri(rest: string): Party {
+    const at = rest.lastIndexOf('@', rest.search(/[?>]/) < 0 ? undefined : rest.search(/[?>]/))
+    if (at < 0) return NO_PARTY
+    const user = percentDecoded(rest.slice(0, at).replace(/:.*$/, '').replace(/;.*$/, ''))
+    const host = rest.slice(at + 1).replace(/[;?>].*$/, '').replace(/^\[([^\]]*)\].*$/, '$1').replace(/^([^:]*):\d+$/, '$1').toLowerCase()
+    if (NOBODY.has(user.toLowerCase()) || host === 'anonymous.invalid') return NO_PARTY
+    const own = host === 'localhost' || this.tenant.domains.includes(host) || /^[\d.]+$/.test(host) || host.includes(':')
+    if (/^[+\d*#][\d\s().*#-]*$/.test(user) || own) return this.dialled(user)
+    return textParty(TYPES.uri, 0, `${user}@${host}`)
+  }
+
+  private dialled(text: string): Party {
+    const bare = text.replace(/[\s().-]/g, '')
+    if (/^\+?\d+$/.test(bare)) {
+      const plus = bare.startsWith('+')
+      const local = !plus && bare.length <= this.tenant.extensionDigits
+      if (!local && bare.length <= 20) {
+        const parsed = parseWith(text.trim(), { defaultCountry: this.tenant.region as CountryCode, extract: false }, metadata)
+        const number = parsed?.number.slice(1) ?? ''
+        if (number.length >= 1 && number.length <= 15 && (plus || parsed?.isPossible() === true)) return e164Party(number)
+        if (plus && bare.length >= 8 && bare.length <= 16) return e164Party(bare.slice(1))
+      }
+      return textParty(TYPES.local, this.tenant.id, bare)
+    }
+    const name = text.trim()
+    return NOBODY.has(name.toLowerCase()) ? NO_PARTY : textParty(TYPES.local, this.tenant.id, name)
+  }
+}

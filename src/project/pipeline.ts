@@ -1,0 +1,200 @@
+/**
+ * The pipeline: bytes of one source → messages per purpose. Reader → normalise → decide → project, over batches of columns that
+ * belong to the pipeline and are filled again and again; so is its output. The same bytes give the same messages, so a work item
+ * can be made again after an aborted transaction.
+ */
+import { Batch, REFUSALS, type Reader, type Refusal } from '../batch/batch.js'
+import { BATCH_ROWS, type Columns } from '../batch/columns.js'
+import { KINDS, type Catalogue } from '../catalogue/catalogue.js'
+import { Decider, WITHHOLDINGS, type Epochs } from '../decide/decide.js'
+import { sealQuarantined } from '../deliver/quarantine-box.js'
+import type { Keyring } from '../keys/keyring.js'
+import { Normalised, Tenants } from '../normalise/normalise.js'
+import type { Tenant } from '../normalise/party.js'
+import type { KindPlan, Plan } from '../policy/compile.js'
+import type { Minimised, Outcome } from './minimised.js'
+import { Output } from './output.js'
+import { Projector } from './project.js'
+import { tagHeaders, tagOf } from './tag.js'
+
+export interface PipelineOptions {
+  readonly catalogue: Catalogue
+  readonly plan: Plan
+  readonly keyring: Keyring
+  readonly tenants: readonly Tenant[]
+  /** How far ahead of now a start time may be, ms. */
+  readonly futureMs: number
+  /** The clock: Unix time, ms. */
+  readonly now?: () => number
+}
+
+/** Bytes of one source, as the pipeline takes them. */
+export interface Input {
+  readonly reader: Reader
+  readonly arena: Buffer
+  readonly start: number
+  readonly end: number
+  /** First byte of the arena that readers may write to, up to the arena's end. */
+  readonly scratchStart: number
+  /** No bytes follow `end`. */
+  readonly last: boolean
+  /** Name of the tenant of records that name none. */
+  readonly tenant: string
+}
+
+interface KindStages {
+  readonly plan: KindPlan
+  readonly normalised: Normalised
+  readonly decider: Decider
+  readonly projectors: readonly Projector[]
+  readonly epochs: readonly Epochs[]
+}
+
+const QUARANTINE_PART_BYTES = 512 * 1024
+
+const KEY_DESTROYED = REFUSALS.indexOf('key_destroyed')
+
+function emptyOutcome(): Outcome {
+  return { records: 0, produced: {}, withheld: {}, quarantined: {}, unknownFields: 0, unsafeFields: 0 }
+}
+
+export class Pipeline {
+  private readonly options: PipelineOptions
+  private readonly batch: Batch
+  private readonly tenants: Tenants
+  private readonly stages: readonly KindStages[]
+  private readonly output = new Output()
+  private readonly now: () => number
+  private readonly headers: (readonly Record<string, string>[] | undefined)[]
+
+  constructor(options: PipelineOptions, capacity: number = BATCH_ROWS) {
+    const { catalogue, plan, tenants, futureMs } = options
+    this.options = options
+    this.now = options.now ?? Date.now
+    this.batch = new Batch(catalogue, capacity)
+    this.tenants = new Tenants(tenants)
+    this.stages = KINDS.map((kind) => {
+      const kindPlan = plan.kinds[kind]
+      const decider = new Decider(kindPlan, plan.epochs, tenants, futureMs, capacity)
+      return {
+        plan: kindPlan, decider,
+        normalised: new Normalised(kindPlan.normalise, this.tenants, capacity),
+        projectors: kindPlan.purposes.map((p) => new Projector(p, plan.policy.version, capacity)),
+        epochs: kindPlan.purposes.map((p) => decider.epochs.get(p.purpose.epoch) as Epochs),
+      }
+    })
+    this.headers = []
+    for (const { plan: kindPlan } of this.stages) {
+      for (const p of kindPlan.purposes) if (p.rules.headers) this.headers[p.topic] = tagHeaders(tagOf(p.purpose, plan.policy.version, ''))
+    }
+  }
+
+  /**
+   * Makes the messages of an input, all of it.
+   * @param excluded records that Kafka refuses: quarantined instead
+   * @returns valid until the next call
+   */
+  run(input: Input, excluded: ReadonlySet<number> | null = null): Minimised {
+    const { batch, output } = this
+    const { reader, arena, end, last, scratchStart } = input
+    const outcome = emptyOutcome()
+    const nowMs = this.now()
+    output.clear()
+    let pos = input.start
+    let record = 0
+    for (;;) {
+      batch.reset(arena, scratchStart)
+      const consumed = reader.fill(batch, pos, end, last)
+      record = this.runBatch(input, nowMs, excluded, record, outcome)
+      if (consumed === pos) {
+        // A reader that takes nothing of what is left leaves it to nobody: refused, so that it is not lost in silence.
+        if (consumed < end) {
+          this.quarantine('too_large', reader.format, arena.subarray(pos, end), nowMs, record++, outcome)
+          outcome.records++
+        }
+        break
+      }
+      pos = consumed
+      if (pos >= end) break
+    }
+    return output.mint(this.options.plan.topics, this.headers, outcome)
+  }
+
+  private runBatch(input: Input, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): number {
+    const { batch } = this
+    let record = firstRecord
+    for (const stages of this.stages) {
+      const columns = batch.columns[stages.plan.kind]
+      if (columns.rows === 0) continue
+      this.runKind(stages, columns, input, nowMs, excluded, record, outcome)
+      record += columns.rows
+    }
+    for (let i = 0; i < batch.refusedReason.length; i++) {
+      const bytes = batch.arena.subarray(batch.refusedStart[i], batch.refusedEnd[i])
+      this.quarantine(REFUSALS[batch.refusedReason[i]], input.reader.format, bytes, nowMs, record++, outcome)
+    }
+    outcome.records += record - firstRecord
+    outcome.unknownFields += batch.unknownFields
+    return record
+  }
+
+  private runKind(stages: KindStages, columns: Columns, input: Input, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): void {
+    const { plan, normalised, decider, projectors, epochs } = stages
+    const { batch, output } = this
+    normalised.run(batch.arena, columns, this.tenants.index(input.tenant))
+    outcome.unsafeFields += normalised.unsafe
+    decider.run(columns, normalised.tenant, nowMs, excluded, firstRecord)
+    projectors.forEach((projector, p) => this.takeKeys(stages, projector, epochs[p], columns.rows))
+    for (let r = 0; r < columns.rows; r++) {
+      if (decider.refusal[r] < 0) continue
+      const bytes = batch.arena.subarray(columns.rawStart[r], columns.rawEnd[r])
+      this.quarantine(REFUSALS[decider.refusal[r]], input.reader.format, bytes, nowMs, firstRecord + r, outcome)
+    }
+    projectors.forEach((projector, p) => {
+      const { purpose, rules } = projector.plan
+      const before = output.count
+      projector.run(batch.arena, columns, normalised, decider, epochs[p], output, firstRecord)
+      outcome.produced[rules.topic] = (outcome.produced[rules.topic] ?? 0) + output.count - before
+      WITHHOLDINGS.forEach((reason, w) => {
+        const count = decider.withheld[p * WITHHOLDINGS.length + w]
+        if (count > 0) {
+          const key = `${purpose.id}\u0000${plan.kind}\u0000${reason}`
+          outcome.withheld[key] = (outcome.withheld[key] ?? 0) + count
+        }
+      })
+    })
+  }
+
+  /** Fetches the keys of a batch's epochs; rows of an epoch whose key was destroyed are refused as a whole. */
+  private takeKeys(stages: KindStages, projector: Projector, epochs: Epochs, rows: number): void {
+    const { decider } = stages
+    const bit = 1 << projector.plan.bit
+    projector.trim()
+    epochs.ids.forEach((id, e) => {
+      const keys = projector.needsKeys ? this.options.keyring.keys(projector.plan.purpose.id, id) : null
+      if (keys === null || typeof keys === 'object') {
+        projector.useKeys(id, keys)
+        return
+      }
+      for (let r = 0; r < rows; r++) {
+        if (epochs.row[r] !== e || (decider.mask[r] & bit) === 0) continue
+        decider.mask[r] = 0
+        decider.refusal[r] = KEY_DESTROYED
+      }
+    })
+  }
+
+  private quarantine(reason: Refusal, format: string, bytes: Uint8Array, nowMs: number, record: number, outcome: Outcome): void {
+    const { output } = this
+    // Kafka takes messages of 1 MB by default: longer input goes in parts, one after the other.
+    for (let off = 0; off === 0 || off < bytes.length; off += QUARANTINE_PART_BYTES) {
+      const sealed = sealQuarantined(this.options.keyring, reason, format, bytes.subarray(off, off + QUARANTINE_PART_BYTES), nowMs)
+      output.reserve(sealed.length)
+      const start = output.pos
+      output.bytes.set(sealed, start)
+      output.pos += sealed.length
+      output.add(this.options.plan.quarantineTopic, start, 0, 0, nowMs, record)
+    }
+    outcome.quarantined[reason] = (outcome.quarantined[reason] ?? 0) + 1
+  }
+}
