@@ -44,6 +44,11 @@ export const ERRORS = {
     message: 'keys.master.exec: {command} gave no master key: {outcome}',
     fix: 'run the command by hand: it must print the key in base64 on stdout, in time, and end with 0',
   },
+  MINIM_KEYS_MASTER_SET: {
+    stage: 'keys', retryable: false,
+    message: 'a master key is set already, by {source}: a generated one would not be used',
+    fix: 'leave out --generate-master, or take the other one away first',
+  },
   MINIM_KEYS_LOOSE_PERMISSIONS: {
     stage: 'keys', retryable: false,
     message: '{path}: others than its owner may read or write it (mode {mode})',
@@ -98,6 +103,86 @@ export const ERRORS = {
     stage: 'keys', retryable: false,
     message: 'refused input cannot be encrypted: the key of minim.quarantine {epoch} is {what}',
     fix: 'set the clock right; a quarantine key is destroyed only when its day is over',
+  },
+  MINIM_KAFKA_PROPERTY_RESERVED: {
+    stage: 'deliver', retryable: false,
+    message: 'kafka."{property}" cannot be set: {why}',
+    fix: 'take the property out of kafka: in the settings',
+  },
+  MINIM_KAFKA_PROPERTY_INVALID: {
+    stage: 'deliver', retryable: false,
+    message: 'kafka."{property}" {what}',
+    fix: 'write it as in librdkafka\'s CONFIGURATION.md, with a value out of the range given there',
+  },
+  MINIM_KAFKA_NO_BROKER: {
+    stage: 'deliver', retryable: true,
+    message: '{bootstrap}: no broker answers ({what}); trying again in {delayMs} ms',
+    fix: 'see that kafka."bootstrap.servers" is right and that the brokers run and can be reached',
+  },
+  MINIM_KAFKA_ADMIN: {
+    stage: 'deliver', retryable: true,
+    message: '{bootstrap}: topics could not be {action}: {what}',
+    fix: 'see that the brokers run, and that this user may describe and create topics and read their settings',
+  },
+  MINIM_KAFKA_ADMIN_UNSUPPORTED: {
+    stage: 'deliver', retryable: false,
+    message: 'kafka."{property}" ({value}) cannot be used for creating and checking topics',
+    fix: 'use one of: {known}',
+  },
+  MINIM_KAFKA_TOPIC_INVALID: {
+    stage: 'deliver', retryable: false,
+    message: '{topic}: {what}',
+    fix: 'mend its retention or its partitions in policy and settings',
+  },
+  MINIM_KAFKA_TOPIC_DRIFT: {
+    stage: 'deliver', retryable: false,
+    message: '{count} topic setting(s) in Kafka differ from what policy and settings ask for:\n{problems}',
+    fix: 'change the topic as each line says, or the policy if the topic is right',
+  },
+  MINIM_DELIVERY_FENCED: {
+    stage: 'deliver', retryable: false,
+    message: 'another minim has taken over shard {shard} of "{cluster}": this one stops',
+    fix: 'run one process per shard; give separate installations on one Kafka different delivery.cluster names',
+  },
+  MINIM_DELIVERY_STOPPED: {
+    stage: 'deliver', retryable: true,
+    message: 'delivery is stopping: the batch was not taken',
+    fix: 'send it again when minim is back',
+  },
+  MINIM_DELIVERY_BROKEN_STREAM: {
+    stage: 'deliver', retryable: true,
+    message: 'an earlier batch of the same stream failed: this one was not taken',
+    fix: 'send both again, the earlier one first',
+  },
+  MINIM_DELIVERY_WRONG_SHARD: {
+    stage: 'deliver', retryable: false,
+    message: 'the source belongs to shard {owner}, and this is shard {shard}',
+    fix: 'hand the batch to the worker that owns the shard',
+  },
+  MINIM_DELIVERY_MINIMISE: {
+    stage: 'deliver', retryable: true,
+    message: 'a batch could not be turned into messages',
+    fix: 'see the cause; the source keeps the batch and sends it again',
+  },
+  MINIM_DELIVERY_LEDGER_TIMEOUT: {
+    stage: 'deliver', retryable: true,
+    message: '{topic}: partition {partition} could not be read up to offset {end} within {seconds} s',
+    fix: 'an open transaction of some other program may hold it up: it ends by itself with its time-out',
+  },
+  MINIM_DELIVERY_LEDGER_INVALID: {
+    stage: 'deliver', retryable: false,
+    message: '{topic}: the record at partition {partition}, offset {offset} is no ledger entry',
+    fix: 'something else writes to this topic: keep it away; then write over the entry or delete the records before it',
+  },
+  MINIM_DELIVERY_ABORTED: {
+    stage: 'deliver', retryable: true,
+    message: 'a transaction ended uncleanly ({what}); its batches are being delivered again',
+    fix: 'nothing, if it is rare; else look at the brokers\' health',
+  },
+  MINIM_DELIVERY_UNQUARANTINABLE: {
+    stage: 'deliver', retryable: false,
+    message: '{topic}: Kafka takes neither a record nor its quarantine message ({what}): {count} message(s) dropped and counted',
+    fix: 'raise max.message.bytes of the quarantine topic and kafka."message.max.bytes"',
   },
 } as const satisfies Record<string, ErrorEntry>
 
