@@ -184,6 +184,86 @@ export const ERRORS = {
     message: '{topic}: Kafka takes neither a record nor its quarantine message ({what}): {count} message(s) dropped and counted',
     fix: 'raise max.message.bytes of the quarantine topic and kafka."message.max.bytes"',
   },
+  MINIM_GRPC_LISTEN: {
+    stage: 'ingest', retryable: true,
+    message: 'grpc.listen: cannot listen on {listen}',
+    fix: 'free the port or choose another; 0 takes a free one',
+  },
+  MINIM_GRPC_TLS_FILE: {
+    stage: 'ingest', retryable: false,
+    message: '{what}: cannot be read ({code})',
+    fix: 'name a PEM file that minim may read',
+  },
+  MINIM_GRPC_SOURCE_INVALID: {
+    stage: 'ingest', retryable: false,
+    message: 'the stream names no valid source and incarnation',
+    fix: 'source: up to 128 letters, digits, dots, underscores and hyphens; incarnation: a UUID made at installation',
+  },
+  MINIM_GRPC_SOURCE_CHANGED: {
+    stage: 'ingest', retryable: false,
+    message: 'a batch names another source or incarnation than its stream',
+    fix: 'open a stream for each source',
+  },
+  MINIM_GRPC_NO_SEQUENCE: {
+    stage: 'ingest', retryable: false,
+    message: 'a batch holds records but no sequence',
+    fix: 'count batches from 1',
+  },
+  MINIM_GRPC_GAP: {
+    stage: 'ingest', retryable: true,
+    message: 'a batch was left out: sequence {got} came where {expected} was due',
+    fix: 'connect again and go on from the resume point',
+  },
+  MINIM_GRPC_SUPERSEDED: {
+    stage: 'ingest', retryable: false,
+    message: 'source {source} has opened another stream',
+    fix: 'run one agent for each source; a copied installation needs an incarnation of its own',
+  },
+  MINIM_GRPC_IDLE: {
+    stage: 'ingest', retryable: true,
+    message: 'nothing came for {ms} ms',
+    fix: 'connect again when there is something to send',
+  },
+  MINIM_GRPC_TOO_MANY: {
+    stage: 'ingest', retryable: true,
+    message: '{max} streams are open already',
+    fix: 'raise grpc.maxStreams or wait',
+  },
+  MINIM_GRPC_NOT_COMMITTED: {
+    stage: 'ingest', retryable: true,
+    message: 'batches could not be committed',
+    fix: 'connect again and go on from the resume point',
+  },
+  MINIM_GRPC_STOPPING: {
+    stage: 'ingest', retryable: true,
+    message: 'minim is stopping',
+    fix: 'connect again and go on from the resume point',
+  },
+  MINIM_GRPC_STREAM: {
+    stage: 'ingest', retryable: true,
+    message: 'the stream broke off',
+    fix: 'connect again and go on from the resume point',
+  },
+  MINIM_CSV_NO_COLUMNS: {
+    stage: 'ingest', retryable: false,
+    message: 'the mapping "{mapping}" does not say which columns a CSV line has',
+    fix: 'list all columns in order under the mapping\'s `columns`, or use the mapping asterisk-cdr',
+  },
+  MINIM_FILE_UNREADABLE: {
+    stage: 'ingest', retryable: false,
+    message: '{label}: cannot be read ({code})',
+    fix: 'check that it exists, is a regular file and may be read by this user',
+  },
+  MINIM_FILE_CHANGED: {
+    stage: 'ingest', retryable: false,
+    message: '{label}: is shorter than when it was opened, or than what was already taken of it',
+    fix: 'load files that are no longer written to; a file that was truncated is a new one: copy it and load the copy',
+  },
+  MINIM_OPS_LISTEN: {
+    stage: 'ops', retryable: false,
+    message: 'ops.listen: {listen} cannot be listened on: {what}',
+    fix: 'choose another address or port, or end what listens there; port 0 takes a free one',
+  },
 } as const satisfies Record<string, ErrorEntry>
 
 export type ErrorCode = keyof typeof ERRORS

@@ -1,0 +1,848 @@
+/**
+ * Delivery: minimised batches into Kafka, exactly once, to every purpose or to none. Guarded by `bench/` (row `d`, `deliver`).
+ *
+ *   offer ──▶ waiting ──▶ open turn (being filled) ──▶ committing turn ──▶ committed
+ *                ▲             │ lane b                  │ lane a
+ *                └─────────────┴──────── unclean ────────┘
+ *
+ * - **Turns.** Two transactional producers (lanes): one is filled while the other commits. A commit starts when the one before it has
+ *   succeeded, so commits are in the order of offers; meanwhile the open turn grows, which makes transactions as large as the load needs.
+ * - **Ledger.** The last sequence of each stream is part of the transaction. It is produced after the predecessor's commit has returned,
+ *   right before its own: compaction keeps what was written last, and that must be the larger sequence.
+ * - **Unclean ends.** A time-out, an abort, an error of unknown outcome: both producers are replaced (new instances, same ids), which
+ *   completes or aborts what was pending; then the ledger says what was taken; the rest is filled again from the batches, which are kept
+ *   until commit. A commit that succeeded over a shaky connection costs its producer only (see `lane.ts`).
+ * - **Fencing.** Whoever takes the shard initialises both ids before reading the ledger. A process that finds itself fenced stops for
+ *   good: taking the ids back would have two processes fence each other for ever.
+ * - **Poison.** One refused message fails its whole transaction, for ever. What can be known is checked before producing (size against
+ *   client and topic, timestamps); the rest is found by trial transactions that are never committed (`poison.ts`). Either way the record
+ *   goes to quarantine and its batch stays whole.
+ *
+ * What is not here: topics' settings (`topics.ts`), which shard a source belongs to (`shards.ts`).
+ */
+import { MinimError } from '../errors/catalogue.js'
+import type { Minimised } from '../project/minimised.js'
+import {
+  COMMIT_TIMEOUT_MS, PRODUCER_DEFAULTS, checkKafkaProperties, producerProperties, type KafkaProperties,
+} from './kafka-config.js'
+import { QUEUE_FULL, WRONG_STATE, classify, type Failure, type FailureKind } from './kafka-errors.js'
+import { Lane, isRetryable } from './lane.js'
+import { LEDGER_TOPIC, encodeEntry, readLedger, streamKey } from './ledger.js'
+import { findRefused } from './poison.js'
+import { MAX_SHARDS, shardOf, transactionalIds } from './shards.js'
+import { DEFAULT_LIMIT, ensureTopics, ledgerTopic, readLimits, type TopicLimit, type TopicsReport, type WantedTopic } from './topics.js'
+import type { SourceId, WorkItem } from './work-item.js'
+
+/** Settings under `delivery:`. */
+export interface DeliverySettings {
+  /** Names the installation in transactional ids. */
+  readonly cluster: string
+  /** A transaction waits this long for more before it commits. */
+  readonly lingerMs: number
+  /** A transaction takes no more batches from so many messages on … */
+  readonly maxMessages: number
+  /** … or so many bytes of messages. */
+  readonly maxBytes: number
+}
+
+export const DELIVERY_DEFAULTS: DeliverySettings = {
+  cluster: 'default',
+  lingerMs: 5,
+  maxMessages: 60_000,
+  maxBytes: 24 * 1024 * 1024,
+}
+
+export interface CommitReport {
+  readonly items: readonly WorkItem[]
+  readonly messages: number
+  readonly bytes: number
+  /** From the start of the commit to its success. */
+  readonly commitMs: number
+}
+
+/** What others may want to hear. All are called outside of the hot path; none may throw. */
+export interface DeliveryHooks {
+  onCommit?(report: CommitReport): void
+  onPhase?(phase: DeliveryPhase): void
+  /** Something for the log: a retry, an unclean end, a warning about topics. */
+  onNotice?(error: MinimError): void
+  onTopics?(report: TopicsReport): void
+  /** Delivery has given up: the process should end with a failure. */
+  onFatal?(error: MinimError): void
+  /** Test only: awaited between the ledger's records and the commit. */
+  beforeCommit?(): Promise<void> | void
+}
+
+export interface DeliveryOptions {
+  readonly bootstrap: string
+  /** Settings under `kafka:`, without `bootstrap.servers`. */
+  readonly properties?: KafkaProperties
+  readonly settings?: Partial<DeliverySettings>
+  /** Topics to create and check; null on the embedded cluster, which knows neither. */
+  readonly topics: readonly WantedTopic[] | null
+  readonly replication?: number
+  readonly shard?: number
+  readonly shards?: number
+  readonly ledgerTopic?: string
+  readonly hooks?: DeliveryHooks
+}
+
+export type DeliveryPhase = 'new' | 'connecting' | 'ready' | 'recovering' | 'stopping' | 'stopped' | 'failed'
+
+export interface DeliveryState {
+  readonly phase: DeliveryPhase
+  /** Batches are being taken and committed. */
+  readonly ready: boolean
+  /** What is in the way, if anything. */
+  readonly error: MinimError | null
+}
+
+/** Plain counters, read by metrics. */
+export interface DeliveryStats {
+  commits: number
+  messages: number
+  items: number
+  /** Batches that the ledger, or a transaction under way, had already. */
+  skipped: number
+  /** Transactions not committed, by cause. */
+  readonly aborts: Record<FailureKind, number>
+  /** Producers replaced, for whatever reason. */
+  replaced: number
+  /** Records that Kafka would not take: quarantined. */
+  refusedRecords: number
+  /** Messages dropped since Kafka takes not even their quarantine message. */
+  unquarantinable: number
+  /** Now: in transactions not yet committed, and waiting for one. */
+  inFlightItems: number
+  inFlightMessages: number
+  waitingItems: number
+  /** Bytes of batches kept until commit. */
+  retainedBytes: number
+}
+
+/** A batch on its way. */
+interface Entry {
+  readonly item: WorkItem
+  readonly key: string
+  /** Set until the offer is answered. */
+  answer: (() => void) | null
+  /** Records that Kafka refuses: quarantined. */
+  excluded: Set<number> | null
+  /** Records whose quarantine message Kafka refuses as well. */
+  hopeless: Set<number> | null
+}
+
+/** One transaction: what it holds, and the lane it is on. */
+class Turn {
+  readonly entries: Entry[] = []
+  /** Batches in it, without those that only wait for one of them. */
+  items = 0
+  /** What the ledger will say, by stream. */
+  readonly sequences = new Map<string, number>()
+  messages = 0
+  bytes = 0
+  openedAt = 0
+  constructor(readonly lane: 0 | 1) {}
+}
+
+const BACKOFF_MIN_MS = 250
+const BACKOFF_MAX_MS = 10_000
+const QUEUE_FULL_WAIT_MS = 1
+const DEFAULT_DRAIN_MS = 30_000
+/** Beside key, value and headers: a batch's header and a record's varints. */
+const RECORD_OVERHEAD_BYTES = 100
+/** Clocks differ: a timestamp this close to the limit is refused here already. */
+const CLOCK_SLACK_MS = 60_000
+const MIN_BATCH_BYTES = 16_384
+
+const immediate = (): Promise<void> => new Promise((resolve) => { setImmediate(resolve) })
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+
+export class Delivery {
+  readonly stats: DeliveryStats = {
+    commits: 0, messages: 0, items: 0, skipped: 0, aborts: { fenced: 0, refused: 0, unknown_outcome: 0, aborted: 0 }, replaced: 0,
+    refusedRecords: 0, unquarantinable: 0, inFlightItems: 0, inFlightMessages: 0, waitingItems: 0, retainedBytes: 0,
+  }
+  readonly settings: DeliverySettings
+  readonly shard: number
+  readonly shards: number
+  readonly #options: DeliveryOptions
+  readonly #properties: KafkaProperties
+  readonly #hooks: DeliveryHooks
+  readonly #ledger: string
+  #phase: DeliveryPhase = 'new'
+  #error: MinimError | null = null
+  /** Raised by every unclean end: what was begun before it has no say any more. */
+  #generation = 0
+  #lanes: [Lane, Lane] | null = null
+  #laneReady: [boolean, boolean] = [false, false]
+  #nextLane: 0 | 1 = 0
+  #open: Turn | null = null
+  #committing: Turn | null = null
+  /** Why the open turn cannot be committed, as found while it was filled. */
+  #broken: unknown = null
+  #waiting: Entry[] = []
+  #filling = false
+  /** A batch is half produced: the open turn must not be committed. */
+  #midItem = false
+  #timer: NodeJS.Timeout | null = null
+  #draining = 0
+  #idle: (() => void)[] = []
+  #taken = new Map<string, number>()
+  #inFlight = new Map<string, number>()
+  /** Streams with a failed batch, by its sequence: nothing later may be taken before it. */
+  #brokenStreams = new Map<string, number>()
+  #limits: ReadonlyMap<string, TopicLimit> = new Map()
+  #batchBytes: number
+  #topicsReady = false
+  #unusedFenced = false
+  readonly #closing = new Set<Promise<void>>()
+  /** Producers being made ready: two makers of one id would fence each other. */
+  #preparing: Promise<void>[] = []
+  #limitTopics: readonly string[] | null = null
+  #limitSizes = new Float64Array(0)
+  #limitAges = new Float64Array(0)
+
+  constructor(options: DeliveryOptions) {
+    this.#options = options
+    this.#properties = options.properties ?? {}
+    this.#hooks = options.hooks ?? {}
+    this.settings = { ...DELIVERY_DEFAULTS, ...options.settings }
+    this.shard = options.shard ?? 0
+    this.shards = options.shards ?? 1
+    this.#ledger = options.ledgerTopic ?? LEDGER_TOPIC
+    checkKafkaProperties(this.#properties)
+    this.#batchBytes = Number(this.#properties['batch.size'] ?? PRODUCER_DEFAULTS['batch.size'])
+  }
+
+  get state(): DeliveryState {
+    return { phase: this.#phase, ready: this.#phase === 'ready', error: this.#error }
+  }
+
+  /**
+   * Checks the topics, takes the shard and reads its ledger. Without a broker it goes on trying, and `state` says so.
+   * @throws MinimError what no retry can mend: topics that differ, a property that librdkafka refuses, a broken ledger
+   */
+  async start(): Promise<void> {
+    if (this.#phase !== 'new') throw new Error(`delivery is ${this.#phase}`)
+    this.#setPhase('connecting')
+    try {
+      await this.#takeOver([])
+    } catch (error) {
+      if (error instanceof MinimError) this.#end(error)
+      throw error
+    }
+  }
+
+  /** Last sequence of a stream that is committed; 0 when there is none. */
+  lastTaken(id: SourceId): number {
+    return this.#taken.get(streamKey(id)) ?? 0
+  }
+
+  /**
+   * Takes a batch. Resolves when it is in a transaction: late when the open transaction is full, which is the back-pressure.
+   * Never rejects: what becomes of the batch is told to the item.
+   */
+  offer(item: WorkItem): Promise<void> {
+    if (this.#phase === 'failed' || this.#phase === 'stopping' || this.#phase === 'stopped') {
+      item.failed(this.#error ?? new MinimError('MINIM_DELIVERY_STOPPED'))
+      return Promise.resolve()
+    }
+    if (this.shards > 1) {
+      const owner = shardOf(item.id.source, this.shards)
+      if (owner !== this.shard) {
+        item.failed(new MinimError('MINIM_DELIVERY_WRONG_SHARD', { owner, shard: this.shard }))
+        return Promise.resolve()
+      }
+    }
+    this.stats.retainedBytes += item.bytes
+    this.stats.waitingItems++
+    return new Promise((resolve) => {
+      this.#waiting.push({ item, key: streamKey(item.id), answer: resolve, excluded: null, hopeless: null })
+      void this.#fill()
+    })
+  }
+
+  /** Resolves when everything offered so far is committed (or given up), without waiting for more to come. */
+  drain(): Promise<void> {
+    if (this.#isIdle()) return Promise.resolve()
+    this.#draining++
+    this.#schedule()
+    return new Promise((resolve) => {
+      this.#idle.push(() => {
+        this.#draining--
+        resolve()
+      })
+    })
+  }
+
+  /** Drains, for so long at most, then lets go of the shard. What is left is told that it failed. */
+  async stop(drainMs: number = DEFAULT_DRAIN_MS): Promise<void> {
+    if (this.#phase === 'stopped') return
+    if (this.#phase !== 'failed' && this.#phase !== 'new') {
+      let timer: NodeJS.Timeout | undefined
+      await Promise.race([this.drain(), new Promise<void>((resolve) => { timer = setTimeout(resolve, drainMs) })])
+      clearTimeout(timer)
+    }
+    const failed = this.#phase === 'failed'
+    if (!failed) this.#setPhase('stopping')
+    this.#generation++
+    const committing = this.#committing
+    const openLane = this.#open?.lane
+    this.#giveUp(new MinimError('MINIM_DELIVERY_STOPPED'))
+    const lanes = this.#lanes
+    // So that readers need not wait for the transaction to time out. A turn that is committing ends as the broker decides.
+    if (!failed && lanes !== null && openLane !== undefined && committing === null) {
+      await lanes[openLane].abort(COMMIT_TIMEOUT_MS).catch(() => undefined)
+    }
+    this.#closeLanes()
+    await Promise.all(this.#preparing)
+    await Promise.all([...this.#closing])
+    if (!failed) this.#setPhase('stopped')
+  }
+
+  // ---- filling ------------------------------------------------------------------------------------------------------------------
+
+  async #fill(): Promise<void> {
+    if (this.#filling) return
+    this.#filling = true
+    try {
+      for (;;) {
+        const turn = this.#phase === 'ready' && this.#broken === null ? this.#turn() : null
+        if (turn === null || this.#waiting.length === 0 || this.#isFull(turn)) return
+        const entry = this.#waiting.shift() as Entry
+        this.stats.waitingItems--
+        await this.#take(entry, turn)
+        this.#schedule()
+        // Lets commits, sockets and timers have their turn, however fast batches come.
+        await immediate()
+      }
+    } finally {
+      this.#filling = false
+      this.#schedule()
+      this.#checkIdle()
+    }
+  }
+
+  /** The turn being filled; null while both lanes are busy. */
+  #turn(): Turn | null {
+    if (this.#open === null && this.#laneReady[this.#nextLane]) {
+      const lane = this.#nextLane
+      this.#open = new Turn(lane)
+      this.#laneReady[lane] = false
+      this.#nextLane = lane === 0 ? 1 : 0
+    }
+    return this.#open
+  }
+
+  #isFull(turn: Turn): boolean {
+    return turn.messages >= this.settings.maxMessages || turn.bytes >= this.settings.maxBytes
+  }
+
+  async #take(entry: Entry, turn: Turn): Promise<void> {
+    const { item, key } = entry
+    if (item.sequence <= (this.#taken.get(key) ?? 0)) {
+      this.stats.skipped++
+      this.#finish(entry)
+      return
+    }
+    if (item.sequence <= (this.#inFlight.get(key) ?? 0)) {
+      // The same batch is under way: this one is done when that one is.
+      this.stats.skipped++
+      this.#join(entry, turn)
+      return
+    }
+    const failedAt = this.#brokenStreams.get(key)
+    if (failedAt !== undefined) {
+      if (item.sequence > failedAt) {
+        this.#fail(entry, new MinimError('MINIM_DELIVERY_BROKEN_STREAM'))
+        return
+      }
+      this.#brokenStreams.delete(key)
+    }
+    let messages: Minimised
+    let dropped: Set<number> | null
+    try {
+      [messages, dropped] = this.#minimise(entry)
+    } catch (error) {
+      this.#brokenStreams.set(key, item.sequence)
+      this.#fail(entry, new MinimError('MINIM_DELIVERY_MINIMISE', {}, { cause: error }))
+      return
+    }
+    const generation = this.#generation
+    this.#join(entry, turn)
+    this.#inFlight.set(key, item.sequence)
+    this.#midItem = true
+    try {
+      let next = 0
+      for (;;) {
+        next = this.#produce(messages, next, turn, dropped)
+        if (next === messages.count) break
+        await sleep(QUEUE_FULL_WAIT_MS)
+        if (generation !== this.#generation) return
+      }
+      turn.sequences.set(key, item.sequence)
+      turn.items++
+    } catch (error) {
+      // The turn that commits now decides first: this one would have had to wait for it anyway.
+      this.#broken = error
+      if (this.#committing === null) this.#unclean(error)
+    } finally {
+      if (generation === this.#generation) this.#midItem = false
+    }
+  }
+
+  #join(entry: Entry, turn: Turn): void {
+    if (turn.entries.length === 0) turn.openedAt = performance.now()
+    turn.entries.push(entry)
+    this.stats.inFlightItems++
+    this.#answer(entry)
+  }
+
+  /** Makes the messages; records that Kafka is known to refuse become quarantine messages. */
+  #minimise(entry: Entry): [Minimised, Set<number> | null] {
+    let messages = entry.item.minimise(entry.excluded ?? undefined)
+    let bad = this.#refusals(messages)
+    if (bad === null && entry.hopeless === null) return [messages, null]
+    if (bad === null) return [messages, this.#dropped(messages, entry, [])]
+    const excluded = new Set(entry.excluded)
+    for (const index of bad) excluded.add(messages.record[index] as number)
+    this.stats.refusedRecords += excluded.size - (entry.excluded?.size ?? 0)
+    entry.excluded = excluded
+    messages = entry.item.minimise(excluded)
+    return [messages, this.#dropped(messages, entry, this.#refusals(messages) ?? [])]
+  }
+
+  /** Messages to leave out, as a last resort: those named, and those of hopeless records. Said and counted, since they are lost. */
+  #dropped(messages: Minimised, entry: Entry, bad: readonly number[]): Set<number> | null {
+    const dropped = new Set(bad)
+    if (entry.hopeless !== null) {
+      for (let i = 0; i < messages.count; i++) if (entry.hopeless.has(messages.record[i] as number)) dropped.add(i)
+    }
+    if (dropped.size === 0) return null
+    const [first] = dropped
+    this.stats.unquarantinable += dropped.size
+    this.#notice(new MinimError('MINIM_DELIVERY_UNQUARANTINABLE', {
+      topic: messages.topics[messages.topic[first as number] as number] ?? '', count: dropped.size, what: 'too large, or a timestamp that it refuses',
+    }))
+    return dropped
+  }
+
+  /** Messages that Kafka would refuse: too large, or with a timestamp too far ahead. A timestamp of 0 would become the time of now. */
+  #refusals(messages: Minimised): number[] | null {
+    if (messages.topics !== this.#limitTopics) this.#prepareLimits(messages)
+    const { count, topic, valueLen, keyLen, timestamp } = messages
+    const sizes = this.#limitSizes
+    const ages = this.#limitAges
+    const now = Date.now()
+    let bad: number[] | null = null
+    for (let i = 0; i < count; i++) {
+      const t = topic[i] as number
+      const time = timestamp[i] as number
+      if ((valueLen[i] as number) + (keyLen[i] as number) > (sizes[t] as number) || !(time > 0) || time - now > (ages[t] as number)) {
+        (bad ??= []).push(i)
+      }
+    }
+    return bad
+  }
+
+  #prepareLimits(messages: Minimised): void {
+    const { topics, headers } = messages
+    const client = Number(this.#properties['message.max.bytes'] ?? PRODUCER_DEFAULTS['message.max.bytes'])
+    this.#limitSizes = new Float64Array(topics.length)
+    this.#limitAges = new Float64Array(topics.length)
+    for (let t = 0; t < topics.length; t++) {
+      const limit = this.#limits.get(topics[t] as string) ?? DEFAULT_LIMIT
+      let overhead = RECORD_OVERHEAD_BYTES
+      for (const header of headers[t] ?? []) {
+        for (const [name, value] of Object.entries(header)) overhead += Buffer.byteLength(name) + Buffer.byteLength(value) + 10
+      }
+      this.#limitSizes[t] = Math.min(client, limit.maxMessageBytes) - overhead
+      this.#limitAges[t] = limit.timestampAfterMaxMs - Math.min(CLOCK_SLACK_MS, limit.timestampAfterMaxMs / 2)
+    }
+    this.#limitTopics = topics
+  }
+
+  /** The hot loop. @returns the first message not produced, since the producer's queue is full; or `messages.count` */
+  #produce(messages: Minimised, from: number, turn: Turn, dropped: Set<number> | null): number {
+    const native = (this.#lanes as [Lane, Lane])[turn.lane].native
+    const { count, topic, topics, valueOff, valueLen, keyOff, keyLen, timestamp, headers } = messages
+    const buffer = messages.bytes.buffer
+    const base = messages.bytes.byteOffset
+    let bytes = 0
+    let produced = 0
+    let i = from
+    let code = 0
+    for (; i < count; i++) {
+      if (dropped !== null && dropped.has(i)) continue
+      const t = topic[i] as number
+      const keyLength = keyLen[i] as number
+      const valueLength = valueLen[i] as number
+      // A plain view costs a third of Buffer.subarray; librdkafka copies what it points at.
+      const value = new Uint8Array(buffer, base + (valueOff[i] as number), valueLength)
+      const key = keyLength === 0 ? null : new Uint8Array(buffer, base + (keyOff[i] as number), keyLength)
+      const h = headers[t]
+      code = h === undefined
+        ? native.produce(topics[t] as string, -1, value, key, timestamp[i] as number)
+        : native.produce(topics[t] as string, -1, value, key, timestamp[i] as number, undefined, h)
+      if (code !== 0) break
+      bytes += valueLength + keyLength
+      produced++
+    }
+    turn.messages += produced
+    turn.bytes += bytes
+    this.stats.inFlightMessages += produced
+    if (code !== 0 && code !== QUEUE_FULL) throw Object.assign(new Error(`produce: librdkafka error ${code}`), { code })
+    return i
+  }
+
+  // ---- committing ---------------------------------------------------------------------------------------------------------------
+
+  /** Starts a commit, or a timer for it, if it is time. */
+  #schedule(): void {
+    const turn = this.#open
+    if (this.#phase !== 'ready' || turn === null || turn.entries.length === 0 || this.#committing !== null || this.#midItem || this.#broken !== null) return
+    const left = this.settings.lingerMs - (performance.now() - turn.openedAt)
+    if (left > 0 && !this.#isFull(turn) && !(this.#draining > 0 && this.#waiting.length === 0)) {
+      this.#timer ??= setTimeout(() => {
+        this.#timer = null
+        this.#schedule()
+      }, Math.max(1, left))
+      return
+    }
+    if (this.#timer !== null) {
+      clearTimeout(this.#timer)
+      this.#timer = null
+    }
+    void this.#commit(turn)
+  }
+
+  async #commit(turn: Turn): Promise<void> {
+    const generation = this.#generation
+    const lane = (this.#lanes as [Lane, Lane])[turn.lane]
+    this.#committing = turn
+    this.#open = null
+    void this.#fill()
+    const startedAt = performance.now()
+    try {
+      this.#produceLedger(lane, turn)
+      await this.#hooks.beforeCommit?.()
+      await lane.commit(COMMIT_TIMEOUT_MS)
+    } catch (error) {
+      if (generation === this.#generation) this.#unclean(error)
+      return
+    }
+    if (generation !== this.#generation) return
+    this.#committing = null
+    for (const [key, sequence] of turn.sequences) {
+      this.#taken.set(key, sequence)
+      if (this.#inFlight.get(key) === sequence) this.#inFlight.delete(key)
+    }
+    this.stats.commits++
+    this.stats.messages += turn.messages
+    this.stats.items += turn.items
+    this.stats.inFlightMessages -= turn.messages
+    this.stats.inFlightItems -= turn.entries.length
+    const commitMs = performance.now() - startedAt
+    // The next one must not wait for what callers do on being told.
+    if (this.#broken === null) {
+      this.#preparing[turn.lane] = this.#prepareLane(turn.lane, lane.suspect)
+      this.#schedule()
+    } else {
+      this.#unclean(this.#broken)
+    }
+    for (const entry of turn.entries) this.#finish(entry)
+    this.#hooks.onCommit?.({ items: turn.entries.map((e) => e.item), messages: turn.messages, bytes: turn.bytes, commitMs })
+    this.#checkIdle()
+  }
+
+  #produceLedger(lane: Lane, turn: Turn): void {
+    for (const [key, sequence] of turn.sequences) {
+      // A string as key would end at its NUL.
+      const code = lane.native.produce(this.#ledger, this.shard, encodeEntry(sequence), Buffer.from(key, 'utf8'), Date.now())
+      if (code !== 0) throw Object.assign(new Error(`produce: librdkafka error ${code}`), { code })
+    }
+  }
+
+  /** After a commit: a new transaction on the same producer, or on a new one if a connection was shaky meanwhile. */
+  async #prepareLane(index: 0 | 1, suspect: boolean): Promise<void> {
+    const generation = this.#generation
+    const lanes = this.#lanes as [Lane, Lane]
+    try {
+      if (suspect) {
+        this.stats.replaced++
+        this.#close(lanes[index])
+        lanes[index] = await this.#openLane(index)
+        if (generation !== this.#generation) {
+          this.#close(lanes[index])
+          return
+        }
+      }
+      await lanes[index].begin()
+    } catch (error) {
+      if (generation === this.#generation) {
+        if (this.#committing === null) this.#unclean(error)
+        else this.#broken ??= error
+      }
+      return
+    }
+    if (generation !== this.#generation) return
+    this.#laneReady[index] = true
+    void this.#fill()
+  }
+
+  // ---- unclean ends -------------------------------------------------------------------------------------------------------------
+
+  #unclean(error: unknown): void {
+    const failure = classify(error)
+    const turns = [this.#committing, this.#open].filter((turn): turn is Turn => turn !== null)
+    this.stats.aborts[failure.kind] += turns.filter((turn) => turn.entries.length > 0).length
+    if (failure.kind === 'fenced') {
+      this.#fatal(new MinimError('MINIM_DELIVERY_FENCED', { shard: this.shard, cluster: this.settings.cluster }))
+      return
+    }
+    this.#notice(new MinimError('MINIM_DELIVERY_ABORTED', { what: failure.text }))
+    void this.#recover(failure, turns)
+  }
+
+  async #recover(failure: Failure, turns: readonly Turn[]): Promise<void> {
+    this.#generation++
+    this.#setPhase('recovering')
+    const again = turns.flatMap((turn) => turn.entries)
+    this.#waiting = [...again, ...this.#waiting]
+    this.#resetTurns()
+    try {
+      // Wrong state: the transaction failed while it was filled, and librdkafka does not say why.
+      await this.#takeOver(failure.kind === 'refused' || failure.code === WRONG_STATE ? again : [])
+    } catch (error) {
+      this.#fatal(error instanceof MinimError ? error : new MinimError('MINIM_DELIVERY_ABORTED', { what: classify(error).text }, { cause: error }))
+    }
+  }
+
+  #resetTurns(): void {
+    this.#committing = null
+    this.#open = null
+    this.#broken = null
+    this.#midItem = false
+    this.#laneReady = [false, false]
+    this.#nextLane = 0
+    this.#inFlight.clear()
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    this.stats.inFlightItems = 0
+    this.stats.inFlightMessages = 0
+    this.stats.waitingItems = this.#waiting.length
+  }
+
+  /** Takes the shard, anew or again; tries until it succeeds or nothing can help. */
+  async #takeOver(tried: readonly Entry[]): Promise<void> {
+    let backoffMs = BACKOFF_MIN_MS
+    for (;;) {
+      try {
+        this.#closeLanes()
+        await Promise.all(this.#preparing)
+        await this.#attempt(tried)
+        break
+      } catch (error) {
+        if (this.#hasEnded()) return
+        if (classify(error).kind === 'fenced') {
+          throw new MinimError('MINIM_DELIVERY_FENCED', { shard: this.shard, cluster: this.settings.cluster }, { cause: error })
+        }
+        if (!isRetryable(error)) throw error
+        const delayMs = Math.round(backoffMs * (0.8 + 0.4 * Math.random()))
+        const notice = error instanceof MinimError
+          ? error
+          : new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap: this.#options.bootstrap, what: classify(error).text, delayMs }, { cause: error })
+        this.#error = notice
+        this.#notice(notice)
+        await sleep(delayMs)
+        if (this.#hasEnded()) return
+        backoffMs = Math.min(BACKOFF_MAX_MS, backoffMs * 2)
+      }
+    }
+    if (this.#hasEnded()) {
+      this.#closeLanes()
+      return
+    }
+    this.#error = null
+    this.#laneReady = [true, true]
+    this.#setPhase('ready')
+    void this.#fill()
+  }
+
+  async #attempt(tried: readonly Entry[]): Promise<void> {
+    const { topics, bootstrap, replication } = this.#options
+    if (topics !== null && !this.#topicsReady) {
+      const wanted = topics.some((t) => t.name === this.#ledger) ? topics : [...topics, ledgerTopic(this.shards, this.#ledger)]
+      const report = await ensureTopics({ bootstrap, properties: this.#properties, wanted, ...(replication === undefined ? {} : { replication }) })
+      this.#setLimits(report.limits)
+      this.#topicsReady = true
+      this.#hooks.onTopics?.(report)
+    }
+    if (tried.length > 0 && topics !== null) {
+      this.#setLimits(await readLimits({ bootstrap, properties: this.#properties }, [...new Set([...this.#limits.keys()])]))
+    }
+    // Both ids, before the ledger is read: what a predecessor, or our own former self, had under way is completed or aborted by it.
+    const a = await this.#openLane(0)
+    let b: Lane
+    try {
+      b = await this.#openLane(1)
+    } catch (error) {
+      this.#close(a)
+      throw error
+    }
+    this.#lanes = [a, b]
+    const ledger = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards })
+    this.#taken = ledger.taken
+    if (!this.#unusedFenced) {
+      await this.#fenceUnused(ledger.partitions)
+      this.#unusedFenced = true
+    }
+    const suspects = tried.filter((entry) => entry.item.sequence > (this.#taken.get(entry.key) ?? 0))
+    if (suspects.length > 0) await this.#quarantineRefused(suspects)
+    await Promise.all(this.#lanes.map((lane) => lane.begin()))
+  }
+
+  /** Ids of shards that are no longer used: whoever still runs with them must not write. */
+  async #fenceUnused(ledgerPartitions: number): Promise<void> {
+    if (this.#options.topics === null) return
+    for (let shard = this.shards; shard < Math.min(ledgerPartitions, MAX_SHARDS); shard++) {
+      for (const id of transactionalIds(this.settings.cluster, shard)) {
+        const lane = await Lane.open({ transactionalId: id, properties: this.#laneProperties(id), topic: this.#ledger })
+        await lane.close()
+      }
+    }
+  }
+
+  /** Finds the records that Kafka refuses, in trials on this shard's own id. */
+  async #quarantineRefused(entries: readonly Entry[]): Promise<void> {
+    const lanes = this.#lanes as [Lane, Lane]
+    this.#close(lanes[0])
+    const [id] = transactionalIds(this.settings.cluster, this.shard)
+    let found = 0
+    let byBatch = false
+    for (const entry of entries) {
+      const outcome = await findRefused({
+        minimise: () => this.#minimise(entry),
+        exclude: (records) => {
+          const excluded = entry.excluded ??= new Set()
+          for (const record of records) {
+            if (excluded.has(record)) (entry.hopeless ??= new Set()).add(record)
+            else excluded.add(record)
+          }
+        },
+        open: (single, onReport) => Lane.open({
+          transactionalId: id, topic: this.#ledger, onReport,
+          properties: { ...this.#laneProperties(id), ...(single ? { 'batch.num.messages': 1 } : {}) },
+        }),
+      })
+      found += outcome.records
+      byBatch ||= outcome.byBatch
+    }
+    this.stats.refusedRecords += found
+    // Each message alone is taken, all together are not: the batches are too large for a topic.
+    if (found === 0 && byBatch) this.#batchBytes = Math.max(MIN_BATCH_BYTES, Math.floor(this.#batchBytes / 2))
+    lanes[0] = await this.#openLane(0)
+    if (byBatch) {
+      this.#close(lanes[1])
+      lanes[1] = await this.#openLane(1)
+    }
+  }
+
+  #setLimits(limits: ReadonlyMap<string, TopicLimit>): void {
+    this.#limits = limits
+    this.#limitTopics = null
+    for (const { maxMessageBytes } of limits.values()) this.#batchBytes = Math.min(this.#batchBytes, maxMessageBytes)
+  }
+
+  #openLane(index: 0 | 1): Promise<Lane> {
+    const transactionalId = transactionalIds(this.settings.cluster, this.shard)[index]
+    return Lane.open({ transactionalId, properties: this.#laneProperties(transactionalId), topic: this.#ledger })
+  }
+
+  #laneProperties(transactionalId: string): Record<string, string | number | boolean> {
+    return { ...producerProperties(this.#properties, this.#options.bootstrap, transactionalId), 'batch.size': this.#batchBytes }
+  }
+
+  #closeLanes(): void {
+    const lanes = this.#lanes
+    if (lanes === null) return
+    this.#lanes = null
+    this.stats.replaced += this.#phase === 'recovering' ? lanes.length : 0
+    for (const lane of lanes) this.#close(lane)
+  }
+
+  #close(lane: Lane): void {
+    const closed = lane.close()
+    this.#closing.add(closed)
+    void closed.then(() => this.#closing.delete(closed))
+  }
+
+  // ---- endings ------------------------------------------------------------------------------------------------------------------
+
+  #hasEnded(): boolean {
+    return this.#phase === 'stopping' || this.#phase === 'stopped' || this.#phase === 'failed'
+  }
+
+  #finish(entry: Entry): void {
+    this.stats.retainedBytes -= entry.item.bytes
+    this.#answer(entry)
+    entry.item.committed()
+  }
+
+  #fail(entry: Entry, error: MinimError): void {
+    this.stats.retainedBytes -= entry.item.bytes
+    this.#answer(entry)
+    entry.item.failed(error)
+  }
+
+  #answer(entry: Entry): void {
+    const { answer } = entry
+    if (answer === null) return
+    entry.answer = null
+    answer()
+  }
+
+  #fatal(error: MinimError): void {
+    this.#end(error)
+    this.#hooks.onFatal?.(error)
+  }
+
+  /** Gives everything up. */
+  #end(error: MinimError): void {
+    this.#generation++
+    this.#error = error
+    this.#setPhase('failed')
+    this.#giveUp(error)
+    this.#closeLanes()
+  }
+
+  #giveUp(error: MinimError): void {
+    const left = [...this.#committing?.entries ?? [], ...this.#open?.entries ?? [], ...this.#waiting]
+    this.#waiting = []
+    this.#resetTurns()
+    for (const entry of left) this.#fail(entry, error)
+    this.#checkIdle()
+  }
+
+  #isIdle(): boolean {
+    return this.#waiting.length === 0 && !this.#midItem && this.#committing === null && (this.#open === null || this.#open.entries.length === 0)
+  }
+
+  #checkIdle(): void {
+    if (this.#idle.length === 0 || !this.#isIdle()) return
+    const idle = this.#idle
+    this.#idle = []
+    for (const resolve of idle) resolve()
+  }
+
+  #notice(error: MinimError): void {
+    this.#hooks.onNotice?.(error)
+  }
+
+  #setPhase(phase: DeliveryPhase): void {
+    if (this.#phase === phase) return
+    this.#phase = phase
+    this.#hooks.onPhase?.(phase)
+  }
+}

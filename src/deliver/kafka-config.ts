@@ -1,0 +1,142 @@
+/**
+ * librdkafka's properties: what operators set under `kafka:` in the settings, what minim sets itself, and why it may not be changed.
+ */
+import Kafka from 'node-rdkafka'
+import { MinimError } from '../errors/catalogue.js'
+
+/** Properties as they stand under `kafka:`. */
+export type KafkaProperties = Readonly<Record<string, string | number | boolean>>
+
+/** How long a commit may take, in ms. Smaller than {@link SOCKET_TIMEOUT_MS}, so that no request of a commit given up is retried unseen. */
+export const COMMIT_TIMEOUT_MS = 10_000
+const SOCKET_TIMEOUT_MS = 60_000
+/** Larger than a request may take: a transaction that the broker gave up must not be one that we still write to. */
+const TRANSACTION_TIMEOUT_MS = 90_000
+
+/** Properties that exactly-once rests on, and why each is not the operator's. */
+export const RESERVED_PROPERTIES: Readonly<Record<string, string>> = {
+  'transactional.id': 'it fences other writers of the same shard',
+  'enable.idempotence': 'without it a retry writes a message twice',
+  'enable.gapless.guarantee': 'an aborted transaction is filled again as a whole',
+  'acks': 'transactions need all of them',
+  'request.required.acks': 'transactions need all of them',
+  'max.in.flight': 'idempotence keeps the order of at most five',
+  'max.in.flight.requests.per.connection': 'idempotence keeps the order of at most five',
+  'isolation.level': 'the ledger is read with both levels, each for its purpose',
+  'group.id': 'minim reads partitions by number',
+  'enable.auto.commit': 'the ledger holds what was taken',
+  'enable.auto.offset.store': 'the ledger holds what was taken',
+  'auto.offset.reset': 'the ledger is read from its beginning',
+  'enable.partition.eof': 'it tells where the ledger ends',
+  'partitioner': 'other programs must find the same key in the same partition (murmur2, as Java does)',
+  'delivery.report.only.error': 'a transaction is one report',
+  'dr_cb': 'a transaction is one report',
+  'dr_msg_cb': 'a transaction is one report',
+  'event_cb': 'errors seen while a transaction commits decide whether its producer may go on',
+  'statistics.interval.ms': 'retries seen while a transaction commits decide whether its producer may go on',
+  'test.mock.num.brokers': 'leave kafka."bootstrap.servers" out to have the embedded cluster',
+}
+
+/**
+ * Tuned by `bench/` for batches of 2,048 records into 18 partitions: few, large requests, and little memory.
+ * All of them can be set under `kafka:`.
+ */
+export const PRODUCER_DEFAULTS: KafkaProperties = {
+  'client.id': 'minim',
+  'compression.codec': 'lz4',
+  // Only for what is produced long before its commit: a commit sends at once.
+  'linger.ms': 5,
+  'batch.size': 262_144,
+  'batch.num.messages': 10_000,
+  'queue.buffering.max.messages': 200_000,
+  'queue.buffering.max.kbytes': 65_536,
+  'sticky.partitioning.linger.ms': 10,
+  'message.max.bytes': 1_000_000,
+  'reconnect.backoff.ms': 50,
+  'reconnect.backoff.max.ms': 2_000,
+  'retry.backoff.ms': 20,
+  'topic.metadata.refresh.interval.ms': 60_000,
+  'socket.keepalive.enable': true,
+  'socket.timeout.ms': SOCKET_TIMEOUT_MS,
+  'transaction.timeout.ms': TRANSACTION_TIMEOUT_MS,
+  'enable.metrics.push': false,
+}
+
+/** Properties that only a producer knows: a consumer made of the same settings must not be given them. */
+const PRODUCER_ONLY = new Set([
+  'compression.codec', 'compression.type', 'compression.level', 'linger.ms', 'queue.buffering.max.ms', 'batch.size', 'batch.num.messages',
+  'queue.buffering.max.messages', 'queue.buffering.max.kbytes', 'queue.buffering.backpressure.threshold', 'sticky.partitioning.linger.ms',
+  'transaction.timeout.ms', 'message.send.max.retries', 'retries', 'request.timeout.ms', 'message.timeout.ms', 'delivery.timeout.ms',
+])
+
+/** Refuses what is minim's own, and time-outs that would break the order commit < request < transaction. */
+export function checkKafkaProperties(properties: KafkaProperties): void {
+  for (const name of Object.keys(properties)) {
+    const why = Object.hasOwn(RESERVED_PROPERTIES, name) ? RESERVED_PROPERTIES[name] : undefined
+    if (why !== undefined) throw new MinimError('MINIM_KAFKA_PROPERTY_RESERVED', { property: name, why })
+  }
+  const number = (name: string): number => Number(properties[name] ?? PRODUCER_DEFAULTS[name])
+  const socket = number('socket.timeout.ms')
+  const transaction = number('transaction.timeout.ms')
+  if (!(socket > COMMIT_TIMEOUT_MS)) {
+    throw new MinimError('MINIM_KAFKA_PROPERTY_INVALID', { property: 'socket.timeout.ms', what: `must be more than ${COMMIT_TIMEOUT_MS}, the time a commit may take` })
+  }
+  if (!(transaction > socket)) {
+    throw new MinimError('MINIM_KAFKA_PROPERTY_INVALID', { property: 'transaction.timeout.ms', what: `must be more than socket.timeout.ms (${socket})` })
+  }
+}
+
+/** Properties of a transactional producer. */
+export function producerProperties(properties: KafkaProperties, bootstrap: string, transactionalId: string): Record<string, string | number | boolean> {
+  return {
+    ...PRODUCER_DEFAULTS,
+    // An alias beside its default would leave librdkafka to choose between the two.
+    ...withoutAliases(properties),
+    'bootstrap.servers': bootstrap,
+    'partitioner': 'murmur2_random',
+    'enable.idempotence': true,
+    'transactional.id': transactionalId,
+    'statistics.interval.ms': 1_000,
+  }
+}
+
+/** Properties of a reader that is given its partitions by number. */
+export function consumerProperties(properties: KafkaProperties, bootstrap: string, isolation: 'read_committed' | 'read_uncommitted'): Record<string, string | number | boolean> {
+  const common: Record<string, string | number | boolean> = { 'client.id': 'minim', 'enable.metrics.push': false }
+  for (const [name, value] of Object.entries(properties)) {
+    if (!PRODUCER_ONLY.has(name)) common[name] = value
+  }
+  return {
+    ...common,
+    'bootstrap.servers': bootstrap,
+    // Never joined: partitions are assigned by number.
+    'group.id': 'minim-reader',
+    'enable.auto.commit': false,
+    'enable.auto.offset.store': false,
+    'enable.partition.eof': true,
+    'isolation.level': isolation,
+    'fetch.wait.max.ms': 100,
+    'queued.max.messages.kbytes': 8_192,
+  }
+}
+
+const ALIASES: Readonly<Record<string, string>> = {
+  'compression.type': 'compression.codec',
+  'queue.buffering.max.ms': 'linger.ms',
+}
+
+function withoutAliases(properties: KafkaProperties): Record<string, string | number | boolean> {
+  const named: Record<string, string | number | boolean> = {}
+  for (const [name, value] of Object.entries(properties)) named[ALIASES[name] ?? name] = value
+  return named
+}
+
+/** Makes a client, and says which property librdkafka refuses. Its own text may quote a value, which may be a password. */
+export function refusedProperty(error: unknown): MinimError {
+  const text = error instanceof Error ? error.message : String(error)
+  const property = /property "?([\w.]+)"?/.exec(text)?.[1] ?? /"([\w.]+)"$/.exec(text)?.[1] ?? 'kafka'
+  return new MinimError('MINIM_KAFKA_PROPERTY_INVALID', { property, what: /No such/i.test(text) ? 'is not known to librdkafka' : 'has a value that librdkafka refuses' })
+}
+
+/** Version of the librdkafka that was compiled in. */
+export const LIBRDKAFKA_VERSION = Kafka.librdkafkaVersion

@@ -1,0 +1,161 @@
+/**
+ * The ledger: a compacted topic that holds, per source stream, the last sequence taken. Its records are part of the transaction that
+ * holds the messages, so a batch is in Kafka if and only if the ledger says so.
+ */
+import Kafka from 'node-rdkafka'
+import { MinimError } from '../errors/catalogue.js'
+import { consumerProperties, refusedProperty, type KafkaProperties } from './kafka-config.js'
+import { shardOf } from './shards.js'
+import type { SourceId } from './work-item.js'
+
+export const LEDGER_TOPIC = 'minim.ledger'
+
+/** Key of a source stream. A source's name and an incarnation hold no NUL. */
+export function streamKey(id: SourceId): string {
+  return `${id.source}\u0000${id.incarnation}`
+}
+
+/** A ledger record's value. */
+export function encodeEntry(sequence: number): Buffer {
+  return Buffer.from(`{"sequence":${sequence}}`, 'latin1')
+}
+
+/** The sequence in a ledger record's value; null when it is none. Other fields are ignored: a later version may write more. */
+export function decodeEntry(value: Uint8Array | null): number | null {
+  if (value === null) return null
+  try {
+    const { sequence } = JSON.parse(Buffer.from(value).toString('utf8')) as { sequence?: unknown }
+    return typeof sequence === 'number' && Number.isSafeInteger(sequence) && sequence >= 0 ? sequence : null
+  } catch {
+    return null
+  }
+}
+
+export interface LedgerOptions {
+  readonly bootstrap: string
+  readonly properties: KafkaProperties
+  readonly topic?: string
+  /** Whose streams are asked for: entries of other shards are left out. */
+  readonly shard: number
+  readonly shards: number
+  readonly timeoutMs?: number
+}
+
+export interface Ledger {
+  /** Last sequence taken by {@link streamKey}. */
+  readonly taken: Map<string, number>
+  readonly partitions: number
+}
+
+const READ_TIMEOUT_MS = 60_000
+const FETCH = 1_000
+
+function connect(isolation: 'read_committed' | 'read_uncommitted', options: LedgerOptions, topic: string): Promise<Kafka.KafkaConsumer> {
+  return new Promise((resolve, reject) => {
+    let consumer: Kafka.KafkaConsumer
+    try {
+      consumer = new Kafka.KafkaConsumer(consumerProperties(options.properties, options.bootstrap, isolation), { 'auto.offset.reset': 'earliest' })
+    } catch (error) {
+      reject(refusedProperty(error))
+      return
+    }
+    // Told by the calls that fail; an event without a listener is nobody's loss.
+    consumer.connect({ topic, timeout: 5_000 }, (error: unknown) => { if (error) reject(error as Error); else resolve(consumer) })
+  })
+}
+
+const disconnect = (consumer: Kafka.KafkaConsumer): Promise<void> => new Promise((resolve) => { consumer.disconnect(() => { resolve() }) })
+
+async function partitionsOf(client: Kafka.KafkaConsumer, topic: string): Promise<number> {
+  const metadata = await new Promise<Kafka.Metadata>((resolve, reject) => {
+    client.getMetadata({ topic, timeout: 5_000 }, (error: unknown, data) => { if (error) reject(error as Error); else resolve(data) })
+  })
+  return metadata.topics.find((t) => t.name === topic)?.partitions.length ?? 0
+}
+
+interface Range { readonly low: number, readonly high: number }
+
+function rangeOf(client: Kafka.KafkaConsumer, topic: string, partition: number): Promise<Range> {
+  return new Promise((resolve, reject) => {
+    client.queryWatermarkOffsets(topic, partition, 5_000, (error: unknown, offsets) => {
+      if (error) reject(error as Error)
+      else resolve({ low: offsets.lowOffset, high: offsets.highOffset })
+    })
+  })
+}
+
+/**
+ * What was taken: reads the ledger up to its end. All ids of the shard must have been initialised before, which completes or aborts
+ * what they had open.
+ *
+ * The end comes from a `read_uncommitted` client: to a `read_committed` one it is the last *stable* offset, so that everything behind an
+ * open transaction would look as if it did not exist. All partitions are read, since a source's shard changes with their number.
+ */
+export async function readLedger(options: LedgerOptions): Promise<Ledger> {
+  const topic = options.topic ?? LEDGER_TOPIC
+  const timeoutMs = options.timeoutMs ?? READ_TIMEOUT_MS
+  const uncommitted = await connect('read_uncommitted', options, topic)
+  const ends = new Map<number, number>()
+  let partitions: number
+  try {
+    partitions = await partitionsOf(uncommitted, topic)
+    for (let partition = 0; partition < partitions; partition++) {
+      const range = await rangeOf(uncommitted, topic, partition)
+      if (range.high > range.low) ends.set(partition, range.high)
+    }
+  } finally {
+    await disconnect(uncommitted)
+  }
+  const taken = new Map<string, number>()
+  if (ends.size === 0) return { taken, partitions }
+  const committed = await connect('read_committed', options, topic)
+  try {
+    await readUpTo(committed, topic, ends, taken, options, timeoutMs)
+  } finally {
+    await disconnect(committed)
+  }
+  return { taken, partitions }
+}
+
+async function readUpTo(consumer: Kafka.KafkaConsumer, topic: string, ends: Map<number, number>, taken: Map<string, number>, options: LedgerOptions, timeoutMs: number): Promise<void> {
+  const left = new Map(ends)
+  const reached = (partition: number, next: number): void => {
+    const end = left.get(partition)
+    if (end !== undefined && next >= end) left.delete(partition)
+  }
+  // Markers and aborted messages take offsets and are never handed out: only the end-of-partition event tells that they are behind us.
+  consumer.on('partition.eof', (eof) => { reached(eof.partition, eof.offset) })
+  consumer.setDefaultConsumeTimeout(100)
+  consumer.assign([...ends.keys()].map((partition) => ({ topic, partition, offset: 0 })))
+  const deadline = Date.now() + timeoutMs
+  while (left.size > 0) {
+    if (Date.now() > deadline) {
+      const [partition, end] = [...left][0] ?? [0, 0]
+      throw new MinimError('MINIM_DELIVERY_LEDGER_TIMEOUT', { topic, partition, end, seconds: timeoutMs / 1_000 })
+    }
+    const messages = await new Promise<Kafka.Message[]>((resolve, reject) => {
+      consumer.consume(FETCH, (error: unknown, batch) => { if (error) reject(error as Error); else resolve(batch) })
+    })
+    for (const message of messages) {
+      take(message, taken, options)
+      reached(message.partition, message.offset + 1)
+    }
+  }
+}
+
+function take(message: Kafka.Message, taken: Map<string, number>, options: LedgerOptions): void {
+  const key = message.key === null || message.key === undefined ? null : message.key.toString()
+  // A tombstone: the stream was forgotten on purpose.
+  if (key !== null && (message.value === null || message.value.length === 0)) {
+    taken.delete(key)
+    return
+  }
+  const sequence = decodeEntry(message.value)
+  const split = key?.indexOf('\u0000') ?? -1
+  if (key === null || split < 0 || sequence === null) {
+    throw new MinimError('MINIM_DELIVERY_LEDGER_INVALID', { topic: message.topic, partition: message.partition, offset: message.offset })
+  }
+  if (shardOf(key.slice(0, split), options.shards) !== options.shard) return
+  // The larger one: a stream may have entries in two partitions when the number of shards has changed.
+  if (sequence > (taken.get(key) ?? -1)) taken.set(key, sequence)
+}

@@ -1,0 +1,29 @@
+/**
+ * Which worker owns a source. A source belongs to a shard by the hash of its name; a shard is a partition of the ledger and two
+ * `transactional.id`s, so that taking a shard fences whoever had it before.
+ */
+
+/** Producers of a shard, in the order of their turns. */
+export const TURNS = ['a', 'b'] as const
+export type TurnName = (typeof TURNS)[number]
+
+/** Ids of shards no longer used are fenced at start, up to this many shards. */
+export const MAX_SHARDS = 64
+
+/** FNV-1a over UTF-8: the same everywhere and for ever, since the ledger depends on it. */
+export function shardOf(source: string, shards: number): number {
+  let hash = 0x811c9dc5
+  for (const byte of Buffer.from(source, 'utf8')) {
+    hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
+  }
+  return hash % shards
+}
+
+export function transactionalId(cluster: string, shard: number, turn: TurnName): string {
+  return `minim.${cluster}.${shard}.${turn}`
+}
+
+/** The ids of a shard. */
+export function transactionalIds(cluster: string, shard: number): readonly [string, string] {
+  return [transactionalId(cluster, shard, 'a'), transactionalId(cluster, shard, 'b')]
+}

@@ -1,0 +1,312 @@
+/**
+ * Topics: created and checked at start. The one file that knows the admin client: node-rdkafka can neither read nor alter a topic's
+ * settings, so `@platformatic/kafka` does.
+ */
+import { readFileSync } from 'node:fs'
+import { Admin, type AdminOptions, type ClusterMetadata } from '@platformatic/kafka'
+import { MinimError, problemLines, type Problem } from '../errors/catalogue.js'
+import type { KafkaProperties } from './kafka-config.js'
+import { LEDGER_TOPIC } from './ledger.js'
+
+export const QUARANTINE_TOPIC = 'minim.quarantine'
+/** Refused input is kept no longer than this. */
+export const QUARANTINE_MAX_DAYS = 7
+
+const DAY_MS = 86_400_000
+const HOUR_MS = 3_600_000
+/** Kafka's own default: a segment is closed after a week at the latest. */
+const MAX_SEGMENT_MS = 7 * DAY_MS
+/** Retention acts on whole, closed segments: a tenth of it more is the longest that a record outlives it. */
+const SEGMENTS_PER_RETENTION = 10
+const DEFAULT_REPLICATION = 3
+/** `max.message.bytes` counts a batch: its header, and what a record carries beside key and value. */
+const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
+const DEFAULT_TIMESTAMP_AFTER_MS = HOUR_MS
+const REQUEST_TIMEOUT_MS = 10_000
+/** `ConfigResourceTypes.TOPIC` of the protocol. */
+const TOPIC_RESOURCE = 2
+
+/** A topic that policy and settings ask for. */
+export interface WantedTopic {
+  readonly name: string
+  readonly partitions: number
+  /** null: kept without a limit. */
+  readonly retentionDays: number | null
+  readonly compacted: boolean
+  /** More partitions than asked for are no drift: the ledger keeps those of shards no longer used. */
+  readonly morePartitions?: boolean
+}
+
+/** What Kafka takes into a topic. */
+export interface TopicLimit {
+  readonly maxMessageBytes: number
+  /** How far ahead of the broker's clock a timestamp may be. */
+  readonly timestampAfterMaxMs: number
+}
+
+export interface TopicsReport {
+  readonly brokers: number
+  readonly replication: number
+  readonly created: readonly string[]
+  readonly limits: ReadonlyMap<string, TopicLimit>
+  /** To be said loudly. */
+  readonly warnings: readonly string[]
+}
+
+export interface TopicsOptions {
+  readonly bootstrap: string
+  readonly properties: KafkaProperties
+  readonly wanted: readonly WantedTopic[]
+  /** Default 3, or as many as there are brokers. */
+  readonly replication?: number
+}
+
+/** Limits of a topic that was not looked at: Kafka's defaults. */
+export const DEFAULT_LIMIT: TopicLimit = { maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES, timestampAfterMaxMs: DEFAULT_TIMESTAMP_AFTER_MS }
+
+/** The ledger, for so many shards. */
+export function ledgerTopic(shards: number, name: string = LEDGER_TOPIC): WantedTopic {
+  return { name, partitions: shards, retentionDays: null, compacted: true, morePartitions: true }
+}
+
+/** Creates what is missing, then compares every topic with what is wanted. All differences are told at once. */
+export async function ensureTopics(options: TopicsOptions): Promise<TopicsReport> {
+  for (const topic of options.wanted) checkWanted(topic)
+  const admin = openAdmin(options)
+  try {
+    return await ensure(admin, options)
+  } finally {
+    await closeAdmin(admin)
+  }
+}
+
+/** Reads the limits of topics again: an operator may have changed them since the start. */
+export async function readLimits(options: Pick<TopicsOptions, 'bootstrap' | 'properties'>, topics: readonly string[]): Promise<Map<string, TopicLimit>> {
+  const admin = openAdmin(options)
+  try {
+    const configs = await describe(admin, options.bootstrap, topics)
+    return new Map([...configs].map(([name, config]) => [name, limitOf(config)]))
+  } finally {
+    await closeAdmin(admin)
+  }
+}
+
+function checkWanted(topic: WantedTopic): void {
+  if (!Number.isInteger(topic.partitions) || topic.partitions < 1) {
+    throw new MinimError('MINIM_KAFKA_TOPIC_INVALID', { topic: topic.name, what: 'a topic needs one partition or more' })
+  }
+  if (topic.name === QUARANTINE_TOPIC && (topic.retentionDays === null || topic.retentionDays > QUARANTINE_MAX_DAYS)) {
+    throw new MinimError('MINIM_KAFKA_TOPIC_INVALID', { topic: topic.name, what: `refused input is kept for ${QUARANTINE_MAX_DAYS} days at most` })
+  }
+}
+
+type Config = ReadonlyMap<string, string>
+
+/** Settings that a topic is created with. */
+export function topicConfig(topic: WantedTopic, replication: number): Record<string, string> {
+  const config: Record<string, string> = {
+    'cleanup.policy': topic.compacted ? 'compact' : 'delete',
+    'message.timestamp.type': 'CreateTime',
+    'min.insync.replicas': String(minInsync(replication)),
+    'segment.ms': String(segmentMs(topic)),
+  }
+  if (!topic.compacted) config['retention.ms'] = String(retentionMs(topic))
+  return config
+}
+
+function retentionMs(topic: WantedTopic): number {
+  return topic.retentionDays === null ? -1 : Math.round(topic.retentionDays * DAY_MS)
+}
+
+function segmentMs(topic: WantedTopic): number {
+  // A compacted topic is compacted by closed segments, too.
+  if (topic.compacted) return DAY_MS
+  return topic.retentionDays === null ? MAX_SEGMENT_MS : Math.min(MAX_SEGMENT_MS, Math.floor(retentionMs(topic) / SEGMENTS_PER_RETENTION))
+}
+
+/** With three replicas one may be away, and what is committed is on two. */
+function minInsync(replication: number): number {
+  return replication >= 3 ? 2 : 1
+}
+
+async function ensure(admin: Admin, options: TopicsOptions): Promise<TopicsReport> {
+  const names = options.wanted.map((t) => t.name)
+  const existing = new Set(await request(options, 'listed', () => admin.listTopics()))
+  const before = await metadata(admin, options, [...existing].filter((name) => names.includes(name)))
+  const brokers = before.brokers.size
+  const wantedReplication = options.replication ?? DEFAULT_REPLICATION
+  const replication = Math.min(wantedReplication, brokers)
+  const warnings: string[] = []
+  if (replication < wantedReplication) {
+    warnings.push(`the cluster has ${brokers} broker(s): topics get ${replication} replica(s) instead of ${wantedReplication}, ` +
+      (replication === 1 ? 'and the loss of that broker\'s disk loses them' : 'and fewer brokers may fail'))
+  }
+  const missing = options.wanted.filter((t) => !existing.has(t.name))
+  for (const topic of missing) await create(admin, options, topic, replication)
+  const after = missing.length === 0 ? before : await metadataOfAll(admin, options, names)
+  const configs = await describe(admin, options.bootstrap, names)
+  const problems: Problem[] = []
+  for (const topic of options.wanted) {
+    compare(topic, replication, after, configs.get(topic.name) ?? new Map(), options.bootstrap, problems)
+  }
+  if (problems.length > 0) {
+    throw new MinimError('MINIM_KAFKA_TOPIC_DRIFT', { count: problems.length, problems: problemLines(problems) })
+  }
+  return {
+    brokers, replication, warnings, created: missing.map((t) => t.name),
+    limits: new Map([...configs].map(([name, config]) => [name, limitOf(config)])),
+  }
+}
+
+function compare(topic: WantedTopic, replication: number, cluster: ClusterMetadata, config: Config, bootstrap: string, problems: Problem[]): void {
+  const differs = (setting: string, is: string | number, wanted: string | number, mend: string): void => {
+    problems.push({ path: topic.name, what: `${setting} is ${is} and should be ${wanted}`, mend })
+  }
+  const alter = (setting: string, value: string | number): string =>
+    `kafka-configs.sh --bootstrap-server ${bootstrap} --alter --topic ${topic.name} --add-config ${setting}=${value}`
+  const found = cluster.topics.get(topic.name)
+  const partitions = found?.partitionsCount ?? 0
+  if (partitions < topic.partitions) {
+    differs('partitions', partitions, topic.partitions, `kafka-topics.sh --bootstrap-server ${bootstrap} --alter --topic ${topic.name} --partitions ${topic.partitions} (keys move to other partitions)`)
+  } else if (partitions > topic.partitions && topic.morePartitions !== true) {
+    differs('partitions', partitions, topic.partitions, `set topics.partitions to ${partitions}, or make the topic anew`)
+  }
+  const replicas = Math.min(...(found?.partitions ?? []).map((p) => p.replicas.length))
+  if (Number.isFinite(replicas) && replicas < replication) {
+    differs('replication', replicas, replication, 'reassign its partitions with kafka-reassign-partitions.sh, or set topics.replication')
+  }
+  for (const [setting, wanted] of Object.entries(topicConfig(topic, Math.min(replication, replicas)))) {
+    const is = config.get(setting)
+    if (is === undefined || fits(setting, Number(is), is, wanted, replicas)) continue
+    differs(setting, is, setting === 'segment.ms' || setting === 'min.insync.replicas' ? `${wanted} (${setting === 'segment.ms' ? 'or less' : 'or more'})` : wanted, alter(setting, wanted))
+  }
+}
+
+function fits(setting: string, number: number, is: string, wanted: string, replicas: number): boolean {
+  if (setting === 'segment.ms') return number > 0 && number <= Number(wanted)
+  if (setting === 'min.insync.replicas') return number >= Number(wanted) && !(number > replicas)
+  return is === wanted
+}
+
+function limitOf(config: Config): TopicLimit {
+  const number = (name: string, fallback: number): number => {
+    const value = Number(config.get(name) ?? NaN)
+    return Number.isFinite(value) ? value : fallback
+  }
+  return {
+    maxMessageBytes: number('max.message.bytes', DEFAULT_MAX_MESSAGE_BYTES),
+    timestampAfterMaxMs: number('message.timestamp.after.max.ms', DEFAULT_TIMESTAMP_AFTER_MS),
+  }
+}
+
+async function create(admin: Admin, options: TopicsOptions, topic: WantedTopic, replication: number): Promise<void> {
+  const configs = Object.entries(topicConfig(topic, replication)).map(([name, value]) => ({ name, value }))
+  try {
+    await admin.createTopics({ topics: [topic.name], partitions: topic.partitions, replicas: replication, configs })
+  } catch (error) {
+    // Another process that starts at the same time made it: the comparison tells whether it made the same.
+    if (textOf(error).includes('TOPIC_ALREADY_EXISTS')) return
+    throw adminError(options.bootstrap, `created (${topic.name})`, error)
+  }
+}
+
+function metadata(admin: Admin, options: TopicsOptions, topics: string[]): Promise<ClusterMetadata> {
+  return request(options, 'described', () => admin.metadata({ topics, forceUpdate: true, autocreateTopics: false }))
+}
+
+const PROPAGATION_ATTEMPTS = 50
+const PROPAGATION_DELAY_MS = 100
+
+/** A topic just created is known to the controller first, and to the other brokers a moment later. */
+async function metadataOfAll(admin: Admin, options: TopicsOptions, names: string[]): Promise<ClusterMetadata> {
+  let failure: unknown
+  for (let attempt = 0; attempt < PROPAGATION_ATTEMPTS; attempt++) {
+    try {
+      const cluster = await metadata(admin, options, names)
+      if (names.every((name) => cluster.topics.get(name)?.partitions.every((p) => p !== undefined && p.leader >= 0) === true)) return cluster
+    } catch (error) {
+      failure = error
+    }
+    await new Promise((resolve) => { setTimeout(resolve, PROPAGATION_DELAY_MS) })
+  }
+  throw failure ?? adminError(options.bootstrap, 'described', new Error('new topics have no leader yet'))
+}
+
+async function describe(admin: Admin, bootstrap: string, topics: readonly string[]): Promise<Map<string, Config>> {
+  if (topics.length === 0) return new Map()
+  const described = await request({ bootstrap }, 'described', () =>
+    admin.describeConfigs({ resources: topics.map((resourceName) => ({ resourceType: TOPIC_RESOURCE, resourceName })) }))
+  return new Map(described.map((d) => [d.resourceName, new Map(d.configs.map((c) => [c.name, c.value ?? '']))]))
+}
+
+async function request<T>(options: { bootstrap: string }, action: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    throw adminError(options.bootstrap, action, error)
+  }
+}
+
+function textOf(error: unknown): string {
+  const { message, errors, apiId } = error as { message?: string, errors?: unknown[], apiId?: string }
+  return [apiId, message, ...(errors ?? []).map(textOf)].filter((text) => typeof text === 'string' && text !== '').join(': ')
+}
+
+function adminError(bootstrap: string, action: string, error: unknown): MinimError {
+  return new MinimError('MINIM_KAFKA_ADMIN', { bootstrap, action, what: textOf(error).slice(0, 500) }, { cause: error })
+}
+
+const MECHANISMS = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] as const
+
+function openAdmin(options: { bootstrap: string, properties: KafkaProperties }): Admin {
+  return new Admin(adminOptions(options.bootstrap, options.properties))
+}
+
+async function closeAdmin(admin: Admin): Promise<void> {
+  try {
+    await admin.close()
+  } catch {
+    // A connection that is gone already.
+  }
+}
+
+/** The admin client's options, from librdkafka's properties. */
+export function adminOptions(bootstrap: string, properties: KafkaProperties): AdminOptions {
+  const text = (name: string): string | undefined => properties[name] === undefined ? undefined : String(properties[name])
+  const protocol = (text('security.protocol') ?? 'plaintext').toLowerCase()
+  const known = ['plaintext', 'ssl', 'sasl_plaintext', 'sasl_ssl']
+  if (!known.includes(protocol)) {
+    throw new MinimError('MINIM_KAFKA_ADMIN_UNSUPPORTED', { property: 'security.protocol', value: protocol, known: known.join(', ') })
+  }
+  const admin: AdminOptions = {
+    clientId: 'minim-admin', bootstrapBrokers: bootstrap.split(',').map((b) => b.trim()), timeout: REQUEST_TIMEOUT_MS,
+    connectTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, retries: 3, retryDelay: 250,
+  }
+  if (protocol.endsWith('ssl')) admin.tls = tlsOptions(text)
+  if (protocol.startsWith('sasl')) {
+    const mechanism = MECHANISMS.find((m) => m === (text('sasl.mechanism') ?? text('sasl.mechanisms') ?? ''))
+    if (mechanism === undefined) {
+      throw new MinimError('MINIM_KAFKA_ADMIN_UNSUPPORTED', { property: 'sasl.mechanism', value: text('sasl.mechanism') ?? text('sasl.mechanisms') ?? 'unset', known: MECHANISMS.join(', ') })
+    }
+    admin.sasl = { mechanism, username: text('sasl.username') ?? '', password: text('sasl.password') ?? '' }
+  }
+  return admin
+}
+
+function tlsOptions(text: (name: string) => string | undefined): NonNullable<AdminOptions['tls']> {
+  const tls: NonNullable<AdminOptions['tls']> = {}
+  const pem = (inline: string, location: string): string | Buffer | undefined => {
+    const path = text(location)
+    return text(inline) ?? (path === undefined ? undefined : readFileSync(path))
+  }
+  const ca = pem('ssl.ca.pem', 'ssl.ca.location')
+  const cert = pem('ssl.certificate.pem', 'ssl.certificate.location')
+  const key = pem('ssl.key.pem', 'ssl.key.location')
+  const passphrase = text('ssl.key.password')
+  if (ca !== undefined) tls.ca = ca
+  if (cert !== undefined) tls.cert = cert
+  if (key !== undefined) tls.key = key
+  if (passphrase !== undefined) tls.passphrase = passphrase
+  if (text('enable.ssl.certificate.verification') === 'false') tls.rejectUnauthorized = false
+  return tls
+}
