@@ -1,0 +1,327 @@
+/**
+ * gRPC source: `minim.v1.Ingest/Deliver`, batches up, acknowledgements down.
+ *
+ * The first message names source and incarnation and may be empty (sequence 0); the first acknowledgement, at once, is the resume
+ * point: the last sequence that is committed. From there each batch counts one up. What was taken before is acknowledged again and
+ * not taken again; a gap ends the stream (FAILED_PRECONDITION). Acknowledged is what is committed, and nothing else.
+ *
+ * Messages stay the bytes that came: no protobuf object is made of them. A batch whose envelope is broken counts as the next one of
+ * its stream: its bytes go to quarantine and the stream goes on, since the node would only send the same bytes again.
+ */
+import { readFileSync } from 'node:fs'
+import { Server, ServerCredentials, status, type ServerDuplexStream, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
+import { ProtobufReader, readEnvelope } from '../batch/scanner.js'
+import type { Catalogue } from '../catalogue/catalogue.js'
+import type { SourceId, WorkItem } from '../deliver/work-item.js'
+import { MinimError, type ErrorCode } from '../errors/catalogue.js'
+import type { Intake } from './intake.js'
+
+export interface GrpcTls {
+  readonly cert: string
+  readonly key: string
+  /** CA that nodes' certificates must come from; null: none is asked for. */
+  readonly clientCa: string | null
+}
+
+export interface GrpcOptions {
+  /** `host:port`; port 0 takes a free one. */
+  readonly listen: string
+  readonly maxMessageBytes: number
+  readonly maxStreams: number
+  readonly idleMs: number
+  readonly tls: GrpcTls | null
+  readonly catalogue: Catalogue
+  readonly intake: Intake
+  /** Tenant of records that name none. */
+  readonly tenant: string
+  readonly onEvent?: (event: GrpcEvent) => void
+}
+
+/** What happened, for logs and metrics: names of sources, codes and counts, never a value out of a record. */
+export type GrpcEvent =
+  | { readonly kind: 'connected'; readonly source: string; readonly resumeAfter: number }
+  | { readonly kind: 'ended'; readonly source: string; readonly code: ErrorCode | null }
+  | { readonly kind: 'received'; readonly source: string; readonly bytes: number }
+
+type Stream = ServerDuplexStream<Buffer, number>
+
+export const DELIVER_PATH = '/minim.v1.Ingest/Deliver'
+
+function varintBytes(value: number): number[] {
+  const bytes: number[] = []
+  let rest = value
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 0x80)
+  return [...bytes, rest]
+}
+
+/** Encodes `Ack { sequence }`. */
+export function encodeAck(sequence: number): Buffer {
+  return Buffer.from([8, ...varintBytes(sequence)])
+}
+
+/** Reads `Ack { sequence }`. */
+export function decodeAck(bytes: Buffer): number {
+  let value = 0
+  for (let i = bytes.length - 1; i >= 1; i--) value = value * 128 + (bytes[i] & 0x7f)
+  return value
+}
+
+/** The service without generated code: bytes in, sequence numbers out. */
+export const INGEST_SERVICE = {
+  deliver: {
+    path: DELIVER_PATH,
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: (bytes: Buffer): Buffer => bytes,
+    requestDeserialize: (bytes: Buffer): Buffer => bytes,
+    responseSerialize: encodeAck,
+    responseDeserialize: decodeAck,
+  },
+} satisfies ServiceDefinition
+
+/** A source's name goes to the ledger, logs and metrics; so it is short and of harmless characters. */
+const SOURCE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+class StreamSession {
+  private id: SourceId | null = null
+  /** Last sequence that was handed on or acknowledged. */
+  private last = 0
+  private committed = 0
+  private acknowledged = -1
+  private ackDue = false
+  private ended = false
+  private idle: NodeJS.Timeout | null = null
+  private readonly waiting: (() => void)[] = []
+  private markOver: () => void = () => undefined
+  private readonly over = new Promise<void>((resolve) => { this.markOver = resolve })
+  private readonly stream: Stream
+  private readonly options: GrpcOptions
+  private readonly reader: ProtobufReader
+  private readonly sessions: Map<string, StreamSession>
+
+  constructor(stream: Stream, options: GrpcOptions, reader: ProtobufReader, sessions: Map<string, StreamSession>) {
+    this.stream = stream
+    this.options = options
+    this.reader = reader
+    this.sessions = sessions
+  }
+
+  /** Serves the stream; resolves when it is over. One message at a time: the next is read when delivery has taken this one. */
+  async run(): Promise<void> {
+    const { stream } = this
+    this.touch()
+    stream.on('cancelled', () => this.finish(null))
+    stream.on('error', () => this.finish(null))
+    stream.on('data', (message: Buffer) => {
+      stream.pause()
+      this.touch()
+      this.message(message).then(
+        () => { if (!this.ended) stream.resume() },
+        (error: unknown) => this.fail(error instanceof MinimError ? error : new MinimError('MINIM_GRPC_STREAM', {}, { cause: error })),
+      )
+    })
+    // The node has said all; its last acknowledgements are still to come.
+    stream.on('end', () => void this.settled().then(() => this.finish(null)))
+    await this.over
+  }
+
+  /** Ends the stream with an error that says what to do. */
+  fail(error: MinimError): void {
+    if (this.ended) return
+    const code = STATUS[error.code] ?? status.INTERNAL
+    this.finish(error.code)
+    this.stream.emit('error', Object.assign(new Error(`${error.code}: ${error.message}; ${error.fix}`), { code, details: `${error.code}: ${error.message}; ${error.fix}` }))
+  }
+
+  private touch(): void {
+    if (this.idle !== null) clearTimeout(this.idle)
+    this.idle = setTimeout(() => this.fail(new MinimError('MINIM_GRPC_IDLE', { ms: this.options.idleMs })), this.options.idleMs).unref()
+  }
+
+  private finish(code: ErrorCode | null): void {
+    if (this.ended) return
+    this.ended = true
+    if (this.idle !== null) clearTimeout(this.idle)
+    if (this.id !== null) {
+      const key = sessionKey(this.id)
+      if (this.sessions.get(key) === this) this.sessions.delete(key)
+      this.options.onEvent?.({ kind: 'ended', source: this.id.source, code })
+    }
+    if (code === null && !this.stream.cancelled) {
+      if (this.committed > this.acknowledged) this.stream.write(this.committed)
+      this.stream.end()
+    }
+    for (const resolve of this.waiting.splice(0)) resolve()
+    this.markOver()
+  }
+
+  /** Resolves when all that was handed on is committed, or the stream is over. */
+  private settled(): Promise<void> {
+    if (this.ended || this.committed >= this.last) return Promise.resolve()
+    return new Promise((resolve) => this.waiting.push(resolve))
+  }
+
+  private async message(bytes: Buffer): Promise<void> {
+    const receivedAt = performance.now()
+    const envelope = readEnvelope(bytes)
+    if (this.id === null) this.open(envelope.source, envelope.incarnation)
+    const id = this.id as unknown as SourceId
+    if ((envelope.source !== '' && envelope.source !== id.source) || (envelope.incarnation !== '' && envelope.incarnation !== id.incarnation)) {
+      throw new MinimError('MINIM_GRPC_SOURCE_CHANGED')
+    }
+    if (envelope.intact && envelope.sequence === 0) {
+      if (envelope.records > 0) throw new MinimError('MINIM_GRPC_NO_SEQUENCE')
+      return
+    }
+    const next = this.last + 1
+    const sequence = envelope.intact || envelope.sequence > 0 ? envelope.sequence : next
+    if (sequence < next) {
+      this.acknowledge(this.committed, true)
+      return
+    }
+    if (sequence > next) throw new MinimError('MINIM_GRPC_GAP', { expected: next, got: sequence })
+    this.last = sequence
+    this.options.onEvent?.({ kind: 'received', source: id.source, bytes: bytes.length })
+    await this.options.intake.offer(this.item(id, sequence, bytes, receivedAt))
+  }
+
+  private open(source: string, incarnation: string): void {
+    if (!SOURCE_NAME.test(source) || !UUID.test(incarnation)) throw new MinimError('MINIM_GRPC_SOURCE_INVALID')
+    const id = { source, incarnation: incarnation.toLowerCase() }
+    const key = sessionKey(id)
+    this.sessions.get(key)?.fail(new MinimError('MINIM_GRPC_SUPERSEDED', { source }))
+    this.sessions.set(key, this)
+    this.id = id
+    this.last = this.committed = this.options.intake.lastTaken(id)
+    this.options.onEvent?.({ kind: 'connected', source, resumeAfter: this.last })
+    this.acknowledge(this.last, true)
+  }
+
+  private item(id: SourceId, sequence: number, bytes: Buffer, receivedAt: number): WorkItem {
+    const { intake, tenant } = this.options
+    const input = { reader: this.reader, arena: bytes, start: 0, end: bytes.length, scratchStart: bytes.length, last: true, tenant }
+    return {
+      id, sequence, receivedAt,
+      bytes: bytes.length,
+      minimise: (excluded) => intake.minimise(input, excluded),
+      committed: () => {
+        this.committed = sequence
+        this.acknowledge(sequence, false)
+        if (this.committed >= this.last) for (const resolve of this.waiting.splice(0)) resolve()
+      },
+      failed: () => this.fail(new MinimError('MINIM_GRPC_NOT_COMMITTED')),
+    }
+  }
+
+  /** One acknowledgement for all batches of a commit: the last says it for those before. */
+  private acknowledge(sequence: number, always: boolean): void {
+    if (this.ended) return
+    if (always) {
+      this.acknowledged = sequence
+      this.stream.write(sequence)
+      return
+    }
+    if (this.ackDue) return
+    this.ackDue = true
+    queueMicrotask(() => {
+      this.ackDue = false
+      if (this.ended || this.committed === this.acknowledged) return
+      this.acknowledged = this.committed
+      this.stream.write(this.committed)
+    })
+  }
+}
+
+function sessionKey(id: SourceId): string {
+  return `${id.source}\u0000${id.incarnation}`
+}
+
+/** gRPC's words for our errors (https://grpc.io/docs/guides/status-codes/). */
+const STATUS: Partial<Record<ErrorCode, status>> = {
+  MINIM_GRPC_GAP: status.FAILED_PRECONDITION,
+  MINIM_GRPC_SOURCE_INVALID: status.INVALID_ARGUMENT,
+  MINIM_GRPC_SOURCE_CHANGED: status.INVALID_ARGUMENT,
+  MINIM_GRPC_NO_SEQUENCE: status.INVALID_ARGUMENT,
+  MINIM_GRPC_SUPERSEDED: status.ABORTED,
+  MINIM_GRPC_IDLE: status.DEADLINE_EXCEEDED,
+  MINIM_GRPC_TOO_MANY: status.RESOURCE_EXHAUSTED,
+  MINIM_GRPC_NOT_COMMITTED: status.UNAVAILABLE,
+  MINIM_GRPC_STOPPING: status.UNAVAILABLE,
+}
+
+function credentials(tls: GrpcTls | null): ServerCredentials {
+  if (tls === null) return ServerCredentials.createInsecure()
+  const read = (path: string, what: string): Buffer => {
+    try {
+      return readFileSync(path)
+    } catch (error) {
+      throw new MinimError('MINIM_GRPC_TLS_FILE', { what, code: (error as NodeJS.ErrnoException).code ?? 'error' })
+    }
+  }
+  const ca = tls.clientCa === null ? null : read(tls.clientCa, 'grpc.tls.clientCa')
+  return ServerCredentials.createSsl(ca, [{ cert_chain: read(tls.cert, 'grpc.tls.cert'), private_key: read(tls.key, 'grpc.tls.key') }], ca !== null)
+}
+
+/** The listening source. */
+export class GrpcSource {
+  private readonly server: Server
+  private readonly options: GrpcOptions
+  private readonly open = new Set<StreamSession>()
+  private readonly sessions = new Map<string, StreamSession>()
+  private stopping = false
+
+  constructor(options: GrpcOptions) {
+    this.options = options
+    this.server = new Server({
+      'grpc.max_receive_message_length': options.maxMessageBytes,
+      'grpc.max_concurrent_streams': options.maxStreams,
+    })
+    const implementation: UntypedServiceImplementation = { deliver: (stream: Stream) => void this.serve(stream) }
+    this.server.addService(INGEST_SERVICE, implementation)
+  }
+
+  private async serve(stream: Stream): Promise<void> {
+    // A reader of its own: it remembers where it stopped inside a message that is longer than the columns.
+    const session = new StreamSession(stream, this.options, new ProtobufReader(this.options.catalogue, 'whole'), this.sessions)
+    if (this.stopping) return session.fail(new MinimError('MINIM_GRPC_STOPPING'))
+    if (this.open.size >= this.options.maxStreams) return session.fail(new MinimError('MINIM_GRPC_TOO_MANY', { max: this.options.maxStreams }))
+    this.open.add(session)
+    await session.run()
+    this.open.delete(session)
+  }
+
+  get streams(): number {
+    return this.open.size
+  }
+
+  /** Listens. Resolves to the address with the port that was taken. */
+  start(): Promise<string> {
+    const { listen, tls } = this.options
+    const creds = credentials(tls)
+    return new Promise((resolve, reject) => {
+      this.server.bindAsync(listen, creds, (error, port) => {
+        if (error !== null) reject(new MinimError('MINIM_GRPC_LISTEN', { listen }, { cause: error }))
+        else resolve(`${listen.slice(0, listen.lastIndexOf(':'))}:${port}`)
+      })
+    })
+  }
+
+  /** Takes nothing new. Streams stay open for the acknowledgements of what was taken. */
+  stopTaking(): void {
+    this.stopping = true
+  }
+
+  /** Ends what is still open. */
+  stop(): Promise<void> {
+    this.stopping = true
+    for (const session of this.open) session.fail(new MinimError('MINIM_GRPC_STOPPING'))
+    return new Promise((resolve) => {
+      const force = setTimeout(() => this.server.forceShutdown(), 2000)
+      this.server.tryShutdown(() => {
+        clearTimeout(force)
+        resolve()
+      })
+    })
+  }
+}

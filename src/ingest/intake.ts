@@ -1,0 +1,13 @@
+/** What a source needs of the rest: where it left off, a place to hand batches to, and the pipeline to make them with. */
+import type { SourceId, WorkItem } from '../deliver/work-item.js'
+import type { Minimised } from '../project/minimised.js'
+import type { Input } from '../project/pipeline.js'
+
+export interface Intake {
+  /** Last sequence of a stream that is committed; 0 if none is. */
+  lastTaken(id: SourceId): number
+  /** Resolves when the item is taken in; late when delivery is behind, which slows the source. */
+  offer(item: WorkItem): Promise<void>
+  /** Runs the pipeline. The result is valid until the next call. */
+  minimise(input: Input, excluded?: ReadonlySet<number>): Minimised
+}
