@@ -1,0 +1,205 @@
+/**
+ * What minim counts. Called once per committed batch, never per record; every label is out of a closed set that is resolved at start,
+ * so that nothing out of a record can become a label. Anything else is counted as `other`.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { REFUSALS, type Refusal } from '../batch/batch.js'
+import type { Kind } from '../catalogue/catalogue.js'
+import { WITHHOLDINGS } from '../decide/decide.js'
+import type { Outcome } from '../project/minimised.js'
+
+/** Where records come in. */
+export const SOURCE_KINDS = ['grpc', 'file'] as const
+export type SourceKind = (typeof SOURCE_KINDS)[number]
+
+/** How a transaction can end. `unclean`: it is not known whether it was committed until the ledger is read. */
+export const TRANSACTION_ENDS = ['committed', 'aborted', 'unclean'] as const
+export type TransactionEnd = (typeof TRANSACTION_ENDS)[number]
+
+/** One purpose's rules for one kind of record. */
+export interface Flow {
+  readonly purpose: string
+  readonly kind: Kind
+  readonly topic: string
+}
+
+/** What is asked for at each scrape. */
+export interface Sample {
+  readonly ready: boolean
+  readonly inFlightItems: number
+  readonly retainedBytes: number
+}
+
+export interface MetricsOptions {
+  readonly flows: readonly Flow[]
+  readonly minimVersion: string
+  readonly policyVersion: string
+  /** Node's own: event loop, heap, garbage collection. On unless false. */
+  readonly defaults?: boolean
+}
+
+/** Label of what is in no closed set: it stands for a mistake in minim, and keeps it from becoming a leak. */
+const OTHER = 'other'
+
+/** From a commit on this machine to a broker in trouble, s. */
+const LATENCY_BUCKETS = [0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+type Child = { inc(count: number): void }
+
+/** Sums of one flow: plain numbers. */
+interface FlowState extends Flow {
+  produced: number
+  withheld: number
+  readonly drift: { set(value: number): void }
+}
+
+export class Metrics {
+  readonly registry = new Registry()
+  readonly #received: ReadonlyMap<string, Child>
+  readonly #produced: ReadonlyMap<string, Child>
+  readonly #withheld: ReadonlyMap<string, Child>
+  readonly #quarantined: ReadonlyMap<string, Child>
+  readonly #unknownFields: Child
+  readonly #unsafeFields: Child
+  readonly #dropped: Child
+  readonly #latency: Histogram
+  readonly #commitSeconds: Histogram
+  readonly #transactions: ReadonlyMap<string, Child>
+  readonly #flowByTopic = new Map<string, FlowState>()
+  readonly #flowByName = new Map<string, FlowState>()
+  readonly #flowsByKind = new Map<Kind, FlowState[]>()
+  readonly #overallDrift: { set(value: number): void }
+  readonly #everyKindFlows: boolean
+  #records = 0
+  #quarantinedSum = 0
+  #sample: () => Sample = () => ({ ready: false, inFlightItems: 0, retainedBytes: 0 })
+
+  constructor(options: MetricsOptions) {
+    const { registry } = this
+    const registers = [registry]
+    if (options.defaults !== false) collectDefaultMetrics({ register: registry })
+    const counter = (name: string, help: string, labelNames: string[] = []): Counter => new Counter({ name, help, labelNames, registers })
+
+    this.#received = children(counter('minim_records_received_total', 'Records read, well or ill, by where they came in', ['source_kind']), SOURCE_KINDS)
+    this.#produced = children(counter('minim_messages_produced_total', 'Messages committed to a purpose\'s topic', ['topic']), options.flows.map((flow) => flow.topic))
+    const withheld = counter('minim_records_withheld_total', 'Records that a purpose may not have, by reason', ['purpose', 'reason'])
+    const withheldChildren = new Map<string, Child>()
+    for (const purpose of [...new Set(options.flows.map((flow) => flow.purpose)), OTHER]) {
+      for (const reason of [...WITHHOLDINGS, OTHER]) if (purpose !== OTHER || reason === OTHER) withheldChildren.set(`${purpose}\0${reason}`, child(withheld, purpose, reason))
+    }
+    this.#withheld = withheldChildren
+    this.#quarantined = children(counter('minim_records_quarantined_total', 'Input that went to quarantine, encrypted, by reason', ['reason']), REFUSALS)
+    this.#unknownFields = counter('minim_unknown_fields_total', 'Fields that the catalogue does not know: dropped')
+    this.#unsafeFields = counter('minim_unsafe_fields_total', 'Values that are no identifier of their field\'s type, or text that could hide one: dropped')
+    this.#dropped = counter('minim_messages_dropped_total', 'Messages that Kafka takes neither as they are nor in quarantine: lost')
+    this.#transactions = children(counter('minim_transactions_total', 'Kafka transactions, by how they ended', ['end']), TRANSACTION_ENDS)
+    this.#latency = new Histogram({ name: 'minim_receipt_to_commit_seconds', help: 'From a batch\'s first byte to its commit, one value per batch', buckets: LATENCY_BUCKETS, registers })
+    this.#commitSeconds = new Histogram({ name: 'minim_commit_seconds', help: 'What Kafka took to commit a transaction', buckets: LATENCY_BUCKETS, registers })
+
+    const sampled = (name: string, help: string, value: (sample: Sample) => number): void => {
+      const sample = (): Sample => this.#sample()
+      // A gauge of prom-client's calls `collect` with itself as `this`.
+      new Gauge({ name, help, registers, collect() { this.set(value(sample())) } })
+    }
+    sampled('minim_ready', 'Whether /readyz answers 200', (sample) => Number(sample.ready))
+    sampled('minim_items_in_flight', 'Batches taken from sources and not committed yet', (sample) => sample.inFlightItems)
+    sampled('minim_bytes_retained', 'Input kept in memory until it is committed', (sample) => sample.retainedBytes)
+
+    const drift = new Gauge({
+      name: 'minim_conservation_drift_records', labelNames: ['purpose', 'kind'], registers,
+      help: 'Records in, less messages out, withheld and quarantined: anything but 0 is a defect. "*" is over all kinds',
+    })
+    for (const flow of options.flows) {
+      const state: FlowState = { ...flow, produced: 0, withheld: 0, drift: drift.labels(flow.purpose, flow.kind) }
+      state.drift.set(0)
+      this.#flowByTopic.set(flow.topic, state)
+      this.#flowByName.set(`${flow.purpose}\0${flow.kind}`, state)
+      this.#flowsByKind.set(flow.kind, [...this.#flowsByKind.get(flow.kind) ?? [], state])
+    }
+    this.#everyKindFlows = (['call', 'quality', 'device'] satisfies Kind[]).every((kind) => this.#flowsByKind.has(kind))
+    this.#overallDrift = drift.labels('*', '*')
+    this.#overallDrift.set(0)
+    new Gauge({ name: 'minim_build_info', help: 'Versions of minim and of its policy', labelNames: ['version', 'policy'], registers })
+      .labels(options.minimVersion, options.policyVersion).set(1)
+  }
+
+  /** Where the gauges get their values, at each scrape. */
+  sampleFrom(sample: () => Sample): void {
+    this.#sample = sample
+  }
+
+  /**
+   * Once per batch, after its commit.
+   * @param latencySeconds from its first byte to the commit
+   */
+  onCommitted(outcome: Outcome, latencySeconds: number, sourceKind: SourceKind): void {
+    add(this.#received, sourceKind, outcome.records)
+    this.#records += outcome.records
+    for (const topic in outcome.produced) {
+      const count = outcome.produced[topic]
+      add(this.#produced, topic, count)
+      const flow = this.#flowByTopic.get(topic)
+      if (flow !== undefined) flow.produced += count
+    }
+    for (const name in outcome.withheld) {
+      const count = outcome.withheld[name]
+      const [purpose, kind, reason] = name.split('\0')
+      const child = this.#withheld.get(`${purpose}\0${reason}`) ?? this.#withheld.get(`${purpose}\0${OTHER}`) ?? this.#withheld.get(`${OTHER}\0${OTHER}`)
+      child?.inc(count)
+      const flow = this.#flowByName.get(`${purpose}\0${kind}`)
+      if (flow !== undefined) flow.withheld += count
+    }
+    for (const reason in outcome.quarantined) {
+      const count = outcome.quarantined[reason as Refusal] ?? 0
+      add(this.#quarantined, reason, count)
+      this.#quarantinedSum += count
+    }
+    if (outcome.unknownFields > 0) this.#unknownFields.inc(outcome.unknownFields)
+    if (outcome.unsafeFields > 0) this.#unsafeFields.inc(outcome.unsafeFields)
+    this.#latency.observe(latencySeconds)
+    this.#balance()
+  }
+
+  /** Once per transaction. */
+  onTransaction(end: TransactionEnd, seconds: number): void {
+    add(this.#transactions, end, 1)
+    if (end === 'committed') this.#commitSeconds.observe(seconds)
+  }
+
+  /** Messages that had to be given up: Kafka refuses them in every form. */
+  onDropped(messages: number): void {
+    this.#dropped.inc(messages)
+  }
+
+  /**
+   * Every record of a kind is either produced or withheld, in every purpose that has rules for the kind: so the sums of a kind's
+   * purposes are equal, and over the kinds they are what was read and not quarantined.
+   */
+  #balance(): void {
+    let accounted = this.#quarantinedSum
+    for (const flows of this.#flowsByKind.values()) {
+      let most = 0
+      for (const flow of flows) most = Math.max(most, flow.produced + flow.withheld)
+      for (const flow of flows) flow.drift.set(most - flow.produced - flow.withheld)
+      accounted += most
+    }
+    // A kind that no purpose has rules for is counted nowhere: then this sum says nothing.
+    if (this.#everyKindFlows) this.#overallDrift.set(this.#records - accounted)
+  }
+}
+
+/** One bound child per label value, made at start: each series is there from the first scrape, at 0. */
+function children(counter: Counter, values: readonly string[]): ReadonlyMap<string, Child> {
+  return new Map([...values, OTHER].map((value) => [value, child(counter, value)]))
+}
+
+function child(counter: Counter, ...labels: string[]): Child {
+  const bound = counter.labels(...labels)
+  // prom-client shows a series once it was counted.
+  bound.inc(0)
+  return bound
+}
+
+function add(of: ReadonlyMap<string, Child>, label: string, count: number): void {
+  (of.get(label) ?? of.get(OTHER))?.inc(count)
+}
