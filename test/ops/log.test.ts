@@ -44,7 +44,7 @@ t.test('an error of minim says code, stage, message and mend', async (t) => {
 const named = (name: string): Error => Object.assign(new Error(`m ${CANARY}`), { name })
 const broken = (): Error => {
   const error = new Error('first')
-  error.message = CANARY
+  error.message = 'another'
   error.stack = `Error: first\n    at f (/x/${CANARY}:1:1)`
   return error
 }
