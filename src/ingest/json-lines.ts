@@ -61,7 +61,6 @@ export class JsonLinesReader implements Reader {
   private readonly firstWord: Int32Array
   private readonly lastWord: Int32Array
   private readonly lastMask: Int32Array
-  private readonly longestToken: number
   private readonly byName: ReadonlyMap<string, number>
   private readonly slots: Int16Array
   /** The key that followed each key in the records before; the last entry is for the first key. */
@@ -71,6 +70,8 @@ export class JsonLinesReader implements Reader {
   private anyBad = false
   private batch!: Batch
   private cell = 0
+  /** The key before, in the record being read. */
+  private before = 0
   /** Where a helper stopped. */
   private at = 0
 
@@ -92,7 +93,6 @@ export class JsonLinesReader implements Reader {
     }
     this.tokens = names.map((name) => Buffer.from(`${JSON.stringify(name)}:`))
     this.tokenLength = Int32Array.from(this.tokens, (t) => t.length)
-    this.longestToken = Math.max(0, ...this.tokens.map((t) => t.length))
     this.firstWord = new Int32Array(names.length)
     this.lastWord = new Int32Array(names.length)
     this.lastMask = new Int32Array(names.length)
@@ -182,129 +182,90 @@ export class JsonLinesReader implements Reader {
    * @returns where its line ends (the line feed, or `limit`), or MALFORMED, or NO_SCRATCH
    */
   private object(p: number, limit: number): number {
-    const values = this.values
-    const arena = values.bytes
-    const view = values.view
-    const { off, len } = values
-    const { ops, fields, words, firstWord, lastWord, lastMask, tokenLength, following, cell } = this
-    const wordLimit = limit - 4
-    const none = ops.length
+    const arena = this.values.bytes
     if (arena[p] !== OPEN) return MALFORMED
     let c = arena[++p]
     if (c <= SPACE) c = arena[(p = skipSpace(arena, p, limit))]
     if (c === CLOSE && p < limit) return this.lineEnd(p + 1, limit)
-    // A key's words may be read up to three bytes beyond it
-    const tokenLimit = arena.length - this.longestToken - 4
-    let before = none
+    this.before = this.ops.length
     for (;;) {
-      // A key and its colon
-      let k = following[before]
-      let known = false
-      if (k >= 0 && p <= tokenLimit) {
-        let w = firstWord[k]
-        const wLast = lastWord[k]
-        let q = p
-        while (w < wLast && view.getInt32(q, true) === words[w]) {
-          w++
-          q += 4
-        }
-        known = w === wLast && (view.getInt32(q, true) & lastMask[k]) === words[w]
-      }
-      if (known) {
-        p += tokenLength[k]
-        if (p > limit) return MALFORMED
-      } else {
-        k = this.lookUp(p, limit)
-        if (k === NO_KEY) return MALFORMED
-        p = this.at
-        if (k >= 0) following[before] = k
-      }
-      let op = OP_DROP
-      let field = 0
-      if (k >= 0) {
-        before = k
-        op = ops[k]
-        field = fields[k]
-      } else this.batch.unknownFields++
-
-      // Its value
+      p = this.pair(p, limit)
+      if (p < 0) return p
       c = arena[p]
       if (c <= SPACE) c = arena[(p = skipSpace(arena, p, limit))]
       if (p >= limit) return MALFORMED
-      if (c === QUOTE) {
-        const s = ++p
-        let ascii = true
-        for (;;) {
-          while (p <= wordLimit) {
-            const w = view.getInt32(p, true)
-            // Exact for the lowest byte that hits: only from a hit can a subtraction borrow. The subtractions wrap, as wanted
-            const hits = (((w ^ QUOTES) - ONES) | ((w ^ BACKSLASHES) - ONES) | (w - SPACES) | w) & HIGH_BITS
-            if (hits !== 0) {
-              p += (31 - Math.clz32(hits & -hits)) >> 3
-              break
-            }
-            p += 4
-          }
-          c = p < limit ? arena[p] : 0
-          if (c === QUOTE) break
-          if (c === BACKSLASH || c < SPACE) break
-          if (c >= 0x80) ascii = false
-          p++
-        }
-        if (c === QUOTE) {
-          if (op === OP_TEXT && ascii && s < p) {
-            off[cell + field] = s
-            len[cell + field] = p - s
-            if (this.anyBad) this.bad[field] = FINE
-          } else if (op !== OP_DROP) {
-            const status = values.text(op, field, cell, s, p, ascii)
-            if (status !== FINE || this.anyBad) this.mark(field, status)
-          }
-          p++
-        } else {
-          if (c !== BACKSLASH) return MALFORMED
-          p = op === OP_DROP ? this.skipEscaped(p, limit) : this.escaped(op, field, s, p, limit, ascii)
-          if (p < 0) return p
-        }
-      } else if (c > 0x30 && c <= 0x39) {
-        const s = p++
-        let v = c - 0x30
-        while (p < limit) {
-          const d = arena[p] - 0x30
-          if (d < 0 || d > 9) break
-          v = v * 10 + d
-          p++
-        }
-        c = arena[p]
-        if (c === 0x2e || (c | 0x20) === 0x65 || p - s > 15) {
-          p = this.longNumber(op, field, s, limit)
-          if (p < 0) return p
-        } else if (op === OP_TEXT) {
-          off[cell + field] = s
-          len[cell + field] = p - s
-          if (this.anyBad) this.bad[field] = FINE
-        } else if (op !== OP_DROP) {
-          values.result[0] = v
-          const status = values.isText(op) ? values.bareNumber(op, field, cell, s, p) : values.number(op, field, cell)
-          if (status !== FINE || this.anyBad) this.mark(field, status)
-        }
-      } else if (c === 0x30 || c === MINUS) {
-        p = this.longNumber(op, field, p, limit)
-        if (p < 0) return p
-      } else {
-        p = this.other(op, field, p, limit)
-        if (p < 0) return p
-      }
-
-      // What follows it
-      c = arena[p]
-      if (c <= SPACE) c = arena[(p = skipSpace(arena, p, limit))]
-      if (p >= limit) return MALFORMED
-      if (c === COMMA) {
-        c = arena[++p]
-        if (c <= SPACE) p = skipSpace(arena, p, limit)
-      } else return c === CLOSE ? this.lineEnd(p + 1, limit) : MALFORMED
+      if (c !== COMMA) return c === CLOSE ? this.lineEnd(p + 1, limit) : MALFORMED
+      c = arena[++p]
+      if (c <= SPACE) p = skipSpace(arena, p, limit)
     }
+  }
+
+  /**
+   * Scans a key, its colon and its value. @returns behind the value, or MALFORMED, or NO_SCRATCH
+   *
+   * Free of loops, which are in small functions: V8 would replace a hot loop in the middle of this function's unoptimised code
+   * (on-stack replacement), enter that at each call, and never optimise the function itself. Seen to halve the speed in one run of five.
+   */
+  private pair(p: number, limit: number): number {
+    const values = this.values
+    const arena = values.bytes
+    const view = values.view
+    const cell = this.cell
+    let k = this.following[this.before]
+    // A key's words may be read up to three bytes beyond it
+    if (k >= 0 && p + this.tokenLength[k] + 4 <= arena.length && sameWords(view, p, this.words, this.firstWord[k], this.lastWord[k], this.lastMask[k])) {
+      p += this.tokenLength[k]
+    } else {
+      k = this.lookUp(p, limit)
+      if (k === NO_KEY) return MALFORMED
+      p = this.at
+      if (k >= 0) this.following[this.before] = k
+    }
+    let op = OP_DROP
+    let field = 0
+    if (k >= 0) {
+      this.before = k
+      op = this.ops[k]
+      field = this.fields[k]
+    } else this.batch.unknownFields++
+
+    let c = arena[p]
+    if (c <= SPACE) c = arena[(p = skipSpace(arena, p, limit))]
+    if (p >= limit) return MALFORMED
+    if (c === QUOTE) {
+      const s = p + 1
+      let e = plainEnd(view, s, limit - 4)
+      let ascii = true
+      if (e >= limit || arena[e] !== QUOTE) {
+        const plain = e
+        e = stringEnd(arena, e, limit)
+        ascii = e === plain || isAscii(arena, plain, e)
+        if (e >= limit || arena[e] < SPACE) return MALFORMED
+        if (arena[e] === BACKSLASH) {
+          return op === OP_DROP ? this.skipEscaped(e, limit) : this.escaped(op, field, s, e, limit, ascii)
+        }
+      }
+      if (op === OP_TEXT && ascii && s < e) {
+        values.off[cell + field] = s
+        values.len[cell + field] = e - s
+        if (this.anyBad) this.mark(field, FINE)
+      } else if (op !== OP_DROP) {
+        const status = values.text(op, field, cell, s, e, ascii)
+        if (status !== FINE || this.anyBad) this.mark(field, status)
+      }
+      return e + 1
+    }
+    if (c <= 0x30 || c > 0x39) {
+      return c === 0x30 || c === MINUS ? this.longNumber(op, field, p, limit) : this.other(op, field, p, limit)
+    }
+    const e = readDigits(arena, p, limit, values.result)
+    c = arena[e]
+    if (e - p > 15 || c === 0x2e || (c | 0x20) === 0x65) return this.longNumber(op, field, p, limit)
+    if (op !== OP_DROP) {
+      const status = values.isText(op) ? values.bareNumber(op, field, cell, p, e) : values.number(op, field, cell)
+      if (status !== FINE || this.anyBad) this.mark(field, status)
+    }
+    return e
   }
 
   /** Where the line ends after its object, or MALFORMED if anything else follows. */
@@ -513,6 +474,56 @@ function hashKey(bytes: Uint8Array, start: number, end: number): number {
   let h = 0
   for (let p = start; p < end; p++) h = (Math.imul(h, 31) + bytes[p]) | 0
   return h ^ (h >>> 15)
+}
+
+/** Whether the bytes at `p` are a key's words. */
+function sameWords(view: DataView, p: number, words: Int32Array, w: number, last: number, lastMask: number): boolean {
+  while (w < last) {
+    if (view.getInt32(p, true) !== words[w]) return false
+    w++
+    p += 4
+  }
+  return (view.getInt32(p, true) & lastMask) === words[w]
+}
+
+/** Goes on to the first byte that is a quote, a backslash, a control character or not ASCII; or stops in the last three before the limit. */
+function plainEnd(view: DataView, p: number, wordLimit: number): number {
+  while (p <= wordLimit) {
+    const w = view.getInt32(p, true)
+    // Exact for the lowest byte that hits: only from a hit can a subtraction borrow. The subtractions wrap, as wanted
+    const hits = (((w ^ QUOTES) - ONES) | ((w ^ BACKSLASHES) - ONES) | (w - SPACES) | w) & HIGH_BITS
+    if (hits !== 0) return p + ((31 - Math.clz32(hits & -hits)) >> 3)
+    p += 4
+  }
+  return p
+}
+
+/** Goes on to the first byte that is a quote, a backslash or a control character. */
+function stringEnd(arena: Uint8Array, p: number, limit: number): number {
+  while (p < limit) {
+    const c = arena[p]
+    if (c === QUOTE || c === BACKSLASH || c < SPACE) break
+    p++
+  }
+  return p
+}
+
+function isAscii(arena: Uint8Array, p: number, end: number): boolean {
+  while (p < end) if (arena[p++] >= 0x80) return false
+  return true
+}
+
+/** Reads digits into `result`. @returns behind them */
+function readDigits(arena: Uint8Array, p: number, limit: number, result: Float64Array): number {
+  let v = 0
+  while (p < limit) {
+    const d = arena[p] - 0x30
+    if (d < 0 || d > 9) break
+    v = v * 10 + d
+    p++
+  }
+  result[0] = v
+  return p
 }
 
 function skipSpace(arena: Uint8Array, p: number, limit: number): number {
