@@ -263,3 +263,26 @@ export function* delimitedBodies(file: Buffer): Generator<Buffer> {
     pos += length
   }
 }
+
+/** A `Batch` body of calls cut into bodies of so many calls each. */
+export function splitBody(body: Buffer, calls: number): Buffer[] {
+  const parts: Buffer[] = []
+  let start = 0
+  let count = 0
+  let pos = 0
+  while (pos < body.length) {
+    let length = 0
+    let scale = 1
+    for (let byte = 0x80; byte >= 0x80; scale *= 128) {
+      byte = body[++pos]
+      length += (byte & 0x7f) * scale
+    }
+    pos += 1 + length
+    if (++count === calls || pos >= body.length) {
+      parts.push(body.subarray(start, pos))
+      start = pos
+      count = 0
+    }
+  }
+  return parts
+}

@@ -16,14 +16,14 @@ function decoded(bytes: Uint8Array): Record<string, unknown> {
   return Object.fromEntries(Object.entries(object).map(([name, value]) => [snake(name), value as unknown]))
 }
 
-t.test('the same seed gives the same records, another seed others', (t) => {
+void t.test('the same seed gives the same records, another seed others', (t) => {
   const first = [...generateCalls(options)]
   t.same(first, [...generateCalls(options)])
   t.not(JSON.stringify(first), JSON.stringify([...generateCalls({ ...options, seed: 8 })]))
   t.end()
 })
 
-t.test('a record has about 300 bytes', (t) => {
+void t.test('a record has about 300 bytes', (t) => {
   const encoder = new CallEncoder()
   const sizes = [...generateCalls(options)].map((c) => encoder.encode(c).length)
   const average = sizes.reduce((a, b) => a + b) / sizes.length
@@ -32,7 +32,7 @@ t.test('a record has about 300 bytes', (t) => {
   t.end()
 })
 
-t.test('both files hold the same records', (t) => {
+void t.test('both files hold the same records', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'minim-bench-test-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })
   const binary = join(folder, 'calls.pb')
@@ -52,7 +52,7 @@ t.test('both files hold the same records', (t) => {
   t.end()
 })
 
-t.test('records are in order, end before the base time, and only use reserved ranges', (t) => {
+void t.test('records are in order, end before the base time, and only use reserved ranges', (t) => {
   let last = 0
   for (const record of generateCalls(options)) {
     if (record.end_ms > options.baseMs || record.start_ms < options.baseMs - 2 * 86_400_000) t.fail(`time of ${record.call_id}`)
@@ -72,7 +72,7 @@ t.test('records are in order, end before the base time, and only use reserved ra
   t.end()
 })
 
-t.test('the list of User-Agents', (t) => {
+void t.test('the list of User-Agents', (t) => {
   const agents = userAgents()
   t.equal(new Set(agents).size, agents.length, 'none twice')
   t.ok(agents.length >= 180, `${agents.length} of them`)
