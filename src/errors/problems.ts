@@ -35,7 +35,9 @@ export function nearest(name: string, known: Iterable<string>, count = 3): strin
     .map((candidate) => {
       const other = candidate.toLowerCase()
       const within = wanted.length > 2 && (other.includes(wanted) || wanted.includes(other))
-      return { candidate, edits: within ? 1 : distance(wanted, other), limit: other.startsWith(wanted.slice(0, 4)) ? 4 : Math.max(2, Math.ceil(wanted.length / 3)) }
+      const edits = distance(wanted, other)
+      const limit = wanted.length < 4 ? 1 : other.startsWith(wanted.slice(0, 4)) ? 4 : Math.max(2, Math.ceil(wanted.length / 3))
+      return { candidate, edits: within ? Math.min(edits, 1) : edits, limit }
     })
     .filter(({ edits, limit }) => edits <= limit)
     .sort((a, b) => a.edits - b.edits)
@@ -116,11 +118,9 @@ export function checker(schema: object): (value: unknown) => Problem[] {
     // The branches of a choice each say why they do not fit: the choice itself says it once.
     const choices = errors.filter((e) => e.keyword === 'anyOf' || e.keyword === 'oneOf')
     const told = errors.filter((e) => !choices.some((c) => c !== e && c.instancePath.length <= e.instancePath.length && e.schemaPath.startsWith(`${c.schemaPath}/`)))
+    // What is said first of a place (its type) makes the rest of it void.
     const seen = new Set<string>()
-    return told.map(problemOf).filter((p) => {
-      const line = `${p.path}\u0000${p.what}`
-      return !seen.has(line) && seen.add(line)
-    })
+    return told.map(problemOf).filter((p) => !seen.has(p.path) && seen.add(p.path))
   }
 }
 

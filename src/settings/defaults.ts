@@ -26,8 +26,6 @@ export const DEFAULTS = {
     maxMessages: 60_000,
     /** Octets of messages in one transaction at most. */
     maxBytes: 16_777_216,
-    /** A commit that takes longer is unclean, ms; less than Kafka's socket.timeout.ms. */
-    commitTimeoutMs: 10_000,
   },
   keys: {
     /** The key store; relative to the settings file. */

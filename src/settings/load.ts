@@ -21,19 +21,22 @@ type Tree = Record<string, unknown>
 
 const CONFIG_FOLDER = fileURLToPath(new URL('../../../config/', import.meta.url))
 
-/** Properties that minim sets itself: another value would break exactly-once. */
+/** Properties that minim sets itself, since exactly-once rests on them; with the mend. `deliver/kafka-config.ts` says why, one by one. */
 const OWN_KAFKA: Readonly<Record<string, string>> = {
-  'transactional.id': 'set cluster instead',
-  'enable.idempotence': 'take it out: it is always on',
-  'test.mock.num.brokers': 'set embedded: true instead',
-  'group.id': 'take it out: minim reads by assignment, not in a group',
-  'isolation.level': 'take it out: minim sets it per reader',
-  'enable.auto.commit': 'take it out: positions are in the ledger',
+  'transactional.id': 'take it out: set cluster instead',
+  'test.mock.num.brokers': 'take it out: set embedded: true instead',
+  ...Object.fromEntries([
+    'enable.idempotence', 'enable.gapless.guarantee', 'acks', 'request.required.acks', 'max.in.flight', 'max.in.flight.requests.per.connection',
+    'isolation.level', 'group.id', 'enable.auto.commit', 'enable.auto.offset.store', 'auto.offset.reset', 'enable.partition.eof', 'partitioner',
+    'delivery.report.only.error', 'dr_cb', 'dr_msg_cb', 'event_cb', 'statistics.interval.ms',
+  ].map((name) => [name, 'take it out'])),
 }
 
-/** librdkafka's own defaults of the times that a commit's time-out is measured against, ms. */
+/** Times that a commit is measured against, where `kafka` does not set them, ms. */
 const SOCKET_TIMEOUT_MS = 60_000
-const TRANSACTION_TIMEOUT_MS = 120_000
+const TRANSACTION_TIMEOUT_MS = 90_000
+/** A commit that takes longer is unclean. */
+const COMMIT_TIMEOUT_MS = 10_000
 
 /** librdkafka properties whose values are secrets, or may hold one. */
 const SECRET_KAFKA = /password|secret|sasl\.username|sasl\.oauthbearer\.config|\.pem$|\.key$|keystore/
@@ -50,7 +53,9 @@ const REPLACED: ReadonlySet<string> = new Set(['tenants', 'mappings', 'files', '
 /** Lays `over` on `base`, section by section. */
 function lay(base: unknown, over: unknown, key = ''): unknown {
   if (over === undefined) return base
-  if (!isTree(base) || !isTree(over) || REPLACED.has(key)) return over
+  if (base === undefined || !isTree(over) || REPLACED.has(key)) return over
+  // Not a section, and should be one: what lies over it must not hide that.
+  if (!isTree(base)) return base
   const both: Tree = { ...base }
   for (const [k, v] of Object.entries(over)) Object.defineProperty(both, k, { value: lay(Object.hasOwn(base, k) ? base[k] : undefined, v, k), enumerable: true, writable: true, configurable: true })
   return both
@@ -152,8 +157,8 @@ function badPort(listen: string): boolean {
 }
 
 /** A librdkafka time, given as number or text. */
-function kafkaMs(kafka: Settings['kafka'], names: readonly string[], fallback: number): number {
-  const given = names.map((n) => kafka[n]).find((v) => v !== undefined)
+function kafkaMs(kafka: Settings['kafka'], name: string, fallback: number): number {
+  const given = Object.hasOwn(kafka, name) ? kafka[name] : undefined
   return given === undefined ? fallback : Number(given)
 }
 
@@ -174,15 +179,11 @@ function crossChecks(s: Settings): Problem[] {
   if (!s.embedded && s.kafka['bootstrap.servers'] === '' && s.kafka['metadata.broker.list'] === undefined) {
     add('kafka.bootstrap.servers', 'is empty', 'name a broker: host:9092')
   }
-  const socketMs = kafkaMs(s.kafka, ['socket.timeout.ms'], SOCKET_TIMEOUT_MS)
-  const transactionMs = kafkaMs(s.kafka, ['transaction.timeout.ms'], TRANSACTION_TIMEOUT_MS)
+  const socketMs = kafkaMs(s.kafka, 'socket.timeout.ms', SOCKET_TIMEOUT_MS)
+  const transactionMs = kafkaMs(s.kafka, 'transaction.timeout.ms', TRANSACTION_TIMEOUT_MS)
   // A commit must be known as unclean before the client gives up on the socket, and that before the broker aborts.
-  if (!(s.delivery.commitTimeoutMs < socketMs)) {
-    add('delivery.commitTimeoutMs', 'is not less than kafka.socket.timeout.ms', `set it below ${Number.isFinite(socketMs) ? socketMs : SOCKET_TIMEOUT_MS}`)
-  }
-  if (!(socketMs < transactionMs)) {
-    add('kafka.transaction.timeout.ms', 'is not more than kafka.socket.timeout.ms', `set it above ${Number.isFinite(socketMs) ? socketMs : SOCKET_TIMEOUT_MS}`)
-  }
+  if (!(socketMs > COMMIT_TIMEOUT_MS)) add('kafka.socket.timeout.ms', 'is not more than a commit may take', `set it above ${COMMIT_TIMEOUT_MS}`)
+  else if (!(transactionMs > socketMs)) add('kafka.transaction.timeout.ms', 'is not more than kafka.socket.timeout.ms', `set it above ${socketMs}`)
   if (s.topics.minInsyncReplicas > s.topics.replication) {
     add('topics.minInsyncReplicas', 'is more than topics.replication, so nothing could ever be committed', `set it to ${s.topics.replication} or less`)
   }

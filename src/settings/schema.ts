@@ -43,7 +43,7 @@ export interface Settings {
   readonly embedded: boolean
   readonly kafka: Readonly<Record<string, KafkaValue>>
   readonly topics: { readonly partitions: number; readonly replication: number; readonly minInsyncReplicas: number; readonly quarantineDays: number }
-  readonly delivery: { readonly lingerMs: number; readonly maxMessages: number; readonly maxBytes: number; readonly commitTimeoutMs: number }
+  readonly delivery: { readonly lingerMs: number; readonly maxMessages: number; readonly maxBytes: number }
   readonly keys: { readonly store: string; readonly master: { readonly file: string } | { readonly exec: readonly string[] } | null }
   readonly tenants: Readonly<Record<string, TenantSettings>>
   readonly grpc: {
@@ -98,7 +98,6 @@ export function settingsSchema(): TSchema {
       lingerMs: whole(D.delivery.lingerMs, 0, 60_000, 'longest wait for more records before a commit, ms'),
       maxMessages: whole(D.delivery.maxMessages, 1, 1_000_000, 'messages in one transaction at most'),
       maxBytes: whole(D.delivery.maxBytes, 65_536, 1_073_741_824, 'octets of messages in one transaction at most'),
-      commitTimeoutMs: whole(D.delivery.commitTimeoutMs, 1000, 300_000, 'a commit that takes longer is unclean, ms'),
     }, 'how transactions are filled'),
     keys: section({
       store: { ...file('the key store; relative to this file'), default: D.keys.store },
