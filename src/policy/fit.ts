@@ -23,13 +23,11 @@ export function userAgentPart(field: Field): 'vendor' | 'model' | 'firmware' | n
 export function fitting(field: Field, sourceOf: (name: string) => Field | undefined): readonly TreatmentKind[] {
   if (field.derivedFrom !== null) {
     // A derived field has no value of its own that could be kept.
-    switch (sourceOf(field.derivedFrom)?.identifier) {
-      case 'PARTY': return ['e164-prefix']
-      case 'IP': return ['ip-prefix']
-      case 'MAC': return ['mac-vendor']
-      case 'USER_AGENT_TEXT': return userAgentPart(field) === null ? [] : ['user-agent']
-      default: return []
-    }
+    const source = sourceOf(field.derivedFrom)?.identifier
+    if (source === 'PARTY') return ['e164-prefix']
+    if (source === 'IP') return ['ip-prefix']
+    if (source === 'MAC') return ['mac-vendor']
+    return source === 'USER_AGENT_TEXT' && userAgentPart(field) !== null ? ['user-agent'] : []
   }
   switch (field.identifier) {
     case 'PARTY':

@@ -67,11 +67,7 @@ function schemaChecker(catalogue: Catalogue): (value: unknown) => Problem[] {
 export function loadPolicy(source: PolicySource = DEFAULT_POLICY_PATH, catalogue: Catalogue = shippedCatalogue()): Policy {
   const { path, version, problems, purposes } = inspectPolicy(source, catalogue)
   if (problems.length > 0) throw new ProblemsError('MINIM_POLICY_INVALID', path, problems)
-  const on = purposes.filter((p) => p.enabled).map((p): Purpose => {
-    const { enabled: _, ...purpose } = p
-    return purpose
-  })
-  return deepFreeze({ version, purposes: on })
+  return deepFreeze({ version, purposes: purposes.filter((p) => p.enabled) })
 }
 
 /** Reads a policy as far as it is understood; never throws for what the file holds. */
@@ -125,7 +121,8 @@ class Check {
     const found: InspectedPurpose[] = []
     if (isTree(value) && isTree(value['purposes'])) {
       for (const [id, tree] of Object.entries(value['purposes'])) {
-        if (!isTree(tree)) continue
+        // Under an id that cannot be, nothing can be named.
+        if (!isTree(tree) || this.problems.some((p) => p.path === `purposes.${id}`)) continue
         const purpose = this.#purpose(id, tree)
         if (purpose !== null) found.push(purpose)
       }
@@ -187,7 +184,7 @@ class Check {
     if (term === null) return null
     const basis = BASES[term]
     const evidence = tree['evidence']
-    if (evidence === undefined || evidence === null || (typeof evidence === 'string' && evidence.trim() === '')) {
+    if (typeof evidence !== 'string' || evidence.trim() === '') {
       return this.#add(`${at}.basis.evidence`, 'is missing', `add ${basis.evidence}`)
     }
     if (basis.name === 'consent') {
@@ -197,7 +194,7 @@ class Check {
     } else if (tree['consent_notice'] !== undefined) {
       this.#add(`${at}.basis.consent_notice`, `does not belong to ${basis.name}`, 'take it out')
     }
-    return { term: basisCurie(term), evidence: String(evidence).trim() }
+    return { term: basisCurie(term), evidence: evidence.trim() }
   }
 
   #transfer(at: string, region: unknown, transfer: unknown): void {
@@ -298,6 +295,8 @@ class Check {
   #timestamp(at: string, rules: KindRules, retentionDays: number, epoch: EpochLength): void {
     const start = rules.rules.find((r) => r.field.name === 'start_ms')?.treatment
     if (start === undefined) {
+      // A rule that is there and not understood has been named already.
+      if (this.problems.some((p) => p.path === `${at}.fields.start_ms`)) return
       if (EPOCH_DAYS[epoch] <= retentionDays / 2) return
       const fitting = EPOCHS.filter((e) => EPOCH_DAYS[e] <= retentionDays / 2)
       const shorter = fitting.length > 0 ? `set epoch: ${fitting.join(' or ')}, or ` : ''
