@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { ProblemsError } from '../../src/errors/problems.js'
+import { RESERVED_PROPERTIES } from '../../src/deliver/kafka-config.js'
 import { DEFAULT_POLICY_PATH } from '../../src/policy/load.js'
 import { DEFAULTS } from '../../src/settings/defaults.js'
 import { loadSettings, maskSettings, type Settings, type SettingsInput } from '../../src/settings/load.js'
@@ -159,6 +160,11 @@ for (const [values, path, what, mend] of mistakes) {
     t.match(found[0], mend)
   })
 }
+
+t.test('all that delivery keeps to itself is refused here already', async (t) => {
+  const found = problems(t, { kafka: Object.fromEntries(Object.keys(RESERVED_PROPERTIES).map((name) => [name, true])) })
+  for (const name of Object.keys(RESERVED_PROPERTIES)) t.ok(found.some((p) => p.startsWith(`kafka.${name}: is set by minim itself`)), name)
+})
 
 t.test('every mistake is named at once, and no value is repeated', async (t) => {
   const secret = 'hunter2-canary'
