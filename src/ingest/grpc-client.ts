@@ -89,11 +89,12 @@ export class DeliverClient {
   /** Resolves when the stream takes more. */
   drained(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.over) resolve()
-      else {
-        this.stream.once('drain', resolve)
-        this.stream.once('close', resolve)
+      if (this.over) return resolve()
+      const done = (): void => {
+        this.stream.off('drain', done).off('close', done)
+        resolve()
       }
+      this.stream.on('drain', done).on('close', done)
     })
   }
 
