@@ -55,7 +55,7 @@ const checkers = new WeakMap<Catalogue, (value: unknown) => Problem[]>()
 
 function schemaChecker(catalogue: Catalogue): (value: unknown) => Problem[] {
   let check = checkers.get(catalogue)
-  if (check === undefined) checkers.set(catalogue, (check = checker(policySchema(catalogue))))
+  if (check === undefined) checkers.set(catalogue, (check = checker(policySchema(catalogue, false))))
   return check
 }
 
@@ -115,9 +115,7 @@ class Check {
   }
 
   policy(value: unknown): InspectedPurpose[] {
-    const inFields = /^purposes\.[^.]+\.(?:call|quality|device)\.fields\./
-    const fieldErrors: Problem[] = []
-    for (const p of schemaChecker(this.#catalogue)(value)) (inFields.test(p.path) ? fieldErrors : this.problems).push(p)
+    this.problems.push(...schemaChecker(this.#catalogue)(value))
     const found: InspectedPurpose[] = []
     if (isTree(value) && isTree(value['purposes'])) {
       for (const [id, tree] of Object.entries(value['purposes'])) {
@@ -129,10 +127,6 @@ class Check {
       const on = Object.values(value['purposes']).filter((p) => isTree(p) && p['enabled'] !== false).length
       if (on === 0) this.#add('purposes', 'none is on, so nothing would leave', 'take enabled: false out of one')
       if (on > MAX_PURPOSES) this.#add('purposes', `${on} are on`, `switch some off: ${MAX_PURPOSES} at most`)
-    }
-    // What the schema refuses is refused, also where the closer look above found no words for it.
-    for (const p of fieldErrors) {
-      if (!this.problems.some((known) => known.path === p.path || p.path.startsWith(`${known.path}.`))) this.problems.push(p)
     }
     const order = isTree(value) && isTree(value['purposes']) ? Object.keys(value['purposes']) : []
     const place = (p: Problem): number => order.indexOf(p.path.split('.')[1])

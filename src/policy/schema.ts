@@ -59,7 +59,7 @@ function fieldSchema(field: Field, sourceOf: (name: string) => Field | undefined
   })
 }
 
-function kindSchema(catalogue: Catalogue, kind: Kind): TSchema {
+function kindSchema(catalogue: Catalogue, kind: Kind, treatments: boolean): TSchema {
   const { fields, byName } = catalogue.kinds[kind]
   const sourceOf = (name: string): Field | undefined => byName.get(name)
   return Type.Object({
@@ -67,14 +67,18 @@ function kindSchema(catalogue: Catalogue, kind: Kind): TSchema {
     format: Type.Optional(oneOf(['protobuf', 'json'], 'how values are written; protobuf when left out')),
     headers: Type.Optional(Type.Boolean({ description: 'true or false: the tag in Kafka headers as well; false when left out (headers cost more than the message)' })),
     key: Type.Optional(oneOf(fields.filter((f) => fitting(f, sourceOf).includes('token')).map((f) => f.name), 'the field whose token becomes the Kafka key; none when left out')),
-    fields: Type.Object(Object.fromEntries(fields.map((f) => [f.name, Type.Optional(fieldSchema(f, sourceOf))])), {
+    fields: Type.Object(Object.fromEntries(fields.map((f) => [f.name, Type.Optional(treatments ? fieldSchema(f, sourceOf) : Type.Unknown())])), {
       ...closed, description: 'a treatment for each field that passes; a field that is not named is dropped',
     }),
   }, { ...closed, description: `what this purpose sees of ${kind} records` })
 }
 
-/** JSON Schema of the policy file. */
-export function policySchema(catalogue: Catalogue): TSchema {
+/**
+ * JSON Schema of the policy file.
+ * @param treatments false: whatever is written as a treatment is taken. For the loader, which reads treatments itself and says more:
+ *   to compile their forms for every field takes longer than all the rest of a start.
+ */
+export function policySchema(catalogue: Catalogue, treatments = true): TSchema {
   const purpose = Type.Object({
     enabled: Type.Optional(Type.Boolean({ description: 'true or false: a purpose that is off is checked, but gets no topic; true when left out' })),
     notice: Type.String({ pattern: '^P[0-9]{1,3}$', description: 'row of the privacy notice that promises it: P2' }),
@@ -91,7 +95,7 @@ export function policySchema(catalogue: Catalogue): TSchema {
     retention_days: Type.Integer({ minimum: 1, maximum: 3650, description: 'whole days from 1 to 3650 that the topics keep a record' }),
     epoch: oneOf(EPOCHS, 'how long a person keeps the same token: day, month, quarter, year or contract'),
     tenants: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 63 }), { minItems: 1, uniqueItems: true, description: 'a list of the tenants whose records pass; all when left out' })),
-    ...Object.fromEntries(KINDS.map((kind) => [kind, Type.Optional(kindSchema(catalogue, kind))])),
+    ...Object.fromEntries(KINDS.map((kind) => [kind, Type.Optional(kindSchema(catalogue, kind, treatments))])),
   }, { ...closed, description: 'one purpose and what it may see' })
   return Type.Object({
     purposes: Type.Record(Type.String({ pattern: '^[a-z][a-z0-9-]{0,62}$' }), purpose, {

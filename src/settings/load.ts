@@ -88,9 +88,9 @@ export function loadSettings(file: string | null, overrides: SettingsInput = {})
   const problems = check(given)
   const policyFolder = file === null ? CONFIG_FOLDER : folder
   const settings = complete(isTree(given) ? given : {}, folder, policyFolder)
-  for (const p of crossChecks(settings)) {
-    if (!problems.some((q) => q.path === p.path || p.path.startsWith(`${q.path}.`))) problems.push(p)
-  }
+  // Of a place that the schema refuses, nothing more can be said.
+  const said = problems.map((p) => p.path)
+  problems.push(...crossChecks(settings).filter((p) => !said.some((path) => path === p.path || p.path.startsWith(`${path}.`))))
   if (problems.length > 0) throw new ProblemsError('MINIM_SETTINGS_INVALID', name, problems)
   return deepFreeze(settings)
 }
