@@ -14,8 +14,6 @@ export const DEFAULTS = {
     partitions: 6,
     /** Copies of each partition; 1 is taken, and said loudly, where the cluster has one broker. */
     replication: 3,
-    /** Copies that must have a record before it counts as committed; at most `replication`. */
-    minInsyncReplicas: 2,
     /** Days that refused input is kept, encrypted; 7 at most. */
     quarantineDays: 7,
   },
@@ -25,7 +23,7 @@ export const DEFAULTS = {
     /** Messages in one transaction at most. */
     maxMessages: 60_000,
     /** Octets of messages in one transaction at most. */
-    maxBytes: 16_777_216,
+    maxBytes: 25_165_824,
   },
   keys: {
     /** The key store; relative to the settings file. */
@@ -43,6 +41,8 @@ export const DEFAULTS = {
     region: 'GB',
     /** A number of so many digits or fewer is an extension of this tenant. */
     extensionDigits: 6,
+    /** Hosts of SIP addresses that are this tenant's own, so that `1001@pbx.example` is its extension 1001; IP addresses always are. */
+    domains: [],
   },
   grpc: {
     /** Where PBX nodes connect; port 0 takes a free one. */

@@ -184,9 +184,6 @@ function crossChecks(s: Settings): Problem[] {
   // A commit must be known as unclean before the client gives up on the socket, and that before the broker aborts.
   if (!(socketMs > COMMIT_TIMEOUT_MS)) add('kafka.socket.timeout.ms', 'is not more than a commit may take', `set it above ${COMMIT_TIMEOUT_MS}`)
   else if (!(transactionMs > socketMs)) add('kafka.transaction.timeout.ms', 'is not more than kafka.socket.timeout.ms', `set it above ${socketMs}`)
-  if (s.topics.minInsyncReplicas > s.topics.replication) {
-    add('topics.minInsyncReplicas', 'is more than topics.replication, so nothing could ever be committed', `set it to ${s.topics.replication} or less`)
-  }
 
   const owners = new Map<number, string>()
   for (const [name, tenant] of Object.entries(s.tenants)) {

@@ -15,6 +15,7 @@ export interface TenantSettings {
   readonly id: number
   readonly region: string
   readonly extensionDigits: number
+  readonly domains: readonly string[]
 }
 
 export interface FileSettings {
@@ -42,7 +43,7 @@ export interface Settings {
   readonly policy: string
   readonly embedded: boolean
   readonly kafka: Readonly<Record<string, KafkaValue>>
-  readonly topics: { readonly partitions: number; readonly replication: number; readonly minInsyncReplicas: number; readonly quarantineDays: number }
+  readonly topics: { readonly partitions: number; readonly replication: number; readonly quarantineDays: number }
   readonly delivery: { readonly lingerMs: number; readonly maxMessages: number; readonly maxBytes: number }
   readonly keys: { readonly store: string; readonly master: { readonly file: string } | { readonly exec: readonly string[] } | null }
   readonly tenants: Readonly<Record<string, TenantSettings>>
@@ -91,7 +92,6 @@ export function settingsSchema(): TSchema {
     topics: section({
       partitions: whole(D.topics.partitions, 1, 1000, 'partitions of a topic that minim creates'),
       replication: whole(D.topics.replication, 1, 9, 'copies of each partition'),
-      minInsyncReplicas: whole(D.topics.minInsyncReplicas, 1, 9, 'copies that must have a record before it counts as committed'),
       quarantineDays: whole(D.topics.quarantineDays, 1, 7, 'days that refused input is kept, encrypted'),
     }, 'how topics are created'),
     delivery: section({
@@ -111,7 +111,10 @@ export function settingsSchema(): TSchema {
       id: whole(null, 1, 4_294_967_295, 'number of this tenant, its own for ever: it is part of every token of an extension or account'),
       region: Type.Optional(Type.String({ pattern: '^[A-Z]{2}$', default: D.tenant.region, description: 'country that numbers without a country code belong to: two capital letters, ISO 3166' })),
       extensionDigits: Type.Optional(whole(D.tenant.extensionDigits, 0, 10, 'a number of so many digits or fewer is an extension of this tenant')),
-    }, { ...closed, description: 'a tenant: id, region and extensionDigits' }), {
+      domains: Type.Optional(Type.Array(Type.String({ pattern: '^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$', description: 'a host name in small letters' }), {
+        uniqueItems: true, default: D.tenant.domains, description: 'hosts of SIP addresses that are this tenant\'s own: a list of names in small letters',
+      })),
+    }, { ...closed, description: 'a tenant: id, region, extensionDigits and domains' }), {
       ...closed, minProperties: 1, default: D.tenants, description: `tenants by name; a name is ${NAME_IN_WORDS}`,
     })),
     grpc: section({

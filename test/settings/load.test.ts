@@ -33,7 +33,7 @@ t.test('without a file: the defaults, the shipped policy, and keys in the workin
   const s = loadSettings(null)
   t.equal(s.policy, DEFAULT_POLICY_PATH)
   t.equal(s.keys.store, resolve('minim-keys.json'))
-  t.same(s.tenants, { default: { id: 1, region: 'GB', extensionDigits: 6 } })
+  t.same(s.tenants, { default: { id: 1, region: 'GB', extensionDigits: 6, domains: [] } })
   t.same(s.kafka, { 'bootstrap.servers': '127.0.0.1:9092' })
   t.same(s.topics, DEFAULTS.topics)
   t.same(s.delivery, DEFAULTS.delivery)
@@ -63,7 +63,7 @@ t.test('defaults are frozen into what is given, part by part', async (t) => {
   const folder = t.testdirName
   t.same(s.topics, { ...DEFAULTS.topics, replication: 5 })
   t.same(s.kafka, { 'bootstrap.servers': '127.0.0.1:9092', 'linger.ms': 20 })
-  t.same(s.tenants, { acme: { id: 7, region: 'US', extensionDigits: 6 } }, 'who names tenants names all of them')
+  t.same(s.tenants, { acme: { id: 7, region: 'US', extensionDigits: 6, domains: [] } }, 'who names tenants names all of them')
   t.same(s.files, [
     { path: join(folder, 'Master.csv'), format: 'asterisk-csv', mapping: 'asterisk-cdr', timeZone: 'UTC', tenant: 'acme', source: null },
     { path: '/var/x.pb', format: 'protobuf', mapping: null, timeZone: 'UTC', tenant: 'acme', source: null },
@@ -101,7 +101,8 @@ const mistakes: [values: Record<string, unknown> | string, path: string, what: R
   [{ topics: { partition: 6 } }, 'topics.partition', /is unknown/, /did you mean partitions/],
   [{ topics: { partitions: 6.5 } }, 'topics.partitions', /whole number/, /from 1 to 1000/],
   [{ topics: { partitions: '6' } }, 'topics.partitions', /whole number/, /from 1 to 1000/],
-  [{ topics: { minInsyncReplicas: 4 } }, 'topics.minInsyncReplicas', /nothing could ever be committed/, /set it to 3 or less/],
+  [{ tenants: { default: { id: 1, domains: ['PBX.example'] } } }, 'tenants.default.domains.0', /must match pattern/, /small letters/],
+  [{ tenants: { default: { id: 1, domains: 'pbx.example' } } }, 'tenants.default.domains', /must be a list/, /this tenant's own/],
   [{ topics: { quarantineDays: 8 } }, 'topics.quarantineDays', /must be <= 7/, /from 1 to 7/],
   [{ topics: null }, 'topics', /must be a mapping/, /how topics are created/],
   [{ policy: '' }, 'policy', /must NOT have fewer/, /the policy file/],
