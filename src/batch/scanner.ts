@@ -6,8 +6,10 @@
  * - a field that the catalogue does not know, that is never taken from a source (derived fields, the tag), or that comes with
  *   another wire type than its own is skipped and counted
  * - varints of up to 10 bytes, over-long ones too: the value counts, and it is written anew on the way out
- * - `uint32` above 2^32-1 and `uint64` above 2^53-1 are `bad_value`; an enum number without a name, NaN and infinities are no value
- * - `string` fields must be UTF-8, since a protobuf consumer throws on anything else
+ * - `uint32` above 2^32-1 and `uint64` above 2^53-1 are `bad_value`; an enum number without a name, NaN and infinities are no value,
+ *   and neither is the time 0 (1970), which stands for a time that is not known
+ * - `string` fields must be UTF-8, since a protobuf consumer throws on anything else; an empty one is absent
+ * - groups (wire types 3 and 4), which proto3 does not have, and the unassigned types 6 and 7 are malformed
  *
  * Guarded by the rows `transform` and `d` of `bench/`.
  */
@@ -21,8 +23,9 @@ const T_UINT32 = 1
 const T_UINT64 = 2
 const T_FLOAT = 3
 const T_ENUM = 4
+const T_TIME = 5
 /** Wire type that each field type comes in. */
-const WIRE = [2, 0, 0, 5, 0]
+const WIRE = [2, 0, 0, 5, 0, 0]
 
 const OK = -1
 const MALFORMED = REFUSALS.indexOf('malformed_record')
@@ -36,7 +39,7 @@ function typeCode(field: Field): number {
   switch (field.type) {
     case 'string': return T_STRING
     case 'uint32': return T_UINT32
-    case 'uint64': return T_UINT64
+    case 'uint64': return field.name.endsWith('_ms') ? T_TIME : T_UINT64
     case 'float': return T_FLOAT
     case 'enum': return T_ENUM
   }
@@ -118,8 +121,9 @@ class RecordScanner {
         }
         pos = stop
       } else if (wire === 0) {
-        let value = pos < end ? buf[pos++] : 0x80
-        if (value >= 0x80) {
+        // Read before it is known to be there: a byte beyond the end fails in varint().
+        let value = buf[pos++]
+        if (value >= 0x80 || pos > end) {
           value = varint(buf, pos - 1, end)
           if (next < 0) return MALFORMED
           pos = next
@@ -132,6 +136,7 @@ class RecordScanner {
               value = NaN
             }
           } else if (value > (type === T_UINT32 ? 0xffffffff : Number.MAX_SAFE_INTEGER)) return BAD_VALUE
+          else if (value === 0 && type === T_TIME) value = NaN
           num[cell + index] = value
         }
       } else if (wire === 5) {
@@ -234,9 +239,11 @@ export class ProtobufReader implements Reader {
   fill(batch: Batch, start: number, end: number, last: boolean): number {
     const buf = batch.arena
     let pos = start
-    if (this.resumeAt === start && this.resumeArena === buf) {
+    // Only the very next call may go on: an arena is filled anew with other bytes.
+    const resumes = this.resumeAt === start && this.resumeArena === buf && this.resumeEnd <= end
+    this.resumeAt = -1
+    if (resumes) {
       const messageEnd = this.resumeEnd
-      this.resumeAt = -1
       pos = this.message(batch, pos, messageEnd)
       if (pos < messageEnd) return this.pause(buf, pos, messageEnd)
     } else if (!this.delimited) {
@@ -279,7 +286,7 @@ export class ProtobufReader implements Reader {
         return end
       }
       if ((tag & 7) !== 2 || number < 4 || number > 6) {
-        if (number > 6) batch.unknownFields++
+        if (number > 3) batch.unknownFields++
         pos = after
         continue
       }
