@@ -12,6 +12,7 @@
  * anything longer is *long*: byte 0 with form {@link LONG}, generation, tenant, then the text, and goes to HMAC or SIV.
  * The generation is 0 until erasure bumps it.
  */
+import { isUtf8 } from 'node:buffer'
 
 export const TYPES = { e164: 1, local: 2, account: 3, ipv4: 4, mac: 5, call: 6, serial: 7, trunk: 8, uri: 9 } as const
 export type BlockType = keyof typeof TYPES
@@ -158,13 +159,21 @@ export function unpack(bytes: Uint8Array): Unpacked | null {
   const tenant = ((bytes[2] << 24) | (bytes[3] << 16) | (bytes[4] << 8) | bytes[5]) >>> 0
   const payload = Buffer.from(bytes.subarray(HEADER_BYTES))
   const made = (text: string): Unpacked => ({ type, tenant, generation, text })
-  if (form === LONG) return made(payload.toString('utf8'))
-  if (bytes.length !== BLOCK_BYTES) return null
+  // Strict to the bit: a block decrypted under the wrong key must not pass for an identifier.
+  const everywhere = type === 'e164' || type === 'ipv4' || type === 'mac'
+  if (everywhere && tenant !== 0) return null
   const nibbles = payload.toString('hex')
-  if (type === 'e164') return form > 0 && /^\d*0*$/.test(nibbles) && /^0*$/.test(nibbles.slice(form)) ? made(`+${nibbles.slice(0, form)}`) : null
-  if (form === NIBBLES) return made([...nibbles.replace(/f+$/, '')].map((n) => NIBBLE_SYMBOLS[parseInt(n, 16)]).join(''))
+  // First, since 14 and 15 digits look like the forms below.
+  if (type === 'e164') return bytes.length === BLOCK_BYTES && form > 0 && /^\d*$/.test(nibbles) && /^0*$/.test(nibbles.slice(form)) ? made(`+${nibbles.slice(0, form)}`) : null
+  if (form === LONG) return !everywhere && payload.length > TEXT_MAX && isUtf8(payload) ? made(payload.toString('utf8')) : null
+  if (bytes.length !== BLOCK_BYTES) return null
+  if (form === NIBBLES) {
+    const symbols = nibbles.replace(/f+$/, '')
+    return !everywhere && symbols.length > TEXT_MAX && !symbols.includes('f') ? made([...symbols].map((n) => NIBBLE_SYMBOLS[parseInt(n, 16)]).join('')) : null
+  }
   if (form > TEXT_MAX || payload.subarray(form).some((b) => b !== 0)) return null
-  if (type === 'ipv4') return made([...payload.subarray(0, 4)].join('.'))
-  if (type === 'mac') return made(payload.toString('hex', 0, 6).replace(/(..)(?=.)/g, '$1:'))
-  return made(payload.toString('utf8', 0, form))
+  if (type === 'ipv4') return form === 4 ? made([...payload.subarray(0, 4)].join('.')) : null
+  if (type === 'mac') return form === 6 ? made(payload.toString('hex', 0, 6).replace(/(..)(?=.)/g, '$1:')) : null
+  const text = payload.subarray(0, form)
+  return isUtf8(text) ? made(text.toString('utf8')) : null
 }
