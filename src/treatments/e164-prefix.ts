@@ -28,13 +28,15 @@ for (const code of [20, 27, 30, 31, 32, 33, 34, 36, 39, 40, 41, 43, 44, 45, 46, 
 export function writeE164Prefix(block: Uint8Array, at: number, digits: number, out: Uint8Array, pos: number): number {
   if (block[at] >> 4 !== TYPES.e164) return pos
   const total = block[at] & 0xf
+  const most = total - HIDDEN_DIGITS
   let shown = digits
   if (digits === 0) {
     const first = block[at + 6] >> 4
     const second = block[at + 6] & 0xf
     shown = first === 1 || first === 7 ? 1 : twoDigits[first * 10 + second] === 1 ? 2 : 3
-  }
-  if (shown > total - HIDDEN_DIGITS) shown = total - HIDDEN_DIGITS
+    // Half a calling code would read as another country.
+    if (shown > most) return pos
+  } else if (shown > most) shown = most
   if (shown < 1) return pos
   out[pos++] = 43
   for (let i = 0; i < shown; i++) {

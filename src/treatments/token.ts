@@ -2,7 +2,7 @@
  * Tokens: pseudonyms under the key of one purpose and epoch. The same identifier has the same token within these, and tokens of
  * different purposes or epochs cannot be joined.
  *
- * - What fits a block (`src/normalise/block.ts`): one AES-256 block. A keyed permutation: no two identifiers share a token, the holder
+ * - What fits a block (`src/batch/block.ts`): one AES-256 block. A keyed permutation: no two identifiers share a token, the holder
  *   of the key can reverse it, nobody else can. A whole column is encrypted by one call, which is what makes it cheap (ECB is right
  *   here, and only here: each block is a message of its own, and equal identifiers shall give equal tokens).
  * - UUIDs: one AES-256 block under a key of their own. IPv6: ipcrypt-deterministic (draft-denis-ipcrypt, AES-128), key of its own.
@@ -91,13 +91,26 @@ export class Tokeniser {
 
 /**
  * Reverses a token, for the holder of the purpose's keys.
+ * @param wide what else the field's tokens may be than blocks: IPv6 addresses (`IP`), UUIDs (`CALL`). Nothing in those 16 bytes says that
+ *   the key was the right one, so it is for fields that the policy makes reversible only: others hold HMACs, which would come out as nonsense
  * @returns the identifier, or null for what cannot be reversed (HMAC) or is no token of these keys
  */
-export function reveal(keys: EpochKeys, token: Buffer): string | null {
+export function reveal(keys: EpochKeys, token: Buffer, wide: 'IP' | 'CALL' | null = null): string | null {
   if (token.length !== TOKEN_BYTES) {
     const long = new Siv(keys.siv).open(token)
     return long === null ? null : (unpack(long)?.text ?? null)
   }
   const block = createDecipheriv('aes-256-ecb', keys.block, null).setAutoPadding(false).update(token)
-  return unpack(block)?.text ?? null
+  const text = unpack(block)?.text
+  if (text !== undefined) return text
+  switch (wide) {
+    case null: return null
+    case 'IP': {
+      const hex = createDecipheriv('aes-128-ecb', keys.ipv6, null).setAutoPadding(false).update(token).toString('hex')
+      // The parser of URLs writes addresses as RFC 5952 does.
+      return new URL(`http://[${hex.replace(/(.{4})(?=.)/g, '$1:')}]/`).hostname.slice(1, -1)
+    }
+    case 'CALL':
+      return createDecipheriv('aes-256-ecb', keys.uuid, null).setAutoPadding(false).update(token).toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+  }
 }
