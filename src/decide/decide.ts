@@ -120,6 +120,17 @@ export class Decider {
     }
   }
 
+  /** Refuses a row as a whole after all. What was counted as withheld of it no longer is: each record is counted once. */
+  refuse(row: number, reason: number, tenant: number, ageMs: number): void {
+    const { purposes } = this.plan
+    this.mask[row] = 0
+    this.refusal[row] = reason
+    for (let p = 0; p < purposes.length; p++) {
+      if ((this.tenantMasks[tenant] & (1 << purposes[p].bit)) === 0) this.withheld[p * WITHHOLDINGS.length + 1]--
+      else if (ageMs > this.retentions[p]) this.withheld[p * WITHHOLDINGS.length]--
+    }
+  }
+
   private withhold(allowed: number, ageMs: number): number {
     const { purposes } = this.plan
     for (let p = 0; p < purposes.length; p++) {

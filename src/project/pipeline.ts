@@ -144,7 +144,7 @@ export class Pipeline {
     normalised.run(batch.arena, columns, this.tenants.index(input.tenant))
     outcome.unsafeFields += normalised.unsafe
     decider.run(columns, normalised.tenant, nowMs, excluded, firstRecord)
-    projectors.forEach((projector, p) => this.takeKeys(stages, projector, epochs[p], columns.rows))
+    projectors.forEach((projector, p) => this.takeKeys(stages, projector, epochs[p], columns, nowMs))
     for (let r = 0; r < columns.rows; r++) {
       if (decider.refusal[r] < 0) continue
       const bytes = batch.arena.subarray(columns.rawStart[r], columns.rawEnd[r])
@@ -166,20 +166,25 @@ export class Pipeline {
   }
 
   /** Fetches the keys of a batch's epochs; rows of an epoch whose key was destroyed are refused as a whole. */
-  private takeKeys(stages: KindStages, projector: Projector, epochs: Epochs, rows: number): void {
-    const { decider } = stages
+  private takeKeys(stages: KindStages, projector: Projector, epochs: Epochs, columns: Columns, nowMs: number): void {
+    const { decider, normalised, plan } = stages
+    const { rows, width, num } = columns
     const bit = 1 << projector.plan.bit
     projector.trim()
     epochs.ids.forEach((id, e) => {
+      // Asking makes a key: records that are withheld (the too old ones above all) must not fill the store with epochs that nobody sees.
+      let first = 0
+      while (first < rows && (epochs.row[first] !== e || (decider.mask[first] & bit) === 0)) first++
+      if (first === rows) return
       const keys = projector.needsKeys ? this.options.keyring.keys(projector.plan.purpose.id, id) : null
       if (keys === null || typeof keys === 'object') {
         projector.useKeys(id, keys)
         return
       }
-      for (let r = 0; r < rows; r++) {
+      projector.forget(id)
+      for (let r = first; r < rows; r++) {
         if (epochs.row[r] !== e || (decider.mask[r] & bit) === 0) continue
-        decider.mask[r] = 0
-        decider.refusal[r] = KEY_DESTROYED
+        decider.refuse(r, KEY_DESTROYED, normalised.tenant[r], nowMs - num[r * width + plan.startColumn])
       }
     })
   }

@@ -131,8 +131,8 @@ export class Projector {
   private anySealed = false
   /** Token operation's place among {@link tokenOps}, by place among all operations. */
   private readonly tokenPlace: Int8Array
-  private readonly scratch = Buffer.alloc(BATCH_ROWS * BLOCK_BYTES)
-  private readonly gathered = new Int32Array(BATCH_ROWS)
+  private readonly scratch: Buffer
+  private readonly gathered: Int32Array
   private tags: Words[] = []
 
   constructor(plan: PurposePlan, policyVersion: string, capacity: number = BATCH_ROWS) {
@@ -143,6 +143,8 @@ export class Projector {
     this.tokenPlace = Int8Array.from(plan.operations, (o) => this.tokenOps.indexOf(o))
     this.sealedOff = new Int32Array(this.tokenOps.length * capacity)
     this.sealedLen = new Int32Array(this.tokenOps.length * capacity)
+    this.scratch = Buffer.alloc(capacity * BLOCK_BYTES)
+    this.gathered = new Int32Array(capacity)
   }
 
   /** Whether its messages hold tokens, so that they need the epoch's key. */
@@ -153,6 +155,11 @@ export class Projector {
   /** Before a batch: forgets what earlier ones needed when it has become much. */
   trim(): void {
     if (this.contexts.size > CONTEXTS_KEPT) this.contexts.clear()
+  }
+
+  /** Lets go of an epoch whose key was destroyed. */
+  forget(epochId: string): void {
+    this.contexts.delete(epochId)
   }
 
   /** Takes the keys of an epoch for the batch to come; `null` where no key is needed. */
