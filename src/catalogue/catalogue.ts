@@ -104,7 +104,7 @@ function readField(kind: Kind, field: protobuf.Field, index: number, problems: s
   if (identifier === null) problems.push(`${where}: identifier type is unknown; use one of ${IDENTIFIERS.join(', ')}`)
   const whose = oneOf(options['(whose)'], SUBJECTS)
   if (whose === null) problems.push(`${where}: does not say whose data it is; add [(whose) = …], one of ${SUBJECTS.join(', ')}`)
-  if (field.repeated) problems.push(`${where}: is repeated; records are flat`)
+  if (field.repeated || field.map) problems.push(`${where}: is ${field.map ? 'a map' : 'repeated'}; records are flat`)
   if (field.id > 511) problems.push(`${where}: number is above 511`)
   const resolved = field.resolvedType
   const isEnum = resolved instanceof protobuf.Enum
