@@ -6,7 +6,8 @@
  *   where libphonenumber would only strip a plain prefix (`test/normalise/party.test.ts` holds it against libphonenumber);
  *   everything else goes to libphonenumber, behind an `lru-cache`, behind a table that knows repeats by their bytes
  * - extensions, short codes and local names: the tenant's own, so the same text in two tenants is two parties
- * - SIP URIs of other domains: `user@host`, host in lower case
+ * - SIP URIs of other domains: `user@host`, host in lower case. Their numbers are E.164 like any other, but their extensions are
+ *   theirs: 1001 at a stranger's PBX is not this tenant's 1001
  * - `anonymous` and its kin are nobody: no token
  */
 import { LRUCache } from 'lru-cache'
@@ -29,9 +30,6 @@ export interface Tenant {
 
 /** Words that stand for nobody (RFC 3323, Asterisk's and FreeSWITCH's placeholders, dialplan extensions that no one dials). */
 const NOBODY = new Set(['', 'anonymous', 'unknown', '<unknown>', 'unavailable', 'restricted', 'private', 'withheld', 'asterisk', 's', 'h', 'i', 't'])
-
-/** Regions where a national number is a plain 0 before the significant number. */
-const PLAIN_ZERO = new Set(['GB', 'IE', 'DE', 'FR', 'NL', 'BE', 'CH', 'AT', 'SE', 'ZA', 'NZ', 'IN', 'FI', 'TR', 'IL', 'UA', 'RO', 'SK', 'HR', 'SI', 'RS', 'BG', 'MY', 'TH', 'KR'])
 
 interface CallingCode {
   /**
@@ -65,17 +63,23 @@ function planOf(region: string): Plan {
   return plans.numberingPlan
 }
 
+/** What is stripped from the front of a national number, where that is digits only and nothing takes its place; else null. */
+function strippedPatterns(plan: Plan): string[] | null {
+  if ((plan.nationalPrefixTransformRule() || 0) !== 0) return null
+  const patterns = String(plan.nationalPrefixForParsing() || '').split('|').filter((p) => p !== '')
+  return patterns.every((p) => /^\d+$/.test(p)) ? patterns : null
+}
+
 const REGIONS = metadata.country_calling_codes as unknown as Readonly<Record<string, string[]>>
 
 /** By calling code: those whose numbers libphonenumber takes as they are, unless they start with a stripped prefix. */
 const plainCodes: (CallingCode | undefined)[] = Array<undefined>(1000).fill(undefined)
 for (const [code, regions] of Object.entries(REGIONS)) {
   if (!/^[A-Z]{2}$/.test(regions[0])) continue
-  const plans = regions.map(planOf)
-  const patterns = new Set(plans.flatMap((p) => String(p.nationalPrefixForParsing() || '').split('|')).filter((p) => p !== ''))
-  if (plans.some((p) => p.nationalPrefixTransformRule() !== 0 && p.nationalPrefixTransformRule() !== p.nationalPrefix()) && code !== '1') continue
-  if (code === '1') plainCodes[1] = callingCode(['0', '1'])
-  else if ([...patterns].every((p) => /^\d+$/.test(p))) plainCodes[Number(code)] = callingCode([...patterns, '0'])
+  // Of regions that share a calling code, the first one's plan decides what is stripped.
+  const plan = planOf(regions[0])
+  const patterns = strippedPatterns(plan)
+  if (patterns !== null) plainCodes[Number(code)] = callingCode([...patterns, '0'])
 }
 
 interface Party {
@@ -132,8 +136,12 @@ export class PartyReader {
     this.callingCode = code?.[0] ?? ''
     this.fastInternational = plan.IDDPrefix() === '00'
     this.nanp = this.callingCode === '1'
-    this.fastNational = PLAIN_ZERO.has(tenant.region)
-    this.lengths = plan.possibleLengths().reduce((bits, n) => bits | (1 << n), 0)
+    // A national number is a plain 0 before the significant one, and no 0 starts anything else.
+    this.fastNational = this.fastInternational && strippedPatterns(plan)?.filter((p) => p.startsWith('0')).join() === '0'
+    // Those that every region of the calling code has, since a prefix stays where the rest is too short for the region found by it;
+    // and no longer than E.164 allows together with the calling code, which a few plans are.
+    const lengths = (code?.[1] ?? []).map((region) => planOf(region).possibleLengths().reduce((bits, n) => bits | (1 << n), 0))
+    this.lengths = lengths.reduce((common, bits) => common & bits, (1 << (16 - this.callingCode.length)) - 1)
   }
 
   /**
@@ -185,7 +193,7 @@ export class PartyReader {
 
   private international(src: Uint8Array, start: number, end: number, dst: DataView, at: number): boolean {
     const digits = end - start
-    if (digits < 7 || digits > 15) return false
+    if (digits < 7 || digits > 15 || src[start] === 48) return false
     let code = 0
     for (let n = 1; n <= 3; n++) {
       code = code * 10 + src[start + n - 1] - 48
@@ -236,30 +244,36 @@ export class PartyReader {
 
   /** RFC 3261 §19.1: user, password and parameters, host, port. */
   private uri(rest: string): Party {
-    const at = rest.lastIndexOf('@', rest.search(/[?>]/) < 0 ? undefined : rest.search(/[?>]/))
+    // The first one: a user part has none unescaped, parameters and headers may.
+    const at = rest.indexOf('@')
     if (at < 0) return NO_PARTY
     const user = percentDecoded(rest.slice(0, at).replace(/:.*$/, '').replace(/;.*$/, ''))
     const host = rest.slice(at + 1).replace(/[;?>].*$/, '').replace(/^\[([^\]]*)\].*$/, '$1').replace(/^([^:]*):\d+$/, '$1').toLowerCase()
     if (NOBODY.has(user.toLowerCase()) || host === 'anonymous.invalid') return NO_PARTY
     const own = host === 'localhost' || this.tenant.domains.includes(host) || /^[\d.]+$/.test(host) || host.includes(':')
-    if (/^[+\d*#][\d\s().*#-]*$/.test(user) || own) return this.dialled(user)
-    return textParty(TYPES.uri, 0, `${user}@${host}`)
+    return own ? this.dialled(user) : this.number(user) ?? textParty(TYPES.uri, 0, `${user}@${host}`)
   }
 
   private dialled(text: string): Party {
-    const bare = text.replace(/[\s().-]/g, '')
-    if (/^\+?\d+$/.test(bare)) {
-      const plus = bare.startsWith('+')
-      const local = !plus && bare.length <= this.tenant.extensionDigits
-      if (!local && bare.length <= 20) {
-        const parsed = parseWith(text.trim(), { defaultCountry: this.tenant.region as CountryCode, extract: false }, metadata)
-        const number = parsed?.number.slice(1) ?? ''
-        if (number.length >= 1 && number.length <= 15 && (plus || parsed?.isPossible() === true)) return e164Party(number)
-        if (plus && bare.length >= 8 && bare.length <= 16) return e164Party(bare.slice(1))
-      }
-      return textParty(TYPES.local, this.tenant.id, bare)
-    }
+    const number = this.number(text)
+    if (number !== null) return number
     const name = text.trim()
-    return NOBODY.has(name.toLowerCase()) ? NO_PARTY : textParty(TYPES.local, this.tenant.id, name)
+    if (NOBODY.has(name.toLowerCase())) return NO_PARTY
+    const bare = text.replace(/[\s().-]/g, '')
+    return textParty(TYPES.local, this.tenant.id, /^\+?\d+$/.test(bare) ? bare : name)
+  }
+
+  /** The E.164 number that a dial string stands for; null when it is an extension, a name or a number of no plan. */
+  private number(text: string): Party | null {
+    const bare = text.replace(/[\s().-]/g, '')
+    if (!/^\+?\d+$/.test(bare) || bare.length > 20) return null
+    const plus = bare.startsWith('+')
+    if (!plus && bare.length <= this.tenant.extensionDigits) return null
+    // 00 is only another way to write +: the two must not differ for numbers that no plan knows.
+    const international = plus ? bare : this.fastInternational && bare.startsWith('00') ? `+${bare.slice(2)}` : null
+    const parsed = parseWith(international ?? bare, { defaultCountry: this.tenant.region as CountryCode, extract: false }, metadata)
+    const number = parsed?.number.slice(1) ?? ''
+    if (number.length >= 1 && number.length <= 15 && (international !== null || parsed?.isPossible() === true)) return e164Party(number)
+    return international !== null && /^\+[1-9]\d{6,14}$/.test(international) ? e164Party(international.slice(1)) : null
   }
 }
