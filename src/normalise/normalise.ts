@@ -3,13 +3,15 @@
  * the record came from: packed blocks (`block.ts`) for parties, addresses, MACs, accounts and calls; the parts of User-Agents.
  *
  * Done once per batch, for the fields that some purpose treats; every purpose then encrypts or cuts the same blocks under its own key.
- * Text that a purpose would keep as it is (codec, trunk) is checked here: what could hide an identifier is emptied and counted.
+ * Text that a purpose would keep as it is (codec, trunk, a device's given model) is checked here: what could hide an identifier is
+ * emptied and counted.
  */
 import type { Field, KindCatalogue } from '../catalogue/catalogue.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { BLOCK_BYTES, SLOT, TYPES, longLength, packBytes, packLong, packText, packUuid } from '../batch/block.js'
 import { ByteTable } from './byte-table.js'
-import { safeText } from './clean-text.js'
+import { isSafeText, isSafeVersion, safeText } from './clean-text.js'
+import { isCodec } from './codec.js'
 import { ipBytes, parseIp } from './ip.js'
 import { macInto } from './mac.js'
 import { PartyReader, type Tenant } from './party.js'
@@ -19,6 +21,41 @@ import { parseUserAgent } from './user-agent.js'
 export const KEPT_TEXT_MAX = 64
 /** Identifiers longer than this are no identifiers: left out and counted. */
 const IDENTIFIER_MAX = 512
+
+/** Longest model that is taken as given. */
+const MODEL_MAX = 32
+/** Distinct texts of a field whose verdict is remembered. */
+const VERDICTS_KEPT = 512
+
+/** What some kept texts must be, by their field's name; all others are held against {@link safeText} alone. */
+const TEXT_RULES: Readonly<Record<string, (text: string) => boolean>> = {
+  codec: isCodec,
+  firmware: isSafeVersion,
+  // Models have digits, people's names have none.
+  model: (text) => isSafeText(text, MODEL_MAX) && /\d/.test(text),
+}
+
+/** A rule's verdict on each distinct text, found by its bytes. */
+class Verdicts {
+  private readonly rule: (text: string) => boolean
+  private readonly table = new ByteTable(VERDICTS_KEPT)
+  private readonly passes = new Uint8Array(VERDICTS_KEPT)
+
+  constructor(rule: (text: string) => boolean) {
+    this.rule = rule
+  }
+
+  of(src: Buffer, off: number, len: number): boolean {
+    if (len > KEPT_TEXT_MAX) return false
+    let entry = this.table.find(src, off, len)
+    if (entry < 0) {
+      if (this.table.size === VERDICTS_KEPT) this.table.clear()
+      entry = this.table.add(src, off, len)
+      this.passes[entry] = this.rule(src.toString('utf8', off, off + len)) ? 1 : 0
+    }
+    return this.passes[entry] === 1
+  }
+}
 
 /** What of one kind of record must be normalised: the union over all purposes. */
 export interface NormalisePlan {
@@ -79,6 +116,8 @@ export class Normalised {
   private readonly capacity: number
   private readonly tenants: Tenants
   private readonly agents = new ByteTable(4096)
+  /** By place in the plan's texts. */
+  private readonly verdicts: readonly (Verdicts | null)[]
 
   constructor(plan: NormalisePlan, tenants: Tenants, capacity: number = BATCH_ROWS) {
     this.plan = plan
@@ -93,6 +132,10 @@ export class Normalised {
     this.longLen = new Int32Array(cells)
     this.userAgent = new Int32Array(capacity)
     this.special = new Uint8Array(plan.identifiers.length)
+    this.verdicts = plan.texts.map((index) => {
+      const { name } = plan.kind.fields[index]
+      return Object.hasOwn(TEXT_RULES, name) ? new Verdicts(TEXT_RULES[name]) : null
+    })
   }
 
   /**
@@ -103,7 +146,7 @@ export class Normalised {
     this.longEnd = 0
     this.unsafe = 0
     this.findTenants(arena, columns, defaultTenant)
-    for (const index of this.plan.texts) this.checkTexts(arena, columns, index)
+    this.plan.texts.forEach((index, i) => this.checkTexts(arena, columns, index, this.verdicts[i]))
     this.plan.identifiers.forEach((field, slot) => {
       this.special[slot] = 0
       switch (field.identifier) {
@@ -145,10 +188,11 @@ export class Normalised {
     }
   }
 
-  private checkTexts(arena: Buffer, columns: Columns, index: number): void {
+  private checkTexts(arena: Buffer, columns: Columns, index: number, verdicts: Verdicts | null): void {
     const { rows, width, off, len } = columns
     for (let r = 0, cell = index; r < rows; r++, cell += width) {
-      if (off[cell] < 0 || safeText(arena, off[cell], len[cell], KEPT_TEXT_MAX)) continue
+      if (off[cell] < 0) continue
+      if (verdicts === null ? safeText(arena, off[cell], len[cell], KEPT_TEXT_MAX) : verdicts.of(arena, off[cell], len[cell])) continue
       off[cell] = -1
       this.unsafe++
     }
@@ -277,6 +321,11 @@ export class Normalised {
 
 function partsOf(text: string): UserAgentParts {
   const { vendor, model, firmware } = parseUserAgent(text)
-  const cut = (part: string): Uint8Array => Buffer.from(part).subarray(0, KEPT_TEXT_MAX)
-  return { vendor: cut(vendor), model: cut(model), firmware: cut(firmware) }
+  // They are copied into JSON as they are, so the parser's word is not enough.
+  const part = (text: string, safe: boolean): Uint8Array => Buffer.from(safe ? text : '')
+  return {
+    vendor: part(vendor, isSafeText(vendor, KEPT_TEXT_MAX)),
+    model: part(model, isSafeText(model, KEPT_TEXT_MAX)),
+    firmware: part(firmware, isSafeVersion(firmware)),
+  }
 }
