@@ -23,7 +23,7 @@
 import { MinimError } from '../errors/catalogue.js'
 import type { Minimised } from '../project/minimised.js'
 import {
-  COMMIT_TIMEOUT_MS, PRODUCER_DEFAULTS, checkKafkaProperties, producerProperties, type KafkaProperties,
+  COMMIT_TIMEOUT_MS, PRODUCER_DEFAULTS, checkKafkaProperties, producerProperties, type ClientProperties, type KafkaProperties,
 } from './kafka-config.js'
 import { QUEUE_FULL, WRONG_STATE, classify, type Failure, type FailureKind } from './kafka-errors.js'
 import { Lane, isRetryable } from './lane.js'
@@ -733,7 +733,7 @@ export class Delivery {
         },
         open: (single, onReport) => Lane.open({
           transactionalId: id, topic: this.#ledger, onReport,
-          properties: { ...this.#laneProperties(id), ...(single ? { 'batch.num.messages': 1 } : {}) },
+          properties: this.#laneProperties(id, single ? { 'batch.num.messages': 1 } : {}),
         }),
       })
       found += outcome.records
@@ -760,8 +760,9 @@ export class Delivery {
     return Lane.open({ transactionalId, properties: this.#laneProperties(transactionalId), topic: this.#ledger })
   }
 
-  #laneProperties(transactionalId: string): Record<string, string | number | boolean> {
-    return { ...producerProperties(this.#properties, this.#options.bootstrap, transactionalId), 'batch.size': this.#batchBytes }
+  #laneProperties(transactionalId: string, more: Record<string, number> = {}): ClientProperties {
+    const { client, topic } = producerProperties(this.#properties, this.#options.bootstrap, transactionalId)
+    return { client: { ...client, 'batch.size': this.#batchBytes, ...more }, topic }
   }
 
   #closeLanes(): void {

@@ -46,7 +46,7 @@ export const PRODUCER_DEFAULTS: KafkaProperties = {
   'compression.codec': 'lz4',
   // Only for what is produced long before its commit: a commit sends at once.
   'linger.ms': 5,
-  'batch.size': 262_144,
+  'batch.size': 1_000_000,
   'batch.num.messages': 10_000,
   'queue.buffering.max.messages': 200_000,
   'queue.buffering.max.kbytes': 65_536,
@@ -86,17 +86,35 @@ export function checkKafkaProperties(properties: KafkaProperties): void {
   }
 }
 
+/** Properties as node-rdkafka takes them: a topic's own ones apart, or they are silently replaced by the defaults. */
+export interface ClientProperties {
+  readonly client: Record<string, string | number | boolean>
+  readonly topic: Record<string, string | number | boolean>
+}
+
+const TOPIC_LEVEL = new Set([
+  'request.timeout.ms', 'message.timeout.ms', 'delivery.timeout.ms', 'queuing.strategy', 'produce.offset.report', 'msg_order_cmp', 'compression.level',
+])
+
 /** Properties of a transactional producer. */
-export function producerProperties(properties: KafkaProperties, bootstrap: string, transactionalId: string): Record<string, string | number | boolean> {
-  return {
-    ...PRODUCER_DEFAULTS,
+export function producerProperties(properties: KafkaProperties, bootstrap: string, transactionalId: string): ClientProperties {
+  const client: ClientProperties['client'] = { ...PRODUCER_DEFAULTS }
+  const topic: ClientProperties['topic'] = {}
+  for (const [name, value] of Object.entries(properties)) {
     // An alias beside its default would leave librdkafka to choose between the two.
-    ...withoutAliases(properties),
-    'bootstrap.servers': bootstrap,
-    'partitioner': 'murmur2_random',
-    'enable.idempotence': true,
-    'transactional.id': transactionalId,
-    'statistics.interval.ms': 1_000,
+    (TOPIC_LEVEL.has(name) ? topic : client)[ALIASES[name] ?? name] = value
+  }
+  return {
+    client: {
+      ...client,
+      'bootstrap.servers': bootstrap,
+      'enable.idempotence': true,
+      'transactional.id': transactionalId,
+      // A transaction is the report. Without this every message goes once more through a queue to the main thread.
+      'delivery.report.only.error': true,
+      'statistics.interval.ms': 1_000,
+    },
+    topic: { ...topic, 'partitioner': 'murmur2_random' },
   }
 }
 
@@ -123,12 +141,6 @@ export function consumerProperties(properties: KafkaProperties, bootstrap: strin
 const ALIASES: Readonly<Record<string, string>> = {
   'compression.type': 'compression.codec',
   'queue.buffering.max.ms': 'linger.ms',
-}
-
-function withoutAliases(properties: KafkaProperties): Record<string, string | number | boolean> {
-  const named: Record<string, string | number | boolean> = {}
-  for (const [name, value] of Object.entries(properties)) named[ALIASES[name] ?? name] = value
-  return named
 }
 
 /** Makes a client, and says which property librdkafka refuses. Its own text may quote a value, which may be a password. */

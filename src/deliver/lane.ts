@@ -7,7 +7,7 @@
  */
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
-import { refusedProperty } from './kafka-config.js'
+import { refusedProperty, type ClientProperties } from './kafka-config.js'
 
 /** The native client: no check, no wrapping per message. */
 export interface NativeProducer {
@@ -22,7 +22,7 @@ const POLL_INTERVAL_MS = 50
 
 export interface LaneOptions {
   readonly transactionalId: string
-  readonly properties: Record<string, string | number | boolean>
+  readonly properties: ClientProperties
   /** Metadata of this topic is asked for on connecting. */
   readonly topic: string
   /** Delivery reports, for trials only: one call per message. */
@@ -64,8 +64,8 @@ export class Lane {
     let producer: Kafka.Producer
     try {
       producer = new Kafka.Producer({
-        ...options.properties, 'transactional.id': options.transactionalId, ...(options.onReport === undefined ? {} : { dr_cb: true }),
-      })
+        ...options.properties.client, ...(options.onReport === undefined ? {} : { 'dr_cb': true, 'delivery.report.only.error': false }),
+      }, options.properties.topic)
     } catch (error) {
       throw refusedProperty(error)
     }

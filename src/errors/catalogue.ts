@@ -119,6 +119,11 @@ export const ERRORS = {
     message: '{bootstrap}: no broker answers ({what}); trying again in {delayMs} ms',
     fix: 'see that kafka."bootstrap.servers" is right and that the brokers run and can be reached',
   },
+  MINIM_KAFKA_NO_TOPIC: {
+    stage: 'deliver', retryable: false,
+    message: '{bootstrap}: there is no topic "{topic}"',
+    fix: 'name one that minim writes: minim explain lists them; they are made when `minim run` starts',
+  },
   MINIM_KAFKA_ADMIN: {
     stage: 'deliver', retryable: true,
     message: '{bootstrap}: topics could not be {action}: {what}',
