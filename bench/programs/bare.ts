@@ -28,6 +28,7 @@ for (const turn of ['a', 'b']) {
 }
 
 const started = performance.now()
+const cpuBefore = process.cpuUsage()
 let committing: Promise<void> = Promise.resolve()
 for (let first = 0, turn = 0; first < ready.count; first += MESSAGES_PER_TRANSACTION, turn ^= 1) {
   const producer = producers[turn]
@@ -39,5 +40,6 @@ for (let first = 0, turn = 0; first < ready.count; first += MESSAGES_PER_TRANSAC
 }
 await committing
 const seconds = (performance.now() - started) / 1000
+const cpu = process.cpuUsage(cpuBefore)
 for (const producer of producers) producer.disconnect()
-console.log(JSON.stringify({ produced: ready.count, seconds }))
+console.log(JSON.stringify({ produced: ready.count, seconds, cpuSeconds: (cpu.user + cpu.system) / 1e6 }))
