@@ -1,0 +1,55 @@
+import t from 'tap'
+import { COMMIT_TIMEOUT_MS, RESERVED_PROPERTIES, checkKafkaProperties, consumerProperties, producerProperties, refusedProperty, type KafkaProperties } from '../../src/deliver/kafka-config.js'
+
+t.test('what minim sets itself is refused, with the reason', (t) => {
+  for (const name of Object.keys(RESERVED_PROPERTIES)) {
+    t.throws(() => { checkKafkaProperties({ [name]: 'x' }) }, { code: 'MINIM_KAFKA_PROPERTY_RESERVED', details: { property: name } }, name)
+  }
+  t.end()
+})
+
+t.test('time-outs keep their order: commit < request < transaction', (t) => {
+  const rows: { name: string, properties: KafkaProperties, bad: string | null }[] = [
+    { name: 'defaults', properties: {}, bad: null },
+    { name: 'any property passes', properties: { 'security.protocol': 'sasl_ssl', 'linger.ms': 1 }, bad: null },
+    { name: 'a name out of Object', properties: { 'toString': 1 } as unknown as KafkaProperties, bad: null },
+    { name: 'request below commit', properties: { 'socket.timeout.ms': COMMIT_TIMEOUT_MS }, bad: 'socket.timeout.ms' },
+    { name: 'transaction below request', properties: { 'transaction.timeout.ms': 60_000 }, bad: 'transaction.timeout.ms' },
+    { name: 'request above transaction', properties: { 'socket.timeout.ms': 100_000 }, bad: 'transaction.timeout.ms' },
+    { name: 'no number', properties: { 'socket.timeout.ms': 'long' }, bad: 'socket.timeout.ms' },
+    { name: 'both raised', properties: { 'socket.timeout.ms': 100_000, 'transaction.timeout.ms': 110_000 }, bad: null },
+  ]
+  for (const { name, properties, bad } of rows) {
+    if (bad === null) t.doesNotThrow(() => { checkKafkaProperties(properties) }, name)
+    else t.throws(() => { checkKafkaProperties(properties) }, { code: 'MINIM_KAFKA_PROPERTY_INVALID', details: { property: bad } }, name)
+  }
+  t.end()
+})
+
+t.test('a producer gets settings over defaults, and ours over settings', (t) => {
+  const { client, topic } = producerProperties({ 'queue.buffering.max.ms': 7, 'compression.type': 'zstd', 'message.timeout.ms': 50_000, 'sasl.username': 'u' }, 'h:1', 'id')
+  t.match(client, { 'linger.ms': 7, 'compression.codec': 'zstd', 'sasl.username': 'u', 'bootstrap.servers': 'h:1', 'transactional.id': 'id', 'enable.idempotence': true })
+  t.notOk('queue.buffering.max.ms' in client, 'an alias replaces the default instead of standing beside it')
+  t.same(topic, { 'message.timeout.ms': 50_000, 'partitioner': 'murmur2_random' }, 'a topic\'s own properties stand apart')
+  t.end()
+})
+
+t.test('a consumer is given nothing that only a producer knows', (t) => {
+  const properties = consumerProperties({ 'linger.ms': 7, 'batch.size': 1, 'ssl.ca.location': '/ca' }, 'h:1', 'read_committed')
+  t.notOk('linger.ms' in properties || 'batch.size' in properties)
+  t.match(properties, { 'ssl.ca.location': '/ca', 'isolation.level': 'read_committed', 'enable.auto.commit': false })
+  t.end()
+})
+
+t.test('what librdkafka refuses is named, and no value is quoted', (t) => {
+  const rows = [
+    { text: 'No such configuration property: "linger.mss"', property: 'linger.mss', what: 'is not known to librdkafka' },
+    { text: 'Invalid value "hunter2" for configuration property "sasl.mechanisms"', property: 'sasl.mechanisms', what: 'has a value that librdkafka refuses' },
+  ]
+  for (const row of rows) {
+    const error = refusedProperty(new Error(row.text))
+    t.match(error, { code: 'MINIM_KAFKA_PROPERTY_INVALID', details: { property: row.property, what: row.what } })
+    t.notMatch(error.message, 'hunter2')
+  }
+  t.end()
+})

@@ -1,0 +1,51 @@
+import fc from 'fast-check'
+import Kafka from 'node-rdkafka'
+import t from 'tap'
+import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
+import { decodeEntry, encodeEntry, readLedger, streamKey } from '../../src/deliver/ledger.js'
+import { shardOf } from '../../src/deliver/shards.js'
+
+t.test('entries come back', (t) => {
+  fc.assert(fc.property(fc.maxSafeNat(), (sequence) => decodeEntry(encodeEntry(sequence)) === sequence))
+  t.equal(decodeEntry(Buffer.from('{"later":"field","sequence":7}')), 7)
+  for (const bad of ['', '{}', '7', 'null', '{"sequence":"7"}', '{"sequence":-1}', '{"sequence":1.5}', '{"sequence":9007199254740993}', '{"sequence":1']) {
+    t.equal(decodeEntry(Buffer.from(bad)), null, bad)
+  }
+  t.equal(decodeEntry(null), null)
+  t.end()
+})
+
+t.test('a reader takes the last entry of its own streams', async (t) => {
+  const kafka = await startEmbeddedKafka()
+  t.teardown(() => kafka.stop())
+  const producer = new Kafka.Producer({ 'bootstrap.servers': kafka.bootstrap, 'dr_cb': false })
+  await new Promise<void>((resolve, reject) => { producer.connect({}, (e) => { if (e) reject(e); else resolve() }) })
+  t.teardown(() => new Promise<void>((resolve) => { producer.disconnect(() => { resolve() }) }))
+  const write = async (topic: string, rows: readonly (readonly [Buffer | null, Buffer | null, number])[]): Promise<void> => {
+    for (const [key, value, partition] of rows) producer.produce(topic, partition, value, key)
+    await new Promise<void>((resolve, reject) => { producer.flush(5_000, (e: unknown) => { if (e) reject(e as Error); else resolve() }) })
+  }
+  const key = (source: string): Buffer => Buffer.from(streamKey({ source, incarnation: 'i' }))
+  const read = (topic: string, shard = 0, shards = 1): ReturnType<typeof readLedger> =>
+    readLedger({ bootstrap: kafka.bootstrap, properties: {}, topic, shard, shards, timeoutMs: 10_000 })
+
+  t.equal((await read('empty')).taken.size, 0)
+
+  await write('plain', [
+    [key('a'), encodeEntry(1), 0], [key('b'), encodeEntry(5), 0], [key('a'), encodeEntry(2), 0],
+    // The number of shards was another one once: an older entry in another partition.
+    [key('a'), encodeEntry(9), 1],
+    [key('c'), encodeEntry(3), 0], [key('c'), null, 0],
+  ])
+  t.same(Object.fromEntries((await read('plain')).taken), { 'a\u0000i': 9, 'b\u0000i': 5 })
+
+  const own = shardOf('a', 2)
+  t.same([...(await read('plain', own, 2)).taken.keys()].filter((k) => shardOf(k.split('\u0000')[0] ?? '', 2) !== own), [])
+  t.ok((await read('plain', own, 2)).taken.has('a\u0000i'))
+
+  for (const [name, row] of [['no number', [key('a'), Buffer.from('x'), 0]], ['no key', [null, encodeEntry(1), 0]], ['a strange key', [Buffer.from('a'), encodeEntry(1), 0]]] as const) {
+    const topic = `bad-${name.replaceAll(' ', '-')}`
+    await write(topic, [row])
+    await t.rejects(read(topic), { code: 'MINIM_DELIVERY_LEDGER_INVALID', details: { topic, partition: 0, offset: 0 } }, name)
+  }
+})
