@@ -28,7 +28,7 @@ export function safeText(src: Uint8Array, off: number, len: number, maxLength: n
  * Whether `src[off, off + len)` may pass as a firmware version. As {@link safeText} with 32 bytes, and: it has a digit, no
  * run of more than three letters other than `beta` and its like (a name has more), and four groups up to 255 pass where the
  * first two are those of firmware rather than of an address: at most 9 and 49 (`1.0.8.7`), or 20–199 and 70–99 (Yealink's
- * `66.85.0.5`).
+ * `66.85.0.5`). Seven digits in three groups pass from 100 to 199 (AVM's `154.07.29`), where no subscriber number starts.
  */
 export function safeVersion(src: Uint8Array, off: number, len: number): boolean {
   const end = off + len
@@ -134,7 +134,8 @@ function harmless(src: Uint8Array, off: number, end: number, versionQuads: boole
     if (digits >= 7) {
       const version = dotted && groups >= 3 && groups <= 4 && digits <= 9 && firstLength <= 2 && secondLength <= 2 && longGroups <= 1
       const versionOfPhones = versionQuads && dotted && groups === 4 && octets === 4 && digits <= 9 && isVersionQuad(first, second)
-      if (!version && !versionOfPhones) return false
+      const versionOfRouters = versionQuads && dotted && groups === 3 && octets === 3 && digits === 7 && firstLength === 3 && second <= 199
+      if (!version && !versionOfPhones && !versionOfRouters) return false
     }
     digits = 0
     groups = 0
@@ -160,7 +161,7 @@ function isClockRate(value: number): boolean {
   }
 }
 
-/** `alpha`, `beta`, `build`, `release`, `stable`, in any case. */
+/** `alpha`, `beta`, `build`, `cert`, `release`, `stable`, in any case. */
 function isReleaseWord(src: Uint8Array, off: number, len: number): boolean {
   for (const word of RELEASE_WORDS) {
     if (word.length !== len) continue
@@ -171,7 +172,7 @@ function isReleaseWord(src: Uint8Array, off: number, len: number): boolean {
   return false
 }
 
-const RELEASE_WORDS = ['alpha', 'beta', 'build', 'release', 'stable'].map((word) => Buffer.from(word, 'latin1'))
+const RELEASE_WORDS = ['alpha', 'beta', 'build', 'cert', 'release', 'stable'].map((word) => Buffer.from(word, 'latin1'))
 
 const ZERO = 0x30
 const DOT = 0x2e
