@@ -18,6 +18,7 @@ const harmful: { name: string, input: string }[] = [
   { name: 'dots, North America', input: '212.555.0123' },
   { name: 'dots with country code', input: '1.212.555.0123' },
   { name: 'dots, long groups', input: '44.20.7946.0958' },
+  { name: 'dots, long last group', input: '44.20.79460958' },
   { name: 'dots, pairs', input: '07.70.09.00.12' },
   { name: 'dots, single digits', input: '0.7.7.0.0.9.0.0.1.2.3' },
   { name: 'subscriber number alone', input: '555-0123' },

@@ -42,6 +42,7 @@ const rows: readonly Row[] = [
   ['Cisco-CP8841/12.8.1', 'Cisco', 'CP-8841', '12.8.1'],
   ['Cisco-CP-6841-3PCC/11.1.1 (00005e005308)', 'Cisco', 'CP-6841-3PCC', '11.1.1', '00005e005308'],
   ['Cisco-SIPGateway/IOS-15.4.3.S5', 'Cisco', 'SIPGateway', '15.4.3.S5'],
+  ['Cisco-CP8841/12.8.07700-900123', 'Cisco', 'CP-8841', OTHER],
   ['Cisco-CUCM12.5', 'Cisco', 'CUCM', '12.5'],
   ['Linksys/SPA942-6.1.3(a) 00005E005309', 'Cisco', 'SPA942', '6.1.3', '00005e005309'],
   ['Example Telecom 00005e00530a Linksys/PAP2T-3.1.16(LS)', 'Cisco', 'PAP2T', '3.1.16', '00005e00530a'],
