@@ -490,8 +490,9 @@ function sameWords(view: DataView, p: number, words: Int32Array, w: number, last
 function plainEnd(view: DataView, p: number, wordLimit: number): number {
   while (p <= wordLimit) {
     const w = view.getInt32(p, true)
-    // Exact for the lowest byte that hits: only from a hit can a subtraction borrow. The subtractions wrap, as wanted
-    const hits = (((w ^ QUOTES) - ONES) | ((w ^ BACKSLASHES) - ONES) | (w - SPACES) | w) & HIGH_BITS
+    // Exact for the lowest byte that hits: only from a hit can a subtraction borrow. The subtractions wrap, as wanted.
+    // Bytes from 0x80 on keep their high bit in at least one of the first two terms, so they need none of their own
+    const hits = (((w ^ QUOTES) - ONES) | ((w ^ BACKSLASHES) - ONES) | (w - SPACES)) & HIGH_BITS
     if (hits !== 0) return p + ((31 - Math.clz32(hits & -hits)) >> 3)
     p += 4
   }

@@ -90,6 +90,19 @@ t.test('invalid UTF-8 where it is wanted', async (t) => {
   t.same(read(asterisk, doubled).refused, ['bad_utf8'])
 })
 
+t.test('any byte above ASCII is found at any place in a field', async (t) => {
+  for (const quote of ['"', '']) {
+    for (let byte = 0x80; byte <= 0xff; byte++) {
+      for (let before = 0; before < 8; before++) {
+        const line = Buffer.from(head.replace('"acct"', `${quote}${'x'.repeat(before)}#yyyyy${quote}`) + rest)
+        line[line.indexOf('#')] = byte
+        if (read(asterisk, line).refused.join() !== 'bad_utf8') t.fail(`0x${byte.toString(16)} after ${before}`)
+      }
+    }
+  }
+  t.pass()
+})
+
 t.test('a last line without its line feed', async (t) => {
   const custom = withColumns(asterisk, ['src', 'start', 'billsec'], 'columns').mapping!
   const whole = '"1001","2026-01-02 03:04:05",56'

@@ -39,6 +39,8 @@ t.test('lines of asterisk-cdr', async (t) => {
     { name: 'and where src is empty, whatever the order', line: '{"clid":"<+447700900123>","src":""}', row: { calling: '+447700900123' } },
     { name: 'a caller id that is a number', line: '{"clid":"+447700900123"}', row: { calling: '+447700900123' } },
     { name: 'an unknown caller', line: '{"clid":"\\"\\" <unknown>"}', row: {} },
+    { name: 'the number of a caller id that was overridden', line: '{"clid":"\\"Ann\\" <1001>","clid":"Bob"}', row: { calling_name: 'Bob' } },
+    { name: 'the number of a caller id that was taken back', line: '{"clid":"\\"Ann\\" <1001>","clid":null}', row: {} },
     { name: 'a caller id that is a name', line: '{"clid":"Ann"}', row: { calling_name: 'Ann' } },
     { name: 'escapes', line: '{"src":"a\\u0041\\u00e9\\u20ac\\ud83d\\ude00\\n\\/\\\\\\"","dst":"b"}', row: { calling: 'aA\u00e9\u20ac\u{1f600}\n/\\"', called: 'b' } },
     { name: 'escapes in a key', line: '{"\\u0073rc":"1","du\\u0072ation":3}', row: { calling: '1', duration_seconds: 3 } },
@@ -134,6 +136,16 @@ t.test('invalid UTF-8 in a value that is wanted refuses the line, elsewhere it d
     t.same(read(asterisk, line(bad, 'userfield')).refused, [])
     t.same(read(asterisk, line(bad, 'no-such-key')).unknown, 1)
   }
+})
+
+t.test('any byte above ASCII is found at any place in a string', async (t) => {
+  for (let byte = 0x80; byte <= 0xff; byte++) {
+    for (let before = 0; before < 8; before++) {
+      const got = read(asterisk, Buffer.concat([Buffer.from(`{"src":"${'x'.repeat(before)}`), Buffer.from([byte]), Buffer.from('yyyyy"}\n')]))
+      if (got.refused.join() !== 'bad_utf8') t.fail(`0x${byte.toString(16)} after ${before}`)
+    }
+  }
+  t.pass()
 })
 
 t.test('blank lines, carriage returns and a byte order mark', async (t) => {

@@ -56,7 +56,7 @@ export function readAll(
   options: { last?: boolean; capacity?: number; cuts?: readonly number[]; scratchBytes?: number } = {},
 ): Outcome {
   const out = nothing()
-  const batch = new Batch(catalogue(), options.capacity)
+  const batch = new Batch(catalogue(), options.capacity ?? 64)
   const last = options.last ?? true
   let read = 0
   let tail = Buffer.alloc(0)
