@@ -119,11 +119,6 @@ export const ERRORS = {
     message: '{bootstrap}: no broker answers ({what}); trying again in {delayMs} ms',
     fix: 'see that kafka."bootstrap.servers" is right and that the brokers run and can be reached',
   },
-  MINIM_KAFKA_NO_TOPIC: {
-    stage: 'deliver', retryable: false,
-    message: '{bootstrap}: there is no topic "{topic}"',
-    fix: 'name one that minim writes: minim explain lists them; they are made when `minim run` starts',
-  },
   MINIM_KAFKA_ADMIN: {
     stage: 'deliver', retryable: true,
     message: '{bootstrap}: topics could not be {action}: {what}',
@@ -188,6 +183,11 @@ export const ERRORS = {
     stage: 'deliver', retryable: false,
     message: '{topic}: Kafka takes neither a record nor its quarantine message ({what}): {count} message(s) dropped and counted',
     fix: 'raise max.message.bytes of the quarantine topic and kafka."message.max.bytes"',
+  },
+  MINIM_KAFKA_NO_TOPIC: {
+    stage: 'deliver', retryable: true,
+    message: 'none of the topics {topics} is on {bootstrap}',
+    fix: 'name the brokers that minim writes to; topics are made when it starts',
   },
   MINIM_GRPC_LISTEN: {
     stage: 'ingest', retryable: true,

@@ -139,6 +139,29 @@ export class FileChunk {
     }
   }
 
+  /**
+   * Takes what comes next up to where a format says that it may be cut.
+   * @param cut where the last whole message between two offsets ends; the first of them when there is none
+   * @returns null if the rest must wait for the next chunk; else where the piece is in the arena. The end of a finished file is
+   *   part of the last piece, whole or not
+   */
+  takeUpTo(cut: (arena: Buffer, start: number, end: number) => number): (FilePiece & { readonly arena: Buffer; readonly start: number; readonly end: number }) | null {
+    const start = this.position
+    if (start === this.end) return null
+    const { arena } = this
+    if (this.tooLargeUntil >= 0) {
+      const end = Math.min(this.end, start + this.pool.maxRecordBytes)
+      const endOffset = this.tooLargeUntil
+      this.tooLargeUntil = -1
+      this.position = this.end
+      return { ...this.piece(end - start, endOffset, noRefill), arena, start, end }
+    }
+    const end = this.last ? this.end : cut(arena, start, this.end)
+    if (end === start) return null
+    this.position = end
+    return { ...this.piece(end - start, this.endOffset - (this.end - end), noRefill), arena, start, end }
+  }
+
   private piece(bytes: number, endOffset: number, refill: FilePiece['refill']): FilePiece {
     this.uses++
     let released = false
@@ -309,6 +332,11 @@ export class FileSource {
   }
 }
 
+/** Pieces that are cut by {@link FileChunk.takeUpTo} are read by their owner. */
+function noRefill(): never {
+  throw new TypeError('this piece is read by its owner')
+}
+
 function identity(place: string, head: Buffer): string {
   return createHash('sha256').update(`${place} `).update(head).digest('hex').slice(0, 32)
 }
@@ -323,6 +351,6 @@ async function readFully(handle: FileHandle, into: Buffer, at: number, offset: n
 
 /** Without the system's own error as cause: its message names the path. */
 function unreadable(error: unknown, label: string): MinimError {
-  const code = String((error as { code?: unknown }).code ?? 'UNKNOWN')
+  const code = (error as { code?: string }).code ?? 'UNKNOWN'
   return code === 'SHRUNK' ? new MinimError('MINIM_FILE_CHANGED', { label }) : new MinimError('MINIM_FILE_UNREADABLE', { label, code })
 }

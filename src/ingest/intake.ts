@@ -1,4 +1,5 @@
 /** What a source needs of the rest: where it left off, a place to hand batches to, and the pipeline to make them with. */
+import type { Batch } from '../batch/batch.js'
 import type { SourceId, WorkItem } from '../deliver/work-item.js'
 import type { Minimised } from '../project/minimised.js'
 import type { Input } from '../project/pipeline.js'
@@ -10,4 +11,6 @@ export interface Intake {
   offer(item: WorkItem): Promise<void>
   /** Runs the pipeline. The result is valid until the next call. */
   minimise(input: Input, excluded?: ReadonlySet<number>): Minimised
+  /** The same for a batch that the source has filled itself, and which this uses up. */
+  minimiseFilled(batch: Batch, format: string, tenant: string, excluded?: ReadonlySet<number>): Minimised
 }

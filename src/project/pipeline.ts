@@ -105,7 +105,7 @@ export class Pipeline {
     for (;;) {
       batch.reset(arena, scratchStart)
       const consumed = reader.fill(batch, pos, end, last)
-      record = this.runBatch(input, nowMs, excluded, record, outcome)
+      record = this.runBatch(batch, reader.format, input.tenant, nowMs, excluded, record, outcome)
       if (consumed === pos) {
         // A reader that takes nothing of what is left leaves it to nobody: refused, so that it is not lost in silence.
         if (consumed < end) {
@@ -120,40 +120,50 @@ export class Pipeline {
     return output.mint(this.options.plan.topics, this.headers, outcome)
   }
 
-  private runBatch(input: Input, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): number {
-    const { batch } = this
+  /**
+   * Makes the messages of a batch that its source has filled. The batch is used up: fill it again before another run.
+   * @returns valid until the next call
+   */
+  runFilled(batch: Batch, format: string, tenant: string, excluded: ReadonlySet<number> | null = null): Minimised {
+    const outcome = emptyOutcome()
+    this.output.clear()
+    this.runBatch(batch, format, tenant, this.now(), excluded, 0, outcome)
+    return this.output.mint(this.options.plan.topics, this.headers, outcome)
+  }
+
+  private runBatch(batch: Batch, format: string, tenant: string, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): number {
     let record = firstRecord
     for (const stages of this.stages) {
       const columns = batch.columns[stages.plan.kind]
       if (columns.rows === 0) continue
-      this.runKind(stages, columns, input, nowMs, excluded, record, outcome)
+      this.runKind(stages, columns, batch.arena, format, tenant, nowMs, excluded, record, outcome)
       record += columns.rows
     }
     for (let i = 0; i < batch.refusedReason.length; i++) {
       const bytes = batch.arena.subarray(batch.refusedStart[i], batch.refusedEnd[i])
-      this.quarantine(REFUSALS[batch.refusedReason[i]], input.reader.format, bytes, nowMs, record++, outcome)
+      this.quarantine(REFUSALS[batch.refusedReason[i]], format, bytes, nowMs, record++, outcome)
     }
     outcome.records += record - firstRecord
     outcome.unknownFields += batch.unknownFields
     return record
   }
 
-  private runKind(stages: KindStages, columns: Columns, input: Input, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): void {
+  private runKind(stages: KindStages, columns: Columns, arena: Buffer, format: string, tenant: string, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): void {
     const { plan, normalised, decider, projectors, epochs } = stages
-    const { batch, output } = this
-    normalised.run(batch.arena, columns, this.tenants.index(input.tenant))
+    const { output } = this
+    normalised.run(arena, columns, this.tenants.index(tenant))
     outcome.unsafeFields += normalised.unsafe
     decider.run(columns, normalised.tenant, nowMs, excluded, firstRecord)
     projectors.forEach((projector, p) => this.takeKeys(stages, projector, epochs[p], columns, nowMs))
     for (let r = 0; r < columns.rows; r++) {
       if (decider.refusal[r] < 0) continue
-      const bytes = batch.arena.subarray(columns.rawStart[r], columns.rawEnd[r])
-      this.quarantine(REFUSALS[decider.refusal[r]], input.reader.format, bytes, nowMs, firstRecord + r, outcome)
+      const bytes = arena.subarray(columns.rawStart[r], columns.rawEnd[r])
+      this.quarantine(REFUSALS[decider.refusal[r]], format, bytes, nowMs, firstRecord + r, outcome)
     }
     projectors.forEach((projector, p) => {
       const { purpose, rules } = projector.plan
       const before = output.count
-      projector.run(batch.arena, columns, normalised, decider, epochs[p], output, firstRecord)
+      projector.run(arena, columns, normalised, decider, epochs[p], output, firstRecord)
       outcome.produced[rules.topic] = (outcome.produced[rules.topic] ?? 0) + output.count - before
       WITHHOLDINGS.forEach((reason, w) => {
         const count = decider.withheld[p * WITHHOLDINGS.length + w]

@@ -56,7 +56,7 @@ export const DEFAULTS = {
     /** PEM files `{ cert, key, clientCa }`; `clientCa` asks nodes for a certificate. Null: no TLS. */
     tls: null,
   },
-  /** Files that are followed. */
+  /** Files that are read at start, each from where it was left. */
   files: [],
   /** Of each file that does not say otherwise. */
   file: {

@@ -137,7 +137,7 @@ export function settingsSchema(): TSchema {
       timeZone: Type.Optional(Type.String({ minLength: 1, maxLength: 64, default: D.file.timeZone, description: 'time zone of times without an offset: an IANA name such as Europe/London' })),
       tenant: Type.Optional(Type.String({ pattern: NAME, default: D.file.tenant, description: 'tenant of its records that name none' })),
       source: Type.Optional(Type.String({ pattern: NAME, description: `name in the ledger, instead of the file's own identity: ${NAME_IN_WORDS}` })),
-    }, { ...closed, description: 'a file: path, format, mapping, timeZone, tenant, source' }), { default: D.files, description: 'a list of files that are followed' })),
+    }, { ...closed, description: 'a file: path, format, mapping, timeZone, tenant, source' }), { default: D.files, description: 'a list of files that are read at start' })),
     mappings: Type.Optional(Type.Record(Type.String({ pattern: NAME }), Type.Object({}, { additionalProperties: true, description: 'a mapping of names to fields' }), {
       ...closed, default: D.mappings, description: 'names of fields in foreign formats, by the mapping\'s name',
     })),

@@ -29,7 +29,10 @@ class FakeDelivery {
 async function started(t: Test, delivery: FakeDelivery, over: Partial<ConstructorParameters<typeof GrpcSource>[0]> = {}): Promise<string> {
   const source = new GrpcSource({
     listen: '127.0.0.1:0', maxMessageBytes: 1 << 20, maxStreams: 8, idleMs: 60_000, tls: null, catalogue: catalogue(), tenant: 'default',
-    intake: { lastTaken: delivery.lastTaken, offer: delivery.offer, minimise: () => { throw new Error('not here') } },
+    intake: {
+      lastTaken: delivery.lastTaken, offer: delivery.offer,
+      minimise: () => { throw new Error('not here') }, minimiseFilled: () => { throw new Error('not here') },
+    },
     ...over,
   })
   const address = await source.start()

@@ -1,0 +1,221 @@
+/**
+ * Wires the stages in the order of the data's path:
+ *
+ *   ingest ──bytes──▶ batch ──▶ normalise ──▶ decide ──▶ project ──▶ deliver ──▶ Kafka
+ *                       ▲                        ▲          ▲           │
+ *                   catalogue                  policy   policy, keys    ledger, quarantine
+ */
+import { readFileSync } from 'node:fs'
+import { catalogue as shippedCatalogue, KINDS, type Catalogue } from './catalogue/catalogue.js'
+import { Delivery, type DeliveryHooks } from './deliver/delivery.js'
+import { startEmbeddedKafka, type EmbeddedKafka } from './deliver/embedded.js'
+import { QUARANTINE_TOPIC, type WantedTopic } from './deliver/topics.js'
+import type { WorkItem } from './deliver/work-item.js'
+import { MinimError } from './errors/catalogue.js'
+import { ProblemsError } from './errors/problems.js'
+import { feedFile, resolveMapping } from './ingest/feed-file.js'
+import { GrpcSource } from './ingest/grpc.js'
+import type { Intake } from './ingest/intake.js'
+import type { Mapping } from './ingest/mapping.js'
+import type { CachedKeyring } from './keys/cached-keyring.js'
+import { loadMaster } from './keys/master.js'
+import { KeyStore } from './keys/store.js'
+import type { Tenant } from './normalise/party.js'
+import { startOps, type Ops, type Readiness } from './ops/health.js'
+import type { Logger } from './ops/log.js'
+import { Metrics, type Flow, type SourceKind } from './ops/metrics.js'
+import { compile, type Plan } from './policy/compile.js'
+import { loadPolicy, tenantProblems } from './policy/load.js'
+import type { Outcome } from './project/minimised.js'
+import { Pipeline } from './project/pipeline.js'
+import type { Settings } from './settings/schema.js'
+
+export const VERSION = (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version
+
+export interface CoreOptions {
+  readonly settings: Settings
+  readonly log: Logger
+  /** Default: the key store that the settings name, opened with the master key. */
+  readonly keyring?: CachedKeyring
+  /** Told when delivery can do no more: the process should end with a failure. */
+  readonly onFatal: (error: MinimError) => void
+  /** Told of each committed batch. */
+  readonly onCommitted?: (outcome: Outcome, item: WorkItem) => void
+}
+
+/** Policy, keys, pipeline and delivery: what every command that moves records needs. */
+export interface Core {
+  readonly catalogue: Catalogue
+  readonly plan: Plan
+  readonly metrics: Metrics
+  readonly delivery: Delivery
+  readonly bootstrap: string
+  intake(source: SourceKind): Intake
+  readonly ready: () => Readiness
+  stop(drainMs?: number): Promise<void>
+}
+
+/** The tenants of the settings, as normalisation takes them. */
+export function tenantsOf(settings: Settings): Tenant[] {
+  return Object.entries(settings.tenants).map(([name, t]) => ({ name, ...t }))
+}
+
+/** The topics that a plan writes to, as the brokers must have them. */
+export function wantedTopics(plan: Plan, settings: Settings): WantedTopic[] {
+  const { partitions, quarantineDays } = settings.topics
+  const topics = KINDS.flatMap((kind) => plan.kinds[kind].purposes.map((p) => ({ name: p.rules.topic, partitions, retentionDays: p.purpose.retentionDays, compacted: false })))
+  return [...topics, { name: QUARANTINE_TOPIC, partitions, retentionDays: quarantineDays, compacted: false }]
+}
+
+function flowsOf(plan: Plan): Flow[] {
+  return KINDS.flatMap((kind) => plan.kinds[kind].purposes.map((p) => ({ purpose: p.purpose.id, kind, topic: p.rules.topic })))
+}
+
+/** Keeps what became of each batch until it is committed, then counts it. */
+function counted(item: WorkItem, source: SourceKind, metrics: Metrics, onCommitted: CoreOptions['onCommitted']): WorkItem {
+  let outcome: Outcome | null = null
+  return {
+    id: item.id, sequence: item.sequence, bytes: item.bytes, receivedAt: item.receivedAt,
+    minimise: (excluded) => {
+      const made = item.minimise(excluded)
+      outcome = made.outcome
+      return made
+    },
+    committed: () => {
+      if (outcome !== null) {
+        metrics.onCommitted(outcome, (performance.now() - item.receivedAt) / 1000, source)
+        onCommitted?.(outcome, item)
+      }
+      item.committed()
+    },
+    failed: (error) => item.failed(error),
+  }
+}
+
+/**
+ * Builds the core and starts delivery. Everything that a retry cannot mend is thrown here, before any record is taken.
+ * Without a broker delivery goes on trying in the background; `ready` says so.
+ */
+export async function startCore(options: CoreOptions): Promise<Core> {
+  const { settings, log, onFatal, onCommitted } = options
+  const catalogue = shippedCatalogue()
+  const policy = loadPolicy(settings.policy, catalogue)
+  const unknownTenants = tenantProblems(policy, Object.keys(settings.tenants))
+  if (unknownTenants.length > 0) throw new ProblemsError('MINIM_POLICY_INVALID', settings.policy, unknownTenants)
+  const plan = compile(policy, catalogue)
+  const keyring = options.keyring ?? KeyStore.open(settings.keys.store, loadMaster(settings.keys.master))
+  const stopKeys = keyring.keepAhead(policy.purposes, (error) => log.error({ err: error }))
+  const metrics = new Metrics({ flows: flowsOf(plan), minimVersion: VERSION, policyVersion: policy.version })
+  const pipeline = new Pipeline({ catalogue, plan, keyring, tenants: tenantsOf(settings), futureMs: settings.limits.futureMs })
+  const embedded: EmbeddedKafka | null = settings.embedded ? await startEmbeddedKafka() : null
+  const { 'bootstrap.servers': configured, ...properties } = settings.kafka
+  const bootstrap = embedded?.bootstrap ?? String(configured)
+  const hooks: DeliveryHooks = {
+    onFatal,
+    onNotice: (error) => log.warn({ err: error }),
+    onPhase: (phase) => log.info({ phase }, 'delivery'),
+    onCommit: ({ commitMs }) => metrics.onTransaction('committed', commitMs / 1000),
+    onTopics: ({ warnings, created }) => {
+      if (created.length > 0) log.info({ topics: created }, 'topics created')
+      for (const warning of warnings) log.warn(warning)
+    },
+  }
+  const delivery = new Delivery({
+    bootstrap, properties, hooks,
+    settings: { cluster: settings.cluster, ...settings.delivery },
+    topics: embedded === null ? wantedTopics(plan, settings) : null,
+    replication: settings.topics.replication,
+  })
+  const ready = (): Readiness => {
+    const { phase, ready: ok } = delivery.state
+    return { ok, reasons: ok ? [] : [`delivery_${phase}`] }
+  }
+  metrics.sampleFrom(() => ({ ready: ready().ok, inFlightItems: delivery.stats.inFlightItems + delivery.stats.waitingItems, retainedBytes: delivery.stats.retainedBytes }))
+  const started = delivery.start()
+  started.catch((error: unknown) => onFatal(error instanceof MinimError ? error : new MinimError('MINIM_DELIVERY_ABORTED', { what: 'start' }, { cause: error })))
+  return {
+    catalogue, plan, metrics, delivery, bootstrap, ready,
+    intake: (source) => ({
+      lastTaken: (id) => delivery.lastTaken(id),
+      offer: (item) => delivery.offer(counted(item, source, metrics, onCommitted)),
+      minimise: (input, excluded) => pipeline.run(input, excluded ?? null),
+      minimiseFilled: (batch, format, tenant, excluded) => pipeline.runFilled(batch, format, tenant, excluded ?? null),
+    }),
+    stop: async (drainMs) => {
+      await delivery.stop(drainMs)
+      stopKeys()
+      await embedded?.stop()
+    },
+  }
+}
+
+/** Resolves when delivery takes records; rejects when it never will. */
+export async function untilReady(core: Core, signal?: AbortSignal): Promise<void> {
+  while (!core.delivery.state.ready) {
+    const { phase, error } = core.delivery.state
+    if (phase === 'failed') throw error ?? new MinimError('MINIM_DELIVERY_STOPPED')
+    if (signal?.aborted === true) return
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+export interface App extends Core {
+  /** Where PBX nodes connect. */
+  readonly grpcAddress: string
+  /** Where /metrics, /healthz and /readyz answer. */
+  readonly opsAddress: string
+}
+
+/** Reads the settings' files once, from where each was left, one after the other. */
+async function feedFiles(core: Core, settings: Settings, mappings: readonly (Mapping | null)[], log: Logger): Promise<void> {
+  for (const [i, file] of settings.files.entries()) {
+    try {
+      const { size, from } = await feedFile({
+        path: file.path, format: file.format, mapping: mappings[i], catalogue: core.catalogue, intake: core.intake('file'), tenant: file.tenant,
+        source: file.source, maxRecordBytes: settings.limits.maxRecordBytes, maxMessageBytes: settings.grpc.maxMessageBytes,
+      })
+      log.info({ file: i, from, size }, 'file read')
+    } catch (error) {
+      log.error({ err: error, file: i })
+    }
+  }
+}
+
+/** The proxy: the core, the listening sources and the operator's port. */
+export async function startApp(options: CoreOptions): Promise<App> {
+  const { settings, log } = options
+  const mappings = settings.files.map((file, i) =>
+    file.mapping === null ? null : resolveMapping(file.mapping, settings.mappings, shippedCatalogue(), { timeZone: file.timeZone }, `files.${i}.mapping`))
+  const core = await startCore(options)
+  let ops: Ops | null = null
+  let grpc: GrpcSource | null = null
+  try {
+    ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready: core.ready })
+    await untilReady(core)
+    grpc = new GrpcSource({
+      ...settings.grpc, catalogue: core.catalogue, intake: core.intake('grpc'), tenant: 'default',
+      onEvent: (event) => {
+        if (event.kind !== 'received') log.info(event, `stream ${event.kind}`)
+      },
+    })
+    const grpcAddress = await grpc.start()
+    log.info({ grpc: grpcAddress, ops: `${ops.host}:${ops.port}`, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
+    const [opened, listening] = [ops, grpc]
+    void feedFiles(core, settings, mappings, log)
+    return {
+      ...core, grpcAddress, opsAddress: `${ops.host}:${ops.port}`,
+      stop: async (drainMs) => {
+        listening.stopTaking()
+        await core.delivery.drain()
+        await listening.stop()
+        await core.stop(drainMs)
+        await opened.close()
+      },
+    }
+  } catch (error) {
+    await grpc?.stop()
+    await core.stop(0)
+    await ops?.close()
+    throw error
+  }
+}

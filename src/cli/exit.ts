@@ -1,0 +1,40 @@
+/** How commands end: exit codes, and errors as lines for people. */
+import process from 'node:process'
+import { MinimError } from '../errors/catalogue.js'
+
+/** Documented in README.md. */
+export const EXIT = {
+  done: 0,
+  /** Something that minim does not know. */
+  failed: 1,
+  /** The command line, the settings or the policy. */
+  usage: 2,
+  /** Kafka: what no retry can mend, or another process has taken over. */
+  kafka: 3,
+  /** The master key or the key store. */
+  keys: 4,
+} as const
+
+export function exitCode(error: unknown): number {
+  if (!(error instanceof MinimError)) return EXIT.failed
+  if (error.code.startsWith('MINIM_POLICY') || error.code.startsWith('MINIM_SETTINGS')) return EXIT.usage
+  if (error.code.startsWith('MINIM_KAFKA') || error.code.startsWith('MINIM_DELIVERY')) return EXIT.kafka
+  if (error.code.startsWith('MINIM_KEYS')) return EXIT.keys
+  return EXIT.failed
+}
+
+/** Says what went wrong and how to mend it. Of an error that is not minim's own only its name and code: its text may quote anything. */
+export function explainError(error: unknown): string {
+  if (error instanceof MinimError) return `minim: ${error.code}: ${error.message}\n  → ${error.fix}`
+  const { name, code } = error as { name?: unknown; code?: unknown }
+  return `minim: unexpected ${typeof name === 'string' ? name : 'error'}${typeof code === 'string' ? ` (${code})` : ''}; run with MINIM_DEBUG=1 to see where`
+}
+
+/** Ends the process with an error's words and code. */
+export function fail(error: unknown): never {
+  process.stderr.write(`${explainError(error)}\n`)
+  if (process.env['MINIM_DEBUG'] === '1' && error instanceof Error) {
+    process.stderr.write(`${(error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line)).join('\n')}\n`)
+  }
+  process.exit(exitCode(error))
+}

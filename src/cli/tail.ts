@@ -1,0 +1,67 @@
+/** `minim tail PURPOSE[.KIND]`: what a purpose sees, as JSON Lines. */
+import process from 'node:process'
+import type { Command } from 'commander'
+import { catalogue as shippedCatalogue, KINDS } from '../catalogue/catalogue.js'
+import { tail } from '../deliver/tail.js'
+import { useOneOf } from '../errors/problems.js'
+import { loadPolicy } from '../policy/load.js'
+import { loadSettings } from '../settings/load.js'
+import { decoderOf, type Decoder } from './decode.js'
+import { runningDemo } from './demo-file.js'
+import { printer } from './output.js'
+
+interface TailOptions {
+  readonly brokers?: string
+  readonly config?: string
+  readonly policy?: string
+  readonly fromNow?: true
+  readonly once?: true
+  readonly limit?: string
+}
+
+export function register(program: Command): void {
+  const print = printer(program)
+  const command: Command = program.command('tail <purpose>')
+    .description('what a purpose sees (billing), or one kind of it (billing.call): committed records as JSON Lines, as they come')
+    .option('--brokers <list>', 'Kafka; without it the settings\', else the running demo\'s')
+    .option('--config <file>', 'settings')
+    .option('--policy <file>', 'the policy, instead of the settings\'')
+    .option('--from-now', 'only what comes from now on')
+    .option('--once', 'end when everything that is there has been read')
+    .option('--limit <n>', 'end after so many records')
+    .action(async (name: string, options: TailOptions) => {
+      const settings = loadSettings(options.config ?? null, options.policy === undefined ? {} : { policy: options.policy })
+      const demo = options.brokers === undefined && options.config === undefined ? runningDemo() : null
+      const bootstrap = options.brokers ?? demo?.bootstrap ?? String(settings.kafka['bootstrap.servers'])
+      const properties = Object.fromEntries(Object.entries(settings.kafka).filter(([name]) => name !== 'bootstrap.servers'))
+      const catalogue = shippedCatalogue()
+      const policy = loadPolicy(options.policy ?? demo?.policy ?? settings.policy, catalogue)
+      const decoders = new Map<string, Decoder>()
+      const known: string[] = []
+      for (const purpose of policy.purposes) {
+        known.push(purpose.id)
+        for (const kind of KINDS) {
+          const rules = purpose.kinds[kind]
+          if (rules === undefined) continue
+          known.push(`${purpose.id}.${kind}`)
+          if ([purpose.id, `${purpose.id}.${kind}`, rules.topic].includes(name)) decoders.set(rules.topic, decoderOf(purpose, rules, catalogue))
+        }
+      }
+      if (decoders.size === 0) command.error(`"${name}" is no purpose and no kind that it sees; ${useOneOf(name, known)}`, { exitCode: 2, code: 'minim.unknownName' })
+      const limit = options.limit === undefined ? Infinity : Number(options.limit)
+      const stop = new AbortController()
+      process.once('SIGINT', () => stop.abort())
+      process.once('SIGTERM', () => stop.abort())
+      process.stdout.on('error', () => stop.abort())
+      let printed = 0
+      await tail({
+        bootstrap, properties, topics: [...decoders.keys()], from: options.fromNow === true ? 'end' : 'beginning', untilEnd: options.once === true, signal: stop.signal,
+        onMessage: (topic, { value }) => {
+          if (printed >= limit) return
+          print(JSON.stringify(decoders.get(topic)?.(value)))
+          if (++printed >= limit) stop.abort()
+        },
+      })
+      process.exit(0)
+    })
+}
