@@ -25,7 +25,7 @@ import type { Minimised } from '../project/minimised.js'
 import {
   COMMIT_TIMEOUT_MS, PRODUCER_DEFAULTS, checkKafkaProperties, producerProperties, type ClientProperties, type KafkaProperties,
 } from './kafka-config.js'
-import { QUEUE_FULL, WRONG_STATE, classify, type Failure, type FailureKind } from './kafka-errors.js'
+import { QUEUE_FULL, classify, type Failure, type FailureKind } from './kafka-errors.js'
 import { Lane, isRetryable } from './lane.js'
 import { LEDGER_TOPIC, encodeEntry, readLedger, streamKey } from './ledger.js'
 import { findRefused } from './poison.js'
@@ -384,9 +384,12 @@ export class Delivery {
       turn.sequences.set(key, item.sequence)
       turn.items++
     } catch (error) {
-      // The turn that commits now decides first: this one would have had to wait for it anyway.
       this.#broken = error
-      if (this.#committing === null) this.#unclean(error)
+      const cause = await (this.#lanes as [Lane, Lane])[turn.lane].reason(error)
+      if (generation !== this.#generation) return
+      // The turn that commits now decides first: this one would have had to wait for it anyway.
+      this.#broken = cause
+      if (this.#committing === null) this.#unclean(cause)
     } finally {
       if (generation === this.#generation) this.#midItem = false
     }
@@ -529,7 +532,8 @@ export class Delivery {
       await this.#hooks.beforeCommit?.()
       await lane.commit(COMMIT_TIMEOUT_MS)
     } catch (error) {
-      if (generation === this.#generation) this.#unclean(error)
+      const cause = await lane.reason(error)
+      if (generation === this.#generation) this.#unclean(cause)
       return
     }
     if (generation !== this.#generation) return
@@ -612,8 +616,7 @@ export class Delivery {
     this.#waiting = [...again, ...this.#waiting]
     this.#resetTurns()
     try {
-      // Wrong state: the transaction failed while it was filled, and librdkafka does not say why.
-      await this.#takeOver(failure.kind === 'refused' || failure.code === WRONG_STATE ? again : [])
+      await this.#takeOver(failure.kind === 'refused' ? again : [])
     } catch (error) {
       this.#fatal(error instanceof MinimError ? error : new MinimError('MINIM_DELIVERY_ABORTED', { what: classify(error).text }, { cause: error }))
     }

@@ -8,6 +8,7 @@
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
 import { refusedProperty, type ClientProperties } from './kafka-config.js'
+import { FATAL, WRONG_STATE, errorCode } from './kafka-errors.js'
 
 /** The native client: no check, no wrapping per message. */
 export interface NativeProducer {
@@ -97,6 +98,21 @@ export class Lane {
     return new Promise((resolve, reject) => {
       this.#producer.beginTransaction((error: unknown) => { if (error) reject(error as Error); else resolve() })
     })
+  }
+
+  /**
+   * The error behind one that only says that the transaction, or the client, has failed before. Asked by a call that can never succeed
+   * now, nor commit anything.
+   */
+  async reason(error: unknown): Promise<unknown> {
+    const code = errorCode(error)
+    if (code !== WRONG_STATE && code !== FATAL) return error
+    try {
+      await this.begin()
+    } catch (cause) {
+      return cause
+    }
+    return error
   }
 
   /** Resolves when the broker has committed, and all that librdkafka had to say about it was heard: look at {@link suspect} then. */
