@@ -146,7 +146,6 @@ export class Normalised {
     this.longEnd = 0
     this.unsafe = 0
     this.findTenants(arena, columns, defaultTenant)
-    this.plan.texts.forEach((index, i) => this.checkTexts(arena, columns, index, this.verdicts[i]))
     this.plan.identifiers.forEach((field, slot) => {
       this.special[slot] = 0
       switch (field.identifier) {
@@ -161,6 +160,8 @@ export class Normalised {
           throw new TypeError(`${field.kind}.${field.name} cannot be packed`)
       }
     })
+    // Last, since it empties what a purpose may not keep and another may still have a token of.
+    this.plan.texts.forEach((index, i) => this.checkTexts(arena, columns, index, this.verdicts[i]))
     if (this.plan.userAgent >= 0) this.userAgents(arena, columns, this.plan.userAgent)
   }
 
