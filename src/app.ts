@@ -159,6 +159,13 @@ export async function untilReady(core: Core, signal?: AbortSignal): Promise<void
   }
 }
 
+/** Resolves when all that was taken is committed, or the time is over: what is left then is told that it failed. */
+async function drained(core: Core, drainMs?: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  await Promise.race([core.delivery.drain(), ...(drainMs === undefined ? [] : [new Promise<void>((resolve) => { timer = setTimeout(resolve, drainMs) })])])
+  clearTimeout(timer)
+}
+
 export interface App extends Core {
   /** Where PBX nodes connect. */
   readonly grpcAddress: string
@@ -167,14 +174,15 @@ export interface App extends Core {
 }
 
 /** Reads the settings' files once, from where each was left, one after the other. */
-async function feedFiles(core: Core, settings: Settings, mappings: readonly (Mapping | null)[], log: Logger): Promise<void> {
+async function feedFiles(core: Core, settings: Settings, mappings: readonly (Mapping | null)[], log: Logger, signal: AbortSignal): Promise<void> {
   for (const [i, file] of settings.files.entries()) {
+    if (signal.aborted) return
     try {
       const { size, from } = await feedFile({
         path: file.path, format: file.format, mapping: mappings[i], catalogue: core.catalogue, intake: core.intake('file'), tenant: file.tenant,
-        source: file.source, maxRecordBytes: settings.limits.maxRecordBytes, maxMessageBytes: settings.grpc.maxMessageBytes,
+        source: file.source, maxRecordBytes: settings.limits.maxRecordBytes, maxMessageBytes: settings.grpc.maxMessageBytes, signal,
       })
-      log.info({ file: i, from, size }, 'file read')
+      log.info({ file: i, from, size }, signal.aborted ? 'file left: the next start goes on with it' : 'file read')
     } catch (error) {
       log.error({ err: error, file: i })
     }
@@ -191,6 +199,8 @@ export async function startApp(options: CoreOptions): Promise<App> {
   let grpc: GrpcSource | null = null
   try {
     ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready: core.ready })
+    // Before a broker answers: it is asked then above all.
+    log.info({ ops: `${ops.host}:${ops.port}` }, 'operator\'s port')
     await untilReady(core)
     grpc = new GrpcSource({
       ...settings.grpc, catalogue: core.catalogue, intake: core.intake('grpc'), tenant: 'default',
@@ -201,14 +211,16 @@ export async function startApp(options: CoreOptions): Promise<App> {
     const grpcAddress = await grpc.start()
     log.info({ grpc: grpcAddress, ops: `${ops.host}:${ops.port}`, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
     const [opened, listening] = [ops, grpc]
-    void feedFiles(core, settings, mappings, log)
+    const files = new AbortController()
+    void feedFiles(core, settings, mappings, log, files.signal)
     return {
       ...core, grpcAddress, opsAddress: `${ops.host}:${ops.port}`,
       stop: async (drainMs) => {
         listening.stopTaking()
-        await core.delivery.drain()
+        files.abort()
+        await drained(core, drainMs)
         await listening.stop()
-        await core.stop(drainMs)
+        await core.stop(0)
         await opened.close()
       },
     }

@@ -34,6 +34,8 @@ export interface FeedOptions {
   readonly maxMessageBytes: number
   /** Called at each commit with how far the file is done, bytes. */
   readonly onProgress?: (done: number, size: number) => void
+  /** Stops reading; what was read is still committed. */
+  readonly signal?: AbortSignal
 }
 
 export interface FeedResult {
@@ -70,7 +72,7 @@ export function readerFor(format: FileFormat, mapping: Mapping | null, catalogue
 }
 
 /**
- * Feeds a whole file. Resolves when all of it is committed.
+ * Feeds a whole file. Resolves when all of it is committed, or all that was read when the signal came.
  * @throws MinimError when the file cannot be read, or when delivery gives up
  */
 export async function feedFile(options: FeedOptions): Promise<FeedResult> {
@@ -89,7 +91,7 @@ export async function feedFile(options: FeedOptions): Promise<FeedResult> {
     for await (const chunk of file.chunks(from)) {
       if (delimited) await feeder.messages(chunk)
       else await feeder.lines(chunk)
-      if (feeder.error !== null) break
+      if (feeder.error !== null || options.signal?.aborted === true) break
     }
     await feeder.settled()
     if (feeder.error !== null) throw feeder.error
@@ -122,6 +124,7 @@ class Feeder {
   async lines(chunk: FileChunk): Promise<void> {
     const { reader, batch } = this
     for (;;) {
+      if (this.options.signal?.aborted === true) return
       const piece = chunk.take(reader, batch)
       if (piece === null || this.error !== null) {
         piece?.release()

@@ -73,6 +73,8 @@ export class DeliverClient {
   private finish(error: ServiceError | null): void {
     if (this.over) return
     this.over = true
+    // A stream that broke off says neither 'drain' nor 'close'.
+    this.stream.emit('drain')
     this.options.onEnd?.(error)
     this.client.close()
   }
@@ -86,15 +88,11 @@ export class DeliverClient {
     return this.stream.write(Buffer.concat([batchHeader(this.options.source, this.options.incarnation, sequence), records]))
   }
 
-  /** Resolves when the stream takes more. */
+  /** Resolves when the stream takes more, or is over. */
   drained(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.over) return resolve()
-      const done = (): void => {
-        this.stream.off('drain', done).off('close', done)
-        resolve()
-      }
-      this.stream.on('drain', done).on('close', done)
+      if (this.over) resolve()
+      else this.stream.once('drain', resolve)
     })
   }
 

@@ -91,6 +91,8 @@ class StreamSession {
   private acknowledged = -1
   private ackDue = false
   private ended = false
+  /** Nothing more is read of the stream; what was taken is still acknowledged. */
+  private halted = false
   private idle: NodeJS.Timeout | null = null
   private readonly waiting: (() => void)[] = []
   private markOver: () => void = () => undefined
@@ -115,15 +117,23 @@ class StreamSession {
     stream.on('error', () => this.finish(null))
     stream.on('data', (message: Buffer) => {
       stream.pause()
+      // Not taken: the node has no acknowledgement of it, and sends it again.
+      if (this.halted) return
       this.touch()
       this.message(message).then(
-        () => { if (!this.ended) stream.resume() },
+        () => { if (!this.ended && !this.halted) stream.resume() },
         (error: unknown) => this.fail(error instanceof MinimError ? error : new MinimError('MINIM_GRPC_STREAM', {}, { cause: error })),
       )
     })
     // The node has said all; its last acknowledgements are still to come.
     stream.on('end', () => void this.settled().then(() => this.finish(null)))
     await this.over
+  }
+
+  /** Reads no more: a node that never pauses would keep delivery from ever being idle. */
+  halt(): void {
+    this.halted = true
+    this.stream.pause()
   }
 
   /** Ends the stream with an error that says what to do. */
@@ -310,6 +320,7 @@ export class GrpcSource {
   /** Takes nothing new. Streams stay open for the acknowledgements of what was taken. */
   stopTaking(): void {
     this.stopping = true
+    for (const session of this.open) session.halt()
   }
 
   /** Ends what is still open. */
