@@ -1,0 +1,63 @@
+/** `minim demo`, and `minim tail` finding it. */
+import { existsSync } from 'node:fs'
+import t from 'tap'
+import { canariesIn } from './records.js'
+import { get, metric, minim, Place, Program, readTopic, until } from './program.js'
+
+/** What the simulated nodes say. */
+const SIMULATED = /7700900\d{3}|20794600\d\d|25555?01\d\d|192\.0\.2\.[1-9]|00:?00:?5e:?00:?53|Extra 10|ACME-10/i
+
+t.test('demo --seconds 3 tells where it is, a line a second, and ends by itself', async (t) => {
+  const place = new Place(t)
+  const { code, stdout, stderr } = await new Program(t, ['demo', '--seconds', '3'], place).end()
+  t.equal(code, 0, stderr)
+  t.equal(stderr, '')
+  t.match(stdout, /throw-away key/)
+  for (const what of ['Kafka \\(embedded\\)', 'gRPC for nodes', 'metrics']) t.match(stdout, new RegExp(`${what} +(http://)?127\\.0\\.0\\.1:[1-9]\\d*`), what)
+  t.match(stdout, /npx minim tail billing/)
+  const seconds = stdout.match(/^ +\d+ s {2}.*$/gm) ?? []
+  t.ok(seconds.length >= 2, stdout)
+  t.match(seconds[0], /^ +1 s {2}[1-9]\d* records \(\+[1-9]\d*\) {2}→ {2}messages to service \d+ {2}billing \d+ {2}fraud \d+ {2}quality \d+ {2}research \d+ {2}marketing \d+ {2}legal \d+$/)
+  t.match(stdout, /committed [1-9]\d* records of 3 nodes\n$/)
+  t.notMatch(stdout, SIMULATED)
+  t.same(place.left([]), [], 'it leaves no file')
+})
+
+t.test('tail finds a running demo', async (t) => {
+  const place = new Place(t)
+  const demo = new Program(t, ['demo'], place)
+  await until('the demo has begun', () => /^ +1 s /m.exec(demo.stdout))
+  for (const [name, limit] of [['billing', 20], ['quality.quality', 5], ['pbx.legal.device', 2]] as const) {
+    const { code, stdout, stderr } = await minim(t, ['tail', name, '--limit', String(limit)], place)
+    t.equal(code, 0, stderr)
+    const lines = stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as { tag: Record<string, unknown> })
+    t.equal(lines.length, limit, name)
+    const purpose = name.replace('pbx.', '').split('.')[0]
+    for (const { tag } of lines) {
+      t.match(tag, { purpose, basis: /^eu-gdpr:A6-1-[bcf]$/, policy: /^[0-9a-f]{12}$/, epoch: /./, region: 'UK', retention_days: Number, transfer: 'adequacy' })
+    }
+    t.notMatch(stdout, SIMULATED, `${name} holds nothing of what the nodes say`)
+    t.same(canariesIn(stdout), [])
+  }
+  const once = await minim(t, ['tail', 'research', '--once'], place)
+  t.equal(once.code, 0, once.stderr)
+  t.ok(once.stdout.trimEnd().split('\n').length > 5)
+  const unknown = await minim(t, ['tail', 'biling'], place)
+  t.equal(unknown.code, 2)
+  t.match(unknown.stderr, /did you mean billing/)
+
+  const [, kafka] = /Kafka \(embedded\) +(\S+)/.exec(demo.stdout) ?? []
+  const seen = await readTopic(kafka, 'pbx.billing.call')
+  t.ok(seen.length > 20, 'any Kafka client can read it')
+  const account = /^[^]{16}$/
+  for (const { key, value } of seen) if (key === null || !account.test(key.toString('latin1')) || SIMULATED.test(value.toString('latin1'))) t.fail('a record that shows what it should not, or has no key')
+  const [, ops] = /metrics +http:\/\/([^/]+)\//.exec(demo.stdout) ?? []
+  t.same([...new Set(Object.values(metric((await get(ops, '/metrics')).body, 'minim_conservation_drift_records')))], [0])
+
+  demo.kill('SIGINT')
+  const { code, stdout, stderr } = await demo.end()
+  t.equal(code, 0, stderr)
+  t.match(stdout, /committed [1-9]\d* records/)
+  t.notOk(existsSync(place.path('tmp/minim-demo-0.json')))
+  t.same(place.left([]), [], 'it takes its note away')
+})

@@ -1,0 +1,174 @@
+/** `minim run` on the embedded cluster: batches by gRPC, what becomes of good, malformed and hostile ones, and how it ends. */
+import { randomUUID } from 'node:crypto'
+import { createServer, type AddressInfo } from 'node:net'
+import type { ServiceError } from '@grpc/grpc-js'
+import t, { type Test } from 'tap'
+import { DeliverClient } from '../../src/ingest/grpc-client.js'
+import { openQuarantined } from '../../src/deliver/quarantine-box.js'
+import { get, metric, minim, Place, Program, readTopic, run, until } from './program.js'
+import { call, field, records } from './records.js'
+
+interface Node {
+  readonly client: DeliverClient
+  readonly acks: number[]
+  readonly ended: Promise<ServiceError | null>
+}
+
+function node(t: Test, address: string, source: string, incarnation: string = randomUUID()): Node {
+  const acks: number[] = []
+  let client!: DeliverClient
+  const ended = new Promise<ServiceError | null>((resolve) => {
+    client = new DeliverClient({ address, source, incarnation, onAck: (s) => acks.push(s), onEnd: resolve })
+  })
+  t.teardown(() => { client.cancel() })
+  return { client, acks, ended }
+}
+
+const acked = (n: Node, sequence: number): Promise<boolean> => until(`acknowledgement ${sequence}`, () => n.client.acknowledged >= sequence)
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  const { port } = server.address() as AddressInfo
+  await new Promise<void>((resolve) => { server.close(() => { resolve() }) })
+  return port
+}
+
+t.test('batches of all kinds: acknowledged, counted, quarantined by reason', async (t) => {
+  const place = new Place(t)
+  place.makeStore()
+  const { program, kafka, grpc, ops } = await run(t, place, place.settings())
+  t.equal((await get(ops, '/healthz')).status, 200)
+  t.same(await get(ops, '/readyz').then(({ status, body }) => [status, JSON.parse(body)]), [200, { ready: true, reasons: [] }])
+
+  const start = Date.now() - 600_000
+  const incarnation = randomUUID()
+  const london = node(t, grpc, 'pbx-london', incarnation)
+  t.equal(await london.client.resumeAfter, 0)
+  // 1: every kind, all good.
+  london.client.send(1, records({
+    calls: [1, 2, 3].map((n) => call(n)), qualities: [{ call_id: 'q-1', local_party: '1001', remote_party: '+447700900001', start_ms: start, mos_lq: 4.1 }],
+    devices: [{ party: '1001', start_ms: start, mac: '00:00:5e:00:53:01', user_agent: 'Yealink SIP-T46S 66.85.0.5', event: 'REGISTERED' }],
+  }))
+  // 2: malformed, hostile and good side by side.
+  const unknownFields = Buffer.concat([records({ calls: [call(4)] }).subarray(2), Buffer.from([0xa2, 0x06, 3]), Buffer.from('xyz'), Buffer.from([0x98, 0x06, 7])])
+  const bad = {
+    malformed_record: field(4, Buffer.from([0x0a, 0x7f, 0x41])),
+    bad_utf8: field(4, Buffer.from([0x12, 0x02, 0xff, 0xfe, 0x48, 0x01])),
+    bad_value: field(4, Buffer.from([0x60, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01])),
+    no_start_time: records({ calls: [{ account: 'a', called: '+447700900005' }] }),
+    clock: records({ devices: [{ party: '1001', start_ms: Date.now() + 86_400_000 }] }),
+    unknown_tenant: records({ calls: [call(6, { tenant: 'nobody' })] }),
+  }
+  london.client.send(2, Buffer.concat([...Object.values(bad), field(4, unknownFields), records({ calls: [call(7)] })]))
+  // 3: the envelope itself is broken off in the middle of a record. What was whole before it is taken.
+  london.client.send(3, Buffer.concat([records({ calls: [call(8)] }), Buffer.from([0x22, 0x7f, 0x01])]))
+  // 4: nothing in it; 5: only old ones, for the purposes that keep 14 days.
+  london.client.send(4, Buffer.alloc(0))
+  london.client.send(5, records({ calls: [call(9, { start_ms: Date.now() - 20 * 86_400_000 })] }))
+  await acked(london, 5)
+  t.same(london.acks, [...london.acks].sort((a, b) => a - b), 'acknowledgements grow')
+  london.client.end()
+  t.equal(await london.ended, null)
+
+  const again = node(t, grpc, 'pbx-london', incarnation)
+  t.equal(await again.client.resumeAfter, 5, 'the resume point')
+  again.client.send(2, records({ calls: [call(100)] }))
+  await until('the repeat is acknowledged', () => again.acks.includes(5))
+  again.client.send(9, records({ calls: [call(101)] }))
+  const gap = await again.ended
+  t.match(gap?.details, /MINIM_GRPC_GAP.*sequence 9 came where 6 was due/)
+  const nameless = node(t, grpc, 'not a name', incarnation)
+  t.match((await nameless.ended)?.details, /MINIM_GRPC_SOURCE_INVALID/)
+
+  const { body } = await get(ops, '/metrics')
+  const reasons = metric(body, 'minim_records_quarantined_total')
+  for (const reason of Object.keys(bad)) t.equal(reasons[`reason="${reason}"`], 1, reason)
+  t.equal(reasons['reason="malformed_batch"'], 1)
+  // 3 + 1 + 1, 6 + 1 + 1, 1 + 1, 1
+  t.equal(metric(body, 'minim_records_received_total')['source_kind="grpc"'], 16)
+  t.equal(metric(body, 'minim_unknown_fields_total')[''], 2)
+  const produced = metric(body, 'minim_messages_produced_total')
+  for (const [topic, wanted] of Object.entries({ billing: 7, service: 6, quality: 6, legal: 7, research: 7 })) t.equal(produced[`topic="pbx.${topic}.call"`], wanted, topic)
+  t.equal(produced['topic="pbx.quality.quality"'], 1)
+  t.equal(produced['topic="pbx.fraud.device"'], 1)
+  t.equal(metric(body, 'minim_records_withheld_total')['purpose="service",reason="expired"'], 1)
+  const drift = metric(body, 'minim_conservation_drift_records')
+  t.ok(Object.keys(drift).length > 10)
+  t.same([...new Set(Object.values(drift))], [0], 'nothing is lost')
+
+  t.equal((await readTopic(kafka, 'pbx.billing.call')).length, 7, 'as another client counts')
+  const store = place.openStore()
+  const boxes = (await readTopic(kafka, 'minim.quarantine')).map(({ value }) => openQuarantined(store, value))
+  t.same(boxes.map((box) => typeof box === 'string' ? box : box.header.reason).sort(), [...Object.keys(bad), 'malformed_batch'].sort(), 'all refused input can be opened by who holds the key')
+  const utf8 = boxes.find((box) => typeof box !== 'string' && box.header.reason === 'bad_utf8')
+  t.same(typeof utf8 === 'object' && utf8.input, bad.bad_utf8.subarray(2), 'and is what came')
+
+  program.kill('SIGTERM')
+  program.kill('SIGTERM')
+  const ended = await program.end()
+  t.equal(ended.code, 0, ended.stderr)
+  t.equal(ended.stdout, '')
+  t.match(program.log().at(-1), { level: 'info', msg: 'stopped' })
+})
+
+t.test('SIGTERM while nodes stream without a pause: they are told to come back, and it ends', async (t) => {
+  const place = new Place(t)
+  place.makeStore()
+  const { program, grpc } = await run(t, place, place.settings())
+  const nodes = [1, 2, 3, 4].map((n) => node(t, grpc, `pbx-${n}`))
+  await Promise.all(nodes.map((n) => n.client.resumeAfter))
+  const batch = records({ calls: Array.from({ length: 200 }, (_, n) => call(n)) })
+  // As fast as they may: delivery is never idle by itself.
+  let over = false
+  const sending = nodes.map(async (n) => {
+    for (let sequence = 1; !over; sequence++) {
+      if (!n.client.send(sequence, batch)) await n.client.drained()
+      await new Promise((resolve) => { setImmediate(resolve) })
+    }
+  })
+  await Promise.all(nodes.map((n) => acked(n, 20)))
+  program.kill('SIGTERM')
+  const ended = await program.end(30_000)
+  const errors = await Promise.all(nodes.map((n) => n.ended))
+  over = true
+  await Promise.all(sending)
+  t.equal(ended.code, 0, ended.stderr)
+  for (const error of errors) t.match(error?.details, /MINIM_GRPC_STOPPING/)
+  for (const line of program.log()) t.notMatch(line.level, /warn|error|fatal/, line.msg)
+})
+
+t.test('no broker: says so, is alive and not ready, and ends when told', async (t) => {
+  const place = new Place(t)
+  place.makeStore()
+  const port = await freePort()
+  const settings = place.settings({ embedded: false, kafka: { 'bootstrap.servers': `127.0.0.1:${port}` } })
+  const program = new Program(t, ['run', '--config', settings], place)
+  const ops = String((await program.line('operator\'s port'))['ops'])
+  const refused = await until('the log says that no broker answers', () => program.log().find((line) => line.level === 'warn'))
+  const { err } = refused as unknown as { err: { code: string; message: string; fix: string } }
+  t.match(err.code, /^MINIM_KAFKA_(ADMIN|NO_BROKER)$/)
+  t.ok(err.message.includes(`127.0.0.1:${port}`), err.message)
+  t.match(err.fix, /brokers run/)
+  await until('it tries again', () => program.log().filter((line) => line.level === 'warn').length >= 2)
+  t.equal((await get(ops, '/healthz')).status, 200)
+  const ready = await get(ops, '/readyz')
+  t.equal(ready.status, 503)
+  t.same(JSON.parse(ready.body), { ready: false, reasons: ['delivery_connecting'] })
+  t.equal(metric((await get(ops, '/metrics')).body, 'minim_ready')[''], 0)
+  program.kill('SIGTERM')
+  const { code, stderr } = await program.end(20_000)
+  t.equal(code, 0, stderr)
+})
+
+t.test('a port that is taken: said with the mend', async (t) => {
+  const place = new Place(t)
+  place.makeStore()
+  const server = createServer()
+  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { server.close() })
+  const listen = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  const ended = await minim(t, ['run', '--config', place.settings({ grpc: { listen } })], place)
+  t.equal(ended.code, 1, ended.stderr)
+  t.match(ended.stderr, new RegExp(`MINIM_GRPC_LISTEN: [^]*${listen}[^]*→`))
+})
