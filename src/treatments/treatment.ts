@@ -29,7 +29,8 @@ export function writeDecimal(value: number, out: Uint8Array, pos: number): numbe
   let rest = value
   for (let i = end - 1; i >= pos; i--) {
     const tens = Math.floor(rest / 10)
-    out[i] = 48 + rest - tens * 10
+    // The difference first: 48 + rest would leave the exact numbers near 2^53.
+    out[i] = 48 + (rest - tens * 10)
     rest = tens
   }
   return end
