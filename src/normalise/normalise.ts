@@ -15,7 +15,7 @@ import { isCodec } from './codec.js'
 import { ipBytes, parseIp } from './ip.js'
 import { macInto } from './mac.js'
 import { PartyReader, type Tenant } from './party.js'
-import { parseUserAgent } from './user-agent.js'
+import { parseUserAgent, vendors } from './user-agent.js'
 
 /** Longest text that is kept as it is. */
 export const KEPT_TEXT_MAX = 64
@@ -27,10 +27,13 @@ const MODEL_MAX = 32
 /** Distinct texts of a field whose verdict is remembered. */
 const VERDICTS_KEPT = 512
 
+const VENDORS: ReadonlySet<string> = new Set(vendors().map((v) => v.toLowerCase()))
+
 /** What some kept texts must be, by their field's name; all others are held against {@link safeText} alone. */
 const TEXT_RULES: Readonly<Record<string, (text: string) => boolean>> = {
   codec: isCodec,
   firmware: isSafeVersion,
+  vendor: (text) => VENDORS.has(text.toLowerCase()),
   // Models have digits, people's names have none.
   model: (text) => isSafeText(text, MODEL_MAX) && /\d/.test(text),
 }
@@ -327,6 +330,6 @@ function partsOf(text: string): UserAgentParts {
   return {
     vendor: part(vendor, isSafeText(vendor, KEPT_TEXT_MAX)),
     model: part(model, isSafeText(model, KEPT_TEXT_MAX)),
-    firmware: part(firmware, isSafeVersion(firmware)),
+    firmware: part(firmware, isSafeVersion(firmware) || isSafeText(firmware, KEPT_TEXT_MAX)),
   }
 }
