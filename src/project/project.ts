@@ -18,6 +18,7 @@ import { writeIpv4Prefix, writeIpv6Prefix } from '../treatments/ip-prefix.js'
 import { writeMacVendor } from '../treatments/mac-vendor.js'
 import { TOKEN_BYTES, Tokeniser } from '../treatments/token.js'
 import { writeDecimal } from '../treatments/treatment.js'
+import { generateWriter, type Words, type Writer } from './generate.js'
 import type { Output } from './output.js'
 import { tagJson, tagOf, tagProtobuf } from './tag.js'
 
@@ -25,28 +26,6 @@ const QUOTE = 34
 const COMMA = 44
 const BASE64URL = Uint8Array.from(Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'))
 const NO_PART = new Uint8Array(0)
-
-const floatValue = new Float32Array(1)
-const floatBytes = new Uint8Array(floatValue.buffer)
-
-function writeVarint(value: number, out: Uint8Array, pos: number): number {
-  if (value >= 0x10000000) {
-    // 28 bits at a time: what JavaScript's integer operators hold exactly.
-    let low = value % 0x10000000
-    value = Math.floor(value / 0x10000000)
-    for (let i = 0; i < 4; i++) {
-      out[pos++] = (low & 0x7f) | 0x80
-      low >>>= 7
-    }
-    return writeVarint(value, out, pos)
-  }
-  while (value >= 128) {
-    out[pos++] = (value & 0x7f) | 0x80
-    value >>>= 7
-  }
-  out[pos++] = value
-  return pos
-}
 
 /** Decimal with three places at most: a figure measured to more says nothing more. */
 function writeJsonFloat(value: number, out: Uint8Array, pos: number): number {
@@ -89,12 +68,6 @@ function writeBase64Url(src: Uint8Array, off: number, len: number, out: Uint8Arr
   return pos
 }
 
-/** Bytes to append, four at a time: the last word is padded, and what it writes beyond `length` is overwritten. */
-interface Words {
-  readonly words: Int32Array
-  readonly length: number
-}
-
 function wordsOf(bytes: Uint8Array): Words {
   const padded = Buffer.alloc(Math.ceil(bytes.length / 4) * 4)
   padded.set(bytes)
@@ -134,6 +107,7 @@ export class Projector {
   private readonly scratch: Buffer
   private readonly gathered: Int32Array
   private tags: Words[] = []
+  private writer: Writer | null = null
 
   constructor(plan: PurposePlan, policyVersion: string, capacity: number = BATCH_ROWS) {
     this.plan = plan
@@ -200,6 +174,7 @@ export class Projector {
         this.tokens[place] = made
       }
       if (normalised.special[op.slot] === 1) this.specialTokens(op, place, rows, normalised, decider, epochs, contexts)
+      else if (op.a === 1) this.sealedLen.fill(0, place * this.capacity, place * this.capacity + rows)
     })
   }
 
@@ -262,147 +237,39 @@ export class Projector {
     return bytes
   }
 
-  private sealedLength(special: boolean, place: number, row: number): number {
-    return special && this.anySealed ? this.sealedLen[place * this.capacity + row] : 0
-  }
-
   private timestampOf(row: number, start: number, epochs: Epochs): number {
     const step = this.plan.timestampStep
     return step === 1 ? start : step === 0 ? epochs.starts[epochs.row[row]] : stepBucket(start, step)
   }
 
   private writeProtobuf(arena: Buffer, columns: Columns, normalised: Normalised, decider: Decider, epochs: Epochs, output: Output, firstRecord: number): void {
-    const { rows, width, off, len, num } = columns
-    const { operations, keyOperation, topic } = this.plan
-    const { slots, blocks, special } = normalised
-    const bit = 1 << this.plan.bit
-    const startColumn = decider.plan.startColumn
-    const tokenViews = this.tokens.map((t) => new DataView(t.buffer, t.byteOffset, t.length))
-    let longestTag = 0
-    for (const tag of this.tags) longestTag = Math.max(longestTag, tag.words.length * 4)
-    let { bytes: out, view } = output
-    for (let r = 0, cell = 0; r < rows; r++, cell += width) {
-      if ((decider.mask[r] & bit) === 0) continue
-      if (output.reserve(this.bound(r) + longestTag)) ({ bytes: out, view } = output)
-      const start = output.pos
-      let pos = start
-      let keyOff = 0
-      let keyLen = 0
-      for (let o = 0; o < operations.length; o++) {
-        const op = operations[o]
-        const at = cell + op.column
-        switch (op.code) {
-          case OP.text: {
-            const from = off[at]
-            if (from < 0) continue
-            const length = len[at]
-            out[pos++] = op.tag0
-            if (op.tag1 !== 0) out[pos++] = op.tag1
-            out[pos++] = length
-            for (let i = 0; i < length; i++) out[pos++] = arena[from + i]
-            continue
-          }
-          case OP.unsigned:
-          case OP.enumeration: {
-            const value = num[at]
-            if (value !== value) continue
-            out[pos++] = op.tag0
-            if (op.tag1 !== 0) out[pos++] = op.tag1
-            pos = writeVarint(value, out, pos)
-            continue
-          }
-          case OP.token: {
-            const slot = op.slot * this.capacity + r
-            if (slots[slot] === SLOT.absent) continue
-            const place = this.tokenPlace[o]
-            out[pos++] = op.tag0
-            if (op.tag1 !== 0) out[pos++] = op.tag1
-            const sealedLen = this.sealedLength(special[op.slot] === 1, place, r)
-            const length = sealedLen === 0 ? TOKEN_BYTES : sealedLen
-            pos = writeVarint(length, out, pos)
-            if (o === keyOperation) {
-              keyOff = pos
-              keyLen = length
-            }
-            if (sealedLen === 0) {
-              const tokens = tokenViews[place]
-              const from = r * TOKEN_BYTES
-              // Four bytes at a time: a third of the cost of a byte loop, and of `set` for so few.
-              view.setInt32(pos, tokens.getInt32(from, true), true)
-              view.setInt32(pos + 4, tokens.getInt32(from + 4, true), true)
-              view.setInt32(pos + 8, tokens.getInt32(from + 8, true), true)
-              view.setInt32(pos + 12, tokens.getInt32(from + 12, true), true)
-            } else {
-              const from = this.sealedOff[place * this.capacity + r]
-              for (let i = 0; i < length; i++) out[pos + i] = this.sealed[from + i]
-            }
-            pos += length
-            continue
-          }
-          case OP.e164Prefix:
-          case OP.ipPrefix:
-          case OP.macVendor: {
-            const slot = op.slot * this.capacity + r
-            if (slots[slot] === SLOT.absent) continue
-            const body = pos + (op.tag1 === 0 ? 2 : 3)
-            const end = writePrefix(op, slots[slot], blocks, slot * BLOCK_BYTES, out, body)
-            if (end === body) continue
-            out[pos] = op.tag0
-            if (op.tag1 !== 0) out[pos + 1] = op.tag1
-            out[body - 1] = end - body
-            pos = end
-            continue
-          }
-          case OP.float:
-          case OP.stepBucket:
-          case OP.boundsBucket: {
-            let value = num[at]
-            if (op.code === OP.stepBucket) value = stepBucket(value, op.a)
-            else if (op.code === OP.boundsBucket) value = boundsBucket(value, op.bounds)
-            if (value !== value) continue
-            out[pos++] = op.tag0
-            if (op.tag1 !== 0) out[pos++] = op.tag1
-            if (op.isFloat) {
-              floatValue[0] = value
-              for (let i = 0; i < 4; i++) out[pos++] = floatBytes[i]
-            } else pos = writeVarint(value, out, pos)
-            continue
-          }
-          case OP.userAgentPart: {
-            if (op.b >= 0 && off[cell + op.b] >= 0) {
-              const from = off[cell + op.b]
-              const length = len[cell + op.b]
-              out[pos++] = op.tag0
-              if (op.tag1 !== 0) out[pos++] = op.tag1
-              out[pos++] = length
-              for (let i = 0; i < length; i++) out[pos++] = arena[from + i]
-              continue
-            }
-            const part = partOf(op, normalised, r)
-            if (part.length === 0) continue
-            out[pos++] = op.tag0
-            if (op.tag1 !== 0) out[pos++] = op.tag1
-            out[pos++] = part.length
-            for (let i = 0; i < part.length; i++) out[pos++] = part[i]
-            continue
-          }
-        }
-      }
-      const { words, length } = this.tags[epochs.row[r]]
-      for (let i = 0; i < words.length; i++) view.setInt32(pos + 4 * i, words[i], true)
-      output.pos = pos + length
-      output.add(topic, start, keyOff, keyLen, this.timestampOf(r, num[cell + startColumn], epochs), firstRecord + r)
-    }
+    const { rows, off, len, num, width } = columns
+    const { slots, blocks, userAgent, parts } = normalised
+    this.writer ??= generateWriter({ ...this.plan, width, capacity: this.capacity, startColumn: decider.plan.startColumn })
+    this.writer({
+      rows, arena, off, len, num, slots, blocks, userAgent, parts, output, firstRecord,
+      mask: decider.mask,
+      tokens: this.tokens.map((t) => new DataView(t.buffer, t.byteOffset, t.length)),
+      anySealed: this.anySealed, sealed: this.sealed, sealedOff: this.sealedOff, sealedLen: this.sealedLen,
+      tags: this.tags,
+      longestTag: this.longestTag(),
+      epochRow: epochs.row, epochStarts: epochs.starts,
+    })
+  }
+
+  private longestTag(): number {
+    let longest = 0
+    for (const tag of this.tags) longest = Math.max(longest, tag.words.length * 4)
+    return longest
   }
 
   private writeJson(arena: Buffer, columns: Columns, normalised: Normalised, decider: Decider, epochs: Epochs, output: Output, firstRecord: number): void {
     const { rows, width, off, len, num } = columns
     const { operations, keyOperation, topic } = this.plan
-    const { slots, blocks, special } = normalised
+    const { slots, blocks } = normalised
     const bit = 1 << this.plan.bit
     const startColumn = decider.plan.startColumn
-    let longestTag = 0
-    for (const tag of this.tags) longestTag = Math.max(longestTag, tag.words.length * 4)
+    const longestTag = this.longestTag()
     let { bytes: out, view } = output
     for (let r = 0, cell = 0; r < rows; r++, cell += width) {
       if ((decider.mask[r] & bit) === 0) continue
@@ -437,7 +304,7 @@ export class Projector {
             const slot = op.slot * this.capacity + r
             if (slots[slot] === SLOT.absent) continue
             const place = this.tokenPlace[o]
-            const sealedLen = this.sealedLength(special[op.slot] === 1, place, r)
+            const sealedLen = op.a === 1 && this.anySealed ? this.sealedLen[place * this.capacity + r] : 0
             out[body] = QUOTE
             end = sealedLen === 0
               ? writeBase64Url(this.tokens[place], r * TOKEN_BYTES, TOKEN_BYTES, out, body + 1)
