@@ -95,7 +95,7 @@ function oneRecord({ kind, bytes }: ReferenceInput, options: ReferenceOptions, r
 /** The record as protobufjs reads it, with what minim documents to read otherwise; or why it is refused. */
 function decode(type: protobuf.Type, bytes: Uint8Array): Plain | string {
   const record: Plain = {}
-  const read = type.toObject(type.decode(bytes), { longs: Number }) as Plain
+  const read = type.toObject(type.decode(bytes), { longs: Number })
   for (const field of type.fieldsArray) {
     const value = read[field.name]
     if (value === undefined || field.name === 'tag' || field.options?.['(derived_from)'] !== undefined) continue

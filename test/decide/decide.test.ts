@@ -1,0 +1,67 @@
+/** Who may have a record, why nobody may, and which keys are asked for. */
+import t from 'tap'
+import { ProtobufReader } from '../../src/batch/scanner.js'
+import { catalogue as shipped } from '../../src/catalogue/catalogue.js'
+import { readBoxHeader } from '../../src/deliver/quarantine-box.js'
+import { compile } from '../../src/policy/compile.js'
+import { loadPolicy } from '../../src/policy/load.js'
+import type { Policy } from '../../src/policy/model.js'
+import { Pipeline } from '../../src/project/pipeline.js'
+import { FUTURE_MS, NOW, TENANTS, TestKeyring, type PlainRecord } from '../project/generate.js'
+
+const catalogue = shipped()
+const DAY = 86_400_000
+const policy: Policy = (() => {
+  const all = loadPolicy().purposes
+  const of = (id: string, more: object): Policy['purposes'][number] => ({ ...all.find((p) => p.id === id) as Policy['purposes'][number], ...more })
+  return { version: '0123456789ab', purposes: [of('billing', { retentionDays: 30, epoch: 'day' }), of('quality', { retentionDays: 1, tenants: ['acme'] }), of('research', {})] }
+})()
+
+function run(records: readonly PlainRecord[], keyring = new TestKeyring(), excluded: ReadonlySet<number> | null = null): { produced: Record<string, number>; withheld: Record<string, number>; reasons: string[]; asked: string[] } {
+  const type = catalogue.root.lookupType('minim.v1.Batch')
+  const arena = Buffer.from(type.encode(type.fromObject({ calls: records })).finish())
+  const pipeline = new Pipeline({ catalogue, plan: compile(policy, catalogue), keyring, tenants: TENANTS, futureMs: FUTURE_MS, now: () => NOW })
+  const found = pipeline.run({ reader: new ProtobufReader(catalogue, 'whole'), arena, start: 0, end: arena.length, scratchStart: arena.length, last: true, tenant: 'default' }, excluded)
+  const reasons: string[] = []
+  for (let i = 0; i < found.count; i++) {
+    if (found.topics[found.topic[i]] === 'minim.quarantine') reasons.push(readBoxHeader(found.bytes.subarray(found.valueOff[i], found.valueOff[i] + found.valueLen[i]))?.reason ?? 'none')
+  }
+  const produced = Object.fromEntries(Object.entries(found.outcome.produced).filter(([, n]) => n > 0))
+  return { produced, withheld: found.outcome.withheld, reasons, asked: [...keyring.asked].filter((k) => !k.startsWith('minim.quarantine')).sort() }
+}
+
+const calling = '+447700900123'
+const rows: { name: string; record: PlainRecord; reason: string }[] = [
+  { name: 'no start', record: { calling }, reason: 'no_start_time' },
+  { name: 'start 0', record: { calling, start_ms: 0 }, reason: 'no_start_time' },
+  { name: 'too far ahead', record: { calling, start_ms: NOW + FUTURE_MS + 1 }, reason: 'clock' },
+  { name: 'absurd', record: { calling, start_ms: 2 ** 53 - 1 }, reason: 'clock' },
+  { name: 'unknown tenant', record: { calling, start_ms: NOW, tenant: 'nobody' }, reason: 'unknown_tenant' },
+]
+for (const { name, record, reason } of rows) {
+  t.strictSame(run([record]), { produced: {}, withheld: {}, reasons: [reason], asked: [] }, name)
+}
+
+t.strictSame(run([{ calling, start_ms: NOW + FUTURE_MS }]).reasons, [], 'just not too far ahead')
+t.strictSame(run([{ calling, start_ms: NOW, tenant: 'acme' }]).produced, { 'pbx.billing.call': 1, 'pbx.quality.call': 1, 'pbx.research.call': 1 })
+t.strictSame(run([{ calling, start_ms: NOW }]).withheld, { 'quality\0call\0other_tenant': 1 })
+t.strictSame(run([{ calling, start_ms: NOW - DAY, tenant: 'acme' }]).withheld, {}, 'as old as may be')
+t.strictSame(run([{ calling, start_ms: NOW - DAY - 1, tenant: 'acme' }]).withheld, { 'quality\0call\0expired': 1 })
+t.strictSame(run([{ calling, start_ms: NOW }, { calling, start_ms: NOW }], new TestKeyring(), new Set([1])).reasons, ['refused_by_kafka'])
+
+t.test('records that nobody may see make no keys', (t) => {
+  const old = Array.from({ length: 50 }, (_, i) => ({ calling, start_ms: NOW - (40 + i) * DAY }))
+  const found = run(old)
+  t.strictSame(found.asked, [])
+  t.equal(found.withheld['billing\0call\0expired'], 50)
+  t.strictSame(run([...old, { calling, start_ms: NOW }]).asked, ['billing 2026-01-02'])
+  t.end()
+})
+
+t.test('a destroyed key refuses the record as a whole, counted once', (t) => {
+  const found = run([{ calling, start_ms: NOW - 2 * DAY, tenant: 'acme' }, { calling, start_ms: NOW - 2 * DAY }, { calling, start_ms: NOW }], new TestKeyring(['billing 2025-12-31']))
+  t.strictSame(found.reasons, ['key_destroyed', 'key_destroyed'])
+  t.strictSame(found.produced, { 'pbx.billing.call': 1, 'pbx.research.call': 1 })
+  t.strictSame(found.withheld, { 'quality\0call\0other_tenant': 1 }, 'not withheld as well')
+  t.end()
+})
