@@ -117,7 +117,8 @@ function comparable(kind: Kind, bytes: Buffer): boolean {
       if (tag >>> 3 === 15 || catalogue.kinds[kind].fields.some((f) => f.number === tag >>> 3 && f.derivedFrom !== null)) return false
       if (field !== null && wire !== (field.type === 'string' ? 2 : field.type === 'float' ? 5 : 0)) return false
       if (wire === 0) {
-        const value = BigInt(String(reader.uint64()))
+        // A number, or an object for those that are no safe integers.
+        const value = BigInt((reader.uint64() as unknown as bigint).toString())
         if (field !== null && value > (field.type === 'uint64' ? 2n ** 53n - 1n : 2n ** 31n - 1n)) return false
       } else reader.skipType(wire)
     }

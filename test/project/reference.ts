@@ -95,7 +95,7 @@ function oneRecord({ kind, bytes }: ReferenceInput, options: ReferenceOptions, r
 /** The record as protobufjs reads it, with what minim documents to read otherwise; or why it is refused. */
 function decode(type: protobuf.Type, bytes: Uint8Array): Plain | string {
   const record: Plain = {}
-  const read = type.toObject(type.decode(bytes), { longs: Number })
+  const read: Readonly<Record<string, unknown>> = type.toObject(type.decode(bytes), { longs: Number })
   for (const field of type.fieldsArray) {
     const value = read[field.name]
     if (value === undefined || field.name === 'tag' || field.options?.['(derived_from)'] !== undefined) continue
@@ -105,7 +105,7 @@ function decode(type: protobuf.Type, bytes: Uint8Array): Plain | string {
       if (field.type === 'uint64' && value > Number.MAX_SAFE_INTEGER) return 'bad_value'
       if (!Number.isFinite(value)) continue
       if (value === 0 && field.type === 'uint64' && field.name.endsWith('_ms')) continue
-    } else if (value === '') continue
+    } else if (typeof value !== 'string' || value === '') continue
     record[field.name] = value
   }
   return record
