@@ -48,7 +48,7 @@ export interface DeliverySettings {
 export const DELIVERY_DEFAULTS: DeliverySettings = {
   cluster: 'default',
   lingerMs: 5,
-  maxMessages: 60_000,
+  maxMessages: 40_000,
   maxBytes: 24 * 1024 * 1024,
 }
 

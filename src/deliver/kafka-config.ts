@@ -44,8 +44,8 @@ export const RESERVED_PROPERTIES: Readonly<Record<string, string>> = {
 export const PRODUCER_DEFAULTS: KafkaProperties = {
   'client.id': 'minim',
   'compression.codec': 'lz4',
-  // Only for what is produced long before its commit: a commit sends at once.
-  'linger.ms': 5,
+  // Short, so that messages are sent while the processor still has them at hand; under load, requests grow while the one before is sent.
+  'linger.ms': 1,
   'batch.size': 1_000_000,
   'batch.num.messages': 10_000,
   'queue.buffering.max.messages': 200_000,

@@ -4,6 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Kafka from 'node-rdkafka'
@@ -372,4 +373,58 @@ t.test('delivery to a real broker', { skip: reason ?? false, timeout: 900_000 },
     t.match(delivery.state, { phase: 'ready', error: null })
     await isExactlyOnce(t, 'first', all(1, 1))
   })
+})
+
+t.test('connections that break at any moment', { skip: reason ?? false, timeout: 300_000 }, async (t) => {
+  // All traffic goes through a proxy that cuts every connection now and then: in the middle of requests, of commits, of their answers.
+  const sockets = new Set<Socket>()
+  let target = 0
+  const proxy = createServer((client) => {
+    const server = connect(target, '127.0.0.1')
+    for (const [from, to] of [[client, server], [server, client]] as const) {
+      sockets.add(from)
+      from.on('error', () => undefined)
+      from.on('close', () => { sockets.delete(from); to.destroy() })
+      from.pipe(to)
+    }
+  })
+  await new Promise<void>((resolve) => { proxy.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { proxy.close(); for (const socket of sockets) socket.destroy() })
+  const { port } = proxy.address() as AddressInfo
+  const kafka = await startKafka({ properties: { 'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}` } })
+  t.teardown(() => kafka.stop())
+  target = Number(kafka.bootstrap.split(':')[1])
+
+  const delivery = new Delivery({
+    bootstrap: `127.0.0.1:${port}`, topics: [topic('shaky.one'), topic('shaky.two', 1)], settings: { cluster: 'shaky', lingerMs: 1, maxMessages: 300 },
+  })
+  t.teardown(() => delivery.stop(1_000))
+  await delivery.start()
+  const items: FakeItem[] = []
+  let cuts = 0
+  const cutting = setInterval(() => {
+    cuts++
+    for (const socket of sockets) socket.destroy()
+  }, 130)
+  const deadline = Date.now() + 20_000
+  for (let sequence = 1; sequence <= 2_000 && Date.now() < deadline; sequence++) {
+    const messages: FakeMessage[] = []
+    for (let i = 0; i < 20; i++) {
+      messages.push({ topic: 'shaky.one', value: `${sequence}/${i}`, key: `k${i}`, record: i }, { topic: 'shaky.two', value: `${sequence}/${i}`, key: null, record: i })
+    }
+    const item = fakeItem({ incarnation: 'shaky', sequence, messages })
+    items.push(item)
+    await delivery.offer(item)
+  }
+  clearInterval(cutting)
+  await delivery.drain()
+  t.comment(`${items.length} batches, ${cuts} cuts, ${JSON.stringify(delivery.stats)}`)
+  t.ok(items.length > 20 && cuts > 20)
+  t.ok(delivery.stats.replaced > 0, 'producers were replaced')
+  t.ok(items.every((i) => i.commits === 1 && i.failure === null))
+  for (const name of ['shaky.one', 'shaky.two']) {
+    const found = (await kafka.consoleConsumer(name)).map((r) => r.value.toString())
+    t.equal(found.length, items.length * 20, `${name}: no loss and no repeat`)
+    t.equal(new Set(found).size, items.length * 20, `${name}: all of them`)
+  }
 })
