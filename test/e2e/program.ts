@@ -190,6 +190,8 @@ export interface KafkaRecord {
   readonly timestamp: number
 }
 
+const asError = (error: unknown): Error => error instanceof Error ? error : new Error('the client failed')
+
 const hasKcat = spawnSync('kcat', ['-V'], { stdio: 'ignore' }).status === 0
 
 /** All records of a topic, read by a client that is not minim's: kcat where it is installed, else a bare consumer. */
@@ -203,7 +205,7 @@ export async function topicNames(bootstrap: string): Promise<string[]> {
   try {
     return await new Promise((resolve, reject) => {
       consumer.connect({ timeout: 10_000, allTopics: true }, (error: unknown, data) => {
-        if (error) reject(error)
+        if (error) reject(asError(error))
         else resolve(data.topics.map((topic) => topic.name))
       })
     })
@@ -234,7 +236,7 @@ async function readByConsumer(bootstrap: string, topic: string): Promise<KafkaRe
   const open = new Set<number>()
   try {
     const metadata = await new Promise<Kafka.Metadata>((resolve, reject) => {
-      consumer.connect({ timeout: 10_000, topic }, (error: unknown, data) => { if (error) reject(error); else resolve(data) })
+      consumer.connect({ timeout: 10_000, topic }, (error: unknown, data) => { if (error) reject(asError(error)); else resolve(data) })
     })
     const partitions = metadata.topics.find((found) => found.name === topic)?.partitions ?? []
     for (const { id } of partitions) open.add(id)
@@ -243,7 +245,7 @@ async function readByConsumer(bootstrap: string, topic: string): Promise<KafkaRe
     consumer.assign(partitions.map(({ id }) => ({ topic, partition: id, offset: -2 })))
     await until(`the end of ${topic}`, async () => {
       const messages = await new Promise<Kafka.Message[]>((resolve, reject) => {
-        consumer.consume(1000, (error: unknown, batch) => { if (error) reject(error); else resolve(batch) })
+        consumer.consume(1000, (error: unknown, batch) => { if (error) reject(asError(error)); else resolve(batch) })
       })
       for (const { value, key, timestamp } of messages) {
         records.push({ topic, value: value ?? Buffer.alloc(0), key: key === null || key === undefined ? null : Buffer.from(key), timestamp: timestamp ?? -1 })

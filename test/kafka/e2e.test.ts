@@ -101,6 +101,13 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
       })).join('\n') + '\n')
     }
     closeSync(out)
+    // The proxy reads it at start, and is told to end in the middle.
+    const proxy = await run(t, place, place.settings({ ...parse(readFileSync(settings, 'utf8')) as object, files: [{ path: file, format: 'jsonl', mapping: 'minim' }] }, 'files.yaml'))
+    await sleep(200)
+    proxy.program.kill('SIGTERM')
+    const told = await proxy.program.end()
+    t.equal(told.code, 0, told.stderr)
+    t.ok(proxy.program.log().some((line) => line.msg.startsWith('file left')), 'it does not wait for the file\'s end')
     const args = ['load', file, '--format', 'jsonl', '--config', settings]
     let kills = 0
     for (let attempt = 0; attempt < 5; attempt++) {
