@@ -5,7 +5,6 @@
  *                       ▲                        ▲          ▲           │
  *                   catalogue                  policy   policy, keys    ledger, quarantine
  */
-import { readFileSync } from 'node:fs'
 import { catalogue as shippedCatalogue, KINDS, type Catalogue } from './catalogue/catalogue.js'
 import { Delivery, type DeliveryHooks } from './deliver/delivery.js'
 import { startEmbeddedKafka, type EmbeddedKafka } from './deliver/embedded.js'
@@ -29,8 +28,7 @@ import { loadPolicy, tenantProblems } from './policy/load.js'
 import type { Outcome } from './project/minimised.js'
 import { Pipeline } from './project/pipeline.js'
 import type { Settings } from './settings/schema.js'
-
-export const VERSION = (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version
+import { VERSION } from './version.js'
 
 export interface CoreOptions {
   readonly settings: Settings

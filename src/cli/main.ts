@@ -2,22 +2,27 @@
 /** The `minim` command. One file per subcommand beside this one. */
 import process from 'node:process'
 import { Command, CommanderError } from 'commander'
-import { VERSION } from '../app.js'
+import { VERSION } from '../version.js'
 import { EXIT, fail } from './exit.js'
-import * as demo from './demo.js'
-import * as explain from './explain.js'
-import * as keys from './keys.js'
-import * as lint from './lint.js'
-import * as load from './load.js'
-import * as run from './run.js'
-import * as schema from './schema.js'
-import * as tail from './tail.js'
+
+/** Loaded when they are asked for: a question about the policy need not wait for Kafka's and gRPC's clients. */
+const COMMANDS = {
+  demo: () => import('./demo.js'),
+  run: () => import('./run.js'),
+  load: () => import('./load.js'),
+  tail: () => import('./tail.js'),
+  keys: () => import('./keys.js'),
+  lint: () => import('./lint.js'),
+  explain: () => import('./explain.js'),
+  schema: () => import('./schema.js'),
+} satisfies Record<string, () => Promise<{ register(program: Command): void }>>
 
 const program = new Command('minim')
   .description('Data-minimisation proxy for PBX telemetry: call records in, per-purpose minimised Kafka topics out, exactly once')
   .version(VERSION)
   .exitOverride()
-for (const command of [demo, run, load, tail, keys, lint, explain, schema]) command.register(program)
+const [named] = process.argv.slice(2)
+for (const [name, module] of Object.entries(COMMANDS)) if (name === named || !Object.hasOwn(COMMANDS, named ?? '')) (await module()).register(program)
 // Subcommands do not inherit it.
 for (const command of program.commands) command.exitOverride()
 

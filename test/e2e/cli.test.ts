@@ -1,7 +1,7 @@
 /** The commands that need no Kafka, and how the program refuses. */
 import { existsSync } from 'node:fs'
 import t from 'tap'
-import { VERSION } from '../../src/app.js'
+import { VERSION } from '../../src/version.js'
 import { MAIN, minim, Place, Program, ROOT } from './program.js'
 
 t.jobs = 2
