@@ -7,6 +7,8 @@
  *
  * - **Turns.** Two transactional producers (lanes): one is filled while the other commits. A commit starts when the one before it has
  *   succeeded, so commits are in the order of offers; meanwhile the open turn grows, which makes transactions as large as the load needs.
+ *   What is committed is always a prefix of what was offered. In a partition's log, messages of two neighbouring transactions may stand
+ *   interleaved, since one is sent while the other commits: their order holds within a batch.
  * - **Ledger.** The last sequence of each stream is part of the transaction. It is produced after the predecessor's commit has returned,
  *   right before its own: compaction keeps what was written last, and that must be the larger sequence.
  * - **Unclean ends.** A time-out, an abort, an error of unknown outcome: both producers are replaced (new instances, same ids), which
@@ -405,11 +407,11 @@ export class Delivery {
   /** Makes the messages; records that Kafka is known to refuse become quarantine messages. */
   #minimise(entry: Entry): [Minimised, Set<number> | null] {
     let messages = entry.item.minimise(entry.excluded ?? undefined)
-    let bad = this.#refusals(messages)
+    const bad = this.#refusals(messages)
     if (bad === null && entry.hopeless === null) return [messages, null]
     if (bad === null) return [messages, this.#dropped(messages, entry, [])]
     const excluded = new Set(entry.excluded)
-    for (const index of bad) excluded.add(messages.record[index] as number)
+    for (const index of bad) excluded.add(messages.record[index])
     this.stats.refusedRecords += excluded.size - (entry.excluded?.size ?? 0)
     entry.excluded = excluded
     messages = entry.item.minimise(excluded)
@@ -420,13 +422,13 @@ export class Delivery {
   #dropped(messages: Minimised, entry: Entry, bad: readonly number[]): Set<number> | null {
     const dropped = new Set(bad)
     if (entry.hopeless !== null) {
-      for (let i = 0; i < messages.count; i++) if (entry.hopeless.has(messages.record[i] as number)) dropped.add(i)
+      for (let i = 0; i < messages.count; i++) if (entry.hopeless.has(messages.record[i])) dropped.add(i)
     }
     if (dropped.size === 0) return null
     const [first] = dropped
     this.stats.unquarantinable += dropped.size
     this.#notice(new MinimError('MINIM_DELIVERY_UNQUARANTINABLE', {
-      topic: messages.topics[messages.topic[first as number] as number] ?? '', count: dropped.size, what: 'too large, or a timestamp that it refuses',
+      topic: messages.topics[messages.topic[first]] ?? '', count: dropped.size, what: 'too large, or a timestamp that it refuses',
     }))
     return dropped
   }
@@ -440,9 +442,9 @@ export class Delivery {
     const now = Date.now()
     let bad: number[] | null = null
     for (let i = 0; i < count; i++) {
-      const t = topic[i] as number
-      const time = timestamp[i] as number
-      if ((valueLen[i] as number) + (keyLen[i] as number) > (sizes[t] as number) || !(time > 0) || time - now > (ages[t] as number)) {
+      const t = topic[i]
+      const time = timestamp[i]
+      if ((valueLen[i]) + (keyLen[i]) > (sizes[t]) || !(time > 0) || time - now > (ages[t])) {
         (bad ??= []).push(i)
       }
     }
@@ -455,7 +457,7 @@ export class Delivery {
     this.#limitSizes = new Float64Array(topics.length)
     this.#limitAges = new Float64Array(topics.length)
     for (let t = 0; t < topics.length; t++) {
-      const limit = this.#limits.get(topics[t] as string) ?? DEFAULT_LIMIT
+      const limit = this.#limits.get(topics[t]) ?? DEFAULT_LIMIT
       let overhead = RECORD_OVERHEAD_BYTES
       for (const header of headers[t] ?? []) {
         for (const [name, value] of Object.entries(header)) overhead += Buffer.byteLength(name) + Buffer.byteLength(value) + 10
@@ -478,16 +480,16 @@ export class Delivery {
     let code = 0
     for (; i < count; i++) {
       if (dropped !== null && dropped.has(i)) continue
-      const t = topic[i] as number
-      const keyLength = keyLen[i] as number
-      const valueLength = valueLen[i] as number
+      const t = topic[i]
+      const keyLength = keyLen[i]
+      const valueLength = valueLen[i]
       // A plain view costs a third of Buffer.subarray; librdkafka copies what it points at.
-      const value = new Uint8Array(buffer, base + (valueOff[i] as number), valueLength)
-      const key = keyLength === 0 ? null : new Uint8Array(buffer, base + (keyOff[i] as number), keyLength)
+      const value = new Uint8Array(buffer, base + (valueOff[i]), valueLength)
+      const key = keyLength === 0 ? null : new Uint8Array(buffer, base + (keyOff[i]), keyLength)
       const h = headers[t]
       code = h === undefined
-        ? native.produce(topics[t] as string, -1, value, key, timestamp[i] as number)
-        : native.produce(topics[t] as string, -1, value, key, timestamp[i] as number, undefined, h)
+        ? native.produce(topics[t], -1, value, key, timestamp[i])
+        : native.produce(topics[t], -1, value, key, timestamp[i], undefined, h)
       if (code !== 0) break
       bytes += valueLength + keyLength
       produced++

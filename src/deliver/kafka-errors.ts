@@ -38,6 +38,11 @@ const REFUSED_TEXT = new Set([
 
 interface LibrdkafkaError { readonly code?: unknown, readonly message?: unknown, readonly isFatal?: unknown }
 
+/** What a callback of librdkafka got, as an error to reject with. */
+export function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
+}
+
 /** librdkafka's code, 0 when it has none. */
 export function errorCode(error: unknown): number {
   const code = (error as LibrdkafkaError | null)?.code

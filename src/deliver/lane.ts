@@ -8,7 +8,7 @@
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
 import { refusedProperty, type ClientProperties } from './kafka-config.js'
-import { FATAL, WRONG_STATE, errorCode } from './kafka-errors.js'
+import { FATAL, WRONG_STATE, asError, errorCode } from './kafka-errors.js'
 
 /** The native client: no check, no wrapping per message. */
 export interface NativeProducer {
@@ -79,12 +79,12 @@ export class Lane {
       producer.on('delivery-report', (error: unknown, report: { opaque?: unknown }) => { onReport(error, report.opaque) })
     }
     await new Promise<void>((resolve, reject) => {
-      producer.connect({ topic: options.topic, timeout: CONNECT_TIMEOUT_MS }, (error: unknown) => { if (error) reject(error as Error); else resolve() })
+      producer.connect({ topic: options.topic, timeout: CONNECT_TIMEOUT_MS }, (error: unknown) => { if (error) reject(asError(error)); else resolve() })
     })
     producer.setPollInterval(POLL_INTERVAL_MS)
     try {
       await new Promise<void>((resolve, reject) => {
-        producer.initTransactions(INIT_TIMEOUT_MS, (error: unknown) => { if (error) reject(error as Error); else resolve() })
+        producer.initTransactions(INIT_TIMEOUT_MS, (error: unknown) => { if (error) reject(asError(error)); else resolve() })
       })
     } catch (error) {
       void lane.close()
@@ -96,7 +96,7 @@ export class Lane {
 
   begin(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#producer.beginTransaction((error: unknown) => { if (error) reject(error as Error); else resolve() })
+      this.#producer.beginTransaction((error: unknown) => { if (error) reject(asError(error)); else resolve() })
     })
   }
 
@@ -118,7 +118,7 @@ export class Lane {
   /** Resolves when the broker has committed, and all that librdkafka had to say about it was heard: look at {@link suspect} then. */
   async commit(timeoutMs: number): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      this.#producer.commitTransaction(timeoutMs, (error: unknown) => { if (error) reject(error as Error); else resolve() })
+      this.#producer.commitTransaction(timeoutMs, (error: unknown) => { if (error) reject(asError(error)); else resolve() })
     })
     // Events reach us in the event loop's turn after the poll.
     this.poll()
@@ -128,14 +128,14 @@ export class Lane {
 
   abort(timeoutMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#producer.abortTransaction(timeoutMs, (error: unknown) => { if (error) reject(error as Error); else resolve() })
+      this.#producer.abortTransaction(timeoutMs, (error: unknown) => { if (error) reject(asError(error)); else resolve() })
     })
   }
 
   /** Resolves when all that was produced is delivered or has failed. */
   flush(timeoutMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#producer.flush(timeoutMs, (error: unknown) => { if (error) reject(error as Error); else resolve() })
+      this.#producer.flush(timeoutMs, (error: unknown) => { if (error) reject(asError(error)); else resolve() })
     })
   }
 

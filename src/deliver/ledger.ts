@@ -5,6 +5,7 @@
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
 import { consumerProperties, refusedProperty, type KafkaProperties } from './kafka-config.js'
+import { asError } from './kafka-errors.js'
 import { shardOf } from './shards.js'
 import type { SourceId } from './work-item.js'
 
@@ -60,7 +61,7 @@ function connect(isolation: 'read_committed' | 'read_uncommitted', options: Ledg
       return
     }
     // Told by the calls that fail; an event without a listener is nobody's loss.
-    consumer.connect({ topic, timeout: 5_000 }, (error: unknown) => { if (error) reject(error as Error); else resolve(consumer) })
+    consumer.connect({ topic, timeout: 5_000 }, (error: unknown) => { if (error) reject(asError(error)); else resolve(consumer) })
   })
 }
 
@@ -68,7 +69,7 @@ const disconnect = (consumer: Kafka.KafkaConsumer): Promise<void> => new Promise
 
 async function partitionsOf(client: Kafka.KafkaConsumer, topic: string): Promise<number> {
   const metadata = await new Promise<Kafka.Metadata>((resolve, reject) => {
-    client.getMetadata({ topic, timeout: 5_000 }, (error: unknown, data) => { if (error) reject(error as Error); else resolve(data) })
+    client.getMetadata({ topic, timeout: 5_000 }, (error: unknown, data) => { if (error) reject(asError(error)); else resolve(data) })
   })
   return metadata.topics.find((t) => t.name === topic)?.partitions.length ?? 0
 }
@@ -78,7 +79,7 @@ interface Range { readonly low: number, readonly high: number }
 function rangeOf(client: Kafka.KafkaConsumer, topic: string, partition: number): Promise<Range> {
   return new Promise((resolve, reject) => {
     client.queryWatermarkOffsets(topic, partition, 5_000, (error: unknown, offsets) => {
-      if (error) reject(error as Error)
+      if (error) reject(asError(error))
       else resolve({ low: offsets.lowOffset, high: offsets.highOffset })
     })
   })
@@ -134,7 +135,7 @@ async function readUpTo(consumer: Kafka.KafkaConsumer, topic: string, ends: Map<
       throw new MinimError('MINIM_DELIVERY_LEDGER_TIMEOUT', { topic, partition, end, seconds: timeoutMs / 1_000 })
     }
     const messages = await new Promise<Kafka.Message[]>((resolve, reject) => {
-      consumer.consume(FETCH, (error: unknown, batch) => { if (error) reject(error as Error); else resolve(batch) })
+      consumer.consume(FETCH, (error: unknown, batch) => { if (error) reject(asError(error)); else resolve(batch) })
     })
     for (const message of messages) {
       take(message, taken, options)

@@ -4,7 +4,7 @@
  * time are checked before anything is sent.
  */
 import type { Minimised } from '../project/minimised.js'
-import { QUEUE_FULL, classify, isRefusalText } from './kafka-errors.js'
+import { QUEUE_FULL, asError, classify, isRefusalText } from './kafka-errors.js'
 import type { Lane } from './lane.js'
 
 export interface Trial {
@@ -53,7 +53,7 @@ async function run(trial: Trial, single: boolean): Promise<Set<number>> {
   const lane = await trial.open(single, (error, opaque) => {
     reported++
     if (error === null || error === undefined) return
-    if (isRefusalText(error)) refused.add(records[opaque as number] as number)
+    if (isRefusalText(error)) refused.add(records[opaque as number])
     else failure ??= error
   })
   try {
@@ -71,7 +71,7 @@ async function run(trial: Trial, single: boolean): Promise<Set<number>> {
         await sleep(POLL_MS)
         i--
       } else if (classify({ code }).kind === 'refused') {
-        refused.add(records[i] as number)
+        refused.add(records[i])
       } else if (refused.size === 0) {
         // The transaction has failed: a report that says why is on its way.
         await settle(lane, () => refused.size > 0 || failure !== null)
@@ -80,7 +80,7 @@ async function run(trial: Trial, single: boolean): Promise<Set<number>> {
     }
     await settle(lane, () => reported >= sent || refused.size > 0 || failure !== null)
     if (refused.size > 0) await sleep(LATE_REPORTS_MS)
-    else if (failure !== null || reported < sent) throw failure ?? new Error('trial')
+    else if (failure !== null || reported < sent) throw asError(failure ?? 'trial without an outcome')
     else await lane.abort(ABORT_TIMEOUT_MS)
     return refused
   } finally {
@@ -98,10 +98,10 @@ async function settle(lane: Lane, done: () => boolean): Promise<void> {
 
 function produce(lane: Lane, messages: Minimised, i: number): number {
   const { bytes } = messages
-  const t = messages.topic[i] as number
-  const value = bytes.subarray(messages.valueOff[i] as number, (messages.valueOff[i] as number) + (messages.valueLen[i] as number))
-  const keyOff = messages.keyOff[i] as number
-  const keyLen = messages.keyLen[i] as number
+  const t = messages.topic[i]
+  const value = bytes.subarray(messages.valueOff[i], (messages.valueOff[i]) + (messages.valueLen[i]))
+  const keyOff = messages.keyOff[i]
+  const keyLen = messages.keyLen[i]
   const key = keyLen === 0 ? null : bytes.subarray(keyOff, keyOff + keyLen)
-  return lane.native.produce(messages.topics[t] as string, -1, value, key, messages.timestamp[i] as number, i, messages.headers[t])
+  return lane.native.produce(messages.topics[t], -1, value, key, messages.timestamp[i], i, messages.headers[t])
 }

@@ -219,17 +219,17 @@ const PROPAGATION_DELAY_MS = 100
 
 /** A topic just created is known to the controller first, and to the other brokers a moment later. */
 async function metadataOfAll(admin: Admin, options: TopicsOptions, names: string[]): Promise<ClusterMetadata> {
-  let failure: unknown
+  let failure = adminError(options.bootstrap, 'described', new Error('new topics have no leader yet'))
   for (let attempt = 0; attempt < PROPAGATION_ATTEMPTS; attempt++) {
     try {
       const cluster = await metadata(admin, options, names)
       if (names.every((name) => cluster.topics.get(name)?.partitions.every((p) => p !== undefined && p.leader >= 0) === true)) return cluster
     } catch (error) {
-      failure = error
+      if (error instanceof MinimError) failure = error
     }
     await new Promise((resolve) => { setTimeout(resolve, PROPAGATION_DELAY_MS) })
   }
-  throw failure ?? adminError(options.bootstrap, 'described', new Error('new topics have no leader yet'))
+  throw failure
 }
 
 async function describe(admin: Admin, bootstrap: string, topics: readonly string[]): Promise<Map<string, Config>> {

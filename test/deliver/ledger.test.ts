@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import Kafka from 'node-rdkafka'
 import t from 'tap'
 import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
+import { asError } from '../../src/deliver/kafka-errors.js'
 import { decodeEntry, encodeEntry, readLedger, streamKey } from '../../src/deliver/ledger.js'
 import { shardOf } from '../../src/deliver/shards.js'
 
@@ -19,11 +20,11 @@ t.test('a reader takes the last entry of its own streams', async (t) => {
   const kafka = await startEmbeddedKafka()
   t.teardown(() => kafka.stop())
   const producer = new Kafka.Producer({ 'bootstrap.servers': kafka.bootstrap, 'dr_cb': false })
-  await new Promise<void>((resolve, reject) => { producer.connect({}, (e) => { if (e) reject(e); else resolve() }) })
+  await new Promise<void>((resolve, reject) => { producer.connect({}, (e) => { if (e) reject(asError(e)); else resolve() }) })
   t.teardown(() => new Promise<void>((resolve) => { producer.disconnect(() => { resolve() }) }))
   const write = async (topic: string, rows: readonly (readonly [Buffer | null, Buffer | null, number])[]): Promise<void> => {
     for (const [key, value, partition] of rows) producer.produce(topic, partition, value, key)
-    await new Promise<void>((resolve, reject) => { producer.flush(5_000, (e: unknown) => { if (e) reject(e as Error); else resolve() }) })
+    await new Promise<void>((resolve, reject) => { producer.flush(5_000, (e: unknown) => { if (e) reject(asError(e)); else resolve() }) })
   }
   const key = (source: string): Buffer => Buffer.from(streamKey({ source, incarnation: 'i' }))
   const read = (topic: string, shard = 0, shards = 1): ReturnType<typeof readLedger> =>

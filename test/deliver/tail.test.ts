@@ -1,17 +1,18 @@
 import Kafka from 'node-rdkafka'
 import t from 'tap'
 import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
+import { asError } from '../../src/deliver/kafka-errors.js'
 import { tail } from '../../src/deliver/tail.js'
 
 t.test('tail', async (t) => {
   const kafka = await startEmbeddedKafka()
   t.teardown(() => kafka.stop())
   const producer = new Kafka.Producer({ 'bootstrap.servers': kafka.bootstrap })
-  await new Promise<void>((resolve, reject) => { producer.connect({}, (e) => { if (e) reject(e); else resolve() }) })
+  await new Promise<void>((resolve, reject) => { producer.connect({}, (e) => { if (e) reject(asError(e)); else resolve() }) })
   t.teardown(() => new Promise<void>((resolve) => { producer.disconnect(() => { resolve() }) }))
   const write = async (topic: string, value: string): Promise<void> => {
     producer.produce(topic, 0, Buffer.from(value), value === 'a' ? null : 'key', 1_700_000_000_000)
-    await new Promise<void>((resolve, reject) => { producer.flush(5_000, (e: unknown) => { if (e) reject(e as Error); else resolve() }) })
+    await new Promise<void>((resolve, reject) => { producer.flush(5_000, (e: unknown) => { if (e) reject(asError(e)); else resolve() }) })
   }
 
   interface Seen { readonly topic: string, readonly value: string, readonly key: string | null, readonly timestamp: number }

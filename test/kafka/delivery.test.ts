@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import Kafka from 'node-rdkafka'
 import t, { type Test } from 'tap'
 import { Delivery, type DeliveryOptions } from '../../src/deliver/delivery.js'
+import { asError } from '../../src/deliver/kafka-errors.js'
 import { encodeEntry, readLedger, streamKey, LEDGER_TOPIC } from '../../src/deliver/ledger.js'
 import { ensureTopics, ledgerTopic, type WantedTopic } from '../../src/deliver/topics.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
@@ -260,10 +261,10 @@ t.test('delivery to a real broker', { skip: reason ?? false, timeout: 900_000 },
     await ensureTopics({ bootstrap: kafka.bootstrap, properties: {}, wanted: [ledgerTopic(1, name)] })
     const producer = (id: string | null): Promise<Kafka.Producer> => new Promise((resolve, reject) => {
       const made = new Kafka.Producer({ 'bootstrap.servers': kafka.bootstrap, ...(id === null ? {} : { 'transactional.id': id, 'transaction.timeout.ms': 60_000 }) })
-      made.connect({ topic: name }, (e) => { if (e) reject(e); else resolve(made) })
+      made.connect({ topic: name }, (e) => { if (e) reject(asError(e)); else resolve(made) })
       t.teardown(() => new Promise<void>((r) => { made.disconnect(() => { r() }) }))
     })
-    const call = (f: (done: (e: unknown) => void) => void): Promise<void> => new Promise((resolve, reject) => { f((e) => { if (e) reject(e as Error); else resolve() }) })
+    const call = (f: (done: (e: unknown) => void) => void): Promise<void> => new Promise((resolve, reject) => { f((e) => { if (e) reject(asError(e)); else resolve() }) })
     const write = (p: Kafka.Producer, source: string, sequence: number): void => {
       p.produce(name, 0, encodeEntry(sequence), Buffer.from(streamKey({ source, incarnation: 'i' })))
     }
