@@ -217,7 +217,7 @@ async function prepareMinim(context: Context, name: string, policyPath: string):
   const settings = join(folder, 'minim.yaml')
   writeFileSync(settings, stringify({
     cluster: name, policy: 'policy.yaml', kafka: { 'bootstrap.servers': context.bootstrap },
-    topics: { partitions: PARTITIONS, replication: 1, minInsyncReplicas: 1 },
+    topics: { partitions: PARTITIONS, replication: 1 },
     keys: { store: 'keys.json' },
     grpc: { listen: `127.0.0.1:${grpcPort}` }, ops: { listen: `127.0.0.1:${opsPort}` }, log: { level: 'warn' },
   }))

@@ -110,7 +110,11 @@ export async function startCore(options: CoreOptions): Promise<Core> {
   const bootstrap = embedded?.bootstrap ?? String(configured)
   const hooks: DeliveryHooks = {
     onFatal,
-    onNotice: (error) => log.warn({ err: error }),
+    onNotice: (error) => {
+      log.warn({ err: error })
+      if (error.code === 'MINIM_DELIVERY_ABORTED') metrics.onTransaction('unclean', 0)
+      if (error.code === 'MINIM_DELIVERY_UNQUARANTINABLE') metrics.onDropped(Number(error.details['count']))
+    },
     onPhase: (phase) => log.info({ phase }, 'delivery'),
     onCommit: ({ commitMs }) => metrics.onTransaction('committed', commitMs / 1000),
     onTopics: ({ warnings, created }) => {

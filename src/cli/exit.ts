@@ -13,6 +13,8 @@ export const EXIT = {
   kafka: 3,
   /** The master key or the key store. */
   keys: 4,
+  /** `load` was interrupted by a signal (128 + SIGINT). */
+  interrupted: 130,
 } as const
 
 export function exitCode(error: unknown): number {

@@ -11,7 +11,7 @@ import { DEFAULT_MAPPING, FILE_FORMATS, feedFile, resolveMapping, type FileForma
 import { createLog } from '../ops/log.js'
 import { loadSettings } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
-import { fail } from './exit.js'
+import { EXIT, fail } from './exit.js'
 import { printer } from './output.js'
 
 interface LoadOptions {
@@ -104,7 +104,7 @@ export function register(program: Command): void {
         },
       })
       // What was committed stays; what was not is taken by the next run.
-      const interrupted = (): void => void core.stop(0).finally(() => process.exit(130))
+      const interrupted = (): void => void core.stop(0).finally(() => process.exit(EXIT.interrupted))
       process.once('SIGINT', interrupted)
       process.once('SIGTERM', interrupted)
       await untilReady(core)

@@ -14,6 +14,9 @@ import type { KindPlan } from '../policy/compile.js'
 export const WITHHOLDINGS = ['expired', 'other_tenant'] as const
 export type Withholding = (typeof WITHHOLDINGS)[number]
 
+/** Why a record goes nowhere when the policy has no rules for its kind at all; counted under no purpose's name. */
+export const NO_PURPOSE = 'no_purpose'
+
 const NO_START = REFUSALS.indexOf('no_start_time')
 const CLOCK = REFUSALS.indexOf('clock')
 const UNKNOWN_TENANT = REFUSALS.indexOf('unknown_tenant')

@@ -3,7 +3,7 @@
  * settings, so `@platformatic/kafka` does.
  */
 import { readFileSync } from 'node:fs'
-import { Admin, type AdminOptions, type ClusterMetadata } from '@platformatic/kafka'
+import type { Admin, AdminOptions, ClusterMetadata } from '@platformatic/kafka'
 import { MinimError, problemLines, type Problem } from '../errors/catalogue.js'
 import type { KafkaProperties } from './kafka-config.js'
 import { LEDGER_TOPIC } from './ledger.js'
@@ -72,7 +72,7 @@ export function ledgerTopic(shards: number, name: string = LEDGER_TOPIC): Wanted
 /** Creates what is missing, then compares every topic with what is wanted. All differences are told at once. */
 export async function ensureTopics(options: TopicsOptions): Promise<TopicsReport> {
   for (const topic of options.wanted) checkWanted(topic)
-  const admin = openAdmin(options)
+  const admin = await openAdmin(options)
   try {
     return await ensure(admin, options)
   } finally {
@@ -82,7 +82,7 @@ export async function ensureTopics(options: TopicsOptions): Promise<TopicsReport
 
 /** Reads the limits of topics again: an operator may have changed them since the start. */
 export async function readLimits(options: Pick<TopicsOptions, 'bootstrap' | 'properties'>, topics: readonly string[]): Promise<Map<string, TopicLimit>> {
-  const admin = openAdmin(options)
+  const admin = await openAdmin(options)
   try {
     const configs = await describe(admin, options.bootstrap, topics)
     return new Map([...configs].map(([name, config]) => [name, limitOf(config)]))
@@ -258,7 +258,9 @@ function adminError(bootstrap: string, action: string, error: unknown): MinimErr
 
 const MECHANISMS = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] as const
 
-function openAdmin(options: { bootstrap: string, properties: KafkaProperties }): Admin {
+async function openAdmin(options: { bootstrap: string, properties: KafkaProperties }): Promise<Admin> {
+  // Loaded when it is needed: half a second that commands on the embedded cluster need not wait for.
+  const { Admin } = await import('@platformatic/kafka')
   return new Admin(adminOptions(options.bootstrap, options.properties))
 }
 

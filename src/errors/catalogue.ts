@@ -142,7 +142,7 @@ export const ERRORS = {
   MINIM_DELIVERY_FENCED: {
     stage: 'deliver', retryable: false,
     message: 'another minim has taken over shard {shard} of "{cluster}": this one stops',
-    fix: 'run one process per shard; give separate installations on one Kafka different delivery.cluster names',
+    fix: 'run one process per shard; give separate installations on one Kafka different names under `cluster`',
   },
   MINIM_DELIVERY_STOPPED: {
     stage: 'deliver', retryable: true,

@@ -5,7 +5,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { REFUSALS, type Refusal } from '../batch/batch.js'
 import type { Kind } from '../catalogue/catalogue.js'
-import { WITHHOLDINGS } from '../decide/decide.js'
+import { NO_PURPOSE, WITHHOLDINGS } from '../decide/decide.js'
 import type { Outcome } from '../project/minimised.js'
 
 /** Where records come in. */
@@ -69,9 +69,9 @@ export class Metrics {
   readonly #flowByName = new Map<string, FlowState>()
   readonly #flowsByKind = new Map<Kind, FlowState[]>()
   readonly #overallDrift: { set(value: number): void }
-  readonly #everyKindFlows: boolean
   #records = 0
   #quarantinedSum = 0
+  #noPurposeSum = 0
   #sample: () => Sample = () => ({ ready: false, inFlightItems: 0, retainedBytes: 0 })
 
   constructor(options: MetricsOptions) {
@@ -87,6 +87,7 @@ export class Metrics {
     for (const purpose of [...new Set(options.flows.map((flow) => flow.purpose)), OTHER]) {
       for (const reason of [...WITHHOLDINGS, OTHER]) if (purpose !== OTHER || reason === OTHER) withheldChildren.set(`${purpose}\0${reason}`, child(withheld, purpose, reason))
     }
+    withheldChildren.set(`\0${NO_PURPOSE}`, child(withheld, 'none', NO_PURPOSE))
     this.#withheld = withheldChildren
     this.#quarantined = children(counter('minim_records_quarantined_total', 'Input that went to quarantine, encrypted, by reason', ['reason']), REFUSALS)
     this.#unknownFields = counter('minim_unknown_fields_total', 'Fields that the catalogue does not know: dropped')
@@ -116,7 +117,6 @@ export class Metrics {
       this.#flowByName.set(`${flow.purpose}\0${flow.kind}`, state)
       this.#flowsByKind.set(flow.kind, [...this.#flowsByKind.get(flow.kind) ?? [], state])
     }
-    this.#everyKindFlows = (['call', 'quality', 'device'] satisfies Kind[]).every((kind) => this.#flowsByKind.has(kind))
     this.#overallDrift = drift.labels('*', '*')
     this.#overallDrift.set(0)
     new Gauge({ name: 'minim_build_info', help: 'Versions of minim and of its policy', labelNames: ['version', 'policy'], registers })
@@ -146,6 +146,7 @@ export class Metrics {
       const [purpose, kind, reason] = name.split('\0')
       const child = this.#withheld.get(`${purpose}\0${reason}`) ?? this.#withheld.get(`${purpose}\0${OTHER}`) ?? this.#withheld.get(`${OTHER}\0${OTHER}`)
       child?.inc(count)
+      if (reason === NO_PURPOSE) this.#noPurposeSum += count
       const flow = this.#flowByName.get(`${purpose}\0${kind}`)
       if (flow !== undefined) flow.withheld += count
     }
@@ -176,15 +177,14 @@ export class Metrics {
    * purposes are equal, and over the kinds they are what was read and not quarantined.
    */
   #balance(): void {
-    let accounted = this.#quarantinedSum
+    let accounted = this.#quarantinedSum + this.#noPurposeSum
     for (const flows of this.#flowsByKind.values()) {
       let most = 0
       for (const flow of flows) most = Math.max(most, flow.produced + flow.withheld)
       for (const flow of flows) flow.drift.set(most - flow.produced - flow.withheld)
       accounted += most
     }
-    // A kind that no purpose has rules for is counted nowhere: then this sum says nothing.
-    if (this.#everyKindFlows) this.#overallDrift.set(this.#records - accounted)
+    this.#overallDrift.set(this.#records - accounted)
   }
 }
 

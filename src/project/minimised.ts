@@ -12,7 +12,7 @@ export interface Outcome {
   records: number
   /** Messages by topic name. */
   readonly produced: Record<string, number>
-  /** Records withheld from a purpose: `${purpose}\u0000${kind}\u0000${reason}`. */
+  /** Records withheld from a purpose: `${purpose}\u0000${kind}\u0000${reason}`; the purpose is empty where the policy has none for the kind. */
   readonly withheld: Record<string, number>
   readonly quarantined: Partial<Record<Refusal, number>>
   /** Fields that the catalogue does not know: dropped. */

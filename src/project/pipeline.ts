@@ -6,7 +6,7 @@
 import { Batch, REFUSALS, type Reader, type Refusal } from '../batch/batch.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { KINDS, type Catalogue } from '../catalogue/catalogue.js'
-import { Decider, WITHHOLDINGS, type Epochs } from '../decide/decide.js'
+import { Decider, NO_PURPOSE, WITHHOLDINGS, type Epochs } from '../decide/decide.js'
 import { sealQuarantined } from '../deliver/quarantine-box.js'
 import type { Keyring } from '../keys/keyring.js'
 import { Normalised, Tenants } from '../normalise/normalise.js'
@@ -159,6 +159,12 @@ export class Pipeline {
       if (decider.refusal[r] < 0) continue
       const bytes = arena.subarray(columns.rawStart[r], columns.rawEnd[r])
       this.quarantine(REFUSALS[decider.refusal[r]], format, bytes, nowMs, firstRecord + r, outcome)
+    }
+    if (projectors.length === 0) {
+      let count = 0
+      for (let r = 0; r < columns.rows; r++) if (decider.refusal[r] < 0) count++
+      const key = `\u0000${plan.kind}\u0000${NO_PURPOSE}`
+      if (count > 0) outcome.withheld[key] = (outcome.withheld[key] ?? 0) + count
     }
     projectors.forEach((projector, p) => {
       const { purpose, rules } = projector.plan

@@ -105,10 +105,14 @@ for (const { name, parts, drift } of [
   })
 }
 
-t.test('where a kind goes to no purpose, only its other sums are judged', async (t) => {
-  const metrics = new Metrics({ ...OPTIONS, flows: FLOWS.slice(0, 3) })
-  metrics.onCommitted(outcome({ records: 5, produced: { 'pbx.billing.call': 2, 'pbx.quality.call': 2 } }), 0.01, 'grpc')
+t.test('a kind that no purpose has rules for is counted as withheld, or it is drift', async (t) => {
+  const parts = { records: 5, produced: { 'pbx.billing.call': 2, 'pbx.quality.call': 2 } }
+  const metrics = new Metrics({ ...OPTIONS, flows: FLOWS.slice(0, 2) })
+  metrics.onCommitted(outcome({ ...parts, withheld: { '\0device\0no_purpose': 3 } }), 0.01, 'grpc')
   t.same(await drifts(metrics), {})
+  t.match(await scrape(metrics), { 'minim_records_withheld_total{purpose="none",reason="no_purpose"}': 3 })
+  metrics.onCommitted(outcome(parts), 0.01, 'grpc')
+  t.same(await drifts(metrics), { '{purpose="*",kind="*"}': 3 })
 })
 
 t.test('no label is made of what comes in', async (t) => {

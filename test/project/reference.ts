@@ -86,6 +86,7 @@ function oneRecord({ kind, bytes }: ReferenceInput, options: ReferenceOptions, r
       seeing.push({ purpose, rules, keys })
     }
   }
+  if (options.policy.purposes.every((purpose) => purpose.kinds[kind] === undefined)) withheld.push(`\0${kind}\0no_purpose`)
   for (const reason of withheld) result.withheld[reason] = (result.withheld[reason] ?? 0) + 1
   for (const { purpose, rules, keys } of seeing) {
     ;(result.messages[rules.topic] ??= []).push(message(record, kind, tenant, start, purpose, rules, keys, options))

@@ -135,7 +135,7 @@ const mistakes: [values: Record<string, unknown> | string, path: string, what: R
   [{ grpc: { tls: { cert: 'a' } } }, 'grpc.tls', /none of the forms/, /cert: PATH, key: PATH/],
   [{ grpc: { maxMessageBytes: 65536 }, limits: { maxRecordBytes: 65537 } }, 'grpc.maxMessageBytes', /a record could fit no batch/, /65537 or more/],
   [{ ops: { listen: '127.0.0.1:50051' } }, 'ops.listen', /the same as grpc.listen/, /a port of its own/],
-  [{ files: {} }, 'files', /must be a list/, /files that are followed/],
+  [{ files: {} }, 'files', /must be a list/, /files that are read at start/],
   [{ files: [{ path: 'x' }] }, 'files.0.format', /is missing/, /asterisk-csv, jsonl, protobuf/],
   [{ files: [{ path: 'x', format: 'csv' }] }, 'files.0.format', /none of the allowed values/, /asterisk-csv/],
   [{ files: [{ path: 'x', format: 'jsonl', tenant: 'acme' }] }, 'files.0.tenant', /no tenant of these settings/, /default/],
