@@ -14,6 +14,8 @@ export function decoderOf(purpose: Purpose, rules: KindRules, catalogue: Catalog
   return (value) => {
     const object = type.toObject(type.decode(value), { longs: Number, enums: String }) as Record<string, unknown>
     for (const [key, field] of Object.entries(object)) if (field instanceof Uint8Array) object[key] = Buffer.from(field).toString('base64url')
-    return object
+    // Last, as in the bytes and in JSON topics.
+    const { tag, ...fields } = object
+    return { ...fields, tag }
   }
 }
