@@ -139,6 +139,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     catalogue, plan, metrics, delivery, bootstrap, ready,
     intake: (source) => ({
       lastTaken: (id) => delivery.lastTaken(id),
+      streamsOf: (source) => delivery.streamsOf(source),
       offer: (item) => delivery.offer(counted(item, source, metrics, onCommitted)),
       minimise: (input, excluded) => pipeline.run(input, excluded ?? null),
       minimiseFilled: (batch, format, tenant, excluded) => pipeline.runFilled(batch, format, tenant, excluded ?? null),

@@ -8,6 +8,7 @@ import type { Refusal } from '../batch/batch.js'
 import type { Problem } from '../errors/catalogue.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
 import { DEFAULT_MAPPING, FILE_FORMATS, feedFile, resolveMapping, type FileFormat } from '../ingest/feed-file.js'
+import { isTimeZone } from '../ingest/local-time.js'
 import { createLog } from '../ops/log.js'
 import { loadSettings } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
@@ -51,6 +52,7 @@ function checkOptions(options: LoadOptions, settings: Settings): Problem[] {
   check('--format', options.format, FILE_FORMATS)
   check('--kind', options.kind, KINDS)
   check('--tenant', options.tenant, Object.keys(settings.tenants))
+  if (!isTimeZone(options.timeZone)) problems.push({ path: '--time-zone', what: 'is no time zone', mend: 'use an IANA name: Europe/London' })
   if (options.source !== undefined && !/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(options.source)) {
     problems.push({ path: '--source', what: 'is no name', mend: 'use up to 128 letters, digits, dots, underscores and hyphens' })
   }

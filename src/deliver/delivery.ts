@@ -241,6 +241,12 @@ export class Delivery {
     return this.#taken.get(streamKey(id)) ?? 0
   }
 
+  /** The streams of a source that the ledger knows, with the last sequence of each. */
+  streamsOf(source: string): { readonly incarnation: string; readonly sequence: number }[] {
+    const prefix = `${source}\u0000`
+    return [...this.#taken].filter(([key]) => key.startsWith(prefix)).map(([key, sequence]) => ({ incarnation: key.slice(prefix.length), sequence }))
+  }
+
   /**
    * Takes a batch. Resolves when it is in a transaction: late when the open transaction is full, which is the back-pressure.
    * Never rejects: what becomes of the batch is told to the item.

@@ -11,7 +11,7 @@ import type { Catalogue, Kind } from '../catalogue/catalogue.js'
 import type { WorkItem } from '../deliver/work-item.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
 import { CsvReader } from './csv.js'
-import { ChunkPool, FileSource, type FileChunk, type FilePiece } from './files.js'
+import { ChunkPool, FileSource, IDENTITY_BYTES, type FileChunk, type FilePiece } from './files.js'
 import type { Intake } from './intake.js'
 import { JsonLinesReader } from './json-lines.js'
 import { BUILT_IN_MAPPINGS, builtInMapping, checkMapping, type BuiltInMapping, type Mapping } from './mapping.js'
@@ -85,7 +85,7 @@ export async function feedFile(options: FeedOptions): Promise<FeedResult> {
     ...(options.source === null ? {} : { source: options.source }),
   })
   try {
-    const from = Math.min(intake.lastTaken(file.id), file.size)
+    const from = Math.min(takenBefore(file, intake), file.size)
     const reader = readerFor(format, mapping, catalogue, maxRecordBytes)
     const feeder = new Feeder(file, reader, new Batch(catalogue), options)
     for await (const chunk of file.chunks(from)) {
@@ -99,6 +99,18 @@ export async function feedFile(options: FeedOptions): Promise<FeedResult> {
   } finally {
     await file.close()
   }
+}
+
+/**
+ * Where an earlier run left off. A file shorter than what tells it from others has another incarnation once it has grown: it is known
+ * again by what its beginning was when it ended at the offset that the ledger holds.
+ */
+function takenBefore(file: FileSource, intake: Intake): number {
+  const taken = intake.lastTaken(file.id)
+  if (taken > 0) return taken
+  return Math.max(0, ...intake.streamsOf(file.id.source)
+    .filter(({ incarnation, sequence }) => sequence <= IDENTITY_BYTES && incarnation === file.incarnationAt(sequence))
+    .map(({ sequence }) => sequence))
 }
 
 class Feeder {

@@ -7,6 +7,8 @@ import type { Input } from '../project/pipeline.js'
 export interface Intake {
   /** Last sequence of a stream that is committed; 0 if none is. */
   lastTaken(id: SourceId): number
+  /** All streams of a source that the ledger knows: a file that grew may be one of them. */
+  streamsOf(source: string): { readonly incarnation: string; readonly sequence: number }[]
   /** Resolves when the item is taken in; late when delivery is behind, which slows the source. */
   offer(item: WorkItem): Promise<void>
   /** Runs the pipeline. The result is valid until the next call. */

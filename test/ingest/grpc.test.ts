@@ -30,7 +30,7 @@ async function started(t: Test, delivery: FakeDelivery, over: Partial<Constructo
   const source = new GrpcSource({
     listen: '127.0.0.1:0', maxMessageBytes: 1 << 20, maxStreams: 8, idleMs: 60_000, tls: null, catalogue: catalogue(), tenant: 'default',
     intake: {
-      lastTaken: delivery.lastTaken, offer: delivery.offer,
+      lastTaken: delivery.lastTaken, offer: delivery.offer, streamsOf: () => [],
       minimise: () => { throw new Error('not here') }, minimiseFilled: () => { throw new Error('not here') },
     },
     ...over,
