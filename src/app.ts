@@ -12,10 +12,10 @@ import { QUARANTINE_TOPIC, type WantedTopic } from './deliver/topics.js'
 import type { WorkItem } from './deliver/work-item.js'
 import { MinimError } from './errors/catalogue.js'
 import { ProblemsError } from './errors/problems.js'
-import { feedFile, resolveMapping } from './ingest/feed-file.js'
-import { GrpcSource } from './ingest/grpc.js'
+import { checkMappings } from './ingest/feed-file.js'
 import type { Intake } from './ingest/intake.js'
-import type { Mapping } from './ingest/mapping.js'
+import type { Inlet, Source } from './ingest/source.js'
+import { startSources, stopSources } from './ingest/sources.js'
 import type { CachedKeyring } from './keys/cached-keyring.js'
 import { loadMaster } from './keys/master.js'
 import { KeyStore } from './keys/store.js'
@@ -48,7 +48,9 @@ export interface Core {
   readonly metrics: Metrics
   readonly delivery: Delivery
   readonly bootstrap: string
-  intake(source: SourceKind): Intake
+  readonly intake: (source: SourceKind) => Intake
+  /** The spool. */
+  readonly inlet: Inlet
   readonly ready: () => Readiness
   stop(drainMs?: number): Promise<void>
 }
@@ -137,6 +139,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
   started.catch((error: unknown) => onFatal(error instanceof MinimError ? error : new MinimError('MINIM_DELIVERY_ABORTED', { what: 'start' }, { cause: error })))
   return {
     catalogue, plan, metrics, delivery, bootstrap, ready,
+    inlet: { full: true, put: () => Promise.reject(new MinimError('MINIM_DELIVERY_STOPPED')) },
     intake: (source) => ({
       lastTaken: (id) => delivery.lastTaken(id),
       streamsOf: (source) => delivery.streamsOf(source),
@@ -172,63 +175,44 @@ async function drained(core: Core, drainMs?: number): Promise<void> {
 export interface App extends Core {
   /** Where PBX nodes connect. */
   readonly grpcAddress: string
+  /** Where each source listens, by what. */
+  readonly addresses: Readonly<Record<string, string>>
   /** Where /metrics, /healthz and /readyz answer. */
   readonly opsAddress: string
 }
 
-/** Reads the settings' files once, from where each was left, one after the other. */
-async function feedFiles(core: Core, settings: Settings, mappings: readonly (Mapping | null)[], log: Logger, signal: AbortSignal): Promise<void> {
-  for (const [i, file] of settings.files.entries()) {
-    if (signal.aborted) return
-    try {
-      const { size, from } = await feedFile({
-        path: file.path, format: file.format, mapping: mappings[i], catalogue: core.catalogue, intake: core.intake('file'), tenant: file.tenant,
-        source: file.source, maxRecordBytes: settings.limits.maxRecordBytes, maxMessageBytes: settings.grpc.maxMessageBytes, signal,
-      })
-      log.info({ file: i, from, size }, signal.aborted ? 'file left: the next start goes on with it' : 'file read')
-    } catch (error) {
-      log.error({ err: error, file: i })
-    }
-  }
-}
-
-/** The proxy: the core, the listening sources and the operator's port. */
+/** The proxy: the core, the sources and the operator's port. */
 export async function startApp(options: CoreOptions): Promise<App> {
   const { settings, log } = options
-  const mappings = settings.files.map((file, i) =>
-    file.mapping === null ? null : resolveMapping(file.mapping, settings.mappings, shippedCatalogue(), { timeZone: file.timeZone }, `files.${i}.mapping`))
+  checkMappings(settings, shippedCatalogue())
   const core = await startCore(options)
   let ops: Ops | null = null
-  let grpc: GrpcSource | null = null
+  let sources: Source[] = []
   try {
     ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready: core.ready })
+    const opened = ops
     // Before a broker answers: it is asked then above all.
     log.info({ ops: `${ops.host}:${ops.port}` }, 'operator\'s port')
     await untilReady(core)
-    grpc = new GrpcSource({
-      ...settings.grpc, catalogue: core.catalogue, intake: core.intake('grpc'), tenant: 'default',
-      onEvent: (event) => {
-        if (event.kind !== 'received') log.info(event, `stream ${event.kind}`)
-      },
+    sources = await startSources({
+      settings, catalogue: core.catalogue, log,
+      intake: core.intake, inlet: core.inlet, counters: (kind) => core.metrics.counters(kind),
+      onBroken: (source, error) => log.error({ err: error, source }, 'a source has broken down; the others go on'),
     })
-    const grpcAddress = await grpc.start()
-    log.info({ grpc: grpcAddress, ops: `${ops.host}:${ops.port}`, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
-    const [opened, listening] = [ops, grpc]
-    const files = new AbortController()
-    void feedFiles(core, settings, mappings, log, files.signal)
+    const addresses: Readonly<Record<string, string>> = Object.assign({}, ...sources.map((source) => source.addresses))
+    log.info({ ...addresses, ops: `${ops.host}:${ops.port}`, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
     return {
-      ...core, grpcAddress, opsAddress: `${ops.host}:${ops.port}`,
+      ...core, addresses, grpcAddress: addresses['grpc'], opsAddress: `${ops.host}:${ops.port}`,
       stop: async (drainMs) => {
-        listening.stopTaking()
-        files.abort()
+        await Promise.allSettled(sources.map((source) => source.stopTaking()))
         await drained(core, drainMs)
-        await listening.stop()
+        await stopSources(sources)
         await core.stop(0)
         await opened.close()
       },
     }
   } catch (error) {
-    await grpc?.stop()
+    await stopSources(sources)
     await core.stop(0)
     await ops?.close()
     throw error

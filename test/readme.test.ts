@@ -21,6 +21,7 @@ import { BUILT_IN_MAPPINGS } from '../src/ingest/mapping.js'
 import { Metrics } from '../src/ops/metrics.js'
 import { inspectPolicy } from '../src/policy/load.js'
 import { DEFAULTS } from '../src/settings/defaults.js'
+import { SOURCE_DEFAULTS } from '../src/settings/sources/sections.js'
 import { repositoryRoot } from './helpers/shared.js'
 
 const root = repositoryRoot()
@@ -118,13 +119,13 @@ t.test('every exit code has its row', (t) => {
 t.test('every setting has its row, with its default', (t) => {
   const rows = table('setting')
   // `tenant` and `file` are the defaults of each entry of tenants and files.
-  t.same(rows.map(([name]) => codes(name)[0]).sort(), Object.keys(DEFAULTS).filter((key) => key !== 'tenant' && key !== 'file').sort())
+  t.same(rows.map(([name]) => codes(name)[0]).sort(), Object.keys({ ...DEFAULTS, ...SOURCE_DEFAULTS }).filter((key) => key !== 'tenant' && key !== 'file').sort())
   for (const [cell, written] of rows) {
-    const name = codes(cell)[0] as keyof typeof DEFAULTS
+    const name = codes(cell)[0]
     const [text] = codes(written)
     const whole: unknown = /^[\w.]+: /.test(text) ? parse(`{ ${text} }`) : parse(text)
     const given = name === 'tenants' ? (whole as { default: unknown }).default : whole
-    const wanted: unknown = name === 'tenants' ? { ...DEFAULTS.tenants.default, ...DEFAULTS.tenant } : DEFAULTS[name]
+    const wanted: unknown = name === 'tenants' ? { ...DEFAULTS.tenants.default, ...DEFAULTS.tenant } : ({ ...DEFAULTS, ...SOURCE_DEFAULTS } as Record<string, unknown>)[name]
     if (typeof given !== 'object' || given === null || Array.isArray(given)) {
       t.same(given, wanted, name)
       continue

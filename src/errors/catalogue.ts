@@ -194,7 +194,7 @@ export const ERRORS = {
     message: 'grpc.listen: cannot listen on {listen}',
     fix: 'free the port or choose another; 0 takes a free one',
   },
-  MINIM_GRPC_TLS_FILE: {
+  MINIM_TLS_FILE: {
     stage: 'ingest', retryable: false,
     message: '{what}: cannot be read ({code})',
     fix: 'name a PEM file that minim may read',

@@ -10,10 +10,12 @@ import { lastDelimitedEnd, ProtobufReader } from '../batch/scanner.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
 import type { WorkItem } from '../deliver/work-item.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
+import type { Settings } from '../settings/schema.js'
 import { CsvReader } from './csv.js'
 import { ChunkPool, FileSource, IDENTITY_BYTES, type FileChunk, type FilePiece } from './files.js'
 import type { Intake } from './intake.js'
 import { JsonLinesReader } from './json-lines.js'
+import type { Source, SourceContext } from './source.js'
 import { BUILT_IN_MAPPINGS, builtInMapping, checkMapping, type BuiltInMapping, type Mapping } from './mapping.js'
 
 export const FILE_FORMATS = ['asterisk-csv', 'jsonl', 'protobuf'] as const
@@ -99,6 +101,41 @@ export async function feedFile(options: FeedOptions): Promise<FeedResult> {
   } finally {
     await file.close()
   }
+}
+
+/** The mapping of each of the settings' files. @throws ProblemsError MINIM_SETTINGS_INVALID */
+export function checkMappings(settings: Settings, catalogue: Catalogue): (Mapping | null)[] {
+  return settings.files.map((file, i) =>
+    file.mapping === null ? null : resolveMapping(file.mapping, settings.mappings, catalogue, { timeZone: file.timeZone }, `files.${i}.mapping`))
+}
+
+/** The settings' files as a source: read once, from where each was left, one after the other. */
+export function startFiles({ settings, catalogue, intake, log }: SourceContext): Promise<Source | null> {
+  if (settings.files.length === 0) return Promise.resolve(null)
+  const mappings = checkMappings(settings, catalogue)
+  const stopping = new AbortController()
+  void (async () => {
+    for (const [i, file] of settings.files.entries()) {
+      if (stopping.signal.aborted) return
+      try {
+        const { size, from } = await feedFile({
+          path: file.path, format: file.format, mapping: mappings[i], catalogue, intake: intake('file'), tenant: file.tenant,
+          source: file.source, maxRecordBytes: settings.limits.maxRecordBytes, maxMessageBytes: settings.grpc.maxMessageBytes, signal: stopping.signal,
+        })
+        log.info({ file: i, from, size }, stopping.signal.aborted ? 'file left: the next start goes on with it' : 'file read')
+      } catch (error) {
+        log.error({ err: error, file: i })
+      }
+    }
+  })()
+  return Promise.resolve({
+    kind: 'file', addresses: {},
+    stopTaking: () => {
+      stopping.abort()
+      return Promise.resolve()
+    },
+    stop: () => Promise.resolve(),
+  })
 }
 
 /**

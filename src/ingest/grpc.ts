@@ -8,13 +8,14 @@
  * Messages stay the bytes that came: no protobuf object is made of them. A batch whose envelope is broken counts as the next one of
  * its stream: its bytes go to quarantine and the stream goes on, since the node would only send the same bytes again.
  */
-import { readFileSync } from 'node:fs'
 import { Server, ServerCredentials, status, type ServerDuplexStream, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import { ProtobufReader, readEnvelope } from '../batch/scanner.js'
 import type { Catalogue } from '../catalogue/catalogue.js'
 import type { SourceId, WorkItem } from '../deliver/work-item.js'
 import { MinimError, type ErrorCode } from '../errors/catalogue.js'
 import type { Intake } from './intake.js'
+import type { Source, SourceContext } from './source.js'
+import { readServerTls } from './tls.js'
 
 export interface GrpcTls {
   readonly cert: string
@@ -262,15 +263,8 @@ const STATUS: Partial<Record<ErrorCode, status>> = {
 
 function credentials(tls: GrpcTls | null): ServerCredentials {
   if (tls === null) return ServerCredentials.createInsecure()
-  const read = (path: string, what: string): Buffer => {
-    try {
-      return readFileSync(path)
-    } catch (error) {
-      throw new MinimError('MINIM_GRPC_TLS_FILE', { what, code: (error as NodeJS.ErrnoException).code ?? 'error' })
-    }
-  }
-  const ca = tls.clientCa === null ? null : read(tls.clientCa, 'grpc.tls.clientCa')
-  return ServerCredentials.createSsl(ca, [{ cert_chain: read(tls.cert, 'grpc.tls.cert'), private_key: read(tls.key, 'grpc.tls.key') }], ca !== null)
+  const { cert, key, ca } = readServerTls(tls, 'grpc.tls')
+  return ServerCredentials.createSsl(ca, [{ cert_chain: cert, private_key: key }], ca !== null)
 }
 
 /** The listening source. */
@@ -334,5 +328,26 @@ export class GrpcSource {
         resolve()
       })
     })
+  }
+}
+
+/** gRPC as a source of the program: always there, since agents stream to it. */
+export async function startGrpc({ settings, catalogue, intake, counters, log }: SourceContext): Promise<Source> {
+  const counted = counters('grpc')
+  const server = new GrpcSource({
+    ...settings.grpc, catalogue, intake: intake('grpc'), tenant: 'default',
+    onEvent: (event) => {
+      if (event.kind === 'received') counted.received(1)
+      else log.info(event, `stream ${event.kind}`)
+    },
+  })
+  const address = await server.start()
+  return {
+    kind: 'grpc', addresses: { grpc: address },
+    stopTaking: () => {
+      server.stopTaking()
+      return Promise.resolve()
+    },
+    stop: () => server.stop(),
   }
 }

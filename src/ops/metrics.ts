@@ -9,8 +9,42 @@ import { NO_PURPOSE, WITHHOLDINGS } from '../decide/decide.js'
 import type { Outcome } from '../project/minimised.js'
 
 /** Where records come in. */
-export const SOURCE_KINDS = ['grpc', 'file'] as const
+export const SOURCE_KINDS = ['grpc', 'file', 'ami', 'freeswitch', 'http', 'hep', 'sip', 'kafka', 'quarantine'] as const
 export type SourceKind = (typeof SOURCE_KINDS)[number]
+
+/** Why a source took a message (a post, a packet, an event, a line) not: the closed set of labels. */
+export const SOURCE_REFUSALS = [
+  /** Not of its protocol, or broken. */
+  'malformed',
+  'too_large',
+  /** No or wrong password, key or certificate. */
+  'unauthorised',
+  /** More than the settings allow: in a second, connections at once, calls followed at once. */
+  'rate', 'connections', 'too_many',
+  /** Nothing came for too long. */
+  'idle',
+  /** Of its protocol, and of no use here: an event, a method, a payload kind that gives no record. */
+  'unused',
+  /** Its sender's id was seen before. */
+  'repeated',
+  /** Another source of the settings gives the node's call records. */
+  'other_source',
+  /** The spool is full or broken. */
+  'no_room',
+] as const
+export type SourceRefusal = (typeof SOURCE_REFUSALS)[number]
+
+/** What one kind of source counts, in its protocol's own units: posts, packets, events, lines. */
+export interface SourceCounters {
+  received(count: number): void
+  refused(reason: SourceRefusal, count?: number): void
+  /** How far behind it is, s: the age of what was read last. */
+  lag(seconds: number): void
+  /** Senders that are connected. */
+  connections(count: number): void
+  /** Time in which nothing could be received and that nobody sends again, s. */
+  gap(seconds: number): void
+}
 
 /** How a transaction can end. `unclean`: it is not known whether it was committed until the ledger is read. */
 export const TRANSACTION_ENDS = ['committed', 'aborted', 'unclean'] as const
@@ -69,6 +103,7 @@ export class Metrics {
   readonly #flowByName = new Map<string, FlowState>()
   readonly #flowsByKind = new Map<Kind, FlowState[]>()
   readonly #overallDrift: { set(value: number): void }
+  readonly #sources: ReadonlyMap<SourceKind, SourceCounters>
   #records = 0
   #quarantinedSum = 0
   #noPurposeSum = 0
@@ -97,6 +132,8 @@ export class Metrics {
     this.#latency = new Histogram({ name: 'minim_receipt_to_commit_seconds', help: 'From a batch\'s first byte to its commit, one value per batch', buckets: LATENCY_BUCKETS, registers })
     this.#commitSeconds = new Histogram({ name: 'minim_commit_seconds', help: 'What Kafka took to commit a transaction', buckets: LATENCY_BUCKETS, registers })
 
+    this.#sources = sourceCounters(registers)
+
     const sampled = (name: string, help: string, value: (sample: Sample) => number): void => {
       const sample = (): Sample => this.#sample()
       // A gauge of prom-client's calls `collect` with itself as `this`.
@@ -121,6 +158,11 @@ export class Metrics {
     this.#overallDrift.set(0)
     new Gauge({ name: 'minim_build_info', help: 'Versions of minim and of its policy', labelNames: ['version', 'policy'], registers })
       .labels(options.minimVersion, options.policyVersion).set(1)
+  }
+
+  /** What a kind of source counts with. */
+  counters(kind: SourceKind): SourceCounters {
+    return this.#sources.get(kind)!
   }
 
   /** Where the gauges get their values, at each scrape. */
@@ -186,6 +228,29 @@ export class Metrics {
     }
     this.#overallDrift.set(this.#records - accounted)
   }
+}
+
+function sourceCounters(registers: Registry[]): ReadonlyMap<SourceKind, SourceCounters> {
+  const kind = ['source_kind']
+  const received = new Counter({ name: 'minim_source_received_total', help: 'Posts, packets, events or lines received, each in its protocol\'s own units', labelNames: kind, registers })
+  const refused = new Counter({ name: 'minim_source_refused_total', help: 'Of these, those that no record was taken from, by reason', labelNames: [...kind, 'reason'], registers })
+  const lag = new Gauge({ name: 'minim_source_lag_seconds', help: 'Age of what a source has read last', labelNames: kind, registers })
+  const connections = new Gauge({ name: 'minim_source_connections', help: 'Senders connected', labelNames: kind, registers })
+  const gap = new Counter({ name: 'minim_source_gap_seconds_total', help: 'Time in which a source that cannot send again was not connected', labelNames: kind, registers })
+  return new Map(SOURCE_KINDS.map((name): [SourceKind, SourceCounters] => {
+    const all = child(received, name)
+    const reasons = new Map(SOURCE_REFUSALS.map((reason) => [reason, child(refused, name, reason)]))
+    const [late, open, missed] = [lag.labels(name), connections.labels(name), child(gap, name)]
+    late.set(0)
+    open.set(0)
+    return [name, {
+      received: (count) => all.inc(count),
+      refused: (reason, count = 1) => reasons.get(reason)?.inc(count),
+      lag: (seconds) => late.set(seconds),
+      connections: (count) => open.set(count),
+      gap: (seconds) => missed.inc(seconds),
+    }]
+  }))
 }
 
 /** One bound child per label value, made at start: each series is there from the first scrape, at 0. */

@@ -6,7 +6,10 @@ import { isSupportedCountry } from 'libphonenumber-js/max'
 import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
 import { DEFAULTS } from './defaults.js'
+import { SOURCE_SECTIONS } from './sources/sections.js'
 import { settingsSchema, type FileFormat, type FileSettings, type KafkaValue, type Settings, type TenantSettings } from './schema.js'
+
+import type { SourceSettings } from './sources/sections.js'
 
 export type { FileSettings, Settings, TenantSettings, TlsSettings } from './schema.js'
 
@@ -118,7 +121,49 @@ function resolvePaths(tree: unknown, folder: string): unknown {
     copy['grpc'] = { ...copy['grpc'], tls: withPaths(copy['grpc']['tls'], ['cert', 'key', 'clientCa'], folder) }
   }
   if (Array.isArray(copy['files'])) copy['files'] = copy['files'].map((f) => withPaths(f, ['path'], folder))
+  for (const { key, paths } of SOURCE_SECTIONS) {
+    for (const way of paths ?? []) if (Object.hasOwn(copy, key)) copy[key] = eachEntry(copy[key], (entry) => withPathAt(entry, way.split('.'), folder))
+  }
   return copy
+}
+
+/** A section, or each entry of one that is a list. */
+function eachEntry(part: unknown, change: (entry: unknown) => unknown): unknown {
+  return Array.isArray(part) ? part.map(change) : change(part)
+}
+
+function withPathAt(part: unknown, way: readonly string[], folder: string): unknown {
+  const [key, ...rest] = way
+  if (rest.length === 0) return withPaths(part, [key], folder)
+  return isTree(part) && Object.hasOwn(part, key) ? { ...part, [key]: withPathAt(part[key], rest, folder) } : part
+}
+
+/** The sections of the sources, complete. */
+function completeSources(given: Tree, folder: string): SourceSettings {
+  return Object.fromEntries(SOURCE_SECTIONS.map(({ key, defaults, entry, paths }) => {
+    const part = given[key]
+    const value = entry !== undefined
+      ? (Array.isArray(part) ? part as unknown[] : []).map((e) => lay(structuredClone(entry), isTree(e) ? e : undefined))
+      : lay(structuredClone(defaults), isTree(part) ? part : undefined)
+    return [key, (paths ?? []).reduce((v, way) => eachEntry(v, (e) => withPathAt(e, way.split('.'), folder)), value)]
+  })) as unknown as SourceSettings
+}
+
+function at(part: unknown, way: readonly string[]): unknown {
+  return way.reduce<unknown>((value, key) => (isTree(value) ? value[key] : undefined), part)
+}
+
+/** Every address that is listened on, with its path. */
+function listens(s: Settings): { readonly path: string; readonly listen: unknown }[] {
+  const all: { readonly path: string; readonly listen: unknown }[] = [{ path: 'grpc.listen', listen: s.grpc.listen }, { path: 'ops.listen', listen: s.ops.listen }]
+  for (const { key, listens } of SOURCE_SECTIONS) {
+    for (const way of listens ?? []) {
+      const part: unknown = s[key]
+      const entries = Array.isArray(part) ? part.map((entry: unknown, i) => ({ path: `${key}.${i}.${way}`, listen: at(entry, way.split('.')) })) : [{ path: `${key}.${way}`, listen: at(part, way.split('.')) }]
+      all.push(...entries.filter(({ listen }) => typeof listen === 'string'))
+    }
+  }
+  return all
 }
 
 const MAPPING_OF: Readonly<Record<FileFormat, string | null>> = { 'asterisk-csv': 'asterisk-cdr', jsonl: 'minim', protobuf: null }
@@ -146,6 +191,7 @@ function complete(given: Tree, folder: string, policyFolder: string): Settings {
       return { mapping: MAPPING_OF[tree['format'] as FileFormat] ?? null, ...D.file, source: null, ...tree } as unknown as FileSettings
     }),
     mappings: (isTree(given['mappings']) ? given['mappings'] : {}) as Settings['mappings'],
+    ...completeSources(given, folder),
     ops: section('ops') as Settings['ops'],
     limits: section('limits') as Settings['limits'],
     log: section('log') as Settings['log'],
@@ -215,9 +261,14 @@ function crossChecks(s: Settings): Problem[] {
     if (name === 'asterisk-cdr' || name === 'minim') add(`mappings.${name}`, 'is built in', 'give it another name')
   }
 
-  if (badPort(s.grpc.listen)) add('grpc.listen', 'its port is above 65535', 'use a port from 0 to 65535')
-  if (badPort(s.ops.listen)) add('ops.listen', 'its port is above 65535', 'use a port from 0 to 65535')
-  else if (s.ops.listen === s.grpc.listen && !s.ops.listen.endsWith(':0')) add('ops.listen', 'is the same as grpc.listen', 'give each a port of its own')
+  const takenBy = new Map<unknown, string>()
+  for (const { path, listen } of listens(s)) {
+    const owner = takenBy.get(listen)
+    if (typeof listen === 'string' && badPort(listen)) add(path, 'its port is above 65535', 'use a port from 0 to 65535')
+    else if (owner !== undefined) add(path, `is the same as ${owner}`, 'give each a port of its own')
+    else if (typeof listen === 'string' && !listen.endsWith(':0')) takenBy.set(listen, path)
+  }
+  for (const { key, check } of SOURCE_SECTIONS) problems.push(...check?.(s[key] as never, s) ?? [])
   if (s.grpc.maxMessageBytes < s.limits.maxRecordBytes) {
     add('grpc.maxMessageBytes', 'is less than limits.maxRecordBytes, so a record could fit no batch', `set it to ${s.limits.maxRecordBytes} or more`)
   }

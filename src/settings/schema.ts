@@ -4,6 +4,8 @@
  */
 import { Type, type TSchema } from '@sinclair/typebox'
 import { DEFAULTS } from './defaults.js'
+import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from './parts.js'
+import { SOURCE_SECTIONS, type SourceSettings } from './sources/sections.js'
 
 export const FILE_FORMATS = ['asterisk-csv', 'jsonl', 'protobuf'] as const
 export type FileFormat = (typeof FILE_FORMATS)[number]
@@ -38,7 +40,7 @@ export interface TlsSettings {
 export type KafkaValue = string | number | boolean
 
 /** Checked settings, complete. Paths are absolute. */
-export interface Settings {
+export interface Settings extends SourceSettings {
   readonly cluster: string
   readonly policy: string
   readonly embedded: boolean
@@ -56,27 +58,6 @@ export interface Settings {
   readonly ops: { readonly listen: string }
   readonly limits: { readonly maxRecordBytes: number; readonly futureMs: number }
   readonly log: { readonly level: LogLevel }
-}
-
-const closed = { additionalProperties: false } as const
-const NAME = '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'
-const NAME_IN_WORDS = 'up to 63 letters, digits, dots, hyphens and underscores, starting with a letter or digit'
-
-function whole(fallback: number | null, minimum: number, maximum: number, description: string): TSchema {
-  return Type.Integer({ minimum, maximum, description: `${description}: a whole number from ${minimum} to ${maximum}`, ...(fallback === null ? {} : { default: fallback }) })
-}
-
-function listen(fallback: string, description: string): TSchema {
-  return Type.String({ pattern: '^(?:\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+):[0-9]{1,5}$', default: fallback, description: `${description}: host:port` })
-}
-
-function file(description: string): TSchema {
-  return Type.String({ minLength: 1, maxLength: 4096, description })
-}
-
-/** All parts may be left out: the defaults stand in. */
-function section(parts: Record<string, TSchema>, description: string): TSchema {
-  return Type.Optional(Type.Object(Object.fromEntries(Object.entries(parts).map(([k, v]) => [k, Type.Optional(v)])), { ...closed, description }))
 }
 
 /** JSON Schema of the settings file. */
@@ -122,13 +103,7 @@ export function settingsSchema(): TSchema {
       maxMessageBytes: whole(D.grpc.maxMessageBytes, 65_536, 67_108_864, 'octets of one batch at most'),
       maxStreams: whole(D.grpc.maxStreams, 1, 100_000, 'nodes connected at once at most'),
       idleMs: whole(D.grpc.idleMs, 1000, 86_400_000, 'a node that sends nothing for so long is disconnected, ms'),
-      tls: Type.Union([
-        Type.Null(),
-        Type.Object({
-          cert: file('certificate, PEM'), key: file('its private key, PEM'),
-          clientCa: Type.Optional(Type.Union([Type.Null(), file('authority that nodes must have a certificate from, PEM')], { description: 'a PEM file' })),
-        }, closed),
-      ], { default: D.grpc.tls, description: 'PEM files: { cert: PATH, key: PATH, clientCa: PATH }, or null for no TLS' }),
+      tls: tlsFiles('PEM files'),
     }, 'where PBX nodes stream records to'),
     files: Type.Optional(Type.Array(Type.Object({
       path: file('the file; relative to this file'),
@@ -141,6 +116,7 @@ export function settingsSchema(): TSchema {
     mappings: Type.Optional(Type.Record(Type.String({ pattern: NAME }), Type.Object({}, { additionalProperties: true, description: 'a mapping of names to fields' }), {
       ...closed, default: D.mappings, description: 'names of fields in foreign formats, by the mapping\'s name',
     })),
+    ...Object.fromEntries(SOURCE_SECTIONS.map((s) => [s.key, s.schema])),
     ops: section({ listen: listen(D.ops.listen, 'where /metrics, /healthz and /readyz answer') }, 'how the program is watched'),
     limits: section({
       maxRecordBytes: whole(D.limits.maxRecordBytes, 256, 1_048_576, 'octets of one record or line at most'),

@@ -6,6 +6,7 @@ import { ProblemsError } from '../../src/errors/problems.js'
 import { RESERVED_PROPERTIES } from '../../src/deliver/kafka-config.js'
 import { DEFAULT_POLICY_PATH } from '../../src/policy/load.js'
 import { DEFAULTS } from '../../src/settings/defaults.js'
+import { SOURCE_DEFAULTS } from '../../src/settings/sources/sections.js'
 import { loadSettings, maskSettings, type Settings, type SettingsInput } from '../../src/settings/load.js'
 import { repositoryRoot } from '../helpers/shared.js'
 
@@ -44,12 +45,13 @@ t.test('without a file: the defaults, the shipped policy, and keys in the workin
 t.test('config/minim.yaml shows every setting, at its default', async (t) => {
   const path = join(root, 'config/minim.yaml')
   const shown = loadSettings(path)
-  const { keys, ...rest } = loadSettings(null)
-  t.same({ ...shown, keys: undefined }, { ...rest, keys: undefined })
+  const { keys, spool, ...rest } = loadSettings(null)
+  t.same({ ...shown, keys: undefined, spool: undefined }, { ...rest, keys: undefined, spool: undefined })
+  t.same(shown.spool, { ...spool, path: join(root, 'config/minim-spool') })
   t.same(shown.keys, { ...keys, store: join(root, 'config/minim-keys.json') })
   const written = parse(readFileSync(path, 'utf8')) as object
   // `tenant` and `file` are the defaults of each entry, not settings.
-  t.same({ ...written, tenant: DEFAULTS.tenant, file: DEFAULTS.file }, { ...DEFAULTS, tenants: { default: { ...DEFAULTS.tenants.default, ...DEFAULTS.tenant } } })
+  t.same({ ...written, tenant: DEFAULTS.tenant, file: DEFAULTS.file }, { ...DEFAULTS, ...SOURCE_DEFAULTS, tenants: { default: { ...DEFAULTS.tenants.default, ...DEFAULTS.tenant } } })
   const lines = readFileSync(path, 'utf8').split('\n')
   for (const line of lines) if (/^\s+[A-Za-z]+: [^{]/.test(line) && !/^\s+bootstrap/.test(line)) t.match(line, / # /, `${line.trim()} says what it is`)
 })

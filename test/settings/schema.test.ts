@@ -2,9 +2,11 @@ import t from 'tap'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DEFAULTS } from '../../src/settings/defaults.js'
+import { SOURCE_DEFAULTS } from '../../src/settings/sources/sections.js'
 import { settingsSchema } from '../../src/settings/schema.js'
 import { repositoryRoot } from '../helpers/shared.js'
 
+const ALL: Readonly<Record<string, unknown>> = { ...DEFAULTS, ...SOURCE_DEFAULTS }
 const root = repositoryRoot()
 interface Node { readonly description?: string; readonly default?: unknown; readonly properties?: Readonly<Record<string, Node>>; readonly additionalProperties?: boolean }
 
@@ -17,10 +19,10 @@ t.test('config/minim.schema.json is what the schema makes, and minim.yaml names 
 t.test('every setting says what it is and has its default from defaults.ts', async (t) => {
   const top = (settingsSchema() as unknown as Node).properties ?? {}
   // `tenant` and `file` are the defaults of each entry, not settings.
-  t.same([...Object.keys(top), 'tenant', 'file'].sort(), Object.keys(DEFAULTS).sort())
+  t.same([...Object.keys(top), 'tenant', 'file'].sort(), Object.keys(ALL).sort())
   for (const [key, node] of Object.entries(top)) {
     t.ok(node.description, key)
-    const wanted = DEFAULTS[key as keyof typeof DEFAULTS] as unknown
+    const wanted = ALL[key]
     if (node.properties === undefined) {
       t.same(node.default, wanted, key)
       continue

@@ -1,0 +1,74 @@
+/**
+ * What a source is to the rest of the program: started with the settings, told to take no more, stopped. `sources.ts` lists them.
+ *
+ *   gRPC streams, followed files, Kafka topics   can send again: their batches go to delivery and are acknowledged by its commit (`intake.ts`)
+ *   AMI, HTTP, HEP, SIP                          cannot: their records go to the spool (`Inlet`), and from there as any other stream
+ */
+import type { Catalogue } from '../catalogue/catalogue.js'
+import type { Refusal } from '../batch/batch.js'
+import type { Logger } from '../ops/log.js'
+import type { SourceCounters, SourceKind } from '../ops/metrics.js'
+import type { Settings } from '../settings/schema.js'
+import type { Intake } from './intake.js'
+
+/** How the bytes of a spooled entry are to be read: canonical records, JSON Lines of the catalogue's own names, or not at all. */
+export const SPOOLED_FORMATS = ['protobuf', 'jsonl-call', 'jsonl-quality', 'jsonl-device', 'refused'] as const
+export type SpooledFormat = (typeof SPOOLED_FORMATS)[number]
+
+/** Records of one sender, as the spool keeps them. */
+export interface Spooled {
+  readonly source: SourceKind
+  readonly format: SpooledFormat
+  /** Tenant of the records that name none. */
+  readonly tenant: string
+  /** `protobuf`: an encoded `Batch` without header (`record-writer.ts`). Copied: the caller may use the memory again once `put` has returned. */
+  readonly bytes: Uint8Array
+  /** For `refused`: why these bytes could not become records. They go to quarantine. */
+  readonly reason?: Refusal
+  /**
+   * What the sender calls this (a call's uuid, an idempotency key). The same again from the same kind of source and tenant, within
+   * `spool.rememberHours`, is not taken twice, over restarts too. null or left out: never a repeat.
+   */
+  readonly id?: string | null
+}
+
+/** Where records go that their sender cannot send again. */
+export interface Inlet {
+  /**
+   * Resolves when the records are safe (flushed to disk): only then may the sender be told so.
+   * @returns `repeated` when this id was taken before: acknowledge it, nothing was stored
+   * @throws MinimError MINIM_SPOOL_FULL, MINIM_SPOOL_BROKEN: refuse (503), or drop and count where nobody can be told
+   */
+  put(records: Spooled): Promise<'stored' | 'repeated'>
+  /** Nothing can be stored now: refuse before reading, if the protocol allows it. */
+  readonly full: boolean
+}
+
+export interface SourceContext {
+  readonly settings: Settings
+  readonly catalogue: Catalogue
+  readonly log: Logger
+  /** For sources that can send again. */
+  intake(source: SourceKind): Intake
+  readonly inlet: Inlet
+  counters(source: SourceKind): SourceCounters
+  /** Something that the source cannot go on after: the others must not notice. */
+  readonly onBroken: (source: SourceKind, error: unknown) => void
+}
+
+/** A source that runs. */
+export interface Source {
+  readonly kind: SourceKind
+  /** Where it listens, by what: `{ http: '127.0.0.1:8080' }`; empty for one that connects or reads. Logged, and told to tests. */
+  readonly addresses: Readonly<Record<string, string>>
+  /** Takes nothing new; what was taken is answered when it is safe. Resolves when nothing more will be handed on. */
+  stopTaking(): Promise<void>
+  /** Closes what is open. Called after all that was taken is committed. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts a source if the settings have it; null if not.
+ * @throws MinimError when it cannot start: a port in use, a certificate that cannot be read. Nothing else starts then
+ */
+export type StartSource = (context: SourceContext) => Promise<Source | null>

@@ -1,0 +1,32 @@
+/** Every source, in the order in which they start. A new one is added here, and its settings in `src/settings/sources/`. */
+import { startFiles } from './feed-file.js'
+import { startGrpc } from './grpc.js'
+import type { Source, SourceContext, StartSource } from './source.js'
+
+const SOURCES: readonly StartSource[] = [
+  startGrpc,
+  startFiles,
+]
+
+/**
+ * Starts all sources that the settings have. When one cannot start, those that did are stopped again.
+ * @throws MinimError of the first that cannot start
+ */
+export async function startSources(context: SourceContext): Promise<Source[]> {
+  const started: Source[] = []
+  try {
+    for (const start of SOURCES) {
+      const source = await start(context)
+      if (source !== null) started.push(source)
+    }
+    return started
+  } catch (error) {
+    await stopSources(started)
+    throw error
+  }
+}
+
+/** Closes what is open, all of it, whatever one of them says. */
+export async function stopSources(sources: readonly Source[]): Promise<void> {
+  await Promise.allSettled(sources.map((source) => source.stop()))
+}

@@ -1,0 +1,34 @@
+/** What the sections of the settings' schema are made of. */
+import { Type, type TSchema } from '@sinclair/typebox'
+
+export const closed = { additionalProperties: false } as const
+export const NAME = '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'
+export const NAME_IN_WORDS = 'up to 63 letters, digits, dots, hyphens and underscores, starting with a letter or digit'
+
+export function whole(fallback: number | null, minimum: number, maximum: number, description: string): TSchema {
+  return Type.Integer({ minimum, maximum, description: `${description}: a whole number from ${minimum} to ${maximum}`, ...(fallback === null ? {} : { default: fallback }) })
+}
+
+export function listen(fallback: string, description: string): TSchema {
+  return Type.String({ pattern: '^(?:\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+):[0-9]{1,5}$', default: fallback, description: `${description}: host:port` })
+}
+
+export function file(description: string): TSchema {
+  return Type.String({ minLength: 1, maxLength: 4096, description })
+}
+
+/** All parts may be left out: the defaults stand in. */
+export function section(parts: Record<string, TSchema>, description: string): TSchema {
+  return Type.Optional(Type.Object(Object.fromEntries(Object.entries(parts).map(([k, v]) => [k, Type.Optional(v)])), { ...closed, description }))
+}
+
+/** Certificate files of a server, or none. */
+export function tlsFiles(description: string): TSchema {
+  return Type.Union([
+    Type.Null(),
+    Type.Object({
+      cert: file('certificate, PEM'), key: file('its private key, PEM'),
+      clientCa: Type.Optional(Type.Union([Type.Null(), file('authority that clients must have a certificate from, PEM')], { description: 'a PEM file' })),
+    }, closed),
+  ], { default: null, description: `${description}: { cert: PATH, key: PATH, clientCa: PATH }, or null for no TLS` })
+}

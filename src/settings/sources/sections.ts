@@ -1,0 +1,33 @@
+/**
+ * The settings of the sources that hand their records to the spool, and of the spool: a file each. Adding one here adds it to the
+ * schema, the defaults and the checks.
+ */
+import type { TSchema } from '@sinclair/typebox'
+import type { Problem } from '../../errors/catalogue.js'
+import type { Settings } from '../schema.js'
+import { SPOOL, type SpoolSettings } from './spool.js'
+
+export interface SourceSettings {
+  readonly spool: SpoolSettings
+}
+
+/** One section of the settings. */
+export interface SourceSection<K extends keyof SourceSettings = keyof SourceSettings> {
+  readonly key: K
+  readonly schema: TSchema
+  /** Of a section that is left out. */
+  readonly defaults: SourceSettings[K]
+  /** Where the section is a list: what an entry has that does not say otherwise. */
+  readonly entry?: Readonly<Record<string, unknown>>
+  /** Settings that are paths, by their way in the section (of each entry, for a list): `tls.cert`. */
+  readonly paths?: readonly string[]
+  /** Addresses that are listened on, by their way in the section: no two of the settings may be the same. */
+  readonly listens?: readonly string[]
+  /** What the schema cannot say. Problems' paths are whole: `ami.0.host`. */
+  readonly check?: (value: SourceSettings[K], settings: Settings) => readonly Problem[]
+}
+
+export const SOURCE_SECTIONS: readonly SourceSection[] = [SPOOL] as unknown as readonly SourceSection[]
+
+/** Each section's defaults, by its name in the settings. */
+export const SOURCE_DEFAULTS: Readonly<Record<string, unknown>> = Object.fromEntries(SOURCE_SECTIONS.map(({ key, defaults }) => [key, defaults]))
