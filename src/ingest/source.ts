@@ -49,9 +49,9 @@ export interface SourceContext {
   readonly catalogue: Catalogue
   readonly log: Logger
   /** For sources that can send again. */
-  intake(source: SourceKind): Intake
+  readonly intake: (source: SourceKind) => Intake
   readonly inlet: Inlet
-  counters(source: SourceKind): SourceCounters
+  readonly counters: (source: SourceKind) => SourceCounters
   /** Something that the source cannot go on after: the others must not notice. */
   readonly onBroken: (source: SourceKind, error: unknown) => void
 }

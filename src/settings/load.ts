@@ -268,7 +268,7 @@ function crossChecks(s: Settings): Problem[] {
     else if (owner !== undefined) add(path, `is the same as ${owner}`, 'give each a port of its own')
     else if (typeof listen === 'string' && !listen.endsWith(':0')) takenBy.set(listen, path)
   }
-  for (const { key, check } of SOURCE_SECTIONS) problems.push(...check?.(s[key] as never, s) ?? [])
+  for (const { key, check } of SOURCE_SECTIONS) problems.push(...check?.(s[key], s) ?? [])
   if (s.grpc.maxMessageBytes < s.limits.maxRecordBytes) {
     add('grpc.maxMessageBytes', 'is less than limits.maxRecordBytes, so a record could fit no batch', `set it to ${s.limits.maxRecordBytes} or more`)
   }

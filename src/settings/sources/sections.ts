@@ -27,7 +27,7 @@ export interface SourceSection<K extends keyof SourceSettings = keyof SourceSett
   readonly check?: (value: SourceSettings[K], settings: Settings) => readonly Problem[]
 }
 
-export const SOURCE_SECTIONS: readonly SourceSection[] = [SPOOL] as unknown as readonly SourceSection[]
+export const SOURCE_SECTIONS: readonly SourceSection[] = [SPOOL]
 
 /** Each section's defaults, by its name in the settings. */
 export const SOURCE_DEFAULTS: Readonly<Record<string, unknown>> = Object.fromEntries(SOURCE_SECTIONS.map(({ key, defaults }) => [key, defaults]))
