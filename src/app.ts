@@ -199,7 +199,7 @@ export async function startApp(options: CoreOptions): Promise<App> {
       intake: core.intake, inlet: core.inlet, counters: (kind) => core.metrics.counters(kind),
       onBroken: (source, error) => log.error({ err: error, source }, 'a source has broken down; the others go on'),
     })
-    const addresses: Readonly<Record<string, string>> = Object.assign({}, ...sources.map((source) => source.addresses))
+    const addresses: Readonly<Record<string, string>> = Object.fromEntries(sources.flatMap((source) => Object.entries(source.addresses)))
     log.info({ ...addresses, ops: `${ops.host}:${ops.port}`, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
     return {
       ...core, addresses, grpcAddress: addresses['grpc'], opsAddress: `${ops.host}:${ops.port}`,
