@@ -264,6 +264,26 @@ export const ERRORS = {
     message: '{label}: is shorter than when it was opened, or than what was already taken of it',
     fix: 'load files that are no longer written to; a file that was truncated is a new one: copy it and load the copy',
   },
+  MINIM_SPOOL_FULL: {
+    stage: 'deliver', retryable: true,
+    message: 'the spool is full: Kafka has not taken what is in it',
+    fix: 'see why Kafka takes nothing; raise spool.maxBytes if it must last longer; send again later',
+  },
+  MINIM_SPOOL_BROKEN: {
+    stage: 'deliver', retryable: true,
+    message: 'the spool cannot be written ({what}): nothing is taken that its sender could not send again',
+    fix: 'see that the disk of spool.path has room, is writable and in order; minim goes on by itself then',
+  },
+  MINIM_SPOOL_OPEN: {
+    stage: 'deliver', retryable: false,
+    message: '{path}: the spool cannot be opened ({what})',
+    fix: 'see that spool.path is a folder that the user minim runs as may write, on a local disk',
+  },
+  MINIM_SPOOL_KEY: {
+    stage: 'deliver', retryable: false,
+    message: '{path}: the spool holds records that these keys cannot open ({what})',
+    fix: 'give the key store and master key that it was written with; or move the folder away, and what is in it is lost',
+  },
   MINIM_OPS_LISTEN: {
     stage: 'ops', retryable: false,
     message: 'ops.listen: {listen} cannot be listened on: {what}',

@@ -1,0 +1,59 @@
+/** An inlet that keeps what is put, read back as plain objects: for the sources' own tests. Nothing is written to disk. */
+import type { Catalogue, Kind } from '../../src/catalogue/catalogue.js'
+import { MinimError } from '../../src/errors/catalogue.js'
+import type { Inlet, Spooled } from '../../src/ingest/source.js'
+
+/** A record: the fields that it has, by the catalogue's names; enums by name, numbers as numbers. */
+export interface CollectedRecord {
+  readonly kind: Kind
+  readonly fields: Readonly<Record<string, string | number>>
+}
+
+export interface CollectingInlet extends Inlet {
+  /** What was put, with its own copy of the bytes. Repeats are not among them. */
+  readonly entries: readonly Spooled[]
+  /** The records of all `protobuf` entries, in order; within an entry calls first, then qualities, then devices. */
+  records(): CollectedRecord[]
+  /** Set to true: puts are refused with MINIM_SPOOL_FULL. */
+  full: boolean
+  /** Repeats that were answered. */
+  repeats: number
+  /** Forgets all entries. Their ids stay known. */
+  clear(): void
+}
+
+const REPEATED = [['calls', 'call'], ['qualities', 'quality'], ['devices', 'device']] as const
+
+/** Remembers ids as the spool does: by kind of source, tenant and id. */
+export function collectingInlet(catalogue: Catalogue): CollectingInlet {
+  const batch = catalogue.root.lookupType('minim.v1.Batch')
+  const seen = new Set<string>()
+  const entries: Spooled[] = []
+  const inlet: CollectingInlet = {
+    full: false, repeats: 0, entries,
+    put: async (records) => {
+      // Copied before the first await, as the contract says.
+      const entry = { ...records, bytes: Buffer.from(records.bytes) }
+      await Promise.resolve()
+      if (inlet.full) throw new MinimError('MINIM_SPOOL_FULL')
+      if (entry.id !== null && entry.id !== undefined) {
+        const name = `${entry.source}\0${entry.tenant}\0${entry.id}`
+        if (seen.has(name)) {
+          inlet.repeats++
+          return 'repeated'
+        }
+        seen.add(name)
+      }
+      entries.push(entry)
+      return 'stored'
+    },
+    records: () => entries.filter((entry) => entry.format === 'protobuf').flatMap(({ bytes }) => {
+      const object = batch.toObject(batch.decode(bytes), { longs: Number, enums: String }) as Record<string, Record<string, string | number>[] | undefined>
+      return REPEATED.flatMap(([field, kind]) => (object[field] ?? []).map((fields) => ({ kind, fields })))
+    }),
+    clear: () => {
+      entries.length = 0
+    },
+  }
+  return inlet
+}
