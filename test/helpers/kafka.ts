@@ -41,10 +41,21 @@ export interface StartKafkaOptions {
   readonly heap?: string
   /** Set these to start on ports chosen before (a broker that comes late). */
   readonly port?: number
+  /**
+   * Port that each broker tells clients to come to, in place of its own: a proxy's. Brokers among themselves, and this helper's tools
+   * and consumer, then use a listener beside it.
+   */
+  readonly advertisedPorts?: readonly number[]
+  /** Where each broker keeps its log, in place of a folder that is removed at the end (a file system that can be full). */
+  readonly dataDirs?: readonly string[]
 }
 
 export interface KafkaCluster {
   readonly bootstrap: string
+  /** For Kafka's own tools: the same as `bootstrap`, or the listeners beside proxies. */
+  readonly toolBootstrap: string
+  /** Of each broker's listener for clients, as it is, whatever it advertises. */
+  readonly ports: readonly number[]
   /** Of the first broker. */
   readonly pid: number
   readonly pids: readonly number[]
@@ -142,6 +153,8 @@ function answers(port: number): Promise<boolean> {
 
 interface Broker {
   readonly port: number
+  /** Of the listener that is never disturbed. */
+  readonly innerPort: number
   readonly folder: string
   readonly properties: string
   readonly logFile: string
@@ -227,7 +240,10 @@ function parseRecord(line: string): ConsumedRecord | null {
   }
 }
 
-/** Starts a cluster of one or more brokers and waits until it answers. */
+/**
+ * Starts a cluster of one or more brokers and waits until it answers. One or two: the first is the controller. Three or more: each is
+ * broker and controller, so that any one of them may be missing.
+ */
 export async function startKafka(options: StartKafkaOptions = {}): Promise<KafkaCluster> {
   const reason = kafkaAvailable()
   if (reason !== null) throw new Error(reason)
@@ -249,7 +265,10 @@ async function startOnce(options: StartKafkaOptions, classpath: string): Promise
   const count = options.brokers ?? 1
   const heap = options.heap ?? '1g'
   const folder = mkdtempSync(join(tmpdir(), 'minim-kafka-'))
-  const controllerPort = await freePort()
+  const controllerPorts: number[] = []
+  for (let i = 0; i < (count >= 3 ? count : 1); i++) controllerPorts.push(await freePort())
+  const voters = controllerPorts.map((port, i) => `${i + 1}@127.0.0.1:${port}`).join(',')
+  const { advertisedPorts } = options
   const brokers: Broker[] = []
   const replication = Math.min(count, 3)
   const removeAll = async (): Promise<void> => {
@@ -261,16 +280,20 @@ async function startOnce(options: StartKafkaOptions, classpath: string): Promise
       const port = i === 0 && options.port !== undefined ? options.port : await freePort()
       const home = join(folder, `broker-${i + 1}`)
       mkdirSync(home)
-      const controller = i === 0
+      const controllerPort = controllerPorts[i]
+      const innerPort = advertisedPorts === undefined ? port : await freePort()
+      const listeners = [`PLAINTEXT://127.0.0.1:${port}`, ...(innerPort === port ? [] : [`INTERNAL://127.0.0.1:${innerPort}`])]
+      const advertised = [`PLAINTEXT://127.0.0.1:${advertisedPorts?.[i] ?? port}`, ...listeners.slice(1)]
       const settings: Record<string, string | number> = {
         'node.id': i + 1,
-        'process.roles': controller ? 'broker,controller' : 'broker',
-        'listeners': controller ? `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}` : `PLAINTEXT://127.0.0.1:${port}`,
-        'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+        'process.roles': controllerPort === undefined ? 'broker' : 'broker,controller',
+        'listeners': [...listeners, ...(controllerPort === undefined ? [] : [`CONTROLLER://127.0.0.1:${controllerPort}`])].join(','),
+        'advertised.listeners': advertised.join(','),
+        ...(innerPort === port ? {} : { 'inter.broker.listener.name': 'INTERNAL' }),
         'controller.listener.names': 'CONTROLLER',
-        'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
-        'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
-        'log.dirs': join(home, 'data'),
+        'controller.quorum.voters': voters,
+        'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL',
+        'log.dirs': options.dataDirs?.[i] ?? join(home, 'data'),
         'num.partitions': 1,
         'default.replication.factor': replication,
         'offsets.topic.replication.factor': replication,
@@ -287,7 +310,7 @@ async function startOnce(options: StartKafkaOptions, classpath: string): Promise
       }
       const properties = join(home, 'server.properties')
       writeFileSync(properties, Object.entries(settings).map(([k, v]) => `${k}=${v}\n`).join(''))
-      brokers.push({ port, folder: home, properties, logFile: join(home, 'broker.log'), guard: null, pid: 0 })
+      brokers.push({ port, innerPort, folder: home, properties, logFile: join(home, 'broker.log'), guard: null, pid: 0 })
     }
     for (const broker of brokers) {
       closeSync(openSync(broker.logFile, 'w'))
@@ -302,6 +325,7 @@ async function startOnce(options: StartKafkaOptions, classpath: string): Promise
     throw error
   }
   const bootstrap = brokers.map((b) => `127.0.0.1:${b.port}`).join(',')
+  const toolBootstrap = brokers.map((b) => `127.0.0.1:${b.innerPort}`).join(',')
   const pick = (index: number): Broker => {
     const broker = brokers[index]
     if (broker === undefined) throw new RangeError(`no broker ${index}`)
@@ -309,6 +333,8 @@ async function startOnce(options: StartKafkaOptions, classpath: string): Promise
   }
   return {
     bootstrap,
+    toolBootstrap,
+    ports: brokers.map((b) => b.port),
     get pid() { return pick(0).pid },
     get pids() { return brokers.map((b) => b.pid) },
     logDir: join(pick(0).folder, 'data'),
@@ -326,7 +352,7 @@ async function startOnce(options: StartKafkaOptions, classpath: string): Promise
     resume(index = 0) { process.kill(pick(index).pid, 'SIGCONT') },
     async consoleConsumer(topic, consumer = {}) {
       const args = ['-XX:TieredStopAtLevel=1', '-cp', classpath, 'org.apache.kafka.tools.consumer.ConsoleConsumer',
-        '--bootstrap-server', bootstrap, '--topic', topic, '--from-beginning',
+        '--bootstrap-server', toolBootstrap, '--topic', topic, '--from-beginning',
         '--timeout-ms', String(consumer.timeoutMs ?? 4000),
         '--consumer-property', `isolation.level=${consumer.isolation ?? 'read_committed'}`,
         '--property', 'print.timestamp=true', '--property', 'print.partition=true', '--property', 'print.offset=true',
