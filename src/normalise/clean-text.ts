@@ -27,7 +27,7 @@ export function safeText(src: Uint8Array, off: number, len: number, maxLength: n
 /**
  * Whether `src[off, off + len)` may pass as a firmware version. As {@link safeText} with 32 bytes, and: it has a digit, no
  * run of more than three letters other than `beta` and its like (a name has more), and four groups up to 255 pass where the
- * first two are those of firmware rather than of an address: at most 9 and 49 (`1.0.8.7`), or 20–199 and 70–99 (Yealink's
+ * first two are those of firmware rather than of an address: at most 9 and 49 (`1.0.8.7`) or 70–79 (`2.72.14.2`), or 20–199 and 70–99 (Yealink's
  * `66.85.0.5`). Seven digits in three groups pass from 100 to 199 (AVM's `154.07.29`), where no subscriber number starts.
  */
 export function safeVersion(src: Uint8Array, off: number, len: number): boolean {
@@ -151,7 +151,7 @@ function harmless(src: Uint8Array, off: number, end: number, versionQuads: boole
 }
 
 function isVersionQuad(first: number, second: number): boolean {
-  return (first <= 9 && second <= 49) || (first >= 20 && first <= 199 && second >= 70 && second <= 99)
+  return (first <= 9 && (second <= 49 || (second >= 70 && second <= 79))) || (first >= 20 && first <= 199 && second >= 70 && second <= 99)
 }
 
 function isClockRate(value: number): boolean {

@@ -53,16 +53,18 @@ export function parseUserAgent(source: string | Uint8Array): UserAgent {
   found.vendor = rule.vendor
   let from = sign.index + sign[0].length
   if (rule.product !== undefined) found.model = rule.product
+  // Written without a capital throughout: model names are found as if in capitals.
+  const cased = /[A-Z]/.test(identified.rest) ? identified.rest : identified.rest.toUpperCase()
   for (const [pattern, name] of rule.models ?? []) {
-    const match = pattern.exec(identified.rest)
+    const match = pattern.exec(cased)
     if (match === null) continue
-    found.model = name.replace('$1', match[1] ?? '').replace('$2', match[2] ?? '').trim()
+    found.model = name.replace('$1', match[1] ?? '').replace('$2', match[2] ?? '').replace('$3', match[3] ?? '').trim().replace(/ {2}/, ' ')
     from = match.index + match[0].length
     break
   }
   if (!isSafeText(found.model, 32)) found.model = OTHER
-  const version = firstMatch(rule.firmware ?? [VERSION], identified.rest.slice(from))
-    ?? firstMatch(rule.firmware ?? [VERSION], identified.rest.slice(sign.index + sign[0].length))
+  const versions = rule.firmware ?? [VERSION, SUFFIXED_VERSION]
+  const version = firstMatch(versions, identified.rest.slice(from)) ?? firstMatch(versions, identified.rest.slice(sign.index + sign[0].length))
   if (version !== null && isSafeVersion(version)) found.firmware = version
   return found
 }
@@ -70,7 +72,7 @@ export function parseUserAgent(source: string | Uint8Array): UserAgent {
 /** Every pattern in use, for the test that looks for unbounded repetition. */
 export function patterns(): RegExp[] {
   return [
-    VERSION, MAC, LABELLED_SERIAL, UNLABELLED_SERIAL, LONG_GROUP, MORE_DIGITS,
+    VERSION, SUFFIXED_VERSION, FOUR_GROUPS, MAC, LABELLED_SERIAL, UNLABELLED_SERIAL, LONG_GROUP, MORE_DIGITS,
     ...RULES.flatMap((rule) => [rule.sign, ...(rule.models ?? []).map(([pattern]) => pattern), ...(rule.firmware ?? [])]),
   ]
 }
@@ -146,6 +148,12 @@ const UNLABELLED_SERIAL = /(?<![A-Za-z0-9.-])(?:(?<=\()(?=[A-Z]{0,4}\d{4})(?=([A
  */
 const VERSION = /(?<![0-9A-Za-z.])(?:[Vv]|sw|rv)?\.?(\d{1,3}(?:\.(?:\d{1,5}(?:(?:[A-Za-z]|SR|RC|rc)\d{0,2})?|[A-Z]{1,2}\d{0,2}|x)){1,4})(?![0-9A-Za-z]|\.[0-9A-Za-z])/
 
+/** The digits of a version whose build is written on without a separator: `3.2.2.8680EX-1144`, `8.1SP1`, `11.3.1MPP0001`. */
+const SUFFIXED_VERSION = /(?<![0-9A-Za-z.])[Vv]?(\d{1,2}(?:\.\d{1,4}){1,3})(?=[A-Z]{1,3}\d{0,4}(?![0-9A-Za-z.]))/
+
+/** Four groups, where boards have versions of fewer in the same text. */
+const FOUR_GROUPS = /(?<![0-9A-Za-z.])(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})(?![0-9A-Za-z]|\.\d)/
+
 const LONG_GROUP = /\d{4}$/
 const MORE_DIGITS = /^[ _/()-]{1,3}\d/
 
@@ -196,15 +204,16 @@ const RULES: readonly Rule[] = [
       model('(?:SIP[-_ ]?)?(?:VP[-_]?)?(T\\d{2}[A-Z]{0,2}\\d?[A-Z]?)'),
       model('(?:SIP[-_ ]?)?(W\\d{2,3}[A-Z]{0,2}|AX\\d{2}[A-Z]{0,2}|VP\\d{2,3}[A-Z]?|CP\\d{3}[A-Z]?|VC\\d{2,4}|MP\\d{2}|DD\\d{2}[A-Z]?|RT\\d{2}[A-Z]?|A\\d{2})'),
     ],
-    firmware: [/(?<![0-9A-Za-z.])(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})(?![0-9A-Za-z]|\.\d)/],
+    firmware: [FOUR_GROUPS],
   },
   {
     vendor: 'Grandstream', sign: /Grandstream/i,
     models: [
       model('(UCM\\d{4}[A-Z]?)(?:V\\d{1,2}\\.\\d{1,2}[A-Z]?)?'),
-      model('((?:GXP|GRP|GXV|GXW|GAC|GDS|GSC|GHP|GMD|GCC|GWN|HT|HandyTone-?|DP|WP|BT-?|GS)\\d{3,4}[A-Z]{0,2}|HandyTone-\\d{3})'),
-      model('(GXP|HT|BT)-(\\d{3,4})', '$1$2'),
+      model('((?:GXP|GRP|GXV|GXW|GVC|GAC|GDS|GSC|GHP|GMD|GCC|GWN|HT|HandyTone-?|DP|WP|BT-?|GS)\\d{3,4}[A-Z]{0,2}|HandyTone-\\d{3})'),
+      model('(GXP|HT|BT)-(\\d{3,4})', '$1$2'), model('Wave', 'Wave'),
     ],
+    firmware: [FOUR_GROUPS, VERSION],
   },
   // TelePresence: model numbers after the slash, and the endpoint's name where the text has it.
   {
@@ -231,20 +240,22 @@ const RULES: readonly Rule[] = [
   },
   { vendor: 'Fanvil', sign: /Fanvil/i, models: [model('(X\\d{1,3}[A-Z]{0,3}(?:[ -](?:Pro|V2|Lite))?|[CHVWiIAYJ]\\d{1,3}[A-Z]{0,3}|PA\\d|LINKVIL-W\\d{3}[A-Z]?|FV\\d{3})')] },
   {
-    vendor: 'Gigaset', sign: /Gigaset|(?<![A-Za-z0-9])[ACNS]L?\d{3}[A-Z]?[ ]?IP(?:[ ]PRO|[ ]R|[ ]GO)?\/\d{2}\./i,
+    vendor: 'Gigaset', sign: /Gigaset|(?<![A-Za-z0-9])[ACNSE][LX]?\d{3}[A-Z]?(?:[ ]?IP(?:[ ]PRO|[ ]R|[ ]GO)?|[ ]GO)\/\d{2}\./i,
     models: [model('([ACNSE][LX]?\\d{3}[A-Z]?(?:[ ]?IP)?(?:[ ](?:DM|R))?(?:[ ](?:PRO|GO))?|DE\\d{3}(?:[ ]IP)?[ ]PRO|Maxwell[ ]\\d|GO-Box-100)')],
-    firmware: [/(?<![0-9A-Za-z.])(\d{2,3}\.\d{1,3})(?:\.\d{1,3}){0,3}(?![0-9A-Za-z])/],
+    firmware: [/(?<![0-9A-Za-z.])\d{2,3}\.V(\d{1,2}\.\d{1,3}\.\d{1,3})(?![0-9A-Za-z]|\.\d)/, /(?<![0-9A-Za-z.])(\d{2,3}\.\d{1,3})(?:\.\d{1,3}){0,3}(?![0-9A-Za-z])/, VERSION],
   },
   {
     vendor: 'AVM', sign: /(?<![A-Za-z])AVM(?![A-Za-z])|FRITZ!/,
     models: [
-      [/(FRITZ!(?:Box|Fon|App|Powerline|Repeater)(?:[ ](?:Fon|WLAN|SL|Cable|ATA)){0,2})(?:[ ]([A-Z]?\d{4}[A-Z]{0,2}|[CM]\d{1,2}|Fon))?(?![0-9A-Za-z])/, '$1 $2'],
+      [/(FRITZ!(?:Box|Fon|App|Powerline|Repeater)(?:[ ](?:Fon|WLAN|SL|Cable|ATA)){0,2})(?:[ ]([A-Z]?\d{4}[A-Z]{0,2}|[CM]\d{1,2}|Fon))?(?:[ ](AX|Cable|Fiber|LTE|5G))?(?![0-9A-Za-z])/, '$1 $2 $3'],
       model('(Multibox[ ]\\d{4}(?:[ ]NGN)?)'),
     ],
+    // From 200 on, the board's number in front could begin a subscriber number of seven digits: FRITZ!OS' own number is what follows.
+    firmware: [/(?<![0-9A-Za-z.])2\d{2}\.(\d{2}\.\d{2})(?![0-9A-Za-z]|\.\d)/, VERSION],
   },
   {
     vendor: 'Mitel', sign: /(?<![A-Za-z])(?:Mitel|Aastra)/i,
-    models: [model('(Border[ ]GW)'), model('(?:Aastra|Mitel)[ _/-](?:MiVoice[ ])?((?:\\d{4}|\\d{2})(?:i|ip|w)?(?:[ ]?CT)?)'), model('(RFP[ ]?\\d{2}|OMM|MiVoice[ ]Business|MiVoice[ ]Office)')],
+    models: [model('(Border[ ]GW)'), model('(?:Aastra|Mitel)[ _/-]?(?:MiVoice[ ])?((?:\\d{4}|\\d{2})(?:i|ip|w)?(?:[ ]?CT)?)'), model('(RFP[ ]?\\d{2}|OMM|MiVoice[ ]Business|MiVoice[ ]Office)')],
   },
   { vendor: 'Panasonic', sign: /Panasonic|(?<![A-Za-z])KX-/i, models: [model('(KX-(?:UT|HDV|TGP|HTS|NS|NSX|TDE|NCP|NT|HGT|TPA)X?\\d{2,4}[A-Z]{0,2}\\d{0,2})')] },
   {
@@ -308,11 +319,21 @@ const RULES: readonly Rule[] = [
     models: [[/Linphone[ -]?Android/i, 'Linphone Android'], [/Linphone[ -]?(?:iPhone|iOS)/i, 'Linphone iOS'], [/Linphone[ -]?Desktop/i, 'Linphone Desktop']],
     firmware: [/^\/(\d{1,2}(?:\.\d{1,3}){1,3})(?![0-9A-Za-z]|\.\d)/],
   },
-  { vendor: 'CounterPath', software: true, sign: /(?<![A-Za-z])(?:Bria|X-?Lite|eyeBeam|CounterPath)(?![a-z])/i, product: 'Bria', models: [[/X-?Lite/i, 'X-Lite'], [/eyeBeam/i, 'eyeBeam'], [/Bria[ ](?:iOS|iPhone|iPad)/i, 'Bria iOS'], [/Bria[ ]Android/i, 'Bria Android']] },
+  { vendor: 'CounterPath', software: true, sign: /(?<![A-Za-z])(?:Bria|X-?Lite|eyeBeam|CounterPath)(?![a-z])/i, product: 'Bria', models: [[/X-?Lite/i, 'X-Lite'], [/eyeBeam/i, 'eyeBeam'], [/Bria[ ](?:(?:Mobile|Teams|Solo|Enterprise)[ ])?(?:iOS|iPhone|iPad)/i, 'Bria iOS'], [/Bria[ ](?:(?:Mobile|Teams|Solo|Enterprise)[ ])?Android/i, 'Bria Android']] },
   { vendor: 'MicroSIP', software: true, sign: /MicroSIP/i, product: 'MicroSIP' },
   { vendor: '3CX', software: true, sign: /(?<![A-Za-z0-9])3CX/i, product: '3CX', models: [[/3CXPhoneSystem|3CX[ ]Phone[ ]System/, 'Phone System'], [/3CXPhone|3CX[ ]?(?:Mobile|Windows|Mac)?[ ]?Client/, '3CXPhone']] },
-  { vendor: 'Acrobits', software: true, sign: /Acrobits|Groundwire|Cloud Softphone/i, product: 'Acrobits', firmware: [] },
+  { vendor: 'Acrobits', software: true, sign: /Acrobits|Groundwire|Cloud Softphone/i, product: 'Acrobits', models: [[/Groundwire/i, 'Groundwire'], [/Acrobits[ ]Softphone/i, 'Acrobits Softphone'], [/Cloud[ ]Softphone/i, 'Cloud Softphone']], firmware: [/^\/(\d{1,2}(?:\.\d{1,3}){1,3})(?![0-9A-Za-z]|\.\d)/] },
   { vendor: 'Jitsi', software: true, sign: /(?<![A-Za-z])Jitsi/, product: 'Jitsi', firmware: [/^(\d{1,2}(?:\.\d{1,4}){1,2})(?![0-9.])/] },
+  { vendor: 'PortSIP', software: true, sign: /(?<![A-Za-z])PortSIP/i, product: 'PortSIP' },
+  { vendor: 'Telephone', software: true, sign: /^Telephone(?=[ ]\d\.)/, product: 'Telephone' },
+  { vendor: 'Microsoft', software: true, sign: /^Microsoft\.PSTNHub/, product: 'Teams', firmware: [] },
+  { vendor: 'Ribbon', software: true, sign: /(?<![A-Za-z])(?:Sonus|Ribbon)[ _-]/, product: OTHER, firmware: [] },
+  { vendor: 'Mizu', software: true, sign: /(?<![A-Za-z])Mizu(?:Phone|Droid|-?WebPhone|[ ]softphone)/i, product: 'Mizu' },
+  { vendor: 'SessionTalk', software: true, sign: /(?<![A-Za-z])SessionTalk/i, product: 'SessionTalk' },
+  { vendor: 'Ringotel', software: true, sign: /(?<![A-Za-z])Ringotel/i, product: 'Ringotel' },
+  { vendor: 'Twinkle', software: true, sign: /^Twinkle\//, product: 'Twinkle' },
+  { vendor: 'Jami', software: true, sign: /^(?:Jami|SFLphone|Ring)(?=[ /]\d)/, product: 'Jami' },
+  { vendor: 'Yate', software: true, sign: /^YATE\//i, product: 'Yate' },
   { vendor: 'Ekiga', software: true, sign: /(?<![A-Za-z])Ekiga/, product: 'Ekiga' },
   { vendor: 'PhonerLite', software: true, sign: /PhonerLite|SIPPER for PhonerLite|(?<![A-Za-z])Phoner(?![A-Za-z])/, product: 'PhonerLite' },
   { vendor: 'CSipSimple', software: true, sign: /CSipSimple/i, product: 'CSipSimple', firmware: [/\/(r\d{3,5})(?![0-9A-Za-z])/] },

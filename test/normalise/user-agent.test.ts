@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import { isSafeText, isSafeVersion } from '../../src/normalise/clean-text.js'
 import { MAX_BYTES, OTHER, parseUserAgent, patterns, userAgent, vendors } from '../../src/normalise/user-agent.js'
-import { shared } from '../helpers/shared.js'
+import { repositoryRoot, shared } from '../helpers/shared.js'
 
 /** text, vendor, model, firmware, MAC, serial ('' for what is not there) */
 type Row = readonly [string, string, string, string, string?, string?]
@@ -269,6 +270,40 @@ t.test('against the annotations of others', (t) => {
   t.ok(score.firmware.recall >= 0.95 && score.firmware.precision >= 0.95)
   t.end()
 })
+
+/**
+ * Rows written from the vendors' documents, annotated before the parser saw them. What it missed of the first set was mended where the
+ * mend was a general one (its first result: vendor recall 96.8 %, model precision 94.0 and recall 85.7 %, firmware 96.0 and 80.0 %, MAC
+ * and serial 100 %); of the second nothing was, so that its figures are those of texts that are new to the table.
+ */
+for (const [set, least] of [['first', 0.95], ['second', 0.95]] as const) {
+  t.test(`texts that the table was not written from, ${set} set`, (t) => {
+    const score = { vendor: new Score(), model: new Score(), firmware: new Score(), mac: new Score(), serial: new Score() }
+    const lines = readFileSync(join(repositoryRoot(), `test/fixtures/user-agents/${set}.tsv`), 'utf8').trim().split('\n')
+    const names = lines[0].split('\t').slice(1) as (keyof typeof score)[]
+    for (const line of lines.slice(1)) {
+      const [text, ...annotated] = line.split('\t')
+      const found = parseUserAgent(text)
+      names.forEach((name, i) => {
+        const wanted = annotated[i] || OTHER
+        const given = found[name] ?? OTHER
+        // What is said where the annotation says that nothing is known counts against precision.
+        if (wanted === OTHER && given !== OTHER) score[name].given++
+        score[name].add(given === OTHER ? null : given === wanted, wanted !== OTHER)
+      })
+      const kept = squeezed(found.vendor + found.model + found.firmware)
+      for (const identifier of [annotated[3], annotated[4]]) if (identifier) t.notOk(kept.includes(squeezed(identifier)), 'no MAC or serial is left')
+      t.notMatch(kept, /anna|example|44\d{5}|07700|192\.?0\.?2/, 'no name, number or address is left')
+    }
+    for (const [name, counted] of Object.entries(score)) {
+      t.comment(`${set} set, ${name}: ${counted}`)
+      if (name === 'mac' || name === 'serial') t.equal(counted.recall, 1, `every ${name}`)
+      else t.ok(counted.recall >= least && counted.precision >= least, name)
+    }
+    t.ok(lines.length > 50)
+    t.end()
+  })
+}
 
 /** The annotations name a model with or without its family: `670`, `SoundPoint 670`, `RealPresence Trio 8800`; AVM's with annex and edition. */
 function sameModel(ours: string, theirs: string): boolean {
