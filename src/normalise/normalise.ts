@@ -65,7 +65,7 @@ export interface NormalisePlan {
   readonly kind: KindCatalogue
   /** Fields packed into blocks; a field's place here is its slot number. */
   readonly identifiers: readonly Field[]
-  /** The User-Agent's index if a purpose sees a part of it, else -1. */
+  /** The User-Agent's index if a purpose sees a part of it, or a MAC address or serial number that may stand in it; else -1. */
   readonly userAgent: number
   /** Indexes of string fields that a purpose keeps, or takes a given device text from. */
   readonly texts: readonly number[]
@@ -76,6 +76,9 @@ export interface UserAgentParts {
   readonly vendor: Uint8Array
   readonly model: Uint8Array
   readonly firmware: Uint8Array
+  /** Six octets; null where it has none. */
+  readonly mac: Uint8Array | null
+  readonly serial: Uint8Array | null
 }
 
 /** Tenants by number, as the batch's rows name them. Shared by the normalisers of all kinds. */
@@ -165,7 +168,48 @@ export class Normalised {
     })
     // Last, since it empties what a purpose may not keep and another may still have a token of.
     this.plan.texts.forEach((index, i) => this.checkTexts(arena, columns, index, this.verdicts[i]))
-    if (this.plan.userAgent >= 0) this.userAgents(arena, columns, this.plan.userAgent)
+    if (this.plan.userAgent < 0) return
+    this.userAgents(arena, columns, this.plan.userAgent)
+    this.plan.identifiers.forEach((field, slot) => {
+      if (field.identifier === 'MAC') this.agentMacs(columns.rows, slot)
+      else if (field.identifier === 'SERIAL') this.agentSerials(columns.rows, slot)
+    })
+  }
+
+  /** MAC addresses out of User-Agents, for rows that have none of their own. */
+  private agentMacs(rows: number, slot: number): void {
+    const { slots, view, userAgent, parts } = this
+    const base = slot * this.capacity
+    for (let r = 0; r < rows; r++) {
+      if (slots[base + r] !== SLOT.absent || userAgent[r] < 0) continue
+      const { mac } = parts[userAgent[r]]
+      if (mac === null) continue
+      packBytes(TYPES.mac, mac, 6, view, (base + r) * BLOCK_BYTES)
+      slots[base + r] = SLOT.block
+    }
+  }
+
+  private agentSerials(rows: number, slot: number): void {
+    const { slots, view, userAgent, parts } = this
+    const base = slot * this.capacity
+    for (let r = 0; r < rows; r++) {
+      if (slots[base + r] !== SLOT.absent || userAgent[r] < 0 || this.tenant[r] < 0) continue
+      const { serial } = parts[userAgent[r]]
+      if (serial === null) continue
+      if (packText(TYPES.serial, 0, serial, 0, serial.length, view, (base + r) * BLOCK_BYTES)) slots[base + r] = SLOT.block
+      else this.packLong(base + r, slot, TYPES.serial, 0, serial, 0, serial.length)
+    }
+  }
+
+  private packLong(cell: number, slot: number, type: number, tenant: number, src: Uint8Array, off: number, len: number): void {
+    const bytes = longLength(len)
+    this.reserveLong(bytes)
+    packLong(type, tenant, src, off, len, this.long, this.longEnd)
+    this.slots[cell] = SLOT.long
+    this.longOff[cell] = this.longEnd
+    this.longLen[cell] = bytes
+    this.longEnd += bytes
+    this.special[slot] = 1
   }
 
   private findTenants(arena: Buffer, columns: Columns, defaultTenant: number): void {
@@ -277,25 +321,24 @@ export class Normalised {
     const base = slot * this.capacity
     for (let r = 0, cell = index; r < rows; r++, cell += width) {
       slots[base + r] = SLOT.absent
-      const at = off[cell]
+      let at = off[cell]
       if (at < 0 || this.tenant[r] < 0) continue
-      const length = len[cell]
+      let length = len[cell]
+      if (type === TYPES.call && !isPlainCallId(arena, at, length)) {
+        // One source quotes the header as it stands, another reads it: spaces and brackets around it are none of its own.
+        const end = at + length
+        at = callIdStart(arena, at, end)
+        length = callIdEnd(arena, at, end) - at
+        if (length === 0) continue
+      }
       const tenant = ofTenant ? this.tenants.list[this.tenant[r]].id : 0
       const block = (base + r) * BLOCK_BYTES
       if (packText(type, tenant, arena, at, length, view, block)) slots[base + r] = SLOT.block
       else if (type === TYPES.call && packUuid(arena, at, length, view, block)) {
         slots[base + r] = SLOT.uuid
         this.special[slot] = 1
-      } else if (length <= IDENTIFIER_MAX) {
-        const bytes = longLength(length)
-        this.reserveLong(bytes)
-        packLong(type, tenant, arena, at, length, this.long, this.longEnd)
-        slots[base + r] = SLOT.long
-        this.longOff[base + r] = this.longEnd
-        this.longLen[base + r] = bytes
-        this.longEnd += bytes
-        this.special[slot] = 1
-      } else this.unsafe++
+      } else if (length <= IDENTIFIER_MAX) this.packLong(base + r, slot, type, tenant, arena, at, length)
+      else this.unsafe++
     }
   }
 
@@ -324,12 +367,32 @@ export class Normalised {
 }
 
 function partsOf(text: string): UserAgentParts {
-  const { vendor, model, firmware } = parseUserAgent(text)
+  const { vendor, model, firmware, mac, serial } = parseUserAgent(text)
   // They are copied into JSON as they are, so the parser's word is not enough.
   const part = (text: string, safe: boolean): Uint8Array => Buffer.from(safe ? text : '')
   return {
     vendor: part(vendor, isSafeText(vendor, KEPT_TEXT_MAX)),
     model: part(model, isSafeText(model, KEPT_TEXT_MAX)),
     firmware: part(firmware, isSafeVersion(firmware) || isSafeText(firmware, KEPT_TEXT_MAX)),
+    mac: mac === null ? null : Buffer.from(mac, 'hex'),
+    serial: serial === null ? null : Buffer.from(serial, 'latin1'),
   }
 }
+
+/** Nothing stands around a Call-ID that is not its own: true of nearly all, and told by two bytes. */
+function isPlainCallId(src: Uint8Array, off: number, len: number): boolean {
+  return len > 0 && !CALL_ID_AROUND[src[off]] && !CALL_ID_AROUND[src[off + len - 1]]
+}
+
+function callIdStart(src: Uint8Array, off: number, end: number): number {
+  while (off < end && CALL_ID_AROUND[src[off]] === 1) off++
+  return off
+}
+
+function callIdEnd(src: Uint8Array, off: number, end: number): number {
+  while (end > off && CALL_ID_AROUND[src[end - 1]] === 1) end--
+  return end
+}
+
+const CALL_ID_AROUND = new Uint8Array(256)
+for (const around of ' \t\r\n<>"') CALL_ID_AROUND[around.charCodeAt(0)] = 1

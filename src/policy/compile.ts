@@ -152,6 +152,8 @@ function compileKind(catalogue: Catalogue, policy: Policy, kind: Kind, topics: s
       maxBytes: operations.reduce((sum, o) => sum + o.jsonName.length + KEPT_TEXT_BYTES + 24, 16),
     }]
   })
+  // Many devices write their MAC address or serial number into the User-Agent: taken from there where the record has none of its own.
+  if (identifiers.some((field) => field.identifier === 'MAC' || field.identifier === 'SERIAL')) userAgent = fields.byName.get('user_agent')?.index ?? -1
   return {
     kind, purposes,
     normalise: { kind: fields, identifiers, userAgent, texts: [...texts] },

@@ -57,12 +57,13 @@ const mac = upper(fc.oneof(hex(2).map((h) => `00005e0053${h}`), hex(12)).chain(m
 
 const uuid = upper(hex(32).map((h) => h.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')))
 const callId = fc.oneof(
-  uuid, fc.tuple(digits(6), digits(4)).map(([a, b]) => `1767${a}.${Number(b)}`), fc.tuple(digits(6), digits(1)).map(([a, b]) => `pbx1-1767${a}.${b}`),
+  uuid, uuid.map((u) => `<${u}> `), hex(20).map((h) => ` <${h}@pbx.example>`), fc.constantFrom('<>', ' ', '" <'), fc.tuple(digits(6), digits(4)).map(([a, b]) => `1767${a}.${Number(b)}`), fc.tuple(digits(6), digits(1)).map(([a, b]) => `pbx1-1767${a}.${b}`),
   fc.tuple(hex(20), digits(2)).map(([h, d]) => `${h}@192.0.2.${Number(d)}`), digits(20), digits(21), hex(10), hex(11), long, words, uuid.map((u) => u.replace('-', '.')),
 )
 const code = fc.oneof(digits(5).map((d) => `acct${d}`), digits(11), digits(20), words, long, fc.constantFrom('2001-2:7', 'aaaaaaaaaa', 'aaaaaaaaaaa', '1.5+3:*-'))
 const userAgent = fc.oneof(
   digits(2).map((d) => `Yealink SIP-T46S 66.85.0.${Number(d)}`), fc.constantFrom('Cisco/SPA504G-7.5.7', 'Asterisk PBX 20.5.0', 'PolycomVVX-VVX_410-UA/5.9.5.0614 0004f2123456', 'Linphone/4.4.0 (Ünïcode)', 'Cisco X 07700900123', 'x'),
+  hex(2).map((h) => `Fanvil X4U 2.12.1.7 00:00:5E:00:53:${h}`), digits(3).map((d) => `Cisco/SPA504G-7.5.7 (CCQ18250${d})`), digits(8).map((d) => `TAU-8.IP/2.6.3 SN/VI${d}`), digits(13).map((d) => `Yealink SIP-T42G 29.83.0.120 314${d}`),
   hex(12), words)
 const kept = fc.constantFrom('PCMA', 'opus/48000/2', 'G.711 A-Law', 'Alice', 'carrier-a', '07700900123', 'carrier a (north)', 'x"y', 'Ünï', '192.0.2.1', 'T46S', '66.85.0.5', '5.9.5.0614', 'Yealink', '00005e005301', 'a'.repeat(64), 'a'.repeat(65))
 

@@ -155,7 +155,7 @@ function message(
 
 function treat(record: Plain, kind: Kind, field: protobuf.Field, treatment: Treatment, tenant: ReferenceTenant, keys: EpochKeys | null): Shown {
   const source = (field.options?.['(derived_from)'] as string | undefined) ?? field.name
-  const value = record[source]
+  const value = ofAgent(source, record) ?? record[source]
   const text = (t: string): Shown => t === '' ? null : { text: t }
   switch (treatment.kind) {
     case 'user-agent': {
@@ -195,6 +195,15 @@ function treat(record: Plain, kind: Kind, field: protobuf.Field, treatment: Trea
       return mac === null ? null : text([...mac.subarray(0, 3)].map((b) => b.toString(16).padStart(2, '0').toUpperCase()).join(':'))
     }
   }
+}
+
+/** A MAC address or serial number out of the User-Agent, where the record has none that is one. */
+function ofAgent(name: string, record: Plain): string | null {
+  const own = record[name]
+  const agent = record['user_agent']
+  if ((name !== 'mac' && name !== 'serial') || typeof agent !== 'string') return null
+  if (typeof own === 'string' && (name === 'mac' ? readMac(own) !== null : Buffer.byteLength(own) <= 512)) return null
+  return parseUserAgent(agent)[name]
 }
 
 function keepable(name: string, value: string): boolean {
@@ -358,6 +367,8 @@ function identify(field: protobuf.Field, value: string, tenant: ReferenceTenant)
     case 'SERIAL': return packText(TYPE.serial, 0, value)
     case 'TRUNK_NAME': return packText(TYPE.trunk, tenant.id, value)
     case 'CALL':
+      value = value.replace(/^[ \t\r\n<>"]+|[ \t\r\n<>"]+$/g, '')
+      if (value === '') return null
       if (/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(value)) return { form: 'uuid', bytes: Buffer.from(value.replaceAll('-', ''), 'hex') }
       return packText(TYPE.call, tenant.id, value)
     default: throw new TypeError(`${field.name} has no tokens`)
