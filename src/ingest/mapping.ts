@@ -23,10 +23,11 @@ import { isTimeZone } from './local-time.js'
  * - `enum`: a name of the field's enum, in any case, or its number
  * - `caller-id`: `"Name" <number>`: the name; the number becomes `calling` where nothing else gives it
  * - `unique-id`: `[system-]seconds.count`; anything else in that place is absent
+ * - `sip-call-id`: the Call-ID of the call's signalling: goes before whatever else the row gives for that field
  */
 export const CONVERSIONS = [
   'text', 'integer', 'whole', 'float', 'seconds-to-ms', 'epoch-seconds', 'epoch-ms', 'epoch-us',
-  'local-time', 'iso-8601', 'asterisk-time', 'disposition', 'enum', 'caller-id', 'unique-id',
+  'local-time', 'iso-8601', 'asterisk-time', 'disposition', 'enum', 'caller-id', 'unique-id', 'sip-call-id',
 ] as const
 export type Conversion = (typeof CONVERSIONS)[number]
 
@@ -42,8 +43,10 @@ export interface Mapping {
   readonly kind: Kind
   /** IANA name of the zone that times without an offset are in. */
   readonly timeZone: string
-  /** Written into every record's `origin`; null leaves that field to the input. */
+  /** Written into every record's `origin`; null: what the input says. */
   readonly origin: number | null
+  /** Written where neither {@link origin} nor the input says anything: each record says where it comes from. */
+  readonly defaultOrigin?: number
   readonly keys: readonly MappedKey[]
   /** Known, and never taken: free text, channel names, contexts. Not counted as unknown. */
   readonly dropped: readonly string[]
@@ -67,6 +70,11 @@ const ASTERISK_KEYS: readonly (readonly [key: string, field: string, as: Convers
   ['disposition', 'disposition', 'disposition'],
   ['uniqueid', 'call_id', 'text'],
   ['linkedid', 'linked_id', 'text'],
+  // Set in the dialplan: signalling and quality reports know the call by this name only, so it goes before Asterisk's own.
+  ['sipcallid', 'call_id', 'sip-call-id'],
+  ['sip_call_id', 'call_id', 'sip-call-id'],
+  ['pjsip_call_id', 'call_id', 'sip-call-id'],
+  ['pjsipcallid', 'call_id', 'sip-call-id'],
 ]
 
 /** In the one place where either `uniqueid` or `userfield` may stand: taken only if it looks like the former. */
@@ -81,7 +89,7 @@ const CDR_CSV = [
 ]
 const CDR_CSV_NEW = ['peeraccount', 'linkedid', 'sequence']
 
-/** What cdr-csv writes by its options loguniqueid, loguserfield and newcdrcolumns. */
+/** What cdr-csv writes by its options loguniqueid, loguserfield and newcdrcolumns; and all of it with the SIP Call-ID. */
 const CDR_CSV_VARIANTS = [
   CDR_CSV,
   [...CDR_CSV, MAYBE_UNIQUEID],
@@ -89,6 +97,8 @@ const CDR_CSV_VARIANTS = [
   [...CDR_CSV, ...CDR_CSV_NEW],
   [...CDR_CSV, MAYBE_UNIQUEID, ...CDR_CSV_NEW],
   [...CDR_CSV, 'uniqueid', 'userfield', ...CDR_CSV_NEW],
+  // cdr_custom with one more: cdr-csv has no columns of the operator's own.
+  [...CDR_CSV, 'uniqueid', 'userfield', ...CDR_CSV_NEW, 'sipcallid'],
 ]
 
 /** Words for how a call ended, besides the enum's own names; letters only, case ignored. null: it says nothing. */
@@ -110,7 +120,7 @@ function defaultConversion(field: Field): Conversion {
 
 function fits(as: Conversion, field: Field): boolean {
   switch (as) {
-    case 'text': case 'caller-id': case 'unique-id':
+    case 'text': case 'caller-id': case 'unique-id': case 'sip-call-id':
       return field.type === 'string'
     case 'integer': case 'whole':
       return field.type === 'uint32' || field.type === 'uint64'
@@ -127,6 +137,13 @@ function fits(as: Conversion, field: Field): boolean {
   }
 }
 
+/** What a record of each kind comes from, where nobody says otherwise. */
+const DEFAULT_ORIGINS: Readonly<Record<Kind, string>> = { call: 'CDR', quality: 'REPORT', device: 'REGISTRATION' }
+
+function defaultOrigin(catalogue: Catalogue, kind: Kind): number {
+  return catalogue.kinds[kind].byName.get('origin')!.enumNumbers.get(DEFAULT_ORIGINS[kind])!
+}
+
 /**
  * A mapping that is built in.
  * @param options `kind` is for `minim` (default call); `timeZone` for times without an offset (default UTC)
@@ -137,7 +154,7 @@ export function builtInMapping(name: BuiltInMapping, catalogue: Catalogue, optio
     const kind = options.kind ?? 'call'
     const fields = catalogue.kinds[kind].fields.filter((f) => f.derivedFrom === null)
     const keys = fields.map((field): MappedKey => ({ key: field.name, field, as: defaultConversion(field) }))
-    return { name, kind, timeZone, origin: null, keys, dropped: [], columns: [] }
+    return { name, kind, timeZone, origin: null, defaultOrigin: defaultOrigin(catalogue, kind), keys, dropped: [], columns: [] }
   }
   const call = catalogue.kinds.call
   const keys = ASTERISK_KEYS.map(([key, field, as]): MappedKey => ({ key, field: call.byName.get(field)!, as }))
@@ -153,7 +170,7 @@ export const MappingSettings = Type.Object(
   {
     kind: Type.Optional(Type.Union(KINDS.map((k) => Type.Literal(k)), { description: 'What one line is: call (default), quality or device.' })),
     timeZone: Type.Optional(Type.String({ minLength: 1, description: 'Zone of times without an offset: an IANA name. Default UTC.' })),
-    origin: Type.Optional(Type.String({ description: 'Written into every record: CDR, SIGNALLING, REPORT or REGISTRATION. Default: what the input says.' })),
+    origin: Type.Optional(Type.String({ description: 'Written into every record: CDR, SIGNALLING, REPORT or REGISTRATION. Default: what the input says, else CDR for calls, REPORT for qualities, REGISTRATION for devices.' })),
     columns: Type.Optional(Type.Array(Key, { minItems: 1, maxItems: 256, description: 'CSV: the names of all columns, in order.' })),
     fields: Type.Record(
       Type.String(),
@@ -249,7 +266,10 @@ export function checkMapping(settings: unknown, catalogue: Catalogue, name: stri
   }
   if (problems.length > 0) return { mapping: null, problems }
   return {
-    mapping: { name, kind: kind!, timeZone: timeZone as string, origin, keys, dropped, columns: columns.length > 0 ? [columns] : [] },
+    mapping: {
+      name, kind: kind!, timeZone: timeZone as string, origin, defaultOrigin: defaultOrigin(catalogue, kind!), keys, dropped,
+      columns: columns.length > 0 ? [columns] : [],
+    },
     problems,
   }
 

@@ -28,6 +28,7 @@ const OP_DISPOSITION = CONVERSIONS.indexOf('disposition') + 1
 const OP_ENUM = CONVERSIONS.indexOf('enum') + 1
 const OP_CALLER_ID = CONVERSIONS.indexOf('caller-id') + 1
 const OP_UNIQUE_ID = CONVERSIONS.indexOf('unique-id') + 1
+const OP_SIP_CALL_ID = CONVERSIONS.indexOf('sip-call-id') + 1
 
 /** What a value turned out to be. */
 export const FINE = 0
@@ -154,10 +155,15 @@ export class Values {
   private readonly words: (Words | null)[]
   private readonly calling: number
   private readonly origin: number
+  private readonly defaultOrigin: number
   private readonly originIndex: number
   /** The number in the row's caller id: offset (-1 = none) and length. */
   private callerOff = -1
   private callerLen = 0
+  /** The row's SIP Call-ID: offset (-1 = none), length and the field that it is for. */
+  private sipOff = -1
+  private sipLen = 0
+  private sipField = 0
   /** A number on its way into a cell: as an argument or a plain field it would be boxed anew each time. */
   readonly result = new Float64Array(1)
   /** Date last seen, its ten bytes as words. Calls come in order of time, so nearly all share it. */
@@ -179,6 +185,7 @@ export class Values {
     this.calling = kind.byName.get('calling')?.index ?? -1
     this.originIndex = kind.byName.get('origin')?.index ?? -1
     this.origin = mapping.origin ?? -1
+    this.defaultOrigin = mapping.defaultOrigin ?? -1
   }
 
   open(batch: Batch, columns: Columns): void {
@@ -193,11 +200,17 @@ export class Values {
 
   beginRow(): void {
     this.callerOff = -1
+    this.sipOff = -1
   }
 
   /** Fills in what follows from the row as a whole. */
   endRow(cell: number): void {
     if (this.origin >= 0) this.num[cell + this.originIndex] = this.origin
+    else if (this.defaultOrigin >= 0 && !(this.num[cell + this.originIndex] > 0)) this.num[cell + this.originIndex] = this.defaultOrigin
+    if (this.sipOff >= 0) {
+      this.off[cell + this.sipField] = this.sipOff
+      this.len[cell + this.sipField] = this.sipLen
+    }
     if (this.callerOff >= 0 && this.calling >= 0 && this.off[cell + this.calling] < 0) {
       this.off[cell + this.calling] = this.callerOff
       this.len[cell + this.calling] = this.callerLen
@@ -206,7 +219,8 @@ export class Values {
 
   /** Makes a field absent: the last value of a key was null or empty. */
   clear(op: number, field: number, cell: number): void {
-    if (op === OP_DROP) return
+    // An empty one leaves the field to the other keys.
+    if (op === OP_DROP || op === OP_SIP_CALL_ID) return
     this.off[cell + field] = -1
     this.num[cell + field] = NaN
     if (op === OP_CALLER_ID) this.callerOff = -1
@@ -226,6 +240,12 @@ export class Values {
         if (!ascii && !isUtf8(this.bytes, s, e)) return BAD_UTF8
         this.off[cell + field] = s
         this.len[cell + field] = e - s
+        return FINE
+      case OP_SIP_CALL_ID:
+        if (!ascii && !isUtf8(this.bytes, s, e)) return BAD_UTF8
+        this.sipOff = s
+        this.sipLen = e - s
+        this.sipField = field
         return FINE
       case OP_CALLER_ID:
         if (!ascii && !isUtf8(this.bytes, s, e)) return BAD_UTF8
@@ -259,7 +279,7 @@ export class Values {
 
   /** Whether an operation keeps bytes rather than a number. */
   isText(op: number): boolean {
-    return op === OP_TEXT || op === OP_CALLER_ID || op === OP_UNIQUE_ID
+    return op === OP_TEXT || op === OP_CALLER_ID || op === OP_UNIQUE_ID || op === OP_SIP_CALL_ID
   }
 
   /** A value that came as a bare number; its bytes are a number by JSON's grammar. */

@@ -181,6 +181,16 @@ t.test('the batch ends where the columns or the scratch space are full', async (
   t.equal(new JsonLinesReader(asterisk, catalogue()).fill(garbage, 0, 200, true), 20, 'garbage fills a batch like records do')
 })
 
+t.test('asterisk-cdr: the SIP Call-ID goes before the unique id, wherever it stands', async (t) => {
+  const id = '"uniqueid":"1767323045.1"'
+  for (const key of ['sipcallid', 'sip_call_id', 'pjsip_call_id', 'pjsipcallid']) {
+    const given = `"${key}":"a84b4c76@192.0.2.7"`
+    for (const line of [`{${id},${given}}`, `{${given},${id}}`]) t.same(read(asterisk, line).rows, [{ call_id: 'a84b4c76@192.0.2.7', origin: 1 }], line)
+    for (const empty of ['""', 'null']) t.same(read(asterisk, `{${id},"${key}":${empty}}`).rows, [{ call_id: '1767323045.1', origin: 1 }], `${key} ${empty}`)
+    t.same(read(asterisk, `{${given}}\n{${id}}`).rows.map((row) => row['call_id']), ['a84b4c76@192.0.2.7', '1767323045.1'], 'nothing of it is left for the next row')
+  }
+})
+
 t.test('minim: the names of the catalogue, for every kind', async (t) => {
   const line = '{"tenant":"acme","call_id":"a@b","direction":"OUTBOUND","start_ms":1767323045123,"hangup_cause":16,"origin":"SIMULATED","usage_octets":9007199254740991,"called_prefix":"+44","tag":{"purpose":"p"}}'
   const got = read(minim, line)
@@ -190,8 +200,8 @@ t.test('minim: the names of the catalogue, for every kind', async (t) => {
   t.same(read(minim, '{"hangup_cause":16.5}').refused, ['bad_value'])
   t.same(read(minim, '{"direction":"SIDEWAYS"}').refused, ['bad_value'])
   t.same(read(minim, '{"direction":9}').refused, ['bad_value'])
-  t.same(read(minim, '{"direction":0,"start_ms":"1767323045123"}').rows, [{ direction: 0, start_ms: 1767323045123 }])
-  t.same(read(quality, '{"mos_lq":4.1,"jitter_ms":"1e-1","packets_lost":3}').rows, [{ mos_lq: Math.fround(4.1), jitter_ms: Math.fround(0.1), packets_lost: 3 }])
+  t.same(read(minim, '{"direction":0,"start_ms":"1767323045123"}').rows, [{ direction: 0, start_ms: 1767323045123, origin: 1 }], 'a call that does not say where it comes from is a call detail record')
+  t.same(read(quality, '{"mos_lq":4.1,"jitter_ms":"1e-1","packets_lost":3}').rows, [{ mos_lq: Math.fround(4.1), jitter_ms: Math.fround(0.1), packets_lost: 3, origin: 3 }], 'a quality a report')
   t.same(read(quality, '{"mos_lq":1e39}').refused, ['bad_value'], 'beyond float32')
 })
 
@@ -200,7 +210,7 @@ t.test('keys that need escapes in JSON, are long, or share a hash slot', async (
   const fields = { s: 'start_ms', ...Object.fromEntries(keys.map((k) => [k, 'calling'])) }
   const { mapping, problems } = checkMapping({ fields }, catalogue(), 'test', 'mapping')
   t.same(problems, [])
-  for (const key of keys) t.same(read(mapping!, `${JSON.stringify({ [key]: key })}\n`).rows, [{ calling: key }])
+  for (const key of keys) t.same(read(mapping!, `${JSON.stringify({ [key]: key })}\n`).rows, [{ calling: key, origin: 1 }])
 })
 
 // What a line means, by JSON.parse: the plain reference
@@ -235,6 +245,7 @@ function reference(line: string): { row: Row } | { refused: string } {
     } else if (!(number >= 0 && number <= (field.type === 'uint32' ? 0xffffffff : Number.MAX_SAFE_INTEGER) && Number.isInteger(number))) bad ??= 'bad_value'
     else row[key] = number + 0
   }
+  if (!(Number(row['origin']) > 0)) row['origin'] = 1
   return bad === null ? { row } : { refused: bad }
 }
 

@@ -23,7 +23,7 @@ t.test('a mapping in the settings', async (t) => {
   const { mapping, problems } = checkMapping(settings, catalogue(), 'own', 'mappings.own')
   t.same(problems, [])
   t.same({ ...mapping, keys: mapping!.keys.map((k) => [k.key, k.field.name, k.as]) }, {
-    name: 'own', kind: 'call', timeZone: 'Europe/London', origin: 1, dropped: ['note'], columns: [['src', 'dst', 'start', 'secs', 'how', 'note']],
+    name: 'own', kind: 'call', timeZone: 'Europe/London', origin: 1, defaultOrigin: 1, dropped: ['note'], columns: [['src', 'dst', 'start', 'secs', 'how', 'note']],
     keys: [['src', 'calling', 'text'], ['dst', 'called', 'text'], ['start', 'start_ms', 'local-time'], ['secs', 'billable_seconds', 'whole'], ['how', 'disposition', 'disposition']],
   })
 })
@@ -86,10 +86,11 @@ t.test('the built-in mappings hold against the catalogue', async (t) => {
     t.notOk(mapping.keys.some((k) => mapping.dropped.includes(k.key)))
   }
   const asterisk = builtInMapping('asterisk-cdr', catalogue())
-  t.same(asterisk.columns.map((c) => c.length), [16, 17, 18, 19, 20, 21])
+  t.same(asterisk.columns.map((c) => c.length), [16, 17, 18, 19, 20, 21, 22])
   for (const hidden of ['channel', 'dstchannel', 'lastdata', 'userfield']) t.ok(asterisk.dropped.includes(hidden), `${hidden} is not taken`)
   for (const kind of KINDS) {
     const mapping = builtInMapping('minim', catalogue(), { kind })
+    t.equal(catalogue().kinds[kind].byName.get('origin')!.enumNames[mapping.defaultOrigin!], { call: 'CDR', quality: 'REPORT', device: 'REGISTRATION' }[kind])
     t.same(mapping.keys.map((k) => k.key), catalogue().kinds[kind].fields.filter((f) => f.derivedFrom === null).map((f) => f.name))
     const { problems } = checkMapping({ kind, fields: Object.fromEntries(mapping.keys.map((k) => [k.key, { field: k.field.name, as: k.as }])) }, catalogue(), kind, kind)
     t.same(problems, [], 'and could stand in the settings')
