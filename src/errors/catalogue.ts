@@ -284,6 +284,41 @@ export const ERRORS = {
     message: '{path}: the spool holds records that these keys cannot open ({what})',
     fix: 'give the key store and master key that it was written with; or move the folder away, and what is in it is lost',
   },
+  MINIM_AMI_SECRET: {
+    stage: 'ingest', retryable: false,
+    message: '{path}: the secret of the manager interface {what}',
+    fix: 'put the secret of manager.conf, and nothing else, where the settings say',
+  },
+  MINIM_AMI_REFUSED: {
+    stage: 'ingest', retryable: true,
+    message: 'AMI of {node}: {what} was refused',
+    fix: 'see user, secret, permit and deny in manager.conf of the PBX, then `manager reload` there; minim goes on trying, seldom',
+  },
+  MINIM_AMI_LOST: {
+    stage: 'ingest', retryable: true,
+    message: 'AMI of {node}: there is no connection ({what})',
+    fix: 'see that Asterisk runs, that manager.conf has enabled=yes and listens at host and port, and, with TLS, that its certificate is of tls.ca; minim goes on trying',
+  },
+  MINIM_AMI_TIMEOUT: {
+    stage: 'ingest', retryable: true,
+    message: 'AMI of {node}: no {what} within {ms} ms',
+    fix: 'see whether Asterisk hangs or the way to it is cut; minim connects again',
+  },
+  MINIM_AMI_PROTOCOL: {
+    stage: 'ingest', retryable: true,
+    message: 'AMI of {node}: what listens there is no manager interface ({what})',
+    fix: 'see host, port (5038; 5039 with TLS) and tls of the settings',
+  },
+  MINIM_HTTP_AUTH: {
+    stage: 'ingest', retryable: false,
+    message: '{what}',
+    fix: 'name a file with a line user:password or a token of 16 characters or more for each sender, which only the user minim runs as can read',
+  },
+  MINIM_HTTP_LISTEN: {
+    stage: 'ingest', retryable: false,
+    message: '{section}.listen: cannot listen on {listen} ({what})',
+    fix: 'free the port or choose another; 0 takes a free one',
+  },
   MINIM_OPS_LISTEN: {
     stage: 'ops', retryable: false,
     message: 'ops.listen: {listen} cannot be listened on: {what}',

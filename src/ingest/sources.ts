@@ -1,11 +1,17 @@
 /** Every source, in the order in which they start. A new one is added here, and its settings in `src/settings/sources/`. */
+import { startAmi } from './ami.js'
 import { startFiles } from './feed-file.js'
+import { startFreeswitch } from './freeswitch.js'
 import { startGrpc } from './grpc.js'
+import { startHttp } from './http.js'
 import type { Source, SourceContext, StartSource } from './source.js'
 
 const SOURCES: readonly StartSource[] = [
   startGrpc,
   startFiles,
+  startAmi,
+  startFreeswitch,
+  startHttp,
 ]
 
 /**

@@ -5,9 +5,15 @@
 import type { TSchema } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import type { Settings } from '../schema.js'
+import { AMI, type AmiSettings } from './ami.js'
+import { FREESWITCH, type FreeswitchSettings } from './freeswitch.js'
+import { HTTP, type HttpSettings } from './http.js'
 import { SPOOL, type SpoolSettings } from './spool.js'
 
 export interface SourceSettings {
+  readonly ami: readonly AmiSettings[]
+  readonly freeswitch: FreeswitchSettings
+  readonly http: HttpSettings
   readonly spool: SpoolSettings
 }
 
@@ -27,7 +33,16 @@ export interface SourceSection<K extends keyof SourceSettings = keyof SourceSett
   readonly check?: (value: SourceSettings[K], settings: Settings) => readonly Problem[]
 }
 
-export const SOURCE_SECTIONS: readonly SourceSection[] = [SPOOL]
+/** In the order of the settings file. */
+const SECTIONS: { readonly [K in keyof SourceSettings]: SourceSection<K> } = {
+  ami: AMI,
+  freeswitch: FREESWITCH,
+  http: HTTP,
+  spool: SPOOL,
+}
+
+/** Whoever goes over all of them hands each section's check its own value. */
+export const SOURCE_SECTIONS = Object.values(SECTIONS) as unknown as readonly SourceSection[]
 
 /** Each section's defaults, by its name in the settings. */
 export const SOURCE_DEFAULTS: Readonly<Record<string, unknown>> = Object.fromEntries(SOURCE_SECTIONS.map(({ key, defaults }) => [key, defaults]))
