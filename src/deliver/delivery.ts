@@ -13,7 +13,7 @@
  *   right before its own: compaction keeps what was written last, and that must be the larger sequence.
  * - **Unclean ends.** A time-out, an abort, an error of unknown outcome: both producers are replaced (new instances, same ids), which
  *   completes or aborts what was pending; then the ledger says what was taken; the rest is filled again from the batches, which are kept
- *   until commit. A commit that succeeded over a shaky connection costs its producer only (see `lane.ts`).
+ *   until commit. Nothing is retried within a transaction: what failed is aborted, and filled again (see `lane.ts`).
  * - **Fencing.** Whoever takes the shard initialises both ids before reading the ledger. A process that finds itself fenced stops for
  *   good: taking the ids back would have two processes fence each other for ever.
  * - **Poison.** One refused message fails its whole transaction, for ever. What can be known is checked before producing (size against
@@ -25,14 +25,16 @@
 import { MinimError } from '../errors/catalogue.js'
 import type { Minimised } from '../project/minimised.js'
 import {
-  COMMIT_TIMEOUT_MS, PRODUCER_DEFAULTS, checkKafkaProperties, producerProperties, type ClientProperties, type KafkaProperties,
+  COMMIT_TIMEOUT_MS, checkKafkaProperties, checkWithLibrdkafka, producerLimits, type KafkaProperties, type ProducerLimits,
 } from './kafka-config.js'
-import { QUEUE_FULL, classify, type Failure, type FailureKind } from './kafka-errors.js'
-import { Lane, isRetryable } from './lane.js'
+import { UNKNOWN_PARTITION, classify, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
+import { Cluster } from './cluster.js'
+import { Lane, type LaneOptions } from './lane.js'
 import { LEDGER_TOPIC, encodeEntry, readLedger, streamKey } from './ledger.js'
 import { findRefused } from './poison.js'
+import type { ProducerIdentity } from './record-batch.js'
 import { MAX_SHARDS, shardOf, transactionalIds } from './shards.js'
-import { DEFAULT_LIMIT, ensureTopics, ledgerTopic, readLimits, type TopicLimit, type TopicsReport, type WantedTopic } from './topics.js'
+import { DEFAULT_LIMIT, connectionOptions, ensureTopics, ledgerTopic, readLimits, type TopicLimit, type TopicsReport, type WantedTopic } from './topics.js'
 import type { SourceId, WorkItem } from './work-item.js'
 
 /** Settings under `delivery:`. */
@@ -177,6 +179,9 @@ export class Delivery {
   /** Raised by every unclean end: what was begun before it has no say any more. */
   #generation = 0
   #lanes: [Lane, Lane] | null = null
+  /** Of the lanes that were opened last: the next ones continue them. */
+  readonly #identities: (ProducerIdentity | null)[] = [null, null]
+  #cluster: Cluster | null = null
   #laneReady: [boolean, boolean] = [false, false]
   #nextLane: 0 | 1 = 0
   #open: Turn | null = null
@@ -195,12 +200,12 @@ export class Delivery {
   /** Streams with a failed batch, by its sequence: nothing later may be taken before it. */
   #brokenStreams = new Map<string, number>()
   #limits: ReadonlyMap<string, TopicLimit> = new Map()
+  readonly #producer: ProducerLimits
   #batchBytes: number
+  /** Takeovers since the last commit: each waits longer. */
+  #setbacks = 0
   #topicsReady = false
   #unusedFenced = false
-  readonly #closing = new Set<Promise<void>>()
-  /** Producers being made ready: two makers of one id would fence each other. */
-  #preparing: Promise<void>[] = []
   #limitTopics: readonly string[] | null = null
   #limitSizes = new Float64Array(0)
   #limitAges = new Float64Array(0)
@@ -214,7 +219,8 @@ export class Delivery {
     this.shards = options.shards ?? 1
     this.#ledger = options.ledgerTopic ?? LEDGER_TOPIC
     checkKafkaProperties(this.#properties)
-    this.#batchBytes = Number(this.#properties['batch.size'] ?? PRODUCER_DEFAULTS['batch.size'])
+    this.#producer = producerLimits(this.#properties)
+    this.#batchBytes = this.#producer.maxBatchBytes
   }
 
   get state(): DeliveryState {
@@ -229,6 +235,7 @@ export class Delivery {
     if (this.#phase !== 'new') throw new Error(`delivery is ${this.#phase}`)
     this.#setPhase('connecting')
     try {
+      checkWithLibrdkafka(this.#properties)
       await this.#takeOver([])
     } catch (error) {
       if (error instanceof MinimError) this.#end(error)
@@ -304,8 +311,6 @@ export class Delivery {
       await lanes[openLane].abort(COMMIT_TIMEOUT_MS).catch(() => undefined)
     }
     this.#closeLanes()
-    await Promise.all(this.#preparing)
-    await Promise.all([...this.#closing])
     if (!failed) this.#setPhase('stopped')
   }
 
@@ -384,7 +389,12 @@ export class Delivery {
     try {
       let next = 0
       for (;;) {
-        next = this.#produce(messages, next, turn, dropped)
+        const lane = (this.#lanes as [Lane, Lane])[turn.lane]
+        if (!lane.knows(messages.topics)) {
+          await lane.learn(messages.topics)
+          if (generation !== this.#generation) return
+        }
+        next = this.#produce(lane, messages, next, turn, dropped)
         if (next === messages.count) break
         await sleep(QUEUE_FULL_WAIT_MS)
         if (generation !== this.#generation) return
@@ -392,12 +402,10 @@ export class Delivery {
       turn.sequences.set(key, item.sequence)
       turn.items++
     } catch (error) {
-      this.#broken = error
-      const cause = await (this.#lanes as [Lane, Lane])[turn.lane].reason(error)
       if (generation !== this.#generation) return
       // The turn that commits now decides first: this one would have had to wait for it anyway.
-      this.#broken = cause
-      if (this.#committing === null) this.#unclean(cause)
+      this.#broken = error
+      if (this.#committing === null) this.#unclean(error)
     } finally {
       if (generation === this.#generation) this.#midItem = false
     }
@@ -459,7 +467,7 @@ export class Delivery {
 
   #prepareLimits(messages: Minimised): void {
     const { topics, headers } = messages
-    const client = Number(this.#properties['message.max.bytes'] ?? PRODUCER_DEFAULTS['message.max.bytes'])
+    const client = Number(this.#producer.maxMessageBytes)
     this.#limitSizes = new Float64Array(topics.length)
     this.#limitAges = new Float64Array(topics.length)
     for (let t = 0; t < topics.length; t++) {
@@ -474,37 +482,13 @@ export class Delivery {
     this.#limitTopics = topics
   }
 
-  /** The hot loop. @returns the first message not produced, since the producer's queue is full; or `messages.count` */
-  #produce(messages: Minimised, from: number, turn: Turn, dropped: Set<number> | null): number {
-    const native = (this.#lanes as [Lane, Lane])[turn.lane].native
-    const { count, topic, topics, valueOff, valueLen, keyOff, keyLen, timestamp, headers } = messages
-    const buffer = messages.bytes.buffer
-    const base = messages.bytes.byteOffset
-    let bytes = 0
-    let produced = 0
-    let i = from
-    let code = 0
-    for (; i < count; i++) {
-      if (dropped !== null && dropped.has(i)) continue
-      const t = topic[i]
-      const keyLength = keyLen[i]
-      const valueLength = valueLen[i]
-      // A plain view costs a third of Buffer.subarray; librdkafka copies what it points at.
-      const value = new Uint8Array(buffer, base + (valueOff[i]), valueLength)
-      const key = keyLength === 0 ? null : new Uint8Array(buffer, base + (keyOff[i]), keyLength)
-      const h = headers[t]
-      code = h === undefined
-        ? native.produce(topics[t], -1, value, key, timestamp[i])
-        : native.produce(topics[t], -1, value, key, timestamp[i], undefined, h)
-      if (code !== 0) break
-      bytes += valueLength + keyLength
-      produced++
-    }
-    turn.messages += produced
-    turn.bytes += bytes
-    this.stats.inFlightMessages += produced
-    if (code !== 0 && code !== QUEUE_FULL) throw Object.assign(new Error(`produce: librdkafka error ${code}`), { code })
-    return i
+  /** @returns the first message not taken, since too much waits for the brokers; or `messages.count` */
+  #produce(lane: Lane, messages: Minimised, from: number, turn: Turn, dropped: Set<number> | null): number {
+    const next = lane.produce(messages, from, dropped)
+    turn.messages += lane.producedMessages
+    turn.bytes += lane.producedBytes
+    this.stats.inFlightMessages += lane.producedMessages
+    return next
   }
 
   // ---- committing ---------------------------------------------------------------------------------------------------------------
@@ -540,12 +524,12 @@ export class Delivery {
       await this.#hooks.beforeCommit?.()
       await lane.commit(COMMIT_TIMEOUT_MS)
     } catch (error) {
-      const cause = await lane.reason(error)
-      if (generation === this.#generation) this.#unclean(cause)
+      if (generation === this.#generation) this.#unclean(error)
       return
     }
     if (generation !== this.#generation) return
     this.#committing = null
+    this.#setbacks = 0
     for (const [key, sequence] of turn.sequences) {
       this.#taken.set(key, sequence)
       if (this.#inFlight.get(key) === sequence) this.#inFlight.delete(key)
@@ -558,8 +542,9 @@ export class Delivery {
     const commitMs = performance.now() - startedAt
     // The next one must not wait for what callers do on being told.
     if (this.#broken === null) {
-      this.#preparing[turn.lane] = this.#prepareLane(turn.lane, lane.suspect)
+      this.#laneReady[turn.lane] = true
       this.#schedule()
+      void this.#fill()
     } else {
       this.#unclean(this.#broken)
     }
@@ -570,37 +555,8 @@ export class Delivery {
 
   #produceLedger(lane: Lane, turn: Turn): void {
     for (const [key, sequence] of turn.sequences) {
-      // A string as key would end at its NUL.
-      const code = lane.native.produce(this.#ledger, this.shard, encodeEntry(sequence), Buffer.from(key, 'utf8'), Date.now())
-      if (code !== 0) throw Object.assign(new Error(`produce: librdkafka error ${code}`), { code })
+      lane.produceTo(this.#ledger, this.shard, Buffer.from(key, 'utf8'), encodeEntry(sequence), Date.now())
     }
-  }
-
-  /** After a commit: a new transaction on the same producer, or on a new one if a connection was shaky meanwhile. */
-  async #prepareLane(index: 0 | 1, suspect: boolean): Promise<void> {
-    const generation = this.#generation
-    const lanes = this.#lanes as [Lane, Lane]
-    try {
-      if (suspect) {
-        this.stats.replaced++
-        this.#close(lanes[index])
-        lanes[index] = await this.#openLane(index)
-        if (generation !== this.#generation) {
-          this.#close(lanes[index])
-          return
-        }
-      }
-      await lanes[index].begin()
-    } catch (error) {
-      if (generation === this.#generation) {
-        if (this.#committing === null) this.#unclean(error)
-        else this.#broken ??= error
-      }
-      return
-    }
-    if (generation !== this.#generation) return
-    this.#laneReady[index] = true
-    void this.#fill()
   }
 
   // ---- unclean ends -------------------------------------------------------------------------------------------------------------
@@ -613,6 +569,8 @@ export class Delivery {
       this.#fatal(new MinimError('MINIM_DELIVERY_FENCED', { shard: this.shard, cluster: this.settings.cluster }))
       return
     }
+    // A topic that is gone is made again, as the policy wants it.
+    if (failure.code === UNKNOWN_PARTITION) this.#topicsReady = false
     this.#notice(new MinimError('MINIM_DELIVERY_ABORTED', { what: failure.text }))
     void this.#recover(failure, turns)
   }
@@ -647,11 +605,13 @@ export class Delivery {
 
   /** Takes the shard, anew or again; tries until it succeeds or nothing can help. */
   async #takeOver(tried: readonly Entry[]): Promise<void> {
+    // Brokers that take the shard back and refuse every transaction are not asked in a tight loop either.
+    if (this.#setbacks++ > 1) await sleep(Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(10, this.#setbacks - 2)))
     let backoffMs = BACKOFF_MIN_MS
     for (;;) {
       try {
         this.#closeLanes()
-        await Promise.all(this.#preparing)
+        if (this.#hasEnded()) return
         await this.#attempt(tried)
         break
       } catch (error) {
@@ -693,13 +653,19 @@ export class Delivery {
     if (tried.length > 0 && topics !== null) {
       this.#setLimits(await readLimits({ bootstrap, properties: this.#properties }, [...new Set([...this.#limits.keys()])]))
     }
+    const cluster = this.#cluster ??= new Cluster({
+      bootstrap, clientId: this.#producer.clientId, createTopics: topics === null,
+      connection: { ...connectionOptions(this.#properties), connectTimeout: this.#producer.connectTimeoutMs, requestTimeout: this.#producer.socketTimeoutMs },
+    })
+    // Leaders may have moved: that is what many unclean ends are about.
+    await cluster.refresh([this.#ledger, ...cluster.topics])
     // Both ids, before the ledger is read: what a predecessor, or our own former self, had under way is completed or aborted by it.
     const a = await this.#openLane(0)
     let b: Lane
     try {
       b = await this.#openLane(1)
     } catch (error) {
-      this.#close(a)
+      a.close()
       throw error
     }
     this.#lanes = [a, b]
@@ -711,7 +677,6 @@ export class Delivery {
     }
     const suspects = tried.filter((entry) => entry.item.sequence > (this.#taken.get(entry.key) ?? 0))
     if (suspects.length > 0) await this.#quarantineRefused(suspects)
-    await Promise.all(this.#lanes.map((lane) => lane.begin()))
   }
 
   /** Ids of shards that are no longer used: whoever still runs with them must not write. */
@@ -719,8 +684,8 @@ export class Delivery {
     if (this.#options.topics === null) return
     for (let shard = this.shards; shard < Math.min(ledgerPartitions, MAX_SHARDS); shard++) {
       for (const id of transactionalIds(this.settings.cluster, shard)) {
-        const lane = await Lane.open({ transactionalId: id, properties: this.#laneProperties(id), topic: this.#ledger })
-        await lane.close()
+        const lane = await Lane.open(this.#laneOptions(id, null))
+        lane.close()
       }
     }
   }
@@ -728,8 +693,7 @@ export class Delivery {
   /** Finds the records that Kafka refuses, in trials on this shard's own id. */
   async #quarantineRefused(entries: readonly Entry[]): Promise<void> {
     const lanes = this.#lanes as [Lane, Lane]
-    this.#close(lanes[0])
-    const [id] = transactionalIds(this.settings.cluster, this.shard)
+    lanes[0].close()
     let found = 0
     let byBatch = false
     for (const entry of entries) {
@@ -742,10 +706,7 @@ export class Delivery {
             else excluded.add(record)
           }
         },
-        open: (single, onReport) => Lane.open({
-          transactionalId: id, topic: this.#ledger, onReport,
-          properties: this.#laneProperties(id, single ? { 'batch.num.messages': 1 } : {}),
-        }),
+        open: () => this.#openLane(0),
       })
       found += outcome.records
       byBatch ||= outcome.byBatch
@@ -755,7 +716,7 @@ export class Delivery {
     if (found === 0 && byBatch) this.#batchBytes = Math.max(MIN_BATCH_BYTES, Math.floor(this.#batchBytes / 2))
     lanes[0] = await this.#openLane(0)
     if (byBatch) {
-      this.#close(lanes[1])
+      lanes[1].close()
       lanes[1] = await this.#openLane(1)
     }
   }
@@ -766,14 +727,15 @@ export class Delivery {
     for (const { maxMessageBytes } of limits.values()) this.#batchBytes = Math.min(this.#batchBytes, maxMessageBytes)
   }
 
-  #openLane(index: 0 | 1): Promise<Lane> {
-    const transactionalId = transactionalIds(this.settings.cluster, this.shard)[index]
-    return Lane.open({ transactionalId, properties: this.#laneProperties(transactionalId), topic: this.#ledger })
+  async #openLane(index: 0 | 1): Promise<Lane> {
+    const lane = await Lane.open(this.#laneOptions(transactionalIds(this.settings.cluster, this.shard)[index], this.#identities[index]))
+    this.#identities[index] = lane.identity
+    return lane
   }
 
-  #laneProperties(transactionalId: string, more: Record<string, number> = {}): ClientProperties {
-    const { client, topic } = producerProperties(this.#properties, this.#options.bootstrap, transactionalId)
-    return { client: { ...client, 'batch.size': this.#batchBytes, ...more }, topic }
+  #laneOptions(transactionalId: string, former: ProducerIdentity | null): LaneOptions {
+    const { transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes } = this.#producer
+    return { cluster: this.#cluster as Cluster, transactionalId, transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes, maxBatchBytes: this.#batchBytes, former }
   }
 
   #closeLanes(): void {
@@ -781,13 +743,7 @@ export class Delivery {
     if (lanes === null) return
     this.#lanes = null
     this.stats.replaced += this.#phase === 'recovering' ? lanes.length : 0
-    for (const lane of lanes) this.#close(lane)
-  }
-
-  #close(lane: Lane): void {
-    const closed = lane.close()
-    this.#closing.add(closed)
-    void closed.then(() => this.#closing.delete(closed))
+    for (const lane of lanes) lane.close()
   }
 
   // ---- endings ------------------------------------------------------------------------------------------------------------------

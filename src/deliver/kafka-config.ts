@@ -37,29 +37,17 @@ export const RESERVED_PROPERTIES: Readonly<Record<string, string>> = {
   'test.mock.num.brokers': 'leave kafka."bootstrap.servers" out to have the embedded cluster',
 }
 
-/**
- * Tuned by `bench/` for batches of 2,048 records into 18 partitions: few, large requests, and little memory.
- * All of them can be set under `kafka:`.
- */
+/** Tuned by `bench/` for batches of 2,048 records into 18 partitions. All of them can be set under `kafka:`. */
 export const PRODUCER_DEFAULTS: KafkaProperties = {
   'client.id': 'minim',
-  'compression.codec': 'lz4',
-  // Short, so that messages are sent while the processor still has them at hand; under load, requests grow while the one before is sent.
-  'linger.ms': 1,
-  'batch.size': 1_000_000,
-  'batch.num.messages': 10_000,
-  'queue.buffering.max.messages': 200_000,
-  'queue.buffering.max.kbytes': 65_536,
-  'sticky.partitioning.linger.ms': 10,
+  // Of one partition: what fits the processor's cache is written faster than what does not.
+  'batch.size': 262_144,
   'message.max.bytes': 1_000_000,
-  'reconnect.backoff.ms': 50,
-  'reconnect.backoff.max.ms': 2_000,
-  'retry.backoff.ms': 20,
-  'topic.metadata.refresh.interval.ms': 60_000,
-  'socket.keepalive.enable': true,
+  'queue.buffering.max.kbytes': 16_384,
+  'socket.connection.setup.timeout.ms': 5_000,
   'socket.timeout.ms': SOCKET_TIMEOUT_MS,
+  'request.timeout.ms': 30_000,
   'transaction.timeout.ms': TRANSACTION_TIMEOUT_MS,
-  'enable.metrics.push': false,
 }
 
 /** Properties that only a producer knows: a consumer made of the same settings must not be given them. */
@@ -86,35 +74,34 @@ export function checkKafkaProperties(properties: KafkaProperties): void {
   }
 }
 
-/** Properties as node-rdkafka takes them: a topic's own ones apart, or they are silently replaced by the defaults. */
-export interface ClientProperties {
-  readonly client: Record<string, string | number | boolean>
-  readonly topic: Record<string, string | number | boolean>
+/** What `deliver/lane.ts` takes of librdkafka's properties; all others concern the readers. */
+export interface ProducerLimits {
+  readonly clientId: string
+  readonly maxBatchBytes: number
+  readonly maxMessageBytes: number
+  readonly maxQueuedBytes: number
+  readonly connectTimeoutMs: number
+  readonly socketTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly transactionTimeoutMs: number
 }
 
-const TOPIC_LEVEL = new Set([
-  'request.timeout.ms', 'message.timeout.ms', 'delivery.timeout.ms', 'queuing.strategy', 'produce.offset.report', 'msg_order_cmp', 'compression.level',
-])
-
-/** Properties of a transactional producer. */
-export function producerProperties(properties: KafkaProperties, bootstrap: string, transactionalId: string): ClientProperties {
-  const client: ClientProperties['client'] = { ...PRODUCER_DEFAULTS }
-  const topic: ClientProperties['topic'] = {}
-  for (const [name, value] of Object.entries(properties)) {
-    // An alias beside its default would leave librdkafka to choose between the two.
-    (TOPIC_LEVEL.has(name) ? topic : client)[ALIASES[name] ?? name] = value
+/** The producer's limits. @throws MinimError MINIM_KAFKA_PROPERTY_INVALID for one that is no number */
+export function producerLimits(properties: KafkaProperties): ProducerLimits {
+  const number = (name: string): number => {
+    const value = Number(properties[name] ?? PRODUCER_DEFAULTS[name])
+    if (!Number.isInteger(value) || value < 1) throw new MinimError('MINIM_KAFKA_PROPERTY_INVALID', { property: name, what: 'must be a whole number above 0' })
+    return value
   }
   return {
-    client: {
-      ...client,
-      'bootstrap.servers': bootstrap,
-      'enable.idempotence': true,
-      'transactional.id': transactionalId,
-      // A transaction is the report. Without this every message goes once more through a queue to the main thread.
-      'delivery.report.only.error': true,
-      'statistics.interval.ms': 1_000,
-    },
-    topic: { ...topic, 'partitioner': 'murmur2_random' },
+    clientId: String(properties['client.id'] ?? PRODUCER_DEFAULTS['client.id']),
+    maxBatchBytes: number('batch.size'),
+    maxMessageBytes: number('message.max.bytes'),
+    maxQueuedBytes: number('queue.buffering.max.kbytes') * 1024,
+    connectTimeoutMs: number('socket.connection.setup.timeout.ms'),
+    socketTimeoutMs: number('socket.timeout.ms'),
+    requestTimeoutMs: number('request.timeout.ms'),
+    transactionTimeoutMs: number('transaction.timeout.ms'),
   }
 }
 
@@ -138,9 +125,16 @@ export function consumerProperties(properties: KafkaProperties, bootstrap: strin
   }
 }
 
-const ALIASES: Readonly<Record<string, string>> = {
-  'compression.type': 'compression.codec',
-  'queue.buffering.max.ms': 'linger.ms',
+/**
+ * Has librdkafka check names and values, before anything is connected.
+ * @throws MinimError MINIM_KAFKA_PROPERTY_INVALID
+ */
+export function checkWithLibrdkafka(properties: KafkaProperties): void {
+  try {
+    new Kafka.Producer({ ...properties })
+  } catch (error) {
+    throw refusedProperty(error)
+  }
 }
 
 /** Makes a client, and says which property librdkafka refuses. Its own text may quote a value, which may be a password. */

@@ -1,5 +1,6 @@
-/** What an error of librdkafka means for a transaction. Codes are librdkafka's. */
+/** What an error of Kafka means for a transaction. Codes are the protocol's where they are positive, and librdkafka's own below 0. */
 import Kafka from 'node-rdkafka'
+import { MinimError } from '../errors/catalogue.js'
 
 const { ERRORS } = Kafka.CODES
 
@@ -30,12 +31,6 @@ const REFUSED = new Set<number>([
 
 const UNKNOWN_OUTCOME = new Set<number>([ERRORS.ERR__TIMED_OUT, ERRORS.ERR__TRANSPORT, ERRORS.ERR_REQUEST_TIMED_OUT, ERRORS.ERR__ALL_BROKERS_DOWN])
 
-// Delivery reports bring the text of an error and no code.
-const REFUSED_TEXT = new Set([
-  'message size too large', 'invalid message size', 'invalid message', 'invalid timestamp', 'broker failed to validate record',
-  'message batch larger than configured server segment size', 'policy violation',
-])
-
 interface LibrdkafkaError { readonly code?: unknown, readonly message?: unknown, readonly isFatal?: unknown }
 
 /** What a callback of librdkafka got, as an error to reject with. */
@@ -61,12 +56,34 @@ export function classify(error: unknown): Failure {
   return { kind: 'aborted', code, text }
 }
 
-/** Whether a delivery report says that Kafka refuses this very message. */
-export function isRefusalText(error: unknown): boolean {
-  const message = (error as LibrdkafkaError | null)?.message
-  return typeof message === 'string' && REFUSED_TEXT.has(message.toLowerCase().replace(/^broker: /, ''))
+
+export const TRANSPORT = ERRORS.ERR__TRANSPORT
+export const TIMED_OUT = ERRORS.ERR__TIMED_OUT
+export const UNKNOWN_PARTITION = ERRORS.ERR_UNKNOWN_TOPIC_OR_PART
+export const CONCURRENT_TRANSACTIONS = ERRORS.ERR_CONCURRENT_TRANSACTIONS
+export const INVALID_TXN_STATE = ERRORS.ERR_INVALID_TXN_STATE
+
+const NAMES = new Map<number, string>(Object.entries(ERRORS).map(([name, code]) => [code as number, name.replace(/^ERR_+/, '').toLowerCase().replaceAll('_', ' ')]))
+
+/** An error of a broker, or of the way to it. */
+export class KafkaError extends Error {
+  /** @param what where: a request's name, a topic; never a part of a message */
+  constructor(readonly code: number, what: string, options?: ErrorOptions) {
+    super(`${NAMES.get(code) ?? `error ${code}`} (${what})`, options)
+    this.name = 'KafkaError'
+  }
 }
 
-export const QUEUE_FULL = ERRORS.ERR__QUEUE_FULL
-export const WRONG_STATE = ERRORS.ERR__STATE
-export const FATAL = ERRORS.ERR__FATAL
+const NOT_YET = new Set<number>([
+  ERRORS.ERR_CONCURRENT_TRANSACTIONS, ERRORS.ERR_COORDINATOR_LOAD_IN_PROGRESS, ERRORS.ERR_COORDINATOR_NOT_AVAILABLE, ERRORS.ERR_NOT_COORDINATOR,
+])
+
+/** Whether asking again in a moment helps: a transaction is being completed, a coordinator is loading or moving. */
+export function isNotYet(code: number): boolean {
+  return NOT_YET.has(code)
+}
+
+/** Whether a new attempt can help. */
+export function isRetryable(error: unknown): boolean {
+  return !(error instanceof MinimError) || error.retryable
+}

@@ -1,173 +1,501 @@
 /**
- * One transactional producer: an instance of librdkafka's client with a `transactional.id`. Two of them take turns (`delivery.ts`).
+ * One transactional producer. Two of them take turns (`delivery.ts`). Guarded by rows `d` and `deliver` of `bench/`.
  *
- * An instance is never mended: after anything unclean a new one with the same id takes its place, which raises the id's epoch, so that
- * nothing the old one still has under way can reach a transaction (KIP-890: a delayed EndTxn may else commit a part of the next one;
- * librdkafka retries inside `commitTransaction` and returns success).
+ *   produce ──▶ a batch for each partition ──▶ AddPartitionsToTxn ──▶ Produce (acks=all, a few under way to each broker) ──▶ EndTxn
+ *
+ * It speaks Kafka's protocol itself (KIP-98), since a client's call for each message costs more than all else together; and it retries
+ * nothing but what the protocol says is not yet done (a transaction that still ends). Whatever fails makes the lane useless: delivery
+ * opens another with the former's identity and fills again from its batches. That is also what keeps a delayed EndTxn of this one from
+ * ending a later transaction (KIP-890): the next lane has another epoch.
+ *
+ * A lane that takes over from its own former self continues that identity (KIP-360), so a process that was fenced while it did not look
+ * is told so, instead of fencing the one that took its place.
  */
-import Kafka from 'node-rdkafka'
-import { MinimError } from '../errors/catalogue.js'
-import { refusedProperty, type ClientProperties } from './kafka-config.js'
-import { FATAL, WRONG_STATE, asError, errorCode } from './kafka-errors.js'
+import type { Minimised } from '../project/minimised.js'
+import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type ProduceTopic } from './cluster.js'
+import { CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE, KafkaError, TIMED_OUT, UNKNOWN_PARTITION, isNotYet } from './kafka-errors.js'
+import { RecordBatch, encodeHeaders, partitionOf, type ProducerIdentity } from './record-batch.js'
 
-/** The native client: no check, no wrapping per message. */
-export interface NativeProducer {
-  /** @returns librdkafka's error code, 0 when the message was queued (librdkafka keeps a copy) */
-  produce(topic: string, partition: number, value: Uint8Array | null, key: Uint8Array | null, timestamp: number, opaque?: unknown, headers?: readonly Record<string, string>[]): number
-  poll(): void
-}
-
-const CONNECT_TIMEOUT_MS = 5_000
+/** Kafka keeps order and tells repeats of at most five requests under way (KIP-98). Two keep the broker busy. */
+const REQUESTS_UNDER_WAY = 2
+/** A request takes no more batches from so many bytes on. */
+const REQUEST_BYTES = 1_000_000
+/** A transaction that the coordinator still ends, or a coordinator that still loads. */
+const RETRY_MS = 3
+const RETRY_MAX_MS = 100
+/** Emptied batches that are kept for the next ones. */
+const SPARE_BATCHES = 32
 const INIT_TIMEOUT_MS = 15_000
-const POLL_INTERVAL_MS = 50
 
 export interface LaneOptions {
-  readonly transactionalId: string
-  readonly properties: ClientProperties
-  /** Metadata of this topic is asked for on connecting. */
+  readonly cluster: Cluster
+  /** null: no transactions, at least once. */
+  readonly transactionalId: string | null
+  /** After so long the coordinator aborts, ms. */
+  readonly transactionTimeoutMs: number
+  /** How long a broker may wait for the copies, ms. */
+  readonly requestTimeoutMs: number
+  /** A batch takes no more records from so many bytes on. */
+  readonly maxBatchBytes: number
+  /** So much may wait for brokers: then `produce` stops. */
+  readonly maxQueuedBytes: number
+  /** Whom this one follows: the identity of the lane that had the id before, in this process. */
+  readonly former?: ProducerIdentity | null
+}
+
+/** What of a partition waits to be sent. */
+interface Slot {
   readonly topic: string
-  /** Delivery reports, for trials only: one call per message. */
-  readonly onReport?: (error: unknown, opaque: unknown) => void
+  readonly partition: number
+  batch: RecordBatch
+  /** Batches that are full, in order. */
+  readonly full: RecordBatch[]
+  /** Of the next record, counted since the lane was opened. */
+  sequence: number
+  /** Whether it is part of the transaction. */
+  added: boolean
+  queued: boolean
 }
 
-interface BrokerStatistics { readonly req_timeouts?: number, readonly txretries?: number, readonly disconnects?: number }
-
-/** Retries, time-outs and lost connections that librdkafka has counted so far. */
-function troubles(message: string): number {
-  const { brokers } = JSON.parse(message) as { brokers?: Record<string, BrokerStatistics> }
-  let sum = 0
-  for (const broker of Object.values(brokers ?? {})) sum += (broker.req_timeouts ?? 0) + (broker.txretries ?? 0) + (broker.disconnects ?? 0)
-  return sum
-}
-
-const immediate = (): Promise<void> => new Promise((resolve) => { setImmediate(resolve) })
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
 
 export class Lane {
-  readonly transactionalId: string
-  readonly native: NativeProducer
-  /** Trouble was seen on a connection: it may finish this transaction, and must not begin another. */
-  suspect = false
-  readonly #producer: Kafka.Producer
-  #troubles = 0
-  #closed: Promise<void> | null = null
+  readonly identity: ProducerIdentity
+  /** What the last {@link produce} took. */
+  producedMessages = 0
+  producedBytes = 0
+  readonly #options: LaneOptions
+  readonly #cluster: Cluster
+  /** Null for a lane without transactions. */
+  #coordinator: Link | null
+  readonly #links = new Map<number, Link | 'opening'>()
+  readonly #slots = new Map<string, (Slot | undefined)[]>()
+  /** The slots of the topics that a plan writes to, by topic and partition: looked up once for each list of topics. */
+  #plan: readonly string[] | null = null
+  #planSlots: (Slot | undefined)[][] = []
+  #planPartitions = new Int32Array(0)
+  #planHeaders: (Buffer | null)[] = []
+  /** Partition of messages without a key: the same until a request is sent, so that batches fill. */
+  #sticky = 0
+  /** Slots with something to send. */
+  #waiting: Slot[] = []
+  readonly #spare: RecordBatch[] = []
+  #queuedBytes = 0
+  #underWay = 0
+  #adding = false
+  /** Partitions were added: there is something to end. */
+  #open = false
+  #failure: KafkaError | null = null
+  #closed = false
+  #settled: (() => void)[] = []
 
-  private constructor(producer: Kafka.Producer, transactionalId: string) {
-    this.#producer = producer
-    this.transactionalId = transactionalId
-    this.native = producer.getClient() as NativeProducer
+  private constructor(options: LaneOptions, identity: ProducerIdentity, coordinator: Link | null) {
+    this.#options = options
+    this.#cluster = options.cluster
+    this.identity = identity
+    this.#coordinator = coordinator
   }
 
   /**
-   * Connects and takes the id: every other holder of it is fenced, and what it left open is aborted or completed.
-   * Rejects with librdkafka's error, or a `MinimError` for a property that it refuses.
+   * Takes the id. Without a former identity every other holder is fenced, and what it left open is aborted or completed; with one, what
+   * that left open is aborted, unless somebody else has taken the id since.
+   * @throws KafkaError, of kind `fenced` in that case
    */
   static async open(options: LaneOptions): Promise<Lane> {
-    let producer: Kafka.Producer
-    try {
-      producer = new Kafka.Producer({
-        ...options.properties.client, ...(options.onReport === undefined ? {} : { 'dr_cb': true, 'delivery.report.only.error': false }),
-      }, options.properties.topic)
-    } catch (error) {
-      throw refusedProperty(error)
+    const { cluster, transactionalId, transactionTimeoutMs, former = null } = options
+    if (transactionalId === null) {
+      const link = await cluster.any()
+      try {
+        return new Lane(options, await link.initProducerId(null, transactionTimeoutMs, null), null)
+      } finally {
+        link.close()
+      }
     }
-    const lane = new Lane(producer, options.transactionalId)
-    // Any of them: identical errors within 30 s are told only once, so one seen before the commit may stand for one within it.
-    producer.on('event.error', () => { lane.suspect = true })
-    producer.on('event.stats', (event: { message: string }) => { lane.#watch(event.message) })
-    const { onReport } = options
-    if (onReport !== undefined) {
-      producer.on('delivery-report', (error: unknown, report: { opaque?: unknown }) => { onReport(error, report.opaque) })
+    const deadline = Date.now() + INIT_TIMEOUT_MS
+    for (let delayMs = RETRY_MS; ; delayMs = Math.min(RETRY_MAX_MS, delayMs * 2)) {
+      let coordinator: Link | null = null
+      try {
+        coordinator = await cluster.coordinator(TRANSACTION, transactionalId)
+        if (former !== null) {
+          const code = await coordinator.endTxn(transactionalId, former, false)
+          // Nothing open, or committed already: that is as good.
+          if (code !== 0 && code !== INVALID_TXN_STATE) throw new KafkaError(code, 'EndTxn')
+        }
+        const identity = await coordinator.initProducerId(transactionalId, transactionTimeoutMs, former)
+        return new Lane(options, identity, coordinator)
+      } catch (error) {
+        coordinator?.close()
+        if (!(error instanceof KafkaError && isNotYet(error.code)) || Date.now() > deadline) throw error
+        await sleep(delayMs)
+      }
     }
-    await new Promise<void>((resolve, reject) => {
-      producer.connect({ topic: options.topic, timeout: CONNECT_TIMEOUT_MS }, (error: unknown) => { if (error) reject(asError(error)); else resolve() })
-    })
-    producer.setPollInterval(POLL_INTERVAL_MS)
-    try {
-      await new Promise<void>((resolve, reject) => {
-        producer.initTransactions(INIT_TIMEOUT_MS, (error: unknown) => { if (error) reject(asError(error)); else resolve() })
-      })
-    } catch (error) {
-      void lane.close()
-      throw error
-    }
-    lane.suspect = false
-    return lane
   }
 
-  begin(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#producer.beginTransaction((error: unknown) => { if (error) reject(asError(error)); else resolve() })
+  /** Whether {@link produce} can place messages for these topics; if not, {@link learn} them first. */
+  knows(topics: readonly string[]): boolean {
+    return this.#plan === topics || this.#cluster.knows(topics)
+  }
+
+  learn(topics: readonly string[]): Promise<void> {
+    return this.#cluster.refresh(topics)
+  }
+
+  /**
+   * Takes messages into the transaction.
+   * @param from the first that is not taken yet
+   * @param dropped numbers of messages that are not to be sent
+   * @returns the first that was not taken, since too much waits for the brokers; or `messages.count`
+   * @throws KafkaError why the transaction cannot be committed, as far as it is known already
+   */
+  produce(messages: Minimised, from: number, dropped: ReadonlySet<number> | null): number {
+    if (this.#failure !== null) throw this.#failure
+    const { count, topic, topics, bytes, valueOff, valueLen, keyOff, keyLen, timestamp, headers } = messages
+    if (this.#plan !== topics) this.#usePlan(topics, headers)
+    const { maxQueuedBytes } = this.#options
+    const partitions = this.#planPartitions
+    const slots = this.#planSlots
+    const encoded = this.#planHeaders
+    const before = this.#queuedBytes
+    let produced = 0
+    let i = from
+    for (; i < count; i++) {
+      if (this.#queuedBytes >= maxQueuedBytes) break
+      if (dropped !== null && dropped.has(i)) continue
+      const t = topic[i]
+      const keyLength = keyLen[i]
+      const valueLength = valueLen[i]
+      const partition = keyLength === 0 ? this.#sticky % partitions[t] : partitionOf(bytes, keyOff[i], keyLength, partitions[t])
+      const slot = slots[t][partition] ?? this.#slot(t, partition)
+      this.#append(slot, bytes, keyOff[i], keyLength, valueOff[i], valueLength, timestamp[i], encoded[t])
+      produced++
+    }
+    this.producedMessages = produced
+    this.producedBytes = this.#queuedBytes - before
+    this.#pump()
+    return i
+  }
+
+  /** One message more, whatever waits: the ledger's. */
+  produceTo(topic: string, partition: number, key: Uint8Array, value: Uint8Array, timestamp: number): void {
+    const both = Buffer.concat([key, value])
+    this.#append(this.#slotOf(topic, partition), both, 0, key.length, key.length, value.length, timestamp, null)
+    this.#pump()
+  }
+
+  /** Offsets of a consumer group, as part of the transaction. */
+  async sendOffsets(offsets: GroupOffsets): Promise<void> {
+    const { transactionalId } = this.#options
+    if (transactionalId === null) throw new TypeError('offsets are part of a transaction')
+    await this.#again((link) => link.addOffsets(transactionalId, this.identity, offsets.group), 'AddOffsetsToTxn')
+    this.#open = true
+    const link = await this.#cluster.coordinator(GROUP, offsets.group)
+    try {
+      const code = await link.txnOffsetCommit(transactionalId, this.identity, offsets)
+      if (code !== 0) throw new KafkaError(code, 'TxnOffsetCommit')
+    } catch (error) {
+      this.#fail(error)
+      throw error
+    } finally {
+      link.close()
+    }
+  }
+
+  /** Resolves when the brokers have all of it and the transaction is committed. */
+  commit(timeoutMs: number): Promise<void> {
+    return this.#within(timeoutMs, async () => {
+      await this.#flushed()
+      await this.#end(true)
+    })
+  }
+
+  /** Ends the transaction without its messages. */
+  abort(timeoutMs: number): Promise<void> {
+    return this.#within(timeoutMs, async () => {
+      for (const slot of this.#waiting) this.#discard(slot)
+      this.#waiting = []
+      await this.#flushed()
+      await this.#end(false)
     })
   }
 
   /**
-   * The error behind one that only says that the transaction, or the client, has failed before. Asked by a call that can never succeed
-   * now, nor commit anything.
+   * Sends one message alone and waits for the answer: for trials.
+   * @returns Kafka's code, 0 when it was taken
    */
-  async reason(error: unknown): Promise<unknown> {
-    const code = errorCode(error)
-    if (code !== WRONG_STATE && code !== FATAL) return error
+  async trial(messages: Minimised, i: number, timeoutMs: number): Promise<number> {
+    const { topics, headers, topic, bytes, keyOff, keyLen, valueOff, valueLen, timestamp } = messages
+    if (this.#plan !== topics) this.#usePlan(topics, headers)
+    const t = topic[i]
+    const partitions = this.#planPartitions[t]
+    const slot = this.#slot(t, keyLen[i] === 0 ? 0 : partitionOf(bytes, keyOff[i], keyLen[i], partitions))
+    this.#append(slot, bytes, keyOff[i], keyLen[i], valueOff[i], valueLen[i], timestamp[i], this.#planHeaders[t])
+    const sequence = slot.sequence
     try {
-      await this.begin()
-    } catch (cause) {
-      return cause
+      this.#pump()
+      await this.#within(timeoutMs, () => this.#flushed())
+      return 0
+    } catch (error) {
+      if (!(error instanceof KafkaError) || error.code <= 0) throw error
+      // A refused batch takes no sequence number, and the connection is as good as before.
+      slot.sequence = sequence
+      this.#failure = null
+      return error.code
     }
-    return error
   }
 
-  /** Resolves when the broker has committed, and all that librdkafka had to say about it was heard: look at {@link suspect} then. */
-  async commit(timeoutMs: number): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#producer.commitTransaction(timeoutMs, (error: unknown) => { if (error) reject(asError(error)); else resolve() })
-    })
-    // Events reach us in the event loop's turn after the poll.
-    this.poll()
-    await immediate()
-    await immediate()
-  }
-
-  abort(timeoutMs: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#producer.abortTransaction(timeoutMs, (error: unknown) => { if (error) reject(asError(error)); else resolve() })
-    })
-  }
-
-  /** Resolves when all that was produced is delivered or has failed. */
+  /** Resolves when the brokers have what was produced. */
   flush(timeoutMs: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#producer.flush(timeoutMs, (error: unknown) => { if (error) reject(asError(error)); else resolve() })
-    })
-  }
-
-  poll(): void {
-    if (this.#producer.isConnected()) this.native.poll()
+    return this.#within(timeoutMs, () => this.#flushed())
   }
 
   /** Throws away what was not sent. */
-  close(): Promise<void> {
-    this.#closed ??= new Promise((resolve) => {
-      if (!this.#producer.isConnected()) {
-        resolve()
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#failure ??= new KafkaError(TIMED_OUT, 'closed')
+    this.#coordinator?.close()
+    for (const link of this.#links.values()) if (link !== 'opening') link.close()
+    this.#links.clear()
+    this.#wake()
+  }
+
+  // ---- what waits ---------------------------------------------------------------------------------------------------------------
+
+  #usePlan(topics: readonly string[], headers: Minimised['headers']): void {
+    this.#plan = topics
+    this.#planPartitions = Int32Array.from(topics, (topic) => Math.max(1, this.#cluster.partitions(topic)))
+    this.#planSlots = topics.map((topic) => this.#slotsOf(topic))
+    this.#planHeaders = topics.map((_, t) => {
+      const list = headers[t]
+      return list === undefined ? null : encodeHeaders(list)
+    })
+  }
+
+  #slotsOf(topic: string): (Slot | undefined)[] {
+    let slots = this.#slots.get(topic)
+    if (slots === undefined) this.#slots.set(topic, slots = [])
+    return slots
+  }
+
+  #slot(topicIndex: number, partition: number): Slot {
+    return this.#slotOf((this.#plan as readonly string[])[topicIndex], partition)
+  }
+
+  #slotOf(topic: string, partition: number): Slot {
+    const slots = this.#slotsOf(topic)
+    return slots[partition] ??= { topic, partition, batch: new RecordBatch(), full: [], sequence: 0, added: false, queued: false }
+  }
+
+  #append(slot: Slot, source: Uint8Array, keyOffset: number, keyLength: number, valueOffset: number, valueLength: number, timestamp: number, headers: Buffer | null): void {
+    let { batch } = slot
+    const before = batch.length
+    if (batch.count > 0 && before + keyLength + valueLength > this.#options.maxBatchBytes) {
+      slot.full.push(batch)
+      batch = slot.batch = this.#spare.pop() ?? new RecordBatch()
+    }
+    const start = batch.count === 0 ? 0 : batch.length
+    batch.append(source, keyOffset, keyLength, valueOffset, valueLength, timestamp, headers)
+    this.#queuedBytes += batch.length - start
+    if (!slot.queued) {
+      slot.queued = true
+      this.#waiting.push(slot)
+    }
+  }
+
+  #discard(slot: Slot): void {
+    for (const batch of [...slot.full, slot.batch]) {
+      if (batch.count > 0) this.#queuedBytes -= batch.length
+      batch.clear()
+    }
+    slot.full.length = 0
+    slot.queued = false
+  }
+
+  // ---- sending ------------------------------------------------------------------------------------------------------------------
+
+  /** Sends what may be sent now. Called whenever something is added or answered. */
+  #pump(): void {
+    if (this.#failure !== null || this.#waiting.length === 0) return
+    if (this.#options.transactionalId !== null) this.#addPartitions(this.#options.transactionalId)
+    // Grouped by leader: one round over what waits for each broker that can take a request.
+    const nodes = new Set<number>()
+    for (const slot of this.#waiting) if (this.#mayGo(slot)) nodes.add(this.#cluster.leader(slot.topic, slot.partition))
+    for (const node of nodes) {
+      if (node < 0) {
+        this.#fail(new KafkaError(UNKNOWN_PARTITION, 'a partition has no leader'))
         return
       }
-      this.#producer.disconnect(0, () => { resolve() })
-    })
-    return this.#closed
-  }
-
-  #watch(message: string): void {
-    let sum: number
-    try {
-      sum = troubles(message)
-    } catch {
-      return
+      const link = this.#links.get(node)
+      if (link === undefined || (link !== 'opening' && !link.connected && link.inFlight === 0)) this.#connect(node)
+      else if (link !== 'opening') while (link.inFlight < REQUESTS_UNDER_WAY && this.#send(node, link)) { /* the next */ }
     }
-    if (sum > this.#troubles) this.suspect = true
-    this.#troubles = sum
   }
-}
 
-/** Whether a new attempt can help. */
-export function isRetryable(error: unknown): boolean {
-  return !(error instanceof MinimError) || error.retryable
+  #mayGo(slot: Slot): boolean {
+    return slot.added || this.#options.transactionalId === null
+  }
+
+  #connect(node: number): void {
+    this.#links.set(node, 'opening')
+    this.#cluster.open(node).then((link) => {
+      if (this.#closed) {
+        link.close()
+        return
+      }
+      this.#links.set(node, link)
+      this.#pump()
+    }, (error: unknown) => {
+      this.#links.delete(node)
+      this.#fail(error)
+    })
+  }
+
+  /** One request to a broker. @returns false when nothing is there for it */
+  #send(node: number, link: Link): boolean {
+    const topics = new Map<string, { partition: number; batch: Buffer }[]>()
+    const sent: RecordBatch[] = []
+    const filled: RecordBatch[] = []
+    let bytes = 0
+    let rest = 0
+    const waiting = this.#waiting
+    for (const slot of waiting) {
+      if (bytes < REQUEST_BYTES && this.#mayGo(slot) && this.#cluster.leader(slot.topic, slot.partition) === node) {
+        const next = slot.full.shift()
+        if (next !== undefined) filled.push(next)
+        const batch = next ?? slot.batch
+        const sealed = batch.seal(this.identity, slot.sequence, this.#options.transactionalId !== null)
+        slot.sequence = (slot.sequence + batch.count) % 0x8000_0000
+        bytes += sealed.length
+        const list = topics.get(slot.topic)
+        if (list === undefined) topics.set(slot.topic, [{ partition: slot.partition, batch: sealed }])
+        else list.push({ partition: slot.partition, batch: sealed })
+        sent.push(batch)
+        if (batch === slot.batch) {
+          // Emptied below, once its bytes are on their way.
+          slot.queued = false
+          continue
+        }
+      }
+      waiting[rest++] = slot
+    }
+    waiting.length = rest
+    if (sent.length === 0) return false
+    this.#sticky = (this.#sticky + 1) % 0x7fff_ffff
+    this.#underWay++
+    const request: ProduceTopic[] = [...topics].map(([topic, partitions]) => ({ topic, partitions }))
+    link.produce(this.#options.transactionalId, this.#options.requestTimeoutMs, request).then((answers) => {
+      this.#underWay--
+      this.#queuedBytes -= bytes
+      const refused = answers.find((answer) => answer.code !== 0)
+      if (refused !== undefined) this.#fail(new KafkaError(refused.code, `${refused.topic}, partition ${refused.partition}`))
+      else this.#pump()
+      this.#wake()
+    }, (error: unknown) => {
+      this.#underWay--
+      this.#queuedBytes -= bytes
+      this.#fail(error)
+    })
+    // The request has copied them.
+    for (const batch of sent) batch.clear()
+    for (const batch of filled) if (this.#spare.length < SPARE_BATCHES) this.#spare.push(batch)
+    return true
+  }
+
+  /** Makes partitions that got their first message part of the transaction; one request at a time. */
+  #addPartitions(transactionalId: string): void {
+    if (this.#adding) return
+    const fresh = this.#waiting.filter((slot) => !slot.added)
+    if (fresh.length === 0) return
+    const partitions = new Map<string, number[]>()
+    for (const { topic, partition } of fresh) {
+      const list = partitions.get(topic)
+      if (list === undefined) partitions.set(topic, [partition])
+      else list.push(partition)
+    }
+    this.#adding = true
+    this.#open = true
+    this.#again((link) => link.addPartitions(transactionalId, this.identity, partitions), 'AddPartitionsToTxn').then(() => {
+      this.#adding = false
+      for (const slot of fresh) slot.added = true
+      this.#pump()
+      this.#wake()
+    }, (error: unknown) => {
+      this.#adding = false
+      this.#fail(error)
+    })
+  }
+
+  async #end(commit: boolean): Promise<void> {
+    const { transactionalId } = this.#options
+    if (transactionalId === null || !this.#open) return
+    await this.#again((link) => link.endTxn(transactionalId, this.identity, commit), 'EndTxn')
+    this.#open = false
+    for (const slots of this.#slots.values()) for (const slot of slots) if (slot !== undefined) slot.added = false
+  }
+
+  /** Repeats a request of the transaction while its predecessor is still being completed by the coordinator. */
+  async #again(request: (coordinator: Link) => Promise<number>, what: string): Promise<void> {
+    for (let delayMs = RETRY_MS; ; delayMs = Math.min(RETRY_MAX_MS, delayMs * 2)) {
+      if (this.#closed) throw new KafkaError(TIMED_OUT, what)
+      let code: number
+      try {
+        code = await request(await this.#coordinatorLink())
+      } catch (error) {
+        this.#fail(error)
+        throw error
+      }
+      if (code === 0) return
+      if (code !== CONCURRENT_TRANSACTIONS) {
+        const error = new KafkaError(code, what)
+        this.#fail(error)
+        throw error
+      }
+      await sleep(delayMs)
+    }
+  }
+
+  /** The way to the coordinator; a new one when it was closed while nothing was asked (Kafka closes idle connections). */
+  async #coordinatorLink(): Promise<Link> {
+    const link = this.#coordinator as Link
+    if (link.connected || link.inFlight > 0) return link
+    link.close()
+    return this.#coordinator = await this.#cluster.coordinator(TRANSACTION, this.#options.transactionalId as string)
+  }
+
+  /** Resolves when nothing waits and nothing is under way. @throws KafkaError what went wrong */
+  async #flushed(): Promise<void> {
+    for (;;) {
+      if (this.#failure !== null) throw this.#failure
+      if (this.#waiting.length === 0 && this.#underWay === 0 && !this.#adding) return
+      this.#pump()
+      await new Promise<void>((resolve) => { this.#settled.push(resolve) })
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error instanceof KafkaError ? error : new KafkaError(TIMED_OUT, 'a request failed', { cause: error })
+    this.#wake()
+  }
+
+  #wake(): void {
+    const settled = this.#settled
+    this.#settled = []
+    for (const resolve of settled) resolve()
+  }
+
+  async #within(timeoutMs: number, work: () => Promise<void>): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const error = new KafkaError(TIMED_OUT, `no answer within ${timeoutMs} ms`)
+        this.#fail(error)
+        reject(error)
+      }, timeoutMs)
+    })
+    try {
+      await Promise.race([work(), late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
 }

@@ -274,25 +274,31 @@ async function closeAdmin(admin: Admin): Promise<void> {
 
 /** The admin client's options, from librdkafka's properties. */
 export function adminOptions(bootstrap: string, properties: KafkaProperties): AdminOptions {
+  return {
+    clientId: 'minim-admin', bootstrapBrokers: bootstrap.split(',').map((b) => b.trim()), timeout: REQUEST_TIMEOUT_MS,
+    connectTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, retries: 3, retryDelay: 250,
+    ...connectionOptions(properties),
+  }
+}
+
+/** How to reach a broker: TLS and SASL, from librdkafka's properties. */
+export function connectionOptions(properties: KafkaProperties): Pick<AdminOptions, 'tls' | 'sasl'> {
   const text = (name: string): string | undefined => properties[name] === undefined ? undefined : String(properties[name])
   const protocol = (text('security.protocol') ?? 'plaintext').toLowerCase()
   const known = ['plaintext', 'ssl', 'sasl_plaintext', 'sasl_ssl']
   if (!known.includes(protocol)) {
     throw new MinimError('MINIM_KAFKA_ADMIN_UNSUPPORTED', { property: 'security.protocol', value: protocol, known: known.join(', ') })
   }
-  const admin: AdminOptions = {
-    clientId: 'minim-admin', bootstrapBrokers: bootstrap.split(',').map((b) => b.trim()), timeout: REQUEST_TIMEOUT_MS,
-    connectTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, retries: 3, retryDelay: 250,
-  }
-  if (protocol.endsWith('ssl')) admin.tls = tlsOptions(text)
+  const options: Pick<AdminOptions, 'tls' | 'sasl'> = {}
+  if (protocol.endsWith('ssl')) options.tls = tlsOptions(text)
   if (protocol.startsWith('sasl')) {
     const mechanism = MECHANISMS.find((m) => m === (text('sasl.mechanism') ?? text('sasl.mechanisms') ?? ''))
     if (mechanism === undefined) {
       throw new MinimError('MINIM_KAFKA_ADMIN_UNSUPPORTED', { property: 'sasl.mechanism', value: text('sasl.mechanism') ?? text('sasl.mechanisms') ?? 'unset', known: MECHANISMS.join(', ') })
     }
-    admin.sasl = { mechanism, username: text('sasl.username') ?? '', password: text('sasl.password') ?? '' }
+    options.sasl = { mechanism, username: text('sasl.username') ?? '', password: text('sasl.password') ?? '' }
   }
-  return admin
+  return options
 }
 
 function tlsOptions(text: (name: string) => string | undefined): NonNullable<AdminOptions['tls']> {

@@ -22,6 +22,8 @@ export interface WorkItem {
    * @param excluded records (numbers as in `Minimised.record`) that Kafka refuses: each becomes a quarantine message instead
    */
   minimise(excluded?: ReadonlySet<number>): Minimised
+  /** For an item with records of several kinds of source: how many of each the last `minimise` had. */
+  received?(): ReadonlyMap<string, number>
   /** Called once, after the commit that holds it (or when the ledger says that it was taken before). */
   committed(): void
   /** Called once if delivery gives up (shutdown, fatal): the source must not acknowledge. */

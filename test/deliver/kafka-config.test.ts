@@ -1,5 +1,5 @@
 import t from 'tap'
-import { COMMIT_TIMEOUT_MS, RESERVED_PROPERTIES, checkKafkaProperties, consumerProperties, producerProperties, refusedProperty, type KafkaProperties } from '../../src/deliver/kafka-config.js'
+import { COMMIT_TIMEOUT_MS, RESERVED_PROPERTIES, checkKafkaProperties, checkWithLibrdkafka, consumerProperties, producerLimits, refusedProperty, type KafkaProperties } from '../../src/deliver/kafka-config.js'
 
 t.test('what minim sets itself is refused, with the reason', (t) => {
   for (const name of Object.keys(RESERVED_PROPERTIES)) {
@@ -26,11 +26,17 @@ t.test('time-outs keep their order: commit < request < transaction', (t) => {
   t.end()
 })
 
-t.test('a producer gets settings over defaults, and ours over settings', (t) => {
-  const { client, topic } = producerProperties({ 'queue.buffering.max.ms': 7, 'compression.type': 'zstd', 'message.timeout.ms': 50_000, 'sasl.username': 'u' }, 'h:1', 'id')
-  t.match(client, { 'linger.ms': 7, 'compression.codec': 'zstd', 'sasl.username': 'u', 'bootstrap.servers': 'h:1', 'transactional.id': 'id', 'enable.idempotence': true })
-  t.notOk('queue.buffering.max.ms' in client, 'an alias replaces the default instead of standing beside it')
-  t.same(topic, { 'message.timeout.ms': 50_000, 'partitioner': 'murmur2_random' }, 'a topic\'s own properties stand apart')
+t.test('a producer gets settings over defaults', (t) => {
+  t.match(producerLimits({}), { clientId: 'minim', maxMessageBytes: 1_000_000, socketTimeoutMs: 60_000, transactionTimeoutMs: 90_000 })
+  t.match(producerLimits({ 'batch.size': 5_000, 'queue.buffering.max.kbytes': 2, 'client.id': 'x' }), { maxBatchBytes: 5_000, maxQueuedBytes: 2_048, clientId: 'x' })
+  t.throws(() => producerLimits({ 'batch.size': 'large' }), { code: 'MINIM_KAFKA_PROPERTY_INVALID', details: { property: 'batch.size' } })
+  t.end()
+})
+
+t.test('librdkafka checks names and values before anything is connected', (t) => {
+  t.doesNotThrow(() => { checkWithLibrdkafka({ 'linger.ms': 7, 'compression.codec': 'lz4', 'sasl.username': 'u' }) })
+  t.throws(() => { checkWithLibrdkafka({ 'linger.mss': 7 }) }, { code: 'MINIM_KAFKA_PROPERTY_INVALID', details: { property: 'linger.mss' } })
+  t.throws(() => { checkWithLibrdkafka({ 'linger.ms': 'long' }) }, { code: 'MINIM_KAFKA_PROPERTY_INVALID' })
   t.end()
 })
 

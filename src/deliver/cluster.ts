@@ -1,0 +1,358 @@
+/**
+ * The brokers as a producer sees them: who leads which partition, and connections to them. Connections (TCP, TLS, SASL, requests and their
+ * answers) are `@platformatic/kafka`'s; the requests are encoded here, in versions that Kafka 2.1 to 4.x and librdkafka's mock cluster share.
+ */
+import type { Connection, ConnectionOptions, Reader, Writer } from '@platformatic/kafka'
+import { KafkaError, TIMED_OUT, TRANSPORT, UNKNOWN_PARTITION } from './kafka-errors.js'
+import type { ProducerIdentity } from './record-batch.js'
+
+type Library = typeof import('@platformatic/kafka')
+let library: Library | null = null
+
+/** Loaded when it is needed: commands that write nothing start without it. */
+async function load(): Promise<Library> {
+  library ??= await import('@platformatic/kafka')
+  return library
+}
+
+export interface BrokerAddress {
+  readonly host: string
+  readonly port: number
+}
+
+export interface ClusterOptions {
+  /** `host:port`, more than one separated by commas. */
+  readonly bootstrap: string
+  readonly clientId: string
+  /** TLS, SASL and time-outs. */
+  readonly connection: ConnectionOptions
+  /** Topics that do not exist are made by asking for them: on the embedded cluster, and nowhere else. */
+  readonly createTopics: boolean
+}
+
+interface TopicMap {
+  /** Node that leads each partition, by its number; -1 when there is none. */
+  readonly leaders: Int32Array
+}
+
+/** What a partition's `Produce` was answered. */
+export interface ProduceAnswer {
+  readonly topic: string
+  readonly partition: number
+  readonly code: number
+}
+
+/** Sealed batches for one broker. */
+export interface ProduceTopic {
+  readonly topic: string
+  readonly partitions: readonly { readonly partition: number; readonly batch: Buffer }[]
+}
+
+const METADATA_V5 = [3, 5] as const
+const FIND_COORDINATOR_V2 = [10, 2] as const
+const INIT_PRODUCER_ID_V4 = [22, 4] as const
+const ADD_PARTITIONS_V1 = [24, 1] as const
+const ADD_OFFSETS_V1 = [25, 1] as const
+const END_TXN_V1 = [26, 1] as const
+const TXN_OFFSET_COMMIT_V3 = [28, 3] as const
+const PRODUCE_V7 = [0, 7] as const
+
+/** The kinds of coordinator. */
+export const GROUP = 0
+export const TRANSACTION = 1
+
+/** One connection to a broker. */
+export class Link {
+  /** Requests without an answer yet. */
+  inFlight = 0
+  #connection: Connection
+
+  private constructor(connection: Connection, readonly address: BrokerAddress) {
+    this.#connection = connection
+    // Its requests are told; an error event without a listener would end the process.
+    connection.on('error', () => undefined)
+  }
+
+  static async open(address: BrokerAddress, options: ClusterOptions): Promise<Link> {
+    const { Connection } = await load()
+    const connection = new Connection(options.clientId, { ...options.connection, maxInflights: 16 })
+    const link = new Link(connection, address)
+    try {
+      await connection.connect(address.host, address.port)
+    } catch (error) {
+      throw new KafkaError(TRANSPORT, reasonOf(error), { cause: error })
+    }
+    return link
+  }
+
+  get connected(): boolean {
+    return this.#connection.isConnected()
+  }
+
+  close(): void {
+    // No farewell: what was asked and not answered is given up.
+    this.#connection.socket?.destroy()
+    void this.#connection.close().catch(() => undefined)
+  }
+
+  send<T>([key, version]: readonly [number, number], write: (writer: Writer) => void, read: (reader: Reader) => T, flexible = false): Promise<T> {
+    const { Writer } = library as Library
+    this.inFlight++
+    return new Promise<T>((resolve, reject) => {
+      this.#connection.send<T>(key, version, () => {
+        const writer = Writer.create()
+        write(writer)
+        return writer
+      }, (_id, _key, _version, reader) => read(reader), flexible, flexible, (error, result) => {
+        this.inFlight--
+        if (error === null || error === undefined) resolve(result as T)
+        else reject(error instanceof KafkaError ? error : new KafkaError(isTimeout(error) ? TIMED_OUT : TRANSPORT, reasonOf(error), { cause: error }))
+      })
+    })
+  }
+
+  /** Takes (or takes back) a producer's identity. @param former null: whoever has it is fenced; else it is continued, unless somebody else took it */
+  initProducerId(transactionalId: string | null, transactionTimeoutMs: number, former: ProducerIdentity | null): Promise<ProducerIdentity> {
+    return this.send(INIT_PRODUCER_ID_V4, (w) => {
+      w.appendString(transactionalId, true).appendInt32(transactionTimeoutMs).appendInt64(former?.producerId ?? -1n).appendInt16(former?.epoch ?? -1).appendTaggedFields()
+    }, (r) => {
+      r.readInt32()
+      checked(r.readInt16(), 'InitProducerId')
+      return { producerId: r.readInt64(), epoch: r.readInt16() }
+    }, true)
+  }
+
+  /** Makes partitions part of the transaction. @returns the first code that is none of success */
+  addPartitions(transactionalId: string, { producerId, epoch }: ProducerIdentity, partitions: ReadonlyMap<string, readonly number[]>): Promise<number> {
+    return this.send(ADD_PARTITIONS_V1, (w) => {
+      w.appendString(transactionalId, false).appendInt64(producerId).appendInt16(epoch)
+      w.appendArray([...partitions], (w, [topic, numbers]) => {
+        w.appendString(topic, false).appendArray([...numbers], (w, number) => { w.appendInt32(number) }, false, false)
+      }, false, false)
+    }, (r) => {
+      r.readInt32()
+      const codes = r.readArray((r) => {
+        r.readString(false)
+        return r.readArray((r) => {
+          r.readInt32()
+          return r.readInt16()
+        }, false, false)
+      }, false, false).flat()
+      // Of several, the one that is not only a consequence of another's (OPERATION_NOT_ATTEMPTED).
+      return codes.find((code) => code !== 0 && code !== 55) ?? codes.find((code) => code !== 0) ?? 0
+    })
+  }
+
+  endTxn(transactionalId: string, { producerId, epoch }: ProducerIdentity, commit: boolean): Promise<number> {
+    return this.send(END_TXN_V1, (w) => {
+      w.appendString(transactionalId, false).appendInt64(producerId).appendInt16(epoch).appendBoolean(commit)
+    }, (r) => {
+      r.readInt32()
+      return r.readInt16()
+    })
+  }
+
+  addOffsets(transactionalId: string, { producerId, epoch }: ProducerIdentity, group: string): Promise<number> {
+    return this.send(ADD_OFFSETS_V1, (w) => {
+      w.appendString(transactionalId, false).appendInt64(producerId).appendInt16(epoch).appendString(group, false)
+    }, (r) => {
+      r.readInt32()
+      return r.readInt16()
+    })
+  }
+
+  /** Offsets of a consumer group as part of the transaction; refused when the group has given the partitions to another member. */
+  txnOffsetCommit(transactionalId: string, { producerId, epoch }: ProducerIdentity, offsets: GroupOffsets): Promise<number> {
+    const { group, generation, member, partitions } = offsets
+    return this.send(TXN_OFFSET_COMMIT_V3, (w) => {
+      w.appendString(transactionalId, true).appendString(group, true).appendInt64(producerId).appendInt16(epoch)
+      w.appendInt32(generation).appendString(member, true).appendString(null, true)
+      w.appendArray([...partitions], (w, [topic, numbers]) => {
+        w.appendString(topic, true).appendArray([...numbers], (w, [partition, offset]) => {
+          w.appendInt32(partition).appendInt64(BigInt(offset)).appendInt32(-1).appendString(null, true)
+        })
+      }).appendTaggedFields()
+    }, (r) => {
+      r.readInt32()
+      const codes = r.readArray((r) => {
+        r.readString()
+        return r.readArray((r) => {
+          r.readInt32()
+          return r.readInt16()
+        })
+      }).flat()
+      return codes.find((code) => code !== 0) ?? 0
+    }, true)
+  }
+
+  produce(transactionalId: string | null, timeoutMs: number, topics: readonly ProduceTopic[]): Promise<ProduceAnswer[]> {
+    return this.send(PRODUCE_V7, (w) => {
+      w.appendString(transactionalId, false).appendInt16(-1).appendInt32(timeoutMs)
+      w.appendArray([...topics], (w, { topic, partitions }) => {
+        w.appendString(topic, false).appendArray([...partitions], (w, { partition, batch }) => {
+          w.appendInt32(partition).appendInt32(batch.length).append(batch)
+        }, false, false)
+      }, false, false)
+    }, (r) => r.readArray((r) => {
+      const topic = r.readString(false)
+      return r.readArray((r) => {
+        const partition = r.readInt32()
+        const code = r.readInt16()
+        r.skip(24)
+        return { topic, partition, code }
+      }, false, false)
+    }, false, false).flat())
+  }
+}
+
+/** Where a consumer group has got to, and who says so. */
+export interface GroupOffsets {
+  readonly group: string
+  readonly generation: number
+  readonly member: string
+  /** Next offset to read, by topic and partition. */
+  readonly partitions: ReadonlyMap<string, ReadonlyMap<number, number>>
+}
+
+/** Who leads what, kept between producers of one cluster. */
+export class Cluster {
+  #nodes = new Map<number, BrokerAddress>()
+  readonly #topics = new Map<string, TopicMap>()
+
+  constructor(readonly options: ClusterOptions) {}
+
+  /** Topics that were asked for. */
+  get topics(): readonly string[] {
+    return [...this.#topics.keys()]
+  }
+
+  /** Partitions of a topic; 0 when it is not known. */
+  partitions(topic: string): number {
+    return this.#topics.get(topic)?.leaders.length ?? 0
+  }
+
+  /** Node that leads a partition; -1 when none does. */
+  leader(topic: string, partition: number): number {
+    return this.#topics.get(topic)?.leaders[partition] ?? -1
+  }
+
+  knows(topics: readonly string[]): boolean {
+    for (const topic of topics) if (!this.#topics.has(topic)) return false
+    return true
+  }
+
+  open(node: number): Promise<Link> {
+    const address = this.#nodes.get(node)
+    if (address === undefined) return Promise.reject(new KafkaError(TRANSPORT, `broker ${node} is not known`))
+    return Link.open(address, this.options)
+  }
+
+  /** Asks for the leaders of topics, waiting a moment for those that were just made. */
+  async refresh(topics: readonly string[], timeoutMs = 10_000): Promise<void> {
+    const deadline = Date.now() + timeoutMs
+    for (;;) {
+      const link = await this.any()
+      let missing: string | undefined
+      try {
+        missing = await this.#ask(link, topics)
+      } finally {
+        link.close()
+      }
+      if (missing === undefined) return
+      if (Date.now() > deadline) throw new KafkaError(UNKNOWN_PARTITION, `${missing} has no leader`)
+      await new Promise((resolve) => { setTimeout(resolve, 50) })
+    }
+  }
+
+  /** The broker that keeps a transactional id's (or a group's) state. */
+  async coordinator(kind: typeof GROUP | typeof TRANSACTION, key: string): Promise<Link> {
+    const link = await this.any()
+    try {
+      const address = await link.send(FIND_COORDINATOR_V2, (w) => { w.appendString(key, false).appendInt8(kind) }, (r) => {
+        r.readInt32()
+        const code = r.readInt16()
+        r.readNullableString(false)
+        r.readInt32()
+        const host = r.readString(false)
+        const port = r.readInt32()
+        checked(code, 'FindCoordinator')
+        return { host, port }
+      })
+      return await Link.open(address, this.options)
+    } finally {
+      link.close()
+    }
+  }
+
+  /** A connection to whichever broker answers. @throws KafkaError of the last that does not */
+  async any(): Promise<Link> {
+    const seeds = this.options.bootstrap.split(',').map((broker) => {
+      const at = broker.trim().lastIndexOf(':')
+      return { host: broker.trim().slice(0, at).replace(/^\[|\]$/g, ''), port: Number(broker.trim().slice(at + 1)) }
+    })
+    let failure: unknown = new KafkaError(TRANSPORT, 'no broker is named')
+    for (const address of [...seeds, ...this.#nodes.values()]) {
+      try {
+        return await Link.open(address, this.options)
+      } catch (error) {
+        failure = error
+      }
+    }
+    throw failure
+  }
+
+  /** @returns a topic, or one of its partitions, that has no leader yet */
+  async #ask(link: Link, topics: readonly string[]): Promise<string | undefined> {
+    const answer = await link.send(METADATA_V5, (w) => {
+      w.appendArray([...topics], (w, topic) => { w.appendString(topic, false) }, false, false).appendBoolean(this.options.createTopics)
+    }, (r) => {
+      r.readInt32()
+      const brokers = r.readArray((r) => {
+        const node = r.readInt32()
+        const address = { host: r.readString(false), port: r.readInt32() }
+        r.readNullableString(false)
+        return [node, address] as const
+      }, false, false)
+      r.readNullableString(false)
+      r.readInt32()
+      const found = r.readArray((r) => {
+        const code = r.readInt16()
+        const name = r.readString(false)
+        r.readBoolean()
+        const partitions = r.readArray((r) => {
+          const code = r.readInt16()
+          const index = r.readInt32()
+          const leader = r.readInt32()
+          for (let list = 0; list < 3; list++) r.readArray((r) => r.readInt32(), false, false)
+          return { code, index, leader }
+        }, false, false)
+        return { code, name, partitions }
+      }, false, false)
+      return { brokers, found }
+    })
+    this.#nodes = new Map(answer.brokers)
+    let missing: string | undefined
+    for (const { code, name, partitions } of answer.found) {
+      const leaders = new Int32Array(partitions.length).fill(-1)
+      for (const p of partitions) if (p.index < leaders.length) leaders[p.index] = p.leader
+      if (code !== 0 && code !== 3 && code !== 5) checked(code, name)
+      if (code !== 0 || leaders.length === 0 || leaders.includes(-1)) missing ??= name
+      if (leaders.length > 0) this.#topics.set(name, { leaders })
+    }
+    return missing
+  }
+}
+
+function checked(code: number, what: string): void {
+  if (code !== 0) throw new KafkaError(code, what)
+}
+
+function isTimeout(error: unknown): boolean {
+  return (error as { code?: unknown }).code === 'PLT_KFK_TIMEOUT'
+}
+
+/** What a connection's error says: addresses and causes, never what was sent. */
+function reasonOf(error: unknown): string {
+  const { message, cause, errors } = error as { message?: string; cause?: unknown; errors?: unknown[] }
+  return [message, ...(errors ?? []).map(reasonOf), cause === undefined ? undefined : reasonOf(cause)].filter((text) => typeof text === 'string' && text !== '').join(': ').slice(0, 300)
+}
