@@ -63,7 +63,7 @@ export const UNKNOWN_PARTITION = ERRORS.ERR_UNKNOWN_TOPIC_OR_PART
 export const CONCURRENT_TRANSACTIONS = ERRORS.ERR_CONCURRENT_TRANSACTIONS
 export const INVALID_TXN_STATE = ERRORS.ERR_INVALID_TXN_STATE
 
-const NAMES = new Map<number, string>(Object.entries(ERRORS).map(([name, code]) => [code as number, name.replace(/^ERR_+/, '').toLowerCase().replaceAll('_', ' ')]))
+const NAMES = new Map<number, string>(Object.entries(ERRORS).map(([name, code]) => [code, name.replace(/^ERR_+/, '').toLowerCase().replaceAll('_', ' ')]))
 
 /** An error of a broker, or of the way to it. */
 export class KafkaError extends Error {

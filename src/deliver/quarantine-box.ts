@@ -3,7 +3,8 @@
  *
  * Envelope: version (1) | header length (2, big-endian) | header (JSON) | nonce (12) | ciphertext | tag (16): AES-256-GCM, with all
  * before the nonce authenticated as it stands. The header is readable without a key, so that quarantine can be counted and sorted:
- * reason and format out of closed sets, the day, the length. No value out of a record is in it.
+ * reason and format out of closed sets, the day, the length. No value out of a record is in it. What is encrypted is the length of a
+ * tenant's name (1), the name, the input: the tenant of records that name none, without which they could not be replayed.
  *
  * The key is the use `box` of the domain `minim.quarantine`, which has an epoch of its own for each day: refused bytes hold raw
  * identifiers of every purpose, so no purpose's key may open them, and a day's quarantine ends with its key.
@@ -17,11 +18,13 @@ import { MinimError } from '../errors/catalogue.js'
 import { epochId } from '../keys/epochs.js'
 import { QUARANTINE_DOMAIN, type KeyAbsence, type Keyring } from '../keys/keyring.js'
 
-export const BOX_VERSION = 1
+export const BOX_VERSION = 2
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 /** Before the header: version and header length. */
 const HEAD_BYTES = 3
+/** A longer name is in no settings. */
+const TENANT_MAX_BYTES = 255
 
 /** What is readable without a key. */
 export interface BoxHeader {
@@ -38,15 +41,16 @@ export interface BoxHeader {
 export type BoxFailure = 'malformed' | 'forged' | KeyAbsence
 
 /** What sealing adds to the input, at most: for checks of a message's size before it is made. */
-export const BOX_OVERHEAD_BYTES = HEAD_BYTES + 256 + NONCE_BYTES + TAG_BYTES
+export const BOX_OVERHEAD_BYTES = HEAD_BYTES + 256 + NONCE_BYTES + 1 + TENANT_MAX_BYTES + TAG_BYTES
 
 /**
  * Encrypts refused input for the quarantine topic.
  * @param format name of the reader, letters, digits and `-` only, 32 at most: anything else is written as `unknown`
  * @param nowMs when it is refused; decides the key
+ * @param tenant of records in it that name none
  * @throws MinimError `MINIM_KEYS_QUARANTINE` when today's key was destroyed or cannot be made
  */
-export function sealQuarantined(keyring: Keyring, reason: Refusal, format: string, input: Uint8Array, nowMs: number): Buffer {
+export function sealQuarantined(keyring: Keyring, reason: Refusal, format: string, input: Uint8Array, nowMs: number, tenant = ''): Buffer {
   const at = epochId(QUARANTINE_DOMAIN.epoch, nowMs)
   const keys = keyring.keys(QUARANTINE_DOMAIN.id, at)
   if (typeof keys === 'string') throw new MinimError('MINIM_KEYS_QUARANTINE', { epoch: at, what: keys })
@@ -60,7 +64,17 @@ export function sealQuarantined(keyring: Keyring, reason: Refusal, format: strin
   const nonce = randomBytes(NONCE_BYTES)
   const cipher = createCipheriv('aes-256-gcm', keys.box, nonce)
   cipher.setAAD(head)
-  return Buffer.concat([head, nonce, cipher.update(input), cipher.final(), cipher.getAuthTag()])
+  const named = Buffer.from(tenant)
+  const before = named.length > TENANT_MAX_BYTES ? Buffer.alloc(1) : Buffer.concat([Buffer.of(named.length), named])
+  return Buffer.concat([head, nonce, cipher.update(before), cipher.update(input), cipher.final(), cipher.getAuthTag()])
+}
+
+/** An opened envelope. */
+export interface Opened {
+  readonly header: BoxHeader
+  readonly input: Buffer
+  /** Of records that name none; empty where it is not known. */
+  readonly tenant: string
 }
 
 /** The readable part of an envelope, not authenticated; null when it is none. */
@@ -69,7 +83,7 @@ export function readBoxHeader(envelope: Uint8Array): BoxHeader | null {
 }
 
 /** Decrypts an envelope. */
-export function openQuarantined(keyring: Keyring, envelope: Uint8Array): { readonly header: BoxHeader; readonly input: Buffer } | BoxFailure {
+export function openQuarantined(keyring: Keyring, envelope: Uint8Array): Opened | BoxFailure {
   const parsed = parse(envelope)
   if (parsed === null) return 'malformed'
   const keys = keyring.keys(QUARANTINE_DOMAIN.id, parsed.header.at)
@@ -81,7 +95,10 @@ export function openQuarantined(keyring: Keyring, envelope: Uint8Array): { reado
     const decipher = createDecipheriv('aes-256-gcm', keys.box, envelope.subarray(bodyStart, nonceEnd), { authTagLength: TAG_BYTES })
     decipher.setAAD(envelope.subarray(0, bodyStart))
     decipher.setAuthTag(envelope.subarray(tagStart))
-    return { header, input: Buffer.concat([decipher.update(envelope.subarray(nonceEnd, tagStart)), decipher.final()]) }
+    const plain = Buffer.concat([decipher.update(envelope.subarray(nonceEnd, tagStart)), decipher.final()])
+    const start = 1 + plain[0]
+    if (plain.length - start !== header.length) return 'malformed'
+    return { header, input: plain.subarray(start), tenant: plain.toString('utf8', 1, start) }
   } catch {
     return 'forged'
   }
@@ -93,7 +110,7 @@ const DAY = /^\d{4}-\d\d-\d\d$/
 function parse(envelope: Uint8Array): { readonly header: BoxHeader; readonly bodyStart: number } | null {
   if (envelope.length < HEAD_BYTES || envelope[0] !== BOX_VERSION) return null
   const bodyStart = HEAD_BYTES + ((envelope[1] << 8) | envelope[2])
-  if (envelope.length < bodyStart + NONCE_BYTES + TAG_BYTES) return null
+  if (envelope.length < bodyStart + NONCE_BYTES + 1 + TAG_BYTES) return null
   let value: unknown
   try {
     value = JSON.parse(Buffer.from(envelope.subarray(HEAD_BYTES, bodyStart)).toString('latin1'))
@@ -103,6 +120,8 @@ function parse(envelope: Uint8Array): { readonly header: BoxHeader; readonly bod
   if (typeof value !== 'object' || value === null) return null
   const { reason, at, format, length } = value as Partial<Record<keyof BoxHeader, unknown>>
   if (!REFUSALS.includes(reason as Refusal) || typeof at !== 'string' || !DAY.test(at)) return null
-  if (typeof format !== 'string' || !FORMAT.test(format) || length !== envelope.length - bodyStart - NONCE_BYTES - TAG_BYTES) return null
+  if (typeof format !== 'string' || !FORMAT.test(format) || typeof length !== 'number') return null
+  const before = envelope.length - bodyStart - NONCE_BYTES - TAG_BYTES - length
+  if (!(before >= 1 && before <= 1 + TENANT_MAX_BYTES)) return null
   return { header: { reason: reason as Refusal, at, format, length }, bodyStart }
 }

@@ -32,7 +32,7 @@ t.test('what is written is what another client reads', (t) => {
     same(read.maxTimestamp, BigInt(Math.max(...messages.map((m) => m.timestamp))))
     same(read.records.map((r) => [
       r.key === null || r.key.length === 0 ? null : r.key.toString('hex'), (r.value as Buffer).toString('hex'), base + r.timestampDelta,
-      Object.fromEntries([...r.headers].map((header) => [header[0], header[1]].map(String))),
+      Object.fromEntries([...r.headers].map(([name, value]): [string, string] => [String(name), String(value)])),
     ]), messages.map((m) => [
       m.key === null ? null : Buffer.from(m.key).toString('hex'), Buffer.from(m.value).toString('hex'), BigInt(m.timestamp), m.headers ?? {},
     ]))
