@@ -48,6 +48,8 @@ export class Batch {
   readonly refusedReason: number[] = []
   readonly refusedStart: number[] = []
   readonly refusedEnd: number[] = []
+  /** What its source had read it as, where that is not what the reader of this batch reads. */
+  readonly refusedFormat: (string | null)[] = []
   /** Fields that came in and that the catalogue does not know, or that are never taken from a source. Dropped. */
   unknownFields = 0
 
@@ -72,6 +74,7 @@ export class Batch {
     this.refusedReason.length = 0
     this.refusedStart.length = 0
     this.refusedEnd.length = 0
+    this.refusedFormat.length = 0
     this.unknownFields = 0
   }
 
@@ -84,10 +87,11 @@ export class Batch {
     return this.rows + this.refusedReason.length
   }
 
-  refuse(reason: Refusal, start: number, end: number): void {
+  refuse(reason: Refusal, start: number, end: number, format: string | null = null): void {
     this.refusedReason.push(REFUSALS.indexOf(reason))
     this.refusedStart.push(start)
     this.refusedEnd.push(end)
+    this.refusedFormat.push(format)
   }
 }
 

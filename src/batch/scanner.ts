@@ -15,7 +15,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import type { Catalogue, Field, KindCatalogue } from '../catalogue/catalogue.js'
-import { REFUSALS, type Batch, type Reader } from './batch.js'
+import { REFUSALS, type Batch, type Reader, type Refusal } from './batch.js'
 import type { Columns } from './columns.js'
 
 const T_STRING = 0
@@ -188,7 +188,7 @@ export function readEnvelope(buf: Buffer, start = 0, end: number = buf.length): 
     if (number === 3 && wire === 0) {
       sequence = varint(buf, valueStart, end)
       if (sequence > Number.MAX_SAFE_INTEGER) return result(false)
-    } else if (wire === 2 && number <= 6) {
+    } else if (wire === 2 && number <= REFUSED_FIELD) {
       varint(buf, valueStart, end)
       if (number >= 4) records++
       else if (!isUtf8(buf.subarray(next, pos))) return result(false)
@@ -197,6 +197,41 @@ export function readEnvelope(buf: Buffer, start = 0, end: number = buf.length): 
     }
   }
   return result(true)
+}
+
+/** `Batch.refused` */
+const REFUSED_FIELD = 7
+
+/** What a source may say of input that it could not read. */
+const SOURCES_REASONS: readonly Refusal[] = ['malformed_json', 'malformed_csv', 'bad_value', 'bad_utf8', 'too_large']
+const FORMAT_NAME = /^[a-z][a-z0-9-]{0,31}$/
+
+/** Takes a `Refused` message over: input that a source could not make a record of. One that is broken itself is refused as it is. */
+function refusedBySource(batch: Batch, start: number, end: number): void {
+  const buf = batch.arena
+  let reason = ''
+  let format = ''
+  let inputStart = start
+  let inputEnd = start
+  for (let pos = start; pos < end;) {
+    const tag = varint(buf, pos, end)
+    const valueStart = next
+    pos = valueStart < 0 ? -1 : skip(buf, valueStart, end, tag)
+    if (pos < 0) {
+      batch.refuse('malformed_record', start, end)
+      return
+    }
+    if ((tag & 7) !== 2) continue
+    varint(buf, valueStart, end)
+    const number = Math.floor(tag / 8)
+    if (number === 3) {
+      inputStart = next
+      inputEnd = pos
+    } else if (pos - next > 32) continue
+    else if (number === 1) reason = buf.toString('latin1', next, pos)
+    else if (number === 2) format = buf.toString('latin1', next, pos)
+  }
+  batch.refuse(SOURCES_REASONS.find((known) => known === reason) ?? 'malformed_record', inputStart, inputEnd, FORMAT_NAME.test(format) ? format : null)
 }
 
 /** End of the value that starts at `pos`, or -1. */
@@ -285,6 +320,13 @@ export class ProtobufReader implements Reader {
         batch.refuse('malformed_batch', pos, end)
         return end
       }
+      if ((tag & 7) === 2 && number === REFUSED_FIELD) {
+        if (batch.refusedReason.length >= batch.columns.call.capacity) return pos
+        varint(buf, valueStart, end)
+        refusedBySource(batch, next, after)
+        pos = after
+        continue
+      }
       if ((tag & 7) !== 2 || number < 4 || number > 6) {
         if (number > 3) batch.unknownFields++
         pos = after
@@ -299,10 +341,11 @@ export class ProtobufReader implements Reader {
       scanner.unknown = 0
       const outcome = scanner.scan(buf, batch.view, recordStart, recordEnd, columns, columns.begin())
       batch.unknownFields += scanner.unknown
-      if (outcome === OK) columns.commit(recordStart, recordEnd)
+      // With its field number and length: what is quarantined is a message in itself, so that its kind is known when it is read again.
+      if (outcome === OK) columns.commit(pos, recordEnd)
       else {
         columns.rollback()
-        batch.refuse(REFUSALS[outcome], recordStart, recordEnd)
+        batch.refuse(REFUSALS[outcome], pos, recordEnd)
       }
       pos = recordEnd
     }

@@ -14,7 +14,7 @@ import type { Batch, Reader } from '../batch/batch.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
 import { MinimError } from '../errors/catalogue.js'
 import { MAX_RECORD_BYTES } from './json-lines.js'
-import { CONVERSIONS, type Mapping } from './mapping.js'
+import { CONVERSIONS, formatOf, type Mapping } from './mapping.js'
 import { BAD_UTF8, FINE, Values, type ValueStatus } from './values.js'
 
 const LF = 0x0a, CR = 0x0d, QUOTE = 0x22, COMMA = 0x2c
@@ -45,7 +45,7 @@ export interface CsvOptions {
 
 /** Reads CSV by a mapping that names its columns. */
 export class CsvReader implements Reader {
-  readonly format = 'csv'
+  readonly format: string
   readonly maxRecordBytes: number
   private readonly kind: Kind
   private readonly values: Values
@@ -62,6 +62,7 @@ export class CsvReader implements Reader {
   constructor(mapping: Mapping, catalogue: Catalogue, options: CsvOptions = {}) {
     if (mapping.columns.length === 0) throw new MinimError('MINIM_CSV_NO_COLUMNS', { mapping: mapping.name })
     this.kind = mapping.kind
+    this.format = formatOf('csv', mapping)
     this.maxRecordBytes = options.maxRecordBytes ?? MAX_RECORD_BYTES
     this.values = new Values(mapping, catalogue.kinds[mapping.kind])
     const plans: (Plan | undefined)[] = []

@@ -15,7 +15,7 @@
  */
 import type { Batch, Reader } from '../batch/batch.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
-import { CONVERSIONS, type Mapping } from './mapping.js'
+import { CONVERSIONS, formatOf, type Mapping } from './mapping.js'
 import { BAD_UTF8, BAD_VALUE, FINE, OP_DROP, OP_TEXT, Values } from './values.js'
 
 /** Longest line taken by default. */
@@ -48,7 +48,7 @@ export interface JsonLinesOptions {
 
 /** Reads JSON Lines by a mapping. */
 export class JsonLinesReader implements Reader {
-  readonly format = 'json-lines'
+  readonly format: string
   readonly maxRecordBytes: number
   private readonly kind: Kind
   private readonly values: Values
@@ -78,6 +78,7 @@ export class JsonLinesReader implements Reader {
   constructor(mapping: Mapping, catalogue: Catalogue, options: JsonLinesOptions = {}) {
     const kind = catalogue.kinds[mapping.kind]
     this.kind = mapping.kind
+    this.format = formatOf('json-lines', mapping)
     this.maxRecordBytes = options.maxRecordBytes ?? MAX_RECORD_BYTES
     this.values = new Values(mapping, kind)
     this.bad = new Uint8Array(kind.fields.length)

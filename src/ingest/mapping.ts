@@ -323,6 +323,11 @@ export function checkMapping(settings: unknown, catalogue: Catalogue, name: stri
   }
 }
 
+/** A reader's format: lines of other kinds than calls say so, since nothing in a line does when it is read again from quarantine. */
+export function formatOf(lines: 'csv' | 'json-lines', mapping: Mapping): string {
+  return mapping.kind === 'call' ? lines : `${lines}-${mapping.kind}`
+}
+
 /**
  * A mapping with columns of its own, by the names of its keys.
  * @param path where the columns stand in the settings, or the option that gave them

@@ -95,13 +95,33 @@ export class Pipeline {
    * @returns valid until the next call
    */
   run(input: Input, excluded: ReadonlySet<number> | null = null): Minimised {
-    const { batch, output } = this
-    const { reader, arena, end, last, scratchStart } = input
+    return this.runAll([input], excluded)
+  }
+
+  /**
+   * Makes the messages of several inputs, one after the other, as of one: records are numbered on from each to the next.
+   * @param records told how many records each input had, by its place
+   * @returns valid until the next call
+   */
+  runAll(inputs: readonly Input[], excluded: ReadonlySet<number> | null = null, records: number[] = []): Minimised {
     const outcome = emptyOutcome()
     const nowMs = this.now()
-    output.clear()
-    let pos = input.start
+    this.output.clear()
     let record = 0
+    records.length = 0
+    for (const input of inputs) {
+      const first = record
+      record = this.runInput(input, nowMs, excluded, record, outcome)
+      records.push(record - first)
+    }
+    return this.output.mint(this.options.plan.topics, this.headers, outcome)
+  }
+
+  private runInput(input: Input, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): number {
+    const { batch } = this
+    const { reader, arena, end, last, scratchStart } = input
+    let pos = input.start
+    let record = firstRecord
     for (;;) {
       batch.reset(arena, scratchStart)
       const consumed = reader.fill(batch, pos, end, last)
@@ -109,15 +129,14 @@ export class Pipeline {
       if (consumed === pos) {
         // A reader that takes nothing of what is left leaves it to nobody: refused, so that it is not lost in silence.
         if (consumed < end) {
-          this.quarantine('too_large', reader.format, arena.subarray(pos, end), nowMs, record++, outcome)
+          this.quarantine('too_large', reader.format, input.tenant, arena.subarray(pos, end), nowMs, record++, outcome)
           outcome.records++
         }
-        break
+        return record
       }
       pos = consumed
-      if (pos >= end) break
+      if (pos >= end) return record
     }
-    return output.mint(this.options.plan.topics, this.headers, outcome)
   }
 
   /**
@@ -141,7 +160,7 @@ export class Pipeline {
     }
     for (let i = 0; i < batch.refusedReason.length; i++) {
       const bytes = batch.arena.subarray(batch.refusedStart[i], batch.refusedEnd[i])
-      this.quarantine(REFUSALS[batch.refusedReason[i]], format, bytes, nowMs, record++, outcome)
+      this.quarantine(REFUSALS[batch.refusedReason[i]], batch.refusedFormat[i] ?? format, tenant, bytes, nowMs, record++, outcome)
     }
     outcome.records += record - firstRecord
     outcome.unknownFields += batch.unknownFields
@@ -158,7 +177,7 @@ export class Pipeline {
     for (let r = 0; r < columns.rows; r++) {
       if (decider.refusal[r] < 0) continue
       const bytes = arena.subarray(columns.rawStart[r], columns.rawEnd[r])
-      this.quarantine(REFUSALS[decider.refusal[r]], format, bytes, nowMs, firstRecord + r, outcome)
+      this.quarantine(REFUSALS[decider.refusal[r]], format, tenant, bytes, nowMs, firstRecord + r, outcome)
     }
     if (projectors.length === 0) {
       let count = 0
@@ -205,11 +224,11 @@ export class Pipeline {
     })
   }
 
-  private quarantine(reason: Refusal, format: string, bytes: Uint8Array, nowMs: number, record: number, outcome: Outcome): void {
+  private quarantine(reason: Refusal, format: string, tenant: string, bytes: Uint8Array, nowMs: number, record: number, outcome: Outcome): void {
     const { output } = this
     // Kafka takes messages of 1 MB by default: longer input goes in parts, one after the other.
     for (let off = 0; off === 0 || off < bytes.length; off += QUARANTINE_PART_BYTES) {
-      const sealed = sealQuarantined(this.options.keyring, reason, format, bytes.subarray(off, off + QUARANTINE_PART_BYTES), nowMs)
+      const sealed = sealQuarantined(this.options.keyring, reason, format, bytes.subarray(off, off + QUARANTINE_PART_BYTES), nowMs, tenant)
       output.reserve(sealed.length)
       const start = output.pos
       output.bytes.set(sealed, start)

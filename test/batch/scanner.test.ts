@@ -133,7 +133,7 @@ t.test('records in any order, repeated, with unknown fields: the values that pro
     const bytes = Buffer.concat(parts)
     const found = readAll(inBatch(FIELD[kind], bytes), 'whole')
     if (found.rows[kind].length + found.refused.length !== 1) throw new Error('neither read nor refused once')
-    if (found.refused.length === 1 && found.raw[0] !== bytes.toString('hex')) throw new Error('other bytes refused')
+    if (found.refused.length === 1 && found.raw[0] !== inBatch(FIELD[kind], bytes).toString('hex')) throw new Error('other bytes refused')
     if (!comparable(kind, bytes)) return
     const expected = peer(kind, bytes)
     if (expected === null) {
@@ -156,7 +156,7 @@ t.test('cut at every byte: read as protobufjs does, or refused once with the rig
       const wanted = [...(mine === null ? [] : [mine]), ...(other === null ? [] : [other])]
       const rows = a.kind === b.kind ? found.rows[a.kind] : [...found.rows[a.kind], ...found.rows[b.kind]]
       if (rows.length !== wanted.length || !rows.every((r, i) => same(r, wanted[i]))) throw new Error(`cut at ${cut}: other rows`)
-      const raw = [...(mine === null ? [part.toString('hex')] : []), ...(other === null ? [b.bytes.toString('hex')] : [])]
+      const raw = [...(mine === null ? [inBatch(FIELD[a.kind], part).toString('hex')] : []), ...(other === null ? [inBatch(FIELD[b.kind], b.bytes).toString('hex')] : [])]
       if (found.raw.join() !== raw.join()) throw new Error(`cut at ${cut}: refused ${found.refused.join()}`)
     }
   }), { ...run, numRuns: 60 })

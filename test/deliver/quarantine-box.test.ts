@@ -14,7 +14,8 @@ t.test('what is sealed can be opened, by the key of its day', async (t) => {
     const envelope = sealQuarantined(keyring, reason, 'csv', INPUT, NOW)
     const header = { reason, at: '2026-11-24', format: 'csv', length: INPUT.length }
     t.same(readBoxHeader(envelope), header)
-    t.same(openQuarantined(keyring, envelope), { header, input: INPUT })
+    t.same(openQuarantined(keyring, envelope), { header, input: INPUT, tenant: '' })
+    t.same(openQuarantined(keyring, sealQuarantined(keyring, reason, 'csv', INPUT, NOW, 'müller')), { header, input: INPUT, tenant: 'müller' })
     t.ok(envelope.length <= INPUT.length + BOX_OVERHEAD_BYTES)
   }
 })
@@ -30,6 +31,7 @@ t.test('any bytes, none included', async (t) => {
 t.test('nothing of the input is readable, and the same input looks different each time', async (t) => {
   const envelope = sealQuarantined(keyring, 'malformed_csv', 'csv', INPUT, NOW)
   t.notOk(envelope.toString('latin1').includes('447700900123'))
+  t.notOk(sealQuarantined(keyring, 'malformed_csv', 'csv', INPUT, NOW, 'acme').toString('latin1').includes('acme'), 'nor whose it is')
   t.notOk(envelope.equals(sealQuarantined(keyring, 'malformed_csv', 'csv', INPUT, NOW)))
 })
 
@@ -49,7 +51,8 @@ t.test('any changed bit is noticed, in the readable part as well', async (t) => 
     t.equal(typeof openQuarantined(keyring, changed), 'string', `bit ${bit}`)
   }
   for (let length = 0; length < envelope.length; length++) t.equal(typeof openQuarantined(keyring, envelope.subarray(0, length)), 'string', `cut to ${length}`)
-  t.equal(openQuarantined(keyring, Buffer.concat([envelope, Buffer.alloc(1)])), 'malformed')
+  t.equal(openQuarantined(keyring, Buffer.concat([envelope, Buffer.alloc(1)])), 'forged')
+  t.equal(openQuarantined(keyring, Buffer.concat([envelope, Buffer.alloc(256)])), 'malformed')
   const otherReason = Buffer.from(envelope)
   otherReason.write('too_l', envelope.indexOf('clock'), 'latin1')
   t.equal(openQuarantined(keyring, otherReason), 'malformed')

@@ -168,7 +168,7 @@ t.test('the fixtures', async (t) => {
   }, catalogue(), 'custom', 'mappings.custom')
   t.same(problems, [])
   t.same(read(mapping!, fixture('csv/custom.csv')).rows, [
-    { calling: '+447700900123', called: '+442079460101', start_ms: 1774742390123, disposition: 1, billable_seconds: 120, hangup_cause: 16 },
+    { calling: '+447700900123', called: '+442079460101', start_ms: 1774742390123, disposition: 1, billable_seconds: 120, hangup_cause: 16, origin: 1 },
   ])
 })
 
