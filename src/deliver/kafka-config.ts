@@ -41,9 +41,9 @@ export const RESERVED_PROPERTIES: Readonly<Record<string, string>> = {
 export const PRODUCER_DEFAULTS: KafkaProperties = {
   'client.id': 'minim',
   // Of one partition: what fits the processor's cache is written faster than what does not.
-  'batch.size': 262_144,
+  'batch.size': 131_072,
   'message.max.bytes': 1_000_000,
-  'queue.buffering.max.kbytes': 16_384,
+  'queue.buffering.max.kbytes': 6_144,
   'socket.connection.setup.timeout.ms': 5_000,
   'socket.timeout.ms': SOCKET_TIMEOUT_MS,
   'request.timeout.ms': 30_000,

@@ -19,7 +19,7 @@ import { RecordBatch, encodeHeaders, partitionOf, type ProducerIdentity } from '
 /** Kafka keeps order and tells repeats of at most five requests under way (KIP-98). Two keep the broker busy. */
 const REQUESTS_UNDER_WAY = 2
 /** A request takes no more batches from so many bytes on. */
-const REQUEST_BYTES = 1_000_000
+const REQUEST_BYTES = 500_000
 /** A transaction that the coordinator still ends, or a coordinator that still loads. */
 const RETRY_MS = 3
 const RETRY_MAX_MS = 100
