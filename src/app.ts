@@ -5,10 +5,13 @@
  *                       ▲                        ▲          ▲           │
  *                   catalogue                  policy   policy, keys    ledger, quarantine
  */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { catalogue as shippedCatalogue, KINDS, type Catalogue } from './catalogue/catalogue.js'
 import { Delivery, type DeliveryHooks } from './deliver/delivery.js'
 import { startEmbeddedKafka, type EmbeddedKafka } from './deliver/embedded.js'
 import { QUARANTINE_TOPIC, type WantedTopic } from './deliver/topics.js'
+import type { Spool, SpoolIntake } from './deliver/spool.js'
 import type { WorkItem } from './deliver/work-item.js'
 import { MinimError } from './errors/catalogue.js'
 import { ProblemsError } from './errors/problems.js'
@@ -16,6 +19,7 @@ import { checkMappings } from './ingest/feed-file.js'
 import type { Intake } from './ingest/intake.js'
 import type { Inlet, Source } from './ingest/source.js'
 import { startSources, stopSources } from './ingest/sources.js'
+import { SPOOLED_SCRATCH_BYTES, spooledReaders } from './ingest/spooled.js'
 import type { CachedKeyring } from './keys/cached-keyring.js'
 import { loadMaster } from './keys/master.js'
 import { KeyStore } from './keys/store.js'
@@ -28,6 +32,7 @@ import { loadPolicy, tenantProblems } from './policy/load.js'
 import type { Outcome } from './project/minimised.js'
 import { Pipeline } from './project/pipeline.js'
 import type { Settings } from './settings/schema.js'
+import { usesSpool } from './settings/sources/sections.js'
 import { VERSION } from './version.js'
 
 export interface CoreOptions {
@@ -49,8 +54,9 @@ export interface Core {
   readonly delivery: Delivery
   readonly bootstrap: string
   readonly intake: (source: SourceKind) => Intake
-  /** The spool. */
-  readonly inlet: Inlet
+  readonly keyring: CachedKeyring
+  /** For the spool, whose items hold records of several kinds of source. */
+  readonly spoolIntake: SpoolIntake
   readonly ready: () => Readiness
   stop(drainMs?: number): Promise<void>
 }
@@ -72,7 +78,7 @@ function flowsOf(plan: Plan): Flow[] {
 }
 
 /** Keeps what became of each batch until it is committed, then counts it. */
-function counted(item: WorkItem, source: SourceKind, metrics: Metrics, onCommitted: CoreOptions['onCommitted']): WorkItem {
+function counted(item: WorkItem, source: SourceKind | null, metrics: Metrics, onCommitted: CoreOptions['onCommitted']): WorkItem {
   let outcome: Outcome | null = null
   return {
     id: item.id, sequence: item.sequence, bytes: item.bytes, receivedAt: item.receivedAt,
@@ -83,7 +89,7 @@ function counted(item: WorkItem, source: SourceKind, metrics: Metrics, onCommitt
     },
     committed: () => {
       if (outcome !== null) {
-        metrics.onCommitted(outcome, (performance.now() - item.receivedAt) / 1000, source)
+        metrics.onCommitted(outcome, (performance.now() - item.receivedAt) / 1000, source ?? item.received?.() ?? new Map())
         onCommitted?.(outcome, item)
       }
       item.committed()
@@ -138,8 +144,12 @@ export async function startCore(options: CoreOptions): Promise<Core> {
   const started = delivery.start()
   started.catch((error: unknown) => onFatal(error instanceof MinimError ? error : new MinimError('MINIM_DELIVERY_ABORTED', { what: 'start' }, { cause: error })))
   return {
-    catalogue, plan, metrics, delivery, bootstrap, ready,
-    inlet: { full: true, put: () => Promise.reject(new MinimError('MINIM_DELIVERY_STOPPED')) },
+    catalogue, plan, metrics, delivery, bootstrap, ready, keyring,
+    spoolIntake: {
+      lastTaken: (id) => delivery.lastTaken(id),
+      offer: (item) => delivery.offer(counted(item, null, metrics, onCommitted)),
+      minimiseAll: (inputs, excluded, records) => pipeline.runAll(inputs, excluded ?? null, records),
+    },
     intake: (source) => ({
       lastTaken: (id) => delivery.lastTaken(id),
       streamsOf: (source) => delivery.streamsOf(source),
@@ -172,7 +182,25 @@ async function drained(core: Core, drainMs?: number): Promise<void> {
   clearTimeout(timer)
 }
 
+/** Stands in where no source needs the spool. */
+const NO_SPOOL: Inlet = { full: true, put: () => Promise.reject(new MinimError('MINIM_SPOOL_BROKEN', { what: 'it is not in use' })) }
+
+/** The spool, if a source needs it or something was left in it. @throws MinimError when it cannot be opened, or not with these keys */
+async function openSpool(settings: Settings, core: Core, log: Logger): Promise<Spool | null> {
+  const { path, maxBytes, rememberHours } = settings.spool
+  if (!usesSpool(settings) && !existsSync(join(path, 'data.mdb'))) return null
+  // Only now: loading LMDB takes longer than most commands do.
+  const { Spool } = await import('./deliver/spool.js')
+  return Spool.open({
+    path, maxBytes, rememberHours, keyring: core.keyring, counters: core.metrics.spool,
+    onTrouble: (error) => log.error({ err: error }),
+    onMended: () => log.info('the spool can be written again'),
+  })
+}
+
 export interface App extends Core {
+  /** The spool. */
+  readonly inlet: Inlet
   /** Where PBX nodes connect. */
   readonly grpcAddress: string
   /** Where each source listens, by what. */
@@ -188,32 +216,41 @@ export async function startApp(options: CoreOptions): Promise<App> {
   const core = await startCore(options)
   let ops: Ops | null = null
   let sources: Source[] = []
+  let spool: Spool | null = null
   try {
+    spool = await openSpool(settings, core, log)
+    const opened = spool
     ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready: core.ready })
-    const opened = ops
+    const port = ops
     // Before a broker answers: it is asked then above all.
     log.info({ ops: `${ops.host}:${ops.port}` }, 'operator\'s port')
     await untilReady(core)
+    spool?.start(core.spoolIntake, { reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes), scratchBytes: SPOOLED_SCRATCH_BYTES })
+    const inlet = spool ?? NO_SPOOL
     sources = await startSources({
       settings, catalogue: core.catalogue, log,
-      intake: core.intake, inlet: core.inlet, counters: (kind) => core.metrics.counters(kind),
+      intake: core.intake, inlet, counters: (kind) => core.metrics.counters(kind),
       onBroken: (source, error) => log.error({ err: error, source }, 'a source has broken down; the others go on'),
     })
     const addresses: Readonly<Record<string, string>> = Object.fromEntries(sources.flatMap((source) => Object.entries(source.addresses)))
     log.info({ ...addresses, ops: `${ops.host}:${ops.port}`, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
     return {
-      ...core, addresses, grpcAddress: addresses['grpc'], opsAddress: `${ops.host}:${ops.port}`,
+      ...core, inlet, addresses, grpcAddress: addresses['grpc'], opsAddress: `${ops.host}:${ops.port}`,
       stop: async (drainMs) => {
         await Promise.allSettled(sources.map((source) => source.stopTaking()))
+        // What is in the spool is safe there: it is not waited for.
+        opened?.stopFeeding()
         await drained(core, drainMs)
         await stopSources(sources)
         await core.stop(0)
-        await opened.close()
+        await opened?.close()
+        await port.close()
       },
     }
   } catch (error) {
     await stopSources(sources)
     await core.stop(0)
+    await spool?.close()
     await ops?.close()
     throw error
   }

@@ -279,6 +279,11 @@ export const ERRORS = {
     message: '{path}: the spool cannot be opened ({what})',
     fix: 'see that spool.path is a folder that the user minim runs as may write, on a local disk',
   },
+  MINIM_SPOOL_DAMAGED: {
+    stage: 'deliver', retryable: false,
+    message: 'block {sequence} of the spool is lost: {what}; it was moved aside, the others go on',
+    fix: 'look at the disk that holds spool.path; what the block held was acknowledged, so ask the senders for that time',
+  },
   MINIM_SPOOL_KEY: {
     stage: 'deliver', retryable: false,
     message: '{path}: the spool holds records that these keys cannot open ({what})',

@@ -46,6 +46,29 @@ export interface SourceCounters {
   gap(seconds: number): void
 }
 
+/** Why the spool took something not, or could not read it again. */
+export const SPOOL_REFUSALS = ['full', 'broken'] as const
+export type SpoolRefusal = (typeof SPOOL_REFUSALS)[number]
+
+/** What the spool tells at each scrape. */
+export interface SpoolSample {
+  /** Octets in use on disk. */
+  readonly bytes: number
+  readonly blocks: number
+  /** Age of the oldest block, s. */
+  readonly oldestSeconds: number
+}
+
+/** What the spool counts. */
+export interface SpoolCounters {
+  /** Once per put that was stored: until it was on disk, s. */
+  put(seconds: number): void
+  refused(reason: SpoolRefusal): void
+  /** Blocks that could not be read again and were moved aside. */
+  damaged(): void
+  sampleFrom(sample: () => SpoolSample): void
+}
+
 /** How a transaction can end. `unclean`: it is not known whether it was committed until the ledger is read. */
 export const TRANSACTION_ENDS = ['committed', 'aborted', 'unclean'] as const
 export type TransactionEnd = (typeof TRANSACTION_ENDS)[number]
@@ -104,6 +127,8 @@ export class Metrics {
   readonly #flowsByKind = new Map<Kind, FlowState[]>()
   readonly #overallDrift: { set(value: number): void }
   readonly #sources: ReadonlyMap<SourceKind, SourceCounters>
+  /** What the spool counts with. */
+  readonly spool: SpoolCounters
   #records = 0
   #quarantinedSum = 0
   #noPurposeSum = 0
@@ -133,6 +158,7 @@ export class Metrics {
     this.#commitSeconds = new Histogram({ name: 'minim_commit_seconds', help: 'What Kafka took to commit a transaction', buckets: LATENCY_BUCKETS, registers })
 
     this.#sources = sourceCounters(registers)
+    this.spool = spoolCounters(registers)
 
     const sampled = (name: string, help: string, value: (sample: Sample) => number): void => {
       const sample = (): Sample => this.#sample()
@@ -173,9 +199,11 @@ export class Metrics {
   /**
    * Once per batch, after its commit.
    * @param latencySeconds from its first byte to the commit
+   * @param sourceKind where its records came in, or how many did so where
    */
-  onCommitted(outcome: Outcome, latencySeconds: number, sourceKind: SourceKind): void {
-    add(this.#received, sourceKind, outcome.records)
+  onCommitted(outcome: Outcome, latencySeconds: number, sourceKind: SourceKind | ReadonlyMap<string, number>): void {
+    if (typeof sourceKind === 'string') add(this.#received, sourceKind, outcome.records)
+    else for (const [kind, records] of sourceKind) add(this.#received, kind, records)
     this.#records += outcome.records
     for (const topic in outcome.produced) {
       const count = outcome.produced[topic]
@@ -251,6 +279,31 @@ function sourceCounters(registers: Registry[]): ReadonlyMap<SourceKind, SourceCo
       gap: (seconds) => missed.inc(seconds),
     }]
   }))
+}
+
+/** From a fast disk's flush to one in trouble, s. */
+const PUT_BUCKETS = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1, 5]
+
+function spoolCounters(registers: Registry[]): SpoolCounters {
+  let read: () => SpoolSample = () => ({ bytes: 0, blocks: 0, oldestSeconds: 0 })
+  const sampled = (name: string, help: string, value: (sample: SpoolSample) => number): void => {
+    new Gauge({ name, help, registers, collect() { this.set(value(read())) } })
+  }
+  sampled('minim_spool_bytes', 'Octets of the spool in use on disk', (sample) => sample.bytes)
+  sampled('minim_spool_blocks', 'Blocks in the spool: written together, and not in Kafka yet', (sample) => sample.blocks)
+  sampled('minim_spool_oldest_seconds', 'Age of the oldest block in the spool; 0 when it is empty', (sample) => sample.oldestSeconds)
+  const seconds = new Histogram({ name: 'minim_spool_put_seconds', help: 'From when a source handed records on until they were on disk', buckets: PUT_BUCKETS, registers })
+  const refused = new Counter({ name: 'minim_spool_refused_total', help: 'Records that the spool did not take, counted as they were handed on', labelNames: ['reason'], registers })
+  const reasons = new Map(SPOOL_REFUSALS.map((reason) => [reason, child(refused, reason)]))
+  const damaged = new Counter({ name: 'minim_spool_damaged_total', help: 'Blocks of the spool that could not be read again', registers })
+  return {
+    put: (value) => seconds.observe(value),
+    refused: (reason) => reasons.get(reason)?.inc(1),
+    damaged: () => damaged.inc(1),
+    sampleFrom: (sample) => {
+      read = sample
+    },
+  }
 }
 
 /** One bound child per label value, made at start: each series is there from the first scrape, at 0. */

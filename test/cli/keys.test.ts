@@ -103,7 +103,7 @@ t.test('status', async (t) => {
   const year = new Date(now).getUTCFullYear()
   t.equal(report.store, store)
   t.equal(report.master, 'right')
-  t.same(report.purposes.map(({ purpose }) => purpose), ['analytics', 'billing', 'fraud', 'minim.quarantine'])
+  t.same(report.purposes.map(({ purpose }) => purpose), ['analytics', 'billing', 'fraud', 'minim.quarantine', 'minim.spool'])
   t.same(report.purposes[0], { purpose: 'analytics', epochs: [{ epoch: '2020', createdAt: time, destroyedAt: null }], next: { epoch: String(year + 1), made: false } })
   t.same(report.purposes[1], { purpose: 'billing', epochs: [{ epoch: 'contract', createdAt: time, destroyedAt: null }], next: null })
   t.same(report.purposes[2], {

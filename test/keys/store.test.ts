@@ -122,7 +122,7 @@ t.test('absent becomes present when its time comes', async (t) => {
 
 const DOMAINS: readonly KeyDomain[] = [{ id: 'billing', epoch: 'contract' }, { id: 'fraud', epoch: 'quarter' }, { id: 'quality', epoch: 'day' }]
 const AHEAD = [
-  'billing contract', 'fraud 2026-Q4', 'fraud 2027-Q1', 'minim.quarantine 2026-11-24', 'minim.quarantine 2026-11-25', 'quality 2026-11-24', 'quality 2026-11-25',
+  'billing contract', 'fraud 2026-Q4', 'fraud 2027-Q1', 'minim.quarantine 2026-11-24', 'minim.quarantine 2026-11-25', 'minim.spool 2026-11-24', 'minim.spool 2026-11-25', 'quality 2026-11-24', 'quality 2026-11-25',
 ]
 const names = (path: string): string[] => KeyStore.status(path).map(({ purpose, epoch }) => `${purpose} ${epoch}`)
 

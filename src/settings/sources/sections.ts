@@ -2,6 +2,7 @@
  * The settings of the sources that hand their records to the spool, and of the spool: a file each. Adding one here adds it to the
  * schema, the defaults and the checks.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { TSchema } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import type { Settings } from '../schema.js'
@@ -29,6 +30,8 @@ export interface SourceSection<K extends keyof SourceSettings = keyof SourceSett
   readonly paths?: readonly string[]
   /** Addresses that are listened on, by their way in the section: no two of the settings may be the same. */
   readonly listens?: readonly string[]
+  /** false: its records never go to the spool. */
+  readonly spools?: boolean
   /** What the schema cannot say. Problems' paths are whole: `ami.0.host`. */
   readonly check?: (value: SourceSettings[K], settings: Settings) => readonly Problem[]
 }
@@ -46,3 +49,8 @@ export const SOURCE_SECTIONS = Object.values(SECTIONS) as unknown as readonly So
 
 /** Each section's defaults, by its name in the settings. */
 export const SOURCE_DEFAULTS: Readonly<Record<string, unknown>> = Object.fromEntries(SOURCE_SECTIONS.map(({ key, defaults }) => [key, defaults]))
+
+/** Whether a source may be set up that hands its records to the spool: its section says anything but its defaults, which are to be off. */
+export function usesSpool(settings: SourceSettings): boolean {
+  return SOURCE_SECTIONS.some(({ key, spools }) => key !== 'spool' && spools !== false && !isDeepStrictEqual(settings[key], SOURCE_DEFAULTS[key]))
+}

@@ -1,0 +1,669 @@
+/**
+ * The spool: records whose sender cannot send them again, encrypted on disk from the moment they are acknowledged until they are in Kafka.
+ *
+ *   put ──▶ waiting ──▶ one block per write, on disk ──▶ acknowledged
+ *                              │
+ *                              └──▶ feed: a work item of delivery like any other ──▶ committed ──▶ deleted
+ *
+ * - **Group commit.** What is put while a write is under way becomes the next block: one encryption, one flush for all of it.
+ * - **Exactly once.** A block's sequence is its place in the ledger (source `spool.<worker>`, incarnation: the spool's UUID). After a crash
+ *   the ledger says which blocks are in Kafka: those are deleted, the others fed. A sender's id is stored in the same transaction as its block.
+ * - **A write that fails** is answered with an error and leaves nothing behind: where the disk may have kept it all the same, it is taken
+ *   out before anything else is written. Until a trial write succeeds, everything is refused.
+ * - **A block that cannot be read again** is counted, moved aside, and does not hold up the others.
+ * - **Limits.** What is refused is refused before it is written. Memory: what waits for the disk, a few blocks that need not be
+ *   read again since they have just been written, and what delivery has taken and not committed.
+ *
+ * Layout: `spool-block.ts`; ids: `spool-seen.ts`; what is relied on of the disk: `spool-store.ts`.
+ */
+import type { Reader } from '../batch/batch.js'
+import { MinimError } from '../errors/catalogue.js'
+import type { Intake } from '../ingest/intake.js'
+import type { Inlet, Spooled } from '../ingest/source.js'
+import { epochId } from '../keys/epochs.js'
+import { SPOOL_DOMAIN, type EpochKeys, type Keyring } from '../keys/keyring.js'
+import type { SpoolCounters, SpoolSample } from '../ops/metrics.js'
+import type { Minimised } from '../project/minimised.js'
+import type { Input } from '../project/pipeline.js'
+import { MAX_TENANT_BYTES, SEAL_BYTES, decodeBlock, encodeBlock, entryBytes, keyMark, openBlock, sealBlock, sealedAt, type BlockEntry, type BlockRun } from './spool-block.js'
+import { SeenNames, spanIn, spanStart, type SeenName } from './spool-seen.js'
+import { SpoolStore, type SpoolTables } from './spool-store.js'
+import type { SourceId, WorkItem } from './work-item.js'
+
+/** A block takes no more entries from here on. */
+const BLOCK_BYTES = 256 * 1024
+/** Records that wait for the disk: beyond this it is slower than what comes in. */
+const WAITING_BYTES = 32 * 1024 * 1024
+/** Blocks kept in memory for the feed. */
+const KEPT_BYTES = 8 * 1024 * 1024
+/** Rows deleted by one write: it holds the lock, and this thread. */
+const DELETES = 1000
+/** A quarter of the room is for ids at most. */
+const SEEN_SHARE = 0.25
+/** Deleting alone does not hurry: with luck a put takes it along. */
+const DELETE_AFTER_MS = 50
+const SWEEP_EVERY_MS = 60_000
+const RETRY_MIN_MS = 500
+const RETRY_MAX_MS = 15_000
+const READ_AHEAD = 32
+/** Room of LMDB's own: roots, free list. */
+const STORE_BYTES = 256 * 1024
+
+/** What the spool feeds its blocks to. */
+export interface SpoolIntake extends Pick<Intake, 'lastTaken' | 'offer'> {
+  /**
+   * Runs the pipeline over several inputs as one.
+   * @param records told how many records each input had
+   */
+  minimiseAll(inputs: readonly Input[], excluded?: ReadonlySet<number>, records?: number[]): Minimised
+}
+
+/** How entries are read again. */
+export interface SpoolReaders {
+  /** The reader of a run of entries, which end at `ends`. */
+  readonly reader: (run: BlockRun) => Reader
+  /** Bytes that readers need behind a block. */
+  readonly scratchBytes: number
+}
+
+export interface SpoolOptions {
+  readonly path: string
+  readonly maxBytes: number
+  readonly rememberHours: number
+  readonly keyring: Keyring
+  /** Which worker's part of the folder. */
+  readonly worker?: number
+  readonly now?: () => number
+  readonly counters?: SpoolCounters
+  /** Told once when writing fails, and of each block that cannot be read. */
+  readonly onTrouble?: (error: MinimError) => void
+  /** Told when it can be written again. */
+  readonly onMended?: () => void
+}
+
+interface Pending extends BlockEntry {
+  readonly name: SeenName | null
+  readonly bytes: Buffer
+  readonly size: number
+  readonly putAt: number
+  readonly resolve: (outcome: 'stored' | 'repeated') => void
+  readonly reject: (error: MinimError) => void
+}
+
+/** What one write did. */
+interface Written {
+  readonly block: { readonly sequence: number; readonly plain: Buffer; readonly sealedAt: number } | null
+  readonly repeated: ReadonlySet<Pending>
+  readonly deletedTo: number
+  readonly moved: readonly number[]
+  readonly swept: boolean
+}
+
+/** A block in memory. */
+interface Kept {
+  readonly plain: Buffer
+  readonly receivedAt: number
+}
+
+export class Spool implements Inlet {
+  readonly id: SourceId
+  readonly #store: SpoolStore
+  readonly #keyring: Keyring
+  readonly #maxBytes: number
+  readonly #now: () => number
+  readonly #counters: SpoolCounters | null
+  readonly #options: SpoolOptions
+  readonly #names: SeenNames
+
+  #waiting: Pending[] = []
+  #waitingBytes = 0
+  #usedBytes = 0
+  #seenBytes = 0
+  #writing: Promise<void> | null = null
+  #closing = false
+
+  /** Sequences: of the next block; of the last one on disk; of the last one that Kafka has; of the last one deleted. */
+  #next: number
+  #stored: number
+  #committed: number
+  #deleted: number
+  #damaged: number[] = []
+  /** Days whose key's mark is written. */
+  readonly #marked = new Set<string>()
+  #seenDue = false
+  #seenCrowded = false
+
+  #broken: MinimError | null = null
+  /** What a failed write may have left on the disk. */
+  #doubtful: { readonly sequence: number; readonly names: readonly Buffer[] } | null = null
+  #retryMs = RETRY_MIN_MS
+  #retryTimer: NodeJS.Timeout | null = null
+  #deleteTimer: NodeJS.Timeout | null = null
+  readonly #sweepTimer: NodeJS.Timeout
+
+  readonly #kept = new Map<number, Kept>()
+  #keptBytes = 0
+  #feeding: Promise<void> | null = null
+  #feedStopped = false
+  #wake: (() => void) | null = null
+
+  /**
+   * Opens a folder's spool, making it where there is none.
+   * @throws MinimError MINIM_SPOOL_OPEN; MINIM_SPOOL_KEY when it holds blocks that were written under other keys
+   */
+  static open(options: SpoolOptions): Spool {
+    const store = SpoolStore.open(options.path, options.worker ?? 0, options.maxBytes)
+    try {
+      return new Spool(store, options)
+    } catch (error) {
+      void store.close()
+      throw error
+    }
+  }
+
+  private constructor(store: SpoolStore, options: SpoolOptions) {
+    this.#store = store
+    this.#options = options
+    this.#keyring = options.keyring
+    this.#maxBytes = options.maxBytes
+    this.#now = options.now ?? Date.now
+    this.#counters = options.counters ?? null
+    this.id = { source: `spool.${store.worker}`, incarnation: store.uuid }
+    const tables = store.tables as SpoolTables
+    const { blocks, meta } = tables
+    const [first] = blocks.getKeys({ limit: 1 })
+    const [last] = blocks.getKeys({ limit: 1, reverse: true })
+    this.#next = Math.max(1, Number(meta.get(`next-${store.worker}`) ?? 1), (last ?? 0) + 1)
+    this.#stored = this.#next - 1
+    this.#deleted = (first ?? this.#next) - 1
+    this.#committed = this.#deleted
+    if (first !== undefined) this.#checkKeys(tables)
+    this.#names = new SeenNames(options.keyring, options.rememberHours * 3_600_000, spansOf(tables), this.#now())
+    this.#measure()
+    this.#counters?.sampleFrom(() => this.sample())
+    this.#sweepTimer = setInterval(() => {
+      this.#seenDue = true
+      this.#kick()
+    }, SWEEP_EVERY_MS).unref()
+  }
+
+  get full(): boolean {
+    return this.#closing || this.#broken !== null || this.#usedBytes + this.#waitingBytes + SEAL_BYTES >= this.#maxBytes || this.#waitingBytes >= WAITING_BYTES
+  }
+
+  /** Why nothing can be written; null while it can. */
+  get trouble(): MinimError | null {
+    return this.#broken
+  }
+
+  put(records: Spooled): Promise<'stored' | 'repeated'> {
+    if (this.#closing) return Promise.reject(new MinimError('MINIM_DELIVERY_STOPPED'))
+    if (this.#broken !== null) return this.#refuse('broken', this.#broken)
+    const { source, format, tenant, reason } = records
+    const size = entryBytes({ source, format, tenant, reason: reason ?? '', bytes: records.bytes })
+    if (this.#usedBytes + this.#waitingBytes + size + SEAL_BYTES > this.#maxBytes || this.#waitingBytes + size > WAITING_BYTES) {
+      return this.#refuse('full', new MinimError('MINIM_SPOOL_FULL'))
+    }
+    let name: SeenName | null = null
+    try {
+      if (records.id !== undefined && records.id !== null) name = this.#names.name(source, tenant, records.id, this.#now())
+    } catch (error) {
+      return this.#refuse('broken', asBroken(error))
+    }
+    // Names of tenants come from settings; one that a sender has made up is cut, and is as unknown then as before.
+    const shortened = Buffer.byteLength(tenant) > MAX_TENANT_BYTES ? tenant.slice(0, MAX_TENANT_BYTES / 4) : tenant
+    const bytes = Buffer.from(records.bytes)
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ source, format, reason: reason ?? '', tenant: shortened, bytes, name, size, putAt: performance.now(), resolve, reject })
+      this.#waitingBytes += size
+      this.#kick()
+    })
+  }
+
+  /**
+   * Feeds what is there, and what comes, to delivery. Delivery must have read its ledger.
+   * What the ledger has already is deleted.
+   */
+  start(intake: SpoolIntake, readers: SpoolReaders): void {
+    if (this.#feeding !== null) throw new Error('the spool is being fed already')
+    const taken = intake.lastTaken(this.id)
+    this.#committed = Math.max(this.#committed, taken)
+    // A folder that was brought back from a copy begins where the ledger ends: its sequences below were others' once.
+    this.#next = Math.max(this.#next, taken + 1)
+    this.#stored = Math.max(this.#stored, taken)
+    this.#feedStopped = false
+    this.#kick()
+    this.#feeding = this.#feed(intake, readers)
+  }
+
+  /** Hands nothing more to delivery. What it has is not waited for. */
+  stopFeeding(): void {
+    this.#feedStopped = true
+    this.#wake?.()
+  }
+
+  /**
+   * After delivery has stopped, if the spool was fed: an item that it still has would be waited for. Takes nothing more,
+   * answers what was put, deletes what is committed, and closes the folder. What is left stays there.
+   */
+  async close(): Promise<void> {
+    this.#closing = true
+    this.stopFeeding()
+    await this.#feeding
+    clearInterval(this.#sweepTimer)
+    if (this.#deleteTimer !== null) clearTimeout(this.#deleteTimer)
+    if (this.#retryTimer !== null) clearTimeout(this.#retryTimer)
+    for (;;) {
+      this.#deleteTimer = null
+      if (this.#broken === null) this.#kick(true)
+      if (this.#writing === null) break
+      await this.#writing
+    }
+    await this.#store.close()
+  }
+
+  /** For metrics. */
+  sample(): SpoolSample {
+    const tables = this.#store.tables
+    let blocks = 0
+    let oldest: number | null = null
+    try {
+      if (tables !== null) blocks = tables.blocks.getKeysCount({ start: this.#committed + 1 })
+      if (tables !== null && blocks > 0) for (const { value } of tables.blocks.getRange({ start: this.#committed + 1, limit: 1 })) oldest = sealedAt(value)
+    } catch {
+      // A disk that cannot be read: the rest of the page is of use.
+    }
+    return { bytes: this.#usedBytes, blocks, oldestSeconds: oldest === null ? 0 : Math.max(0, (this.#now() - oldest) / 1000) }
+  }
+
+  #refuse(reason: 'full' | 'broken', error: MinimError): Promise<never> {
+    this.#counters?.refused(reason)
+    return Promise.reject(error)
+  }
+
+  // ---- writing ------------------------------------------------------------------------------------------------------------------
+
+  /** Starts writing if there is something to write and nothing is being written. */
+  #kick(deletesToo = false): void {
+    if (this.#writing !== null || this.#broken !== null) return
+    const deletes = this.#committed > this.#deleted || this.#damaged.length > 0
+    if (this.#waiting.length > 0 || this.#seenDue || this.#seenCrowded || (deletes && (deletesToo || this.#closing))) {
+      this.#writing = this.#write().finally(() => {
+        this.#writing = null
+        this.#kick()
+      })
+    } else if (deletes) {
+      this.#deleteTimer ??= setTimeout(() => {
+        this.#deleteTimer = null
+        this.#kick(true)
+      }, DELETE_AFTER_MS)
+    }
+  }
+
+  async #write(): Promise<void> {
+    let group: Pending[] = []
+    try {
+      // The group is taken when the lock is held: what comes until then goes along.
+      const written = await this.#store.transaction((tables) => this.#commit(tables, group = this.#takeGroup()))
+      this.#settle(group, written)
+    } catch (error) {
+      this.#fail(group, asBroken(error))
+    }
+  }
+
+  #takeGroup(): Pending[] {
+    const waiting = this.#waiting
+    let bytes = 0
+    let count = 0
+    while (count < waiting.length && (count === 0 || bytes + waiting[count].size <= BLOCK_BYTES)) bytes += waiting[count++].size
+    this.#waiting = waiting.slice(count)
+    return count === waiting.length ? waiting : waiting.slice(0, count)
+  }
+
+  /** Runs under the lock. All that can fail comes before the first write. */
+  #commit(tables: SpoolTables, group: readonly Pending[]): Written {
+    const { blocks, damaged, seen, meta } = tables
+    const nowMs = this.#now()
+    const repeated = new Set<Pending>()
+    const names = new Map<string, Buffer>()
+    const fresh: Pending[] = []
+    for (const pending of group) {
+      const { name } = pending
+      if (name !== null) {
+        const text = name.now.toString('latin1')
+        if (names.has(text) || seen.doesExist(name.now) || name.before.some((key) => seen.doesExist(key))) {
+          repeated.add(pending)
+          continue
+        }
+        names.set(text, name.now)
+      }
+      fresh.push(pending)
+    }
+    const sequence = this.#next
+    const day = epochId(SPOOL_DOMAIN.epoch, nowMs)
+    let plain: Buffer | null = null
+    let sealed: Buffer | null = null
+    let mark: string | null = null
+    if (fresh.length > 0) {
+      const keys = this.#keysOf(day)
+      if (keys === null) throw noKey()
+      if (!this.#marked.has(day)) mark = keyMark(keys)
+      plain = encodeBlock(fresh)
+      sealed = sealBlock(keys, { spool: this.#store.uuid, sequence }, nowMs, plain)
+      this.#doubtful = { sequence, names: [...names.values()] }
+    }
+
+    if (sealed !== null) {
+      blocks.putSync(sequence, sealed)
+      meta.putSync(`next-${this.#store.worker}`, String(sequence + 1))
+      if (mark !== null) meta.putSync(this.#markKey(day), mark)
+      for (const key of names.values()) seen.putSync(key, NOTHING)
+    }
+    const moved = [...this.#damaged]
+    for (const at of moved) {
+      const bytes = blocks.get(at)
+      if (bytes !== undefined) damaged.putSync(at, bytes)
+      blocks.removeSync(at)
+    }
+    const deletedTo = Math.min(this.#committed, this.#deleted + DELETES)
+    for (let at = this.#deleted + 1; at <= deletedTo; at++) blocks.removeSync(at)
+    const swept = (this.#seenDue || this.#seenCrowded) && this.#sweep(tables, nowMs)
+    return { block: plain === null ? null : { sequence, plain, sealedAt: nowMs }, repeated, deletedTo, moved, swept }
+  }
+
+  /** Forgets ids that are due, some at a time. Returns whether that is all. */
+  #sweep({ seen, blocks, meta }: SpoolTables, nowMs: number): boolean {
+    const due = this.#names.dueBefore(nowMs)
+    let keys = [...seen.getKeys({ end: due, limit: DELETES })]
+    // Too many for their share of the room: the oldest span goes early.
+    if (keys.length === 0 && this.#seenCrowded) {
+      const [oldest] = seen.getKeys({ limit: 1 })
+      if (oldest !== undefined) keys = [...seen.getKeys({ end: spanStart(spanIn(oldest) + 1), limit: DELETES })]
+    }
+    for (const key of keys) seen.removeSync(key)
+    if (keys.length === DELETES) return false
+    // Marks of days that no block is of any more.
+    let firstDay = epochId(SPOOL_DOMAIN.epoch, nowMs)
+    for (const { value } of blocks.getRange({ limit: 1 })) firstDay = epochId(SPOOL_DOMAIN.epoch, sealedAt(value) ?? 0)
+    const prefix = this.#markKey('')
+    for (const key of [...meta.getKeys({ start: prefix, end: `${prefix}~` })]) if (key < this.#markKey(firstDay)) meta.removeSync(key)
+    return true
+  }
+
+  /** What a write did is on disk. */
+  #settle(group: readonly Pending[], written: Written): void {
+    this.#doubtful = null
+    const { block, repeated, deletedTo, moved, swept } = written
+    this.#deleted = Math.max(this.#deleted, deletedTo)
+    this.#damaged = this.#damaged.filter((at) => !moved.includes(at))
+    if (swept) {
+      this.#seenDue = false
+      this.#seenCrowded = false
+    }
+    this.#measure()
+    const nowMs = performance.now()
+    for (const pending of group) {
+      this.#waitingBytes -= pending.size
+      this.#counters?.put((nowMs - pending.putAt) / 1000)
+      pending.resolve(repeated.has(pending) ? 'repeated' : 'stored')
+    }
+    if (block === null) return
+    this.#marked.add(epochId(SPOOL_DOMAIN.epoch, block.sealedAt))
+    this.#next = block.sequence + 1
+    this.#stored = block.sequence
+    if (this.#keptBytes + block.plain.length <= KEPT_BYTES) {
+      this.#kept.set(block.sequence, { plain: block.plain, receivedAt: group[0].putAt })
+      this.#keptBytes += block.plain.length
+    }
+    this.#wake?.()
+  }
+
+  /** A write failed: nothing of it counts. */
+  #fail(group: readonly Pending[], error: MinimError): void {
+    const told = this.#broken !== null
+    this.#broken = error
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const pending of [...group, ...waiting]) {
+      this.#waitingBytes -= pending.size
+      this.#counters?.refused('broken')
+      pending.reject(error)
+    }
+    if (!told) this.#options.onTrouble?.(error)
+    if (this.#closing) return
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = null
+      this.#writing = this.#mend().finally(() => {
+        this.#writing = null
+        this.#kick()
+      })
+    }, this.#retryMs)
+    this.#retryTimer.unref()
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS)
+  }
+
+  /** A trial write, which takes out what the failed one may have left. */
+  async #mend(): Promise<void> {
+    try {
+      if (this.#keysOf(epochId(SPOOL_DOMAIN.epoch, this.#now())) === null) throw noKey()
+      await this.#store.mend()
+      const doubtful = this.#doubtful
+      await this.#store.transaction(({ blocks, seen, meta }) => {
+        if (doubtful !== null) {
+          blocks.removeSync(doubtful.sequence)
+          for (const key of doubtful.names) seen.removeSync(key)
+        }
+        meta.putSync(`mended-${this.#store.worker}`, String(this.#now()))
+      })
+      this.#doubtful = null
+    } catch (error) {
+      this.#fail([], asBroken(error))
+      return
+    }
+    this.#broken = null
+    this.#retryMs = RETRY_MIN_MS
+    this.#options.onMended?.()
+    this.#wake?.()
+  }
+
+  /** How much room is in use. */
+  #measure(): void {
+    const tables = this.#store.tables
+    if (tables === null) return
+    const bytesOf = (table: { getStats(): object }): number => {
+      const stats = table.getStats() as { pageSize: number; treeBranchPageCount: number; treeLeafPageCount: number; overflowPages: number }
+      return stats.pageSize * (stats.treeBranchPageCount + stats.treeLeafPageCount + stats.overflowPages)
+    }
+    this.#seenBytes = bytesOf(tables.seen)
+    this.#usedBytes = STORE_BYTES + this.#seenBytes + bytesOf(tables.blocks) + bytesOf(tables.damaged)
+    if (this.#seenBytes > this.#maxBytes * SEEN_SHARE) this.#seenCrowded = true
+  }
+
+  // ---- keys ---------------------------------------------------------------------------------------------------------------------
+
+  #markKey(day: string): string {
+    return `mark-${this.#store.worker}-${day}`
+  }
+
+  #keysOf(day: string): EpochKeys | null {
+    const keys = this.#keyring.keys(SPOOL_DOMAIN.id, day)
+    return typeof keys === 'string' ? null : keys
+  }
+
+  /** Other keys than those that the blocks were written with: no start, since every block would be taken for a damaged one. */
+  #checkKeys({ meta }: SpoolTables): void {
+    const prefix = this.#markKey('')
+    for (const key of meta.getKeys({ start: prefix, end: `${prefix}~` })) {
+      const day = key.slice(prefix.length)
+      const keys = this.#keyring.keys(SPOOL_DOMAIN.id, day)
+      // Destroyed on purpose: its blocks will be found unreadable, and said to be.
+      if (keys === 'destroyed') continue
+      if (keys === 'absent' || keyMark(keys) !== meta.get(key)) throw new MinimError('MINIM_SPOOL_KEY', { path: this.#store.path, what: `of ${day}` })
+      this.#marked.add(day)
+    }
+  }
+
+  // ---- feeding ------------------------------------------------------------------------------------------------------------------
+
+  async #feed(intake: SpoolIntake, readers: SpoolReaders): Promise<void> {
+    let next = Math.max(this.#deleted, this.#committed) + 1
+    let outstanding = 0
+    let failedAt = Infinity
+    let retryMs = RETRY_MIN_MS
+    const wait = (ms?: number): Promise<void> => new Promise((resolve) => {
+      const timer = ms === undefined ? undefined : setTimeout(() => this.#wake?.(), ms)
+      this.#wake = () => {
+        clearTimeout(timer)
+        this.#wake = null
+        resolve()
+      }
+    })
+    while (!this.#feedStopped) {
+      if (failedAt < Infinity) {
+        // Delivery takes nothing of the stream until the first that failed comes again.
+        while (outstanding > 0 && !this.#feedStopped) await wait(retryMs)
+        if (!this.#feedStopped) await wait(retryMs)
+        retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)
+        next = Math.min(failedAt, next)
+        failedAt = Infinity
+        continue
+      }
+      if (next > this.#stored || this.#store.tables === null) {
+        await wait()
+        continue
+      }
+      const gathered = await this.#gather(next, readers)
+      if (gathered === null) continue
+      const first = next
+      next = gathered.last + 1
+      if (gathered.inputs.length === 0) continue
+      outstanding++
+      await intake.offer(this.#item(gathered, intake, (failed) => {
+        outstanding--
+        if (failed) failedAt = Math.min(failedAt, first)
+        else retryMs = RETRY_MIN_MS
+        if (failed || outstanding === 0) this.#wake?.()
+      }))
+    }
+  }
+
+  /** Reads blocks from a sequence on, as many as make one item. null: the store is closed just now. */
+  async #gather(from: number, { reader, scratchBytes }: SpoolReaders): Promise<Gathered | null> {
+    const inputs: Input[] = []
+    const sources: string[] = []
+    let bytes = 0
+    let last = from - 1
+    let receivedAt = performance.now()
+    for (let sequence = from; sequence <= this.#stored; sequence++) {
+      let kept = this.#kept.get(sequence)
+      if (kept === undefined) {
+        const tables = this.#store.tables
+        if (tables === null) return null
+        // From a disk that is slow to answer, not on this thread.
+        if ((sequence - from) % READ_AHEAD === 0) {
+          await tables.blocks.prefetch(Array.from({ length: Math.min(READ_AHEAD, this.#stored - sequence + 1) }, (_, i) => sequence + i))
+          if (this.#store.tables !== tables) return null
+        }
+        const plain = this.#read(tables, sequence)
+        if (plain === null) {
+          last = sequence
+          continue
+        }
+        kept = { plain, receivedAt: performance.now() }
+      }
+      if (bytes > 0 && bytes + kept.plain.length > BLOCK_BYTES) break
+      if (this.#kept.delete(sequence)) this.#keptBytes -= kept.plain.length
+      bytes += kept.plain.length
+      receivedAt = Math.min(receivedAt, kept.receivedAt)
+      last = sequence
+      for (const run of decodeBlock(kept.plain) ?? []) {
+        let arena = kept.plain
+        let { start, ends } = run
+        const end = ends[ends.length - 1]
+        if (run.format.startsWith('jsonl')) {
+          // Text is unescaped behind the input.
+          arena = Buffer.allocUnsafe(end - start + scratchBytes)
+          kept.plain.copy(arena, 0, start, end)
+          ends = ends.map((at) => at - start)
+          start = 0
+        }
+        const stop = ends[ends.length - 1]
+        inputs.push({ reader: reader({ ...run, start, ends }), arena, start, end: stop, scratchStart: arena === kept.plain ? arena.length : stop, last: true, tenant: run.tenant })
+        sources.push(run.source)
+      }
+    }
+    return { inputs, sources, bytes, last, receivedAt }
+  }
+
+  /** Reads one block from disk. null: it is not there, or damaged, which is seen to. */
+  #read(tables: SpoolTables, sequence: number): Buffer | null {
+    let sealed: Buffer | undefined
+    let what = 'it is not what was written'
+    try {
+      sealed = tables.blocks.get(sequence)
+    } catch {
+      what = 'it cannot be read'
+    }
+    if (sealed === undefined && what === 'it is not what was written') return null
+    if (sealed !== undefined) {
+      const at = sealedAt(sealed)
+      const keys = at === null ? null : this.#keysOf(epochId(SPOOL_DOMAIN.epoch, at))
+      if (at !== null && keys === null) what = 'the key of its day was destroyed'
+      const plain = keys === null ? null : openBlock(keys, { spool: this.#store.uuid, sequence }, sealed)
+      if (plain !== null && decodeBlock(plain) !== null) return plain
+    }
+    this.#counters?.damaged()
+    this.#options.onTrouble?.(new MinimError('MINIM_SPOOL_DAMAGED', { sequence, what }))
+    this.#damaged.push(sequence)
+    this.#kick()
+    return null
+  }
+
+  #item({ inputs, sources, bytes, last, receivedAt }: Gathered, intake: SpoolIntake, done: (failed: boolean) => void): WorkItem {
+    const records: number[] = []
+    return {
+      id: this.id, sequence: last, bytes, receivedAt,
+      minimise: (excluded) => intake.minimiseAll(inputs, excluded, records),
+      received: () => {
+        const bySource = new Map<string, number>()
+        records.forEach((count, i) => bySource.set(sources[i], (bySource.get(sources[i]) ?? 0) + count))
+        return bySource
+      },
+      committed: () => {
+        this.#committed = Math.max(this.#committed, last)
+        this.#kick()
+        done(false)
+      },
+      failed: () => done(true),
+    }
+  }
+}
+
+/** What becomes one work item. */
+interface Gathered {
+  readonly inputs: readonly Input[]
+  readonly sources: readonly string[]
+  readonly bytes: number
+  readonly last: number
+  readonly receivedAt: number
+}
+
+const NOTHING = Buffer.alloc(0)
+
+/** The spans that the table of ids holds. */
+function spansOf({ seen }: SpoolTables): ReadonlySet<number> {
+  const spans = new Set<number>()
+  for (let start: Buffer = NOTHING; ;) {
+    const [key] = seen.getKeys({ start, limit: 1 })
+    if (key === undefined) return spans
+    spans.add(spanIn(key))
+    start = spanStart(spanIn(key) + 1)
+  }
+}
+
+const noKey = (): MinimError => new MinimError('MINIM_SPOOL_BROKEN', { what: 'the key of the day is not there' })
+
+function asBroken(error: unknown): MinimError {
+  if (error instanceof MinimError) return error.code === 'MINIM_SPOOL_BROKEN' ? error : new MinimError('MINIM_SPOOL_BROKEN', { what: error.code })
+  return new MinimError('MINIM_SPOOL_BROKEN', { what: 'unexpected' }, { cause: error })
+}

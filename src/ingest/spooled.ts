@@ -1,0 +1,67 @@
+/** How spooled entries are read again: by the reader of their format, each for itself, though several lie in one block. */
+import { REFUSALS, type Batch, type Reader, type Refusal } from '../batch/batch.js'
+import { ProtobufReader } from '../batch/scanner.js'
+import type { Catalogue, Kind } from '../catalogue/catalogue.js'
+import { JsonLinesReader } from './json-lines.js'
+import { builtInMapping } from './mapping.js'
+import type { SpooledFormat } from './source.js'
+
+/** What readers of a format may write to behind the input: unescaped text. */
+export const SPOOLED_SCRATCH_BYTES = 131_072
+
+/** Reads entries that lie back to back: what breaks one off does not reach the next. */
+class EntriesReader implements Reader {
+  readonly format: string
+
+  constructor(private readonly inner: Reader, private readonly ends: readonly number[]) {
+    this.format = inner.format
+  }
+
+  fill(batch: Batch, start: number, end: number): number {
+    let entry = 0
+    for (let low = 0, high = this.ends.length; low < high;) {
+      const middle = (low + high) >>> 1
+      if (this.ends[middle] > start) high = entry = middle
+      else low = entry = middle + 1
+    }
+    let pos = start
+    while (pos < end) {
+      const stop = this.ends[entry++]
+      const next = stop > pos ? this.inner.fill(batch, pos, stop, true) : pos
+      // Columns or scratch space are full.
+      if (next < stop) return next
+      pos = stop
+    }
+    return pos
+  }
+}
+
+/** Takes nothing: its source has said why. */
+class RefusedReader implements Reader {
+  constructor(readonly format: string, private readonly reason: Refusal) {}
+
+  fill(batch: Batch, start: number, end: number): number {
+    batch.refuse(this.reason, start, end)
+    return end
+  }
+}
+
+export interface SpooledRun {
+  readonly source: string
+  readonly format: string
+  readonly reason: string
+  readonly ends: readonly number[]
+}
+
+/** Makes readers for runs of entries. What a later version wrote is refused, not lost. */
+export function spooledReaders(catalogue: Catalogue, maxRecordBytes: number): (run: SpooledRun) => Reader {
+  const json = (kind: Kind): Reader => new JsonLinesReader(builtInMapping('minim', catalogue, { kind }), catalogue, { maxRecordBytes })
+  const readers = new Map<string, Reader>(Object.entries({
+    protobuf: new ProtobufReader(catalogue, 'whole'),
+    'jsonl-call': json('call'), 'jsonl-quality': json('quality'), 'jsonl-device': json('device'),
+  } satisfies Record<Exclude<SpooledFormat, 'refused'>, Reader>))
+  return ({ source, format, reason, ends }) => {
+    const reader = readers.get(format) ?? new RefusedReader(source, REFUSALS.find((known) => known === reason) ?? 'malformed_record')
+    return new EntriesReader(reader, ends)
+  }
+}

@@ -1,0 +1,236 @@
+/** The spool on a real disk, behind it what stands for delivery. With Kafka: `test/e2e/spool.test.ts`; killed: `spool-kill.test.ts`. */
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { open } from 'lmdb'
+import t, { type Test } from 'tap'
+import { Spool, type SpoolOptions } from '../../src/deliver/spool.js'
+import type { MinimError } from '../../src/errors/catalogue.js'
+import type { Spooled } from '../../src/ingest/source.js'
+import { throwawayKeyring } from '../../src/keys/throwaway.js'
+import { RecordingIntake } from '../helpers/spool-intake.js'
+
+const HOUR_MS = 3_600_000
+
+interface Kit {
+  readonly path: string
+  readonly clock: { now: number }
+  readonly troubles: MinimError[]
+  readonly open: (over?: Partial<SpoolOptions>) => Spool
+  /** Closes all that are open, and gives the folder back as a process that starts finds it. */
+  readonly reopen: (over?: Partial<SpoolOptions>) => Promise<Spool>
+}
+
+function kit(t: Test): Kit {
+  const path = mkdtempSync(join(tmpdir(), 'minim-spool-'))
+  const clock = { now: Date.UTC(2026, 10, 24, 12) }
+  const keyring = throwawayKeyring(() => clock.now)
+  const troubles: MinimError[] = []
+  let spool: Spool | null = null
+  t.teardown(async () => {
+    await spool?.close()
+    rmSync(path, { recursive: true, force: true })
+  })
+  const made = (over: Partial<SpoolOptions>): Spool =>
+    spool = Spool.open({ path, maxBytes: 64 << 20, rememberHours: 24, keyring, now: () => clock.now, onTrouble: (error) => { troubles.push(error) }, ...over })
+  return {
+    path, clock, troubles,
+    open: (over = {}) => made(over),
+    reopen: async (over = {}) => {
+      await spool?.close()
+      return made(over)
+    },
+  }
+}
+
+const entry = (text: string, over: Partial<Spooled> = {}): Spooled => ({ source: 'http', format: 'protobuf', tenant: 'acme', bytes: Buffer.from(text), ...over })
+
+t.test('what is put comes out, in order, as it was', async (t) => {
+  const { open, troubles } = kit(t)
+  const spool = open()
+  const intake = new RecordingIntake()
+  spool.start(intake, intake.readers)
+  const bytes = Buffer.from('first')
+  const first = spool.put(entry('', { bytes }))
+  bytes.fill(0)
+  t.equal(await first, 'stored')
+  await Promise.all(['a', 'b', 'c'].map((text) => spool.put(entry(text))))
+  await spool.put(entry('x', { source: 'ami', format: 'refused', reason: 'too_large', tenant: 'bravo' }))
+  await spool.put(entry('{"start_ms":1}', { source: 'hep', format: 'jsonl-call' }))
+  await intake.until(6)
+  t.same(intake.committed.map(({ text }) => text), ['first', 'a', 'b', 'c', 'x', '{"start_ms":1}'])
+  t.same(intake.committed[4], { source: 'ami', format: 'refused', reason: 'too_large', tenant: 'bravo', text: 'x' })
+  t.same(troubles, [])
+})
+
+t.test('what is put at once is one block; what is fed counts its sources', async (t) => {
+  const { open } = kit(t)
+  const spool = open()
+  const intake = new RecordingIntake(0, false)
+  spool.start(intake, intake.readers)
+  const sources = ['http', 'ami', 'http', 'hep', 'http', 'ami'] as const
+  await Promise.all(sources.map((source, i) => spool.put(entry(String(i), { source }))))
+  while (intake.offered.length === 0) await new Promise(setImmediate)
+  t.equal(intake.offered.length, 1)
+  const [item] = intake.offered
+  t.equal(item.sequence, 1)
+  item.minimise()
+  t.same([...item.received?.() ?? []], [['http', 3], ['ami', 2], ['hep', 1]])
+  intake.commit()
+  t.same(intake.committed.map(({ source, text }) => `${source} ${text}`), ['http 0', 'http 2', 'http 4', 'ami 1', 'ami 5', 'hep 3'])
+})
+
+t.test('what is not committed is there after a restart, what is is not', async (t) => {
+  const { open, reopen } = kit(t)
+  let spool = open()
+  const before = new RecordingIntake()
+  spool.start(before, before.readers)
+  await spool.put(entry('gone'))
+  await before.until(1)
+  before.auto = false
+  await spool.put(entry('left 1'))
+  await spool.put(entry('left 2'))
+  spool = await reopen()
+  t.match(spool.sample(), { blocks: 2 })
+  const after = new RecordingIntake(before.taken)
+  spool.start(after, after.readers)
+  await spool.put(entry('new'))
+  await after.until(3)
+  t.same(after.committed.map(({ text }) => text), ['left 1', 'left 2', 'new'])
+  t.ok(after.sequences.every((sequence) => sequence > before.taken))
+})
+
+t.test('committed, and killed before it was deleted: the ledger knows', async (t) => {
+  const { open, reopen } = kit(t)
+  let spool = open()
+  for (const text of ['1', '2', '3']) await spool.put(entry(text))
+  spool = await reopen()
+  const intake = new RecordingIntake(2)
+  spool.start(intake, intake.readers)
+  await intake.until(1)
+  t.same(intake.committed.map(({ text }) => text), ['3'])
+  spool = await reopen()
+  t.match(spool.sample(), { blocks: 0, oldestSeconds: 0 })
+})
+
+t.test('the same id again is a repeat: at once, later, after a restart, from elsewhere not', async (t) => {
+  const { open, reopen, clock } = kit(t)
+  let spool = open()
+  t.same(await Promise.all([1, 2, 3].map(() => spool.put(entry('x', { id: 'one' })))), ['stored', 'repeated', 'repeated'])
+  t.equal(await spool.put(entry('x', { id: 'one' })), 'repeated')
+  t.equal(await spool.put(entry('x', { id: 'one', tenant: 'bravo' })), 'stored')
+  t.equal(await spool.put(entry('x', { id: 'one', source: 'freeswitch' })), 'stored')
+  t.equal(await spool.put(entry('x', { id: null })), 'stored')
+  t.equal(await spool.put(entry('x', { id: null })), 'stored')
+  spool = await reopen()
+  t.equal(await spool.put(entry('x', { id: 'one' })), 'repeated')
+  clock.now += 24 * HOUR_MS
+  t.equal(await spool.put(entry('x', { id: 'one' })), 'repeated', 'as long as was asked')
+  clock.now += 7 * HOUR_MS
+  t.equal(await spool.put(entry('x', { id: 'one' })), 'stored', 'and not much longer')
+})
+
+t.test('files hold nothing that can be read', async (t) => {
+  const { open, path } = kit(t)
+  const spool = open()
+  await spool.put(entry('+447700900123 canary', { id: 'canary-id-447700900456', tenant: 'canary-tenant' }))
+  for (let i = 0; i < 50; i++) await spool.put(entry('canary '.repeat(1000)))
+  t.equal(statSync(path).mode & 0o777, 0o700)
+  for (const name of readdirSync(path)) {
+    t.equal(statSync(join(path, name)).mode & 0o777, 0o600, name)
+    t.notMatch(readFileSync(join(path, name)).toString('latin1'), /canary|447700900/, name)
+  }
+})
+
+t.test('full: refused, until some is in Kafka', async (t) => {
+  const { open } = kit(t)
+  const spool = open({ maxBytes: 1 << 20 })
+  const intake = new RecordingIntake(0, false)
+  spool.start(intake, intake.readers)
+  let stored = 0
+  await t.rejects((async () => {
+    for (;; stored++) await spool.put(entry('y'.repeat(20_000)))
+  })(), { code: 'MINIM_SPOOL_FULL', retryable: true })
+  t.ok(stored > 20, `${stored} were taken`)
+  t.ok(spool.sample().bytes <= 1 << 20)
+  intake.auto = true
+  intake.commit()
+  await intake.until(stored)
+  for (let tries = 0; ; tries++) {
+    if (await spool.put(entry('z')).then(() => true, () => false)) break
+    if (tries > 1000) t.fail('never room again')
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  t.equal(spool.full, false)
+})
+
+t.test('a damaged block is said, kept aside, and does not hold up the others', async (t) => {
+  const { open: openSpool, reopen, path, troubles } = kit(t)
+  let spool = openSpool()
+  for (const text of ['1', '2', '3', '4']) await spool.put(entry(text))
+  await spool.close()
+  const root = open({ path, noSubdir: false, overlappingSync: false, encoding: 'binary' })
+  const blocks = root.openDB<Buffer, number>({ name: 'blocks-0', encoding: 'binary' })
+  const flip = blocks.get(2) as Buffer
+  flip[flip.length - 20] ^= 1
+  await blocks.put(2, flip)
+  await blocks.put(3, (blocks.get(3) as Buffer).subarray(0, 15))
+  await root.close()
+  spool = await reopen()
+  const intake = new RecordingIntake()
+  spool.start(intake, intake.readers)
+  await intake.until(2)
+  t.same(intake.committed.map(({ text }) => text), ['1', '4'])
+  t.same(troubles.map(({ code, details }) => [code, details['sequence']]), [['MINIM_SPOOL_DAMAGED', 2], ['MINIM_SPOOL_DAMAGED', 3]])
+  await spool.close()
+  const again = open({ path, noSubdir: false, overlappingSync: false, encoding: 'binary' })
+  t.same([...again.openDB<Buffer, number>({ name: 'damaged-0', encoding: 'binary' }).getKeys()], [2, 3])
+  t.same([...again.openDB<Buffer, number>({ name: 'blocks-0', encoding: 'binary' }).getKeys()], [])
+  await again.close()
+})
+
+t.test('other keys: no start while something is in it', async (t) => {
+  const { open, reopen, path } = kit(t)
+  let spool = open()
+  await spool.put(entry('1', { id: 'one' }))
+  await spool.close()
+  const other = throwawayKeyring(() => Date.UTC(2026, 10, 24, 12))
+  t.throws(() => Spool.open({ path, maxBytes: 1 << 20, rememberHours: 1, keyring: other }), { code: 'MINIM_SPOOL_KEY' })
+  spool = await reopen()
+  const intake = new RecordingIntake()
+  spool.start(intake, intake.readers)
+  await intake.until(1)
+  await spool.close()
+  const empty = Spool.open({ path, maxBytes: 1 << 20, rememberHours: 1, keyring: other, now: () => Date.UTC(2026, 10, 24, 12) })
+  t.equal(await empty.put(entry('1', { id: 'one' })), 'stored')
+  await empty.close()
+})
+
+t.test('what delivery could not take comes again', async (t) => {
+  const { open } = kit(t)
+  const spool = open()
+  const intake = new RecordingIntake(0, false)
+  spool.start(intake, intake.readers)
+  await spool.put(entry('1'))
+  while (intake.offered.length === 0) await new Promise(setImmediate)
+  intake.fail()
+  await spool.put(entry('2'))
+  intake.auto = true
+  await intake.until(2)
+  t.same(intake.committed.map(({ text }) => text), ['1', '2'])
+})
+
+t.test('closing answers what was put, and takes no more', async (t) => {
+  const { open, reopen } = kit(t)
+  let spool = open()
+  const puts = Array.from({ length: 100 }, (_, i) => spool.put(entry(String(i))))
+  const closed = spool.close()
+  await t.rejects(spool.put(entry('late')), { code: 'MINIM_DELIVERY_STOPPED' })
+  await closed
+  t.ok((await Promise.all(puts)).every((outcome) => outcome === 'stored'))
+  spool = await reopen()
+  const intake = new RecordingIntake()
+  spool.start(intake, intake.readers)
+  await intake.until(100)
+  t.same(intake.committed.map(({ text }) => text), Array.from({ length: 100 }, (_, i) => String(i)))
+})
