@@ -245,8 +245,43 @@ t.test('by value', (t) => {
     if (typeof expected === 'string') t.strictSame(found.refused, [expected], name)
     else t.strictSame(found.rows.call, [expected], name)
   }
-  t.equal(readAll(Buffer.concat([inBatch(7, Buffer.from('x')), Buffer.from([0x20, 5])]), 'whole').unknown, 2, 'unknown fields of the envelope are counted')
+  t.equal(readAll(Buffer.concat([inBatch(8, Buffer.from('x')), Buffer.from([0x20, 5])]), 'whole').unknown, 2, 'unknown fields of the envelope are counted')
   t.end()
+})
+
+t.test('what a source refused', async (t) => {
+  const type = root.lookupType('minim.v1.Batch')
+  /** What a batch with refused input becomes: reason, input, format. */
+  const read = (bytes: Buffer, capacity = 256): (string | null)[][] => {
+    const batch = new Batch(catalogue, capacity)
+    const reader = new ProtobufReader(catalogue, 'whole')
+    const found: (string | null)[][] = []
+    for (let at = 0; at < bytes.length;) {
+      batch.reset(bytes)
+      const next = reader.fill(batch, at, bytes.length, true)
+      found.push(...batch.refusedReason.map((reason, i) => [REFUSALS[reason], bytes.toString('utf8', batch.refusedStart[i], batch.refusedEnd[i]), batch.refusedFormat[i]]))
+      if (next === at) throw new Error('stuck')
+      at = next
+    }
+    return found
+  }
+  const encoded = (refused: object[]): Buffer => Buffer.from(type.encode(type.fromObject({ refused })).finish())
+  const input = Buffer.from('"torn,')
+  const rows: { name: string; bytes: Buffer; expected: (string | null)[][] }[] = [
+    { name: 'a line', bytes: encoded([{ reason: 'malformed_csv', format: 'csv', input }]), expected: [['malformed_csv', '"torn,', 'csv']] },
+    { name: 'several', bytes: encoded([{ reason: 'too_large', format: 'json-lines', input }, { reason: 'bad_utf8', format: 'csv', input }]), expected: [['too_large', '"torn,', 'json-lines'], ['bad_utf8', '"torn,', 'csv']] },
+    { name: 'a reason that is not a source\'s to give', bytes: encoded([{ reason: 'key_destroyed', format: 'csv', input }]), expected: [['malformed_record', '"torn,', 'csv']] },
+    { name: 'a format that is no name', bytes: encoded([{ reason: 'bad_value', format: '+447700900123', input }]), expected: [['bad_value', '"torn,', null]] },
+    { name: 'a format that is too long', bytes: encoded([{ reason: 'bad_value', format: 'x'.repeat(40), input }]), expected: [['bad_value', '"torn,', null]] },
+    { name: 'nothing', bytes: encoded([{}]), expected: [['malformed_record', '', null]] },
+    { name: 'one that is broken itself', bytes: inBatch(7, Buffer.from([0x0a, 50, 0x41])), expected: [['malformed_record', '\n2A', null]] },
+  ]
+  for (const { name, bytes, expected } of rows) t.same(read(bytes), expected, name)
+  t.same(read(encoded(Array.from({ length: 100 }, () => ({ reason: 'bad_value', input }))), 7).length, 100, 'more than a batch holds go on in the next')
+  const mixed = Buffer.concat([inBatch(4, encodeRecord(root, catalogue, 'call', { calling: '1' })), encoded([{ reason: 'malformed_csv', input }]), inBatch(4, encodeRecord(root, catalogue, 'call', { calling: '2' }))])
+  t.same(readAll(mixed, 'whole').rows.call, [{ calling: '1' }, { calling: '2' }], 'between records')
+  t.equal(readEnvelope(mixed).records, 3, 'a batch of nothing else needs a sequence, too')
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => { read(inBatch(7, bytes)) }), run)
 })
 
 t.test('a pause inside a message is taken up by the next call only', (t) => {
