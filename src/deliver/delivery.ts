@@ -621,9 +621,9 @@ export class Delivery {
         }
         if (!isRetryable(error)) throw error
         const delayMs = Math.round(backoffMs * (0.8 + 0.4 * Math.random()))
-        const notice = error instanceof MinimError
+        const notice = error instanceof MinimError && error.code !== 'MINIM_KAFKA_NO_BROKER'
           ? error
-          : new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap: this.#options.bootstrap, what: classify(error).text, delayMs }, { cause: error })
+          : new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap: this.#options.bootstrap, what: error instanceof MinimError ? error.details['what'] : classify(error).text, delayMs }, { cause: error })
         this.#error = notice
         this.#notice(notice)
         await sleep(delayMs)
@@ -734,8 +734,8 @@ export class Delivery {
   }
 
   #laneOptions(transactionalId: string, former: ProducerIdentity | null): LaneOptions {
-    const { transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes } = this.#producer
-    return { cluster: this.#cluster as Cluster, transactionalId, transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes, maxBatchBytes: this.#batchBytes, former }
+    const { transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes, codec } = this.#producer
+    return { cluster: this.#cluster as Cluster, transactionalId, transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes, codec, maxBatchBytes: this.#batchBytes, former }
   }
 
   #closeLanes(): void {

@@ -3,6 +3,7 @@
  */
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
+import { CODECS, type Codec, type CodecName } from './record-batch.js'
 
 /** Properties as they stand under `kafka:`. */
 export type KafkaProperties = Readonly<Record<string, string | number | boolean>>
@@ -40,6 +41,8 @@ export const RESERVED_PROPERTIES: Readonly<Record<string, string>> = {
 /** Tuned by `bench/` for batches of 2,048 records into 18 partitions. All of them can be set under `kafka:`. */
 export const PRODUCER_DEFAULTS: KafkaProperties = {
   'client.id': 'minim',
+  // Tokens do not compress; a topic's own `compression.type` packs what is kept.
+  'compression.codec': 'none',
   // Of one partition: what fits the processor's cache is written faster than what does not.
   'batch.size': 131_072,
   'message.max.bytes': 1_000_000,
@@ -77,6 +80,7 @@ export function checkKafkaProperties(properties: KafkaProperties): void {
 /** What `deliver/lane.ts` takes of librdkafka's properties; all others concern the readers. */
 export interface ProducerLimits {
   readonly clientId: string
+  readonly codec: Codec
   readonly maxBatchBytes: number
   readonly maxMessageBytes: number
   readonly maxQueuedBytes: number
@@ -93,7 +97,12 @@ export function producerLimits(properties: KafkaProperties): ProducerLimits {
     if (!Number.isInteger(value) || value < 1) throw new MinimError('MINIM_KAFKA_PROPERTY_INVALID', { property: name, what: 'must be a whole number above 0' })
     return value
   }
+  const codec = String(properties['compression.codec'] ?? properties['compression.type'] ?? PRODUCER_DEFAULTS['compression.codec'])
+  if (!Object.hasOwn(CODECS, codec)) {
+    throw new MinimError('MINIM_KAFKA_PROPERTY_INVALID', { property: 'compression.codec', what: `must be one of ${Object.keys(CODECS).join(', ')}: a topic's own compression.type may be another` })
+  }
   return {
+    codec: CODECS[codec as CodecName],
     clientId: String(properties['client.id'] ?? PRODUCER_DEFAULTS['client.id']),
     maxBatchBytes: number('batch.size'),
     maxMessageBytes: number('message.max.bytes'),

@@ -14,7 +14,7 @@
 import type { Minimised } from '../project/minimised.js'
 import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type ProduceTopic } from './cluster.js'
 import { CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE, KafkaError, TIMED_OUT, UNKNOWN_PARTITION, isNotYet } from './kafka-errors.js'
-import { RecordBatch, encodeHeaders, partitionOf, type ProducerIdentity } from './record-batch.js'
+import { RecordBatch, encodeHeaders, partitionOf, type Codec, type ProducerIdentity } from './record-batch.js'
 
 /** Kafka keeps order and tells repeats of at most five requests under way (KIP-98). Two keep the broker busy. */
 const REQUESTS_UNDER_WAY = 2
@@ -37,6 +37,7 @@ export interface LaneOptions {
   readonly requestTimeoutMs: number
   /** A batch takes no more records from so many bytes on. */
   readonly maxBatchBytes: number
+  readonly codec: Codec
   /** So much may wait for brokers: then `produce` stops. */
   readonly maxQueuedBytes: number
   /** Whom this one follows: the identity of the lane that had the id before, in this process. */
@@ -363,9 +364,9 @@ export class Lane {
         const next = slot.full.shift()
         if (next !== undefined) filled.push(next)
         const batch = next ?? slot.batch
-        const sealed = batch.seal(this.identity, slot.sequence, this.#options.transactionalId !== null)
+        const sealed = batch.seal(this.identity, slot.sequence, this.#options.transactionalId !== null, this.#options.codec)
         slot.sequence = (slot.sequence + batch.count) % 0x8000_0000
-        bytes += sealed.length
+        bytes += batch.length
         const list = topics.get(slot.topic)
         if (list === undefined) topics.set(slot.topic, [{ partition: slot.partition, batch: sealed }])
         else list.push({ partition: slot.partition, batch: sealed })

@@ -9,7 +9,9 @@
  *   | producerId 8 | producerEpoch 2 | baseSequence 4 | records 4 | record…
  *   record: length | attributes 1 | timestampDelta | offsetDelta | key | value | headers: lengths and deltas as zigzag varints
  */
+import { gzipSync } from 'node:zlib'
 import { crc32c } from '@node-rs/crc32'
+import { compressFrameSync } from 'lz4-napi'
 
 /** Before the first record. */
 export const BATCH_HEADER_BYTES = 61
@@ -25,6 +27,18 @@ const INITIAL_BYTES = 16_384
 const KEPT_BYTES = 524_288
 
 const NO_HEADERS = Buffer.from([0])
+
+/** Compressions of a batch's records, with their numbers in its attributes. */
+export const CODECS = {
+  none: null,
+  gzip: { attribute: 1, compress: (records: Buffer): Buffer => gzipSync(records, { level: 1 }) },
+  lz4: { attribute: 3, compress: (records: Buffer): Buffer => compressFrameSync(records) },
+} as const
+export type CodecName = keyof typeof CODECS
+export type Codec = (typeof CODECS)[CodecName]
+
+/** Less than this is sent as it is. */
+const COMPRESSED_FROM_BYTES = 512
 
 /** Who writes: `InitProducerId`'s answer. */
 export interface ProducerIdentity {
@@ -97,15 +111,26 @@ export class RecordBatch {
   /**
    * Completes the batch.
    * @param baseSequence of its first record, counted by producer, epoch and partition
-   * @returns a view, valid until {@link clear}
+   * @returns bytes that are valid until {@link clear}
    */
-  seal(identity: ProducerIdentity, baseSequence: number, transactional: boolean): Buffer {
-    const bytes = this.#bytes
+  seal(identity: ProducerIdentity, baseSequence: number, transactional: boolean, codec: Codec = null): Buffer {
+    let bytes = this.#bytes
+    let end = this.#end
+    let compression = 0
+    if (codec !== null && end - BATCH_HEADER_BYTES >= COMPRESSED_FROM_BYTES) {
+      const packed = codec.compress(bytes.subarray(BATCH_HEADER_BYTES, end))
+      if (packed.length < end - BATCH_HEADER_BYTES) {
+        compression = codec.attribute
+        end = BATCH_HEADER_BYTES + packed.length
+        bytes = Buffer.allocUnsafe(end)
+        packed.copy(bytes, BATCH_HEADER_BYTES)
+      }
+    }
     bytes.fill(0, 0, 8)
-    bytes.writeInt32BE(this.#end - 12, 8)
+    bytes.writeInt32BE(end - 12, 8)
     bytes.writeInt32BE(-1, 12)
     bytes[16] = 2
-    bytes.writeInt16BE(transactional ? TRANSACTIONAL : 0, ATTRIBUTES_AT)
+    bytes.writeInt16BE(compression | (transactional ? TRANSACTIONAL : 0), ATTRIBUTES_AT)
     bytes.writeInt32BE(this.#count - 1, 23)
     writeTime(bytes, this.#baseTimestamp, 27)
     writeTime(bytes, this.#maxTimestamp, 35)
@@ -113,8 +138,8 @@ export class RecordBatch {
     bytes.writeInt16BE(identity.epoch, 51)
     bytes.writeInt32BE(baseSequence, 53)
     bytes.writeInt32BE(this.#count, RECORDS_AT)
-    bytes.writeUInt32BE(crc32c(bytes.subarray(ATTRIBUTES_AT, this.#end)), CRC_AT)
-    return bytes.subarray(0, this.#end)
+    bytes.writeUInt32BE(crc32c(bytes.subarray(ATTRIBUTES_AT, end)), CRC_AT)
+    return bytes.subarray(0, end)
   }
 
   clear(): void {

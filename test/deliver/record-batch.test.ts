@@ -1,8 +1,10 @@
 import { murmur2 as theirMurmur2, Reader, readRecordsBatch } from '@platformatic/kafka'
 import { crc32c } from '@node-rs/crc32'
+import { gunzipSync } from 'node:zlib'
+import { decompressFrameSync } from 'lz4-napi'
 import fc from 'fast-check'
 import t from 'tap'
-import { BATCH_HEADER_BYTES, RecordBatch, encodeHeaders, murmur2, partitionOf } from '../../src/deliver/record-batch.js'
+import { BATCH_HEADER_BYTES, CODECS, RecordBatch, encodeHeaders, murmur2, partitionOf } from '../../src/deliver/record-batch.js'
 
 const message = fc.record({
   key: fc.option(fc.uint8Array({ minLength: 1, maxLength: 40 }), { nil: null }),
@@ -50,6 +52,25 @@ t.test('an emptied batch starts anew, and a large record is not kept', (t) => {
   const read = readRecordsBatch(Reader.from(Buffer.from(batch.seal({ producerId: 1n, epoch: 0 }, 0, true))))
   t.equal(read.records.length, 1)
   t.equal(read.firstTimestamp, 7n)
+  t.end()
+})
+
+t.test('compressed batches hold the same records', (t) => {
+  const batch = new RecordBatch()
+  const value = Buffer.from('{"tag":"the same"}'.repeat(20))
+  for (let i = 0; i < 50; i++) batch.append(value, 0, 0, 0, value.length, 1_795_514_445_000 + i, null)
+  const plain = Buffer.from(batch.seal({ producerId: 1n, epoch: 0 }, 0, true))
+  for (const codec of [CODECS.gzip, CODECS.lz4]) {
+    const sealed = Buffer.from(batch.seal({ producerId: 1n, epoch: 0 }, 0, true, codec))
+    t.ok(sealed.length < plain.length / 4)
+    t.equal(sealed.readInt16BE(21), 16 + codec.attribute)
+    t.equal(sealed.readUInt32BE(17), crc32c(sealed.subarray(21)))
+    const unpacked = codec === CODECS.gzip ? gunzipSync(sealed.subarray(BATCH_HEADER_BYTES)) : decompressFrameSync(sealed.subarray(BATCH_HEADER_BYTES))
+    t.ok(unpacked.equals(plain.subarray(BATCH_HEADER_BYTES)))
+  }
+  const short = new RecordBatch()
+  short.append(value, 0, 0, 0, 10, 5, null)
+  t.equal(Buffer.from(short.seal({ producerId: 1n, epoch: 0 }, 0, true, CODECS.lz4)).readInt16BE(21), 16, 'a short one is sent as it is')
   t.end()
 })
 
