@@ -12,6 +12,7 @@ import * as explain from '../src/cli/explain.js'
 import * as keys from '../src/cli/keys.js'
 import * as lint from '../src/cli/lint.js'
 import * as load from '../src/cli/load.js'
+import * as quarantine from '../src/cli/quarantine.js'
 import * as run from '../src/cli/run.js'
 import * as schema from '../src/cli/schema.js'
 import * as tail from '../src/cli/tail.js'
@@ -56,7 +57,7 @@ t.test('every command line parses', async (t) => {
   t.ok(lines.length >= 10)
   // The program as main.ts puts it together, but nothing is done.
   const program = new Command('minim').exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
-  for (const command of [demo, run, load, tail, keys, lint, explain, schema]) command.register(program)
+  for (const command of [demo, run, load, tail, keys, quarantine, lint, explain, schema]) command.register(program)
   const ran: string[] = []
   const disarm = (command: Command, path: string): void => {
     command.exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined })

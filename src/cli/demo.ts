@@ -9,6 +9,7 @@ import { createLog } from '../ops/log.js'
 import { loadSettings } from '../settings/load.js'
 import { demoFile, type RunningDemo } from './demo-file.js'
 import { fail } from './exit.js'
+import { seconds } from './options.js'
 import { printer } from './output.js'
 import { SimulatedNode } from './simulate.js'
 
@@ -26,9 +27,9 @@ export function register(program: Command): void {
   const print = printer(program)
   program.command('demo')
     .description('see it work: Kafka inside, three simulated PBX nodes, every topic of the default policy')
-    .option('--seconds <n>', 'end after so many seconds; 0: when you press Ctrl-C', '0')
+    .option('--seconds <n>', 'end after so many seconds; 0: when you press Ctrl-C', seconds, 0)
     .option('--policy <file>', 'the policy, instead of the one that minim ships')
-    .action(async (options: { readonly seconds: string; readonly policy?: string }) => {
+    .action(async (options: { readonly seconds: number; readonly policy?: string }) => {
       const settings = loadSettings(null, {
         embedded: true, grpc: { listen: '127.0.0.1:0' }, ops: { listen: '127.0.0.1:0' }, log: { level: 'warn' },
         ...(options.policy === undefined ? {} : { policy: options.policy }),
@@ -88,7 +89,6 @@ Look, in another terminal:
       }
       process.on('SIGINT', () => void stop().catch(fail))
       process.on('SIGTERM', () => void stop().catch(fail))
-      const limit = Number(options.seconds)
-      if (limit > 0) setTimeout(() => void stop().catch(fail), limit * 1000)
+      if (options.seconds > 0) setTimeout(() => void stop().catch(fail), options.seconds * 1000)
     })
 }

@@ -3,13 +3,16 @@ import { closeSync, existsSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { MinimError } from '../errors/catalogue.js'
+import { useOneOf } from '../errors/problems.js'
 import { epochEnd, epochId, parseEpochId } from '../keys/epochs.js'
+import { QUARANTINE_DOMAIN, SPOOL_DOMAIN } from '../keys/keyring.js'
 import { errorCode, loadMaster, MASTER_VARIABLE, newMasterText, type MasterSettings } from '../keys/master.js'
 import { KeyStore, type KeyStatus } from '../keys/store.js'
+import { keyStoreOption } from './options.js'
 
 interface PlaceOptions {
   readonly config?: string
-  readonly store?: string
+  readonly keyStore?: string
 }
 
 interface Place {
@@ -56,27 +59,50 @@ export function register(program: Command): void {
     .description('which epochs have keys, and which were destroyed')
     .option('--json', 'one JSON object')
     .action(async (options: PlaceOptions & { readonly json?: true }) => {
-      const report = statusReport(await locate(options), Date.now())
+      const place = await locate(options)
+      const report = statusReport(place, Date.now())
       print(options.json === true ? JSON.stringify(report) : statusTable(report))
+      // What a store holds can be told without a master key. With a wrong one, the next start would fail.
+      const wrong = masterError(place)
+      if (wrong !== null && wrong.code !== 'MINIM_KEYS_NO_MASTER') throw wrong
     })
 
   withPlace(keys.command('destroy <purpose> <epoch>'))
     .description('end an epoch: nobody can reverse or repeat its tokens any more, and records that belong to it go to quarantine')
     .requiredOption('--yes', 'it cannot be undone')
-    .action(async (purpose: string, epoch: string, options: PlaceOptions) => {
+    .option('--running', 'even if the epoch is not over: its records go to quarantine then, from all purposes')
+    .action(async (purpose: string, epoch: string, options: PlaceOptions & { readonly running?: true }) => {
       const place = await locate(options)
-      const done = KeyStore.open(place.store, loadMaster(place.master)).destroy(purpose, epoch)
+      const store = KeyStore.open(place.store, loadMaster(place.master))
+      checkDestroyable(store, purpose, epoch, options.running === true, Date.now())
+      const done = store.destroy(purpose, epoch)
       print(done ? `destroyed: ${purpose} ${epoch}. Backups of the store still hold its key: destroy those as well.` : `was destroyed before: ${purpose} ${epoch}`)
     })
 }
 
 function withPlace(command: Command): Command {
-  return command.option('--config <file>', 'settings').option('--store <path>', 'the key store, instead of the one in the settings')
+  return keyStoreOption(command.option('--config <file>', 'settings'))
+}
+
+/** A typing error must not look like a destroyed key; nor may a key be destroyed by accident that is in use. */
+function checkDestroyable(store: KeyStore, purpose: string, epoch: string, running: boolean, nowMs: number): void {
+  const parsed = parseEpochId(epoch)
+  if (parsed === null) throw new MinimError('MINIM_KEYS_NO_EPOCH', { epoch })
+  const known = store.status()
+  if (!known.some((key) => key.purpose === purpose && key.epoch === epoch)) {
+    const purposes = [...new Set(known.map((key) => key.purpose))]
+    const hint = purposes.includes(purpose) || purposes.length === 0 ? '' : `; ${useOneOf(purpose, purposes)}`
+    throw new MinimError('MINIM_KEYS_UNKNOWN', { purpose, epoch, hint })
+  }
+  // Those of quarantine and spool are refused by the store itself, whatever is said.
+  if (purpose === QUARANTINE_DOMAIN.id || purpose === SPOOL_DOMAIN.id || running) return
+  const destroyed = known.some((key) => key.purpose === purpose && key.epoch === epoch && key.destroyedAt !== null)
+  if (!destroyed && epochEnd(parsed.length, parsed.startMs) > nowMs) throw new MinimError('MINIM_KEYS_RUNNING', { purpose, epoch })
 }
 
 async function locate(options: PlaceOptions): Promise<Place> {
   const { loadSettings } = await import('../settings/load.js')
-  const { keys } = loadSettings(options.config ?? null, options.store === undefined ? {} : { keys: { store: options.store } })
+  const { keys } = loadSettings(options.config ?? null, options.keyStore === undefined ? {} : { keys: { store: options.keyStore } })
   return keys
 }
 
@@ -119,11 +145,15 @@ export function statusReport(place: Place, nowMs: number): StatusReport {
 }
 
 function masterState(place: Place): string {
+  return masterError(place)?.code ?? 'right'
+}
+
+function masterError(place: Place): MinimError | null {
   try {
     KeyStore.open(place.store, loadMaster(place.master))
-    return 'right'
+    return null
   } catch (error) {
-    if (error instanceof MinimError) return error.code
+    if (error instanceof MinimError) return error
     throw error
   }
 }

@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import { startCore, untilReady } from '../app.js'
 import { catalogue as shippedCatalogue, KINDS, type Kind } from '../catalogue/catalogue.js'
 import type { Refusal } from '../batch/batch.js'
-import type { Problem } from '../errors/catalogue.js'
+import type { MinimError, Problem } from '../errors/catalogue.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
 import { DEFAULT_MAPPING, FILE_FORMATS, feedFile, resolveMapping, type FileFormat } from '../ingest/feed-file.js'
 import { isTimeZone } from '../ingest/local-time.js'
@@ -26,6 +26,7 @@ interface LoadOptions {
   readonly brokers?: string
   readonly policy?: string
   readonly keyStore?: string
+  readonly force?: boolean
 }
 
 /** The last line on stdout. */
@@ -59,6 +60,17 @@ function checkOptions(options: LoadOptions, settings: Settings): Problem[] {
   return problems
 }
 
+/** Prints each sort of notice once: while no broker answers, the same would come again and again. */
+function noticePrinter(): (error: MinimError) => void {
+  const said = new Set<string>()
+  return (error) => {
+    const what = `${error.code} ${error.details['what'] ?? ''}`
+    if (said.has(what)) return
+    said.add(what)
+    process.stderr.write(`minim: ${error.code}: ${error.message}\n`)
+  }
+}
+
 export function register(program: Command): void {
   const print = printer(program)
   program.command('load <file...>')
@@ -69,6 +81,7 @@ export function register(program: Command): void {
     .option('--time-zone <zone>', 'of times without an offset (IANA)', 'UTC')
     .option('--tenant <name>', 'of records that name none', 'default')
     .option('--source <name>', 'the file\'s name in the ledger, instead of its own identity: the same name and beginning are the same file')
+    .option('--force', 'take files of which nearly nothing can be read: all of it goes to quarantine')
     .option('--config <file>', 'settings')
     .option('--brokers <list>', 'Kafka, instead of the settings\' kafka.bootstrap.servers')
     .option('--policy <file>', 'the policy, instead of the settings\'')
@@ -81,7 +94,7 @@ export function register(program: Command): void {
         ...(options.config === undefined ? { log: { level: 'warn' } } : {}),
       })
       const problems = checkOptions(options, settings)
-      if (problems.length > 0) throw new ProblemsError('MINIM_SETTINGS_INVALID', 'the command line', problems)
+      if (problems.length > 0) throw new ProblemsError('MINIM_COMMAND_LINE', 'minim load', problems)
       const format = options.format as FileFormat
       const mapping = format === 'protobuf' ? null : resolveMapping(options.map ?? DEFAULT_MAPPING[format] ?? '', settings.mappings, shippedCatalogue(), { kind: options.kind as Kind, timeZone: options.timeZone }, '--map')
       const report: LoadReport = {
@@ -89,7 +102,7 @@ export function register(program: Command): void {
         skippedBytes: 0, quarantinedByReason: {}, unknownFields: 0, unsafeFields: 0,
       }
       const core = await startCore({
-        settings, log: createLog(settings.log.level), onFatal: fail,
+        settings, log: createLog(settings.log.level), onFatal: fail, onNotice: noticePrinter(),
         onCommitted: (outcome) => {
           report.records += outcome.records
           report.unknownFields += outcome.unknownFields
@@ -112,11 +125,11 @@ export function register(program: Command): void {
       await untilReady(core)
       const started = performance.now()
       const cpu = process.cpuUsage()
-      for (const file of files) {
+      for (const [i, file] of files.entries()) {
         const bar = process.stderr.isTTY ? new SingleBar({ format: ' {bar} {percentage}%  {value} of {total} bytes  {records} records', stream: process.stderr }) : null
         let begun = false
         const { from } = await feedFile({
-          path: file, format, mapping, catalogue: core.catalogue, intake: core.intake('file'), tenant: options.tenant, source: options.source ?? null,
+          path: file, label: files.length === 1 ? 'input file' : `file ${i + 1} of ${files.length}`, refuseWrongFormat: options.force !== true, format, mapping, catalogue: core.catalogue, intake: core.intake('file'), tenant: options.tenant, source: options.source ?? null,
           maxRecordBytes: settings.limits.maxRecordBytes, maxMessageBytes: settings.grpc.maxMessageBytes,
           onProgress: (done, size) => {
             if (bar !== null && !begun) bar.start(size, done, { records: report.records })

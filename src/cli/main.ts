@@ -14,6 +14,7 @@ const COMMANDS = {
   agent: () => import('./agent.js'),
   tail: () => import('./tail.js'),
   keys: () => import('./keys.js'),
+  quarantine: () => import('./quarantine.js'),
   lint: () => import('./lint.js'),
   explain: () => import('./explain.js'),
   schema: () => import('./schema.js'),

@@ -8,6 +8,7 @@ import { loadPolicy } from '../policy/load.js'
 import { loadSettings } from '../settings/load.js'
 import { decoderOf, type Decoder } from './decode.js'
 import { runningDemo } from './demo-file.js'
+import { positiveInteger } from './options.js'
 import { printer } from './output.js'
 
 interface TailOptions {
@@ -16,7 +17,7 @@ interface TailOptions {
   readonly policy?: string
   readonly fromNow?: true
   readonly once?: true
-  readonly limit?: string
+  readonly limit?: number
 }
 
 export function register(program: Command): void {
@@ -28,7 +29,7 @@ export function register(program: Command): void {
     .option('--policy <file>', 'the policy, instead of the settings\'')
     .option('--from-now', 'only what comes from now on')
     .option('--once', 'end when everything that is there has been read')
-    .option('--limit <n>', 'end after so many records')
+    .option('--limit <n>', 'end after so many records', positiveInteger)
     .action(async (name: string, options: TailOptions) => {
       const settings = loadSettings(options.config ?? null, options.policy === undefined ? {} : { policy: options.policy })
       const demo = options.brokers === undefined && options.config === undefined ? runningDemo() : null
@@ -48,7 +49,7 @@ export function register(program: Command): void {
         }
       }
       if (decoders.size === 0) command.error(`"${name}" is no purpose and no kind that it sees; ${useOneOf(name, known)}`, { exitCode: 2, code: 'minim.unknownName' })
-      const limit = options.limit === undefined ? Infinity : Number(options.limit)
+      const limit = options.limit ?? Infinity
       const stop = new AbortController()
       process.once('SIGINT', () => stop.abort())
       process.once('SIGTERM', () => stop.abort())

@@ -91,6 +91,29 @@ export async function readLimits(options: Pick<TopicsOptions, 'bootstrap' | 'pro
   }
 }
 
+/** What tells a topic from one of the same name that was there before: Kafka's own id of it. */
+export async function topicId(options: Pick<TopicsOptions, 'bootstrap' | 'properties'>, topic: string): Promise<string> {
+  const admin = await openAdmin(options)
+  try {
+    const cluster = await request(options, 'described', () => admin.metadata({ topics: [topic], forceUpdate: true, autocreateTopics: false }))
+    return cluster.topics.get(topic)?.id ?? ''
+  } finally {
+    await closeAdmin(admin)
+  }
+}
+
+/** Deletes what stands before an offset, by partition. */
+export async function deleteRecords(options: Pick<TopicsOptions, 'bootstrap' | 'properties'>, topic: string, before: ReadonlyMap<number, number>): Promise<void> {
+  const admin = await openAdmin(options)
+  try {
+    await request(options, `emptied (${topic})`, () => admin.deleteRecords({
+      topics: [{ name: topic, partitions: [...before].map(([partition, offset]) => ({ partition, offset: BigInt(offset) })) }],
+    }))
+  } finally {
+    await closeAdmin(admin)
+  }
+}
+
 function checkWanted(topic: WantedTopic): void {
   if (!Number.isInteger(topic.partitions) || topic.partitions < 1) {
     throw new MinimError('MINIM_KAFKA_TOPIC_INVALID', { topic: topic.name, what: 'a topic needs one partition or more' })
@@ -252,7 +275,18 @@ function textOf(error: unknown): string {
   return [apiId, message, ...(errors ?? []).map(textOf)].filter((text) => typeof text === 'string' && text !== '').join(': ')
 }
 
+/** What the system says of connections, where no broker has said anything; null where one has. */
+function noAnswer(error: unknown): string | null {
+  const { code, errors, cause } = error as { code?: unknown, errors?: unknown[], cause?: unknown }
+  const inner = errors !== undefined && errors.length > 0 ? errors : cause === undefined ? [] : [cause]
+  if (inner.length > 0) return inner.map(noAnswer).reduce((all, one) => (all === null || one === null ? null : all), noAnswer(inner[0]))
+  if (typeof code !== 'string') return null
+  return /^E[A-Z]+$/.test(code) ? code : code === 'PLT_KFK_TIMEOUT' || code === 'PLT_KFK_NETWORK' ? 'no answer' : null
+}
+
 function adminError(bootstrap: string, action: string, error: unknown): MinimError {
+  const silence = noAnswer(error)
+  if (silence !== null) return new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap, what: silence, delayMs: 0 }, { cause: error })
   return new MinimError('MINIM_KAFKA_ADMIN', { bootstrap, action, what: textOf(error).slice(0, 500) }, { cause: error })
 }
 

@@ -24,6 +24,11 @@ export const ERRORS = {
     message: '{path}: the settings have {count} mistake(s):\n{problems}',
     fix: 'mend each line named; config/minim.yaml shows every setting with its default',
   },
+  MINIM_COMMAND_LINE: {
+    stage: 'cli', retryable: false,
+    message: '{path}: the command line has {count} mistake(s):\n{problems}',
+    fix: 'mend each option named; `--help` shows them all',
+  },
   MINIM_KEYS_NO_MASTER: {
     stage: 'keys', retryable: false,
     message: 'there is no master key: without one nothing can be pseudonymised',
@@ -94,10 +99,20 @@ export const ERRORS = {
     message: '"{epoch}" names no epoch that can have a key',
     fix: 'write 2026-11-24, 2026-11, 2026-Q4, 2026 or contract; `minim keys status` lists them',
   },
+  MINIM_KEYS_UNKNOWN: {
+    stage: 'keys', retryable: false,
+    message: 'the key store has no key of "{purpose}" {epoch}{hint}',
+    fix: 'write purpose and epoch as `minim keys status` lists them',
+  },
+  MINIM_KEYS_RUNNING: {
+    stage: 'keys', retryable: false,
+    message: 'the epoch {epoch} of {purpose} is not over: without its key every record of it goes to quarantine, from all purposes',
+    fix: 'wait until it is over; or, if that is what you want, add --running',
+  },
   MINIM_KEYS_IN_USE: {
     stage: 'keys', retryable: false,
-    message: 'the key of {purpose} {epoch} is in use: the epoch is not over yet ({now} is now)',
-    fix: 'destroy it when the epoch is over',
+    message: 'the key of {purpose} {epoch} is in use ({now} is now): without it refused input, or what is in the spool, would be lost',
+    fix: 'destroy it when its day is over',
   },
   MINIM_KEYS_QUARANTINE: {
     stage: 'keys', retryable: false,
@@ -259,10 +274,40 @@ export const ERRORS = {
     message: '{label}: cannot be read ({code})',
     fix: 'check that it exists, is a regular file and may be read by this user',
   },
+  MINIM_FILE_WRONG_FORMAT: {
+    stage: 'ingest', retryable: false,
+    message: '{label}: of its first {records} record(s) {refused} would go to quarantine ({reasons}): nothing was taken of it',
+    fix: 'give the right --format, --map and --time-zone; --force takes the file as it is',
+  },
   MINIM_FILE_CHANGED: {
     stage: 'ingest', retryable: false,
     message: '{label}: is shorter than when it was opened, or than what was already taken of it',
     fix: 'load files that are no longer written to; a file that was truncated is a new one: copy it and load the copy',
+  },
+  MINIM_AGENT_STATE: {
+    stage: 'ingest', retryable: false,
+    message: 'agent.stateFile: {what}',
+    fix: 'restore it, with its folder writable; without it the files are sent again from their start, and all that is in them is there twice',
+  },
+  MINIM_AGENT_LOCKED: {
+    stage: 'ingest', retryable: true,
+    message: 'agent.stateFile: another agent runs with it',
+    fix: 'run one agent for each state file',
+  },
+  MINIM_AGENT_RESUME: {
+    stage: 'ingest', retryable: false,
+    message: 'the proxy has batch {resume} of {source} last, and this agent has sent {first} to {last}: nothing is sent, since some would be lost or there twice',
+    fix: 'if the state file is older than the last run, restore it; if the proxy\'s ledger is, or another agent uses the name, give the agent another `source` and a new state file',
+  },
+  MINIM_AGENT_LOST: {
+    stage: 'ingest', retryable: false,
+    message: 'files.{file}: {bytes} octets of lines were cut and not acknowledged, and their file is gone: if the proxy has not taken them, they are lost',
+    fix: 'keep rotated files until they are sent, uncompressed (logrotate: delaycompress)',
+  },
+  MINIM_AGENT_DISCONNECTED: {
+    stage: 'ingest', retryable: true,
+    message: 'files.{file}: the stream to the proxy ended ({status}: {what}); connecting again, later and later',
+    fix: 'see that agent.proxy is right, that the proxy runs, and that both sides\' certificates fit',
   },
   MINIM_SPOOL_FULL: {
     stage: 'deliver', retryable: true,
@@ -323,6 +368,31 @@ export const ERRORS = {
     stage: 'ingest', retryable: false,
     message: '{section}.listen: cannot listen on {listen} ({what})',
     fix: 'free the port or choose another; 0 takes a free one',
+  },
+  MINIM_HEP_LISTEN: {
+    stage: 'ingest', retryable: true,
+    message: 'hep.{by}: cannot listen on {listen}',
+    fix: 'free the port or choose another; 0 takes a free one',
+  },
+  MINIM_HEP_KEY: {
+    stage: 'ingest', retryable: false,
+    message: 'hep.keyFile: {what}',
+    fix: 'name a file that holds the key that capture agents send (Kamailio auth_key, Asterisk capture_password), and nothing else',
+  },
+  MINIM_SIP_LISTEN: {
+    stage: 'ingest', retryable: true,
+    message: '{setting}: cannot listen on {listen} ({what})',
+    fix: 'free the port or choose another; 0 takes a free one',
+  },
+  MINIM_SIP_SECRET: {
+    stage: 'ingest', retryable: false,
+    message: 'sip.drachtio.secretFile: cannot be read ({what})',
+    fix: 'name a file that minim may read and that holds the secret of drachtio.conf, at most 256 characters in one line',
+  },
+  MINIM_SIP_DRACHTIO: {
+    stage: 'ingest', retryable: true,
+    message: 'sip.drachtio: {host}:{port} {what}; trying again in {delayMs} ms',
+    fix: 'see that the drachtio-server runs, can be reached, and has the secret of sip.drachtio.secretFile',
   },
   MINIM_OPS_LISTEN: {
     stage: 'ops', retryable: false,

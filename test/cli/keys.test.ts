@@ -125,7 +125,11 @@ t.test('status needs no master key, and says whether there is the right one', as
   t.match((await minim('status', '--store', store)).out, /master key: MINIM_KEYS_NO_MASTER/)
   process.env['MINIM_MASTER_KEY'] = Buffer.from('another master key of 32 bytes !').toString('base64')
   try {
-    t.match((await minim('status', '--store', store)).out, /master key: MINIM_KEYS_WRONG_MASTER/)
+    for (const option of ['--store', '--key-store']) {
+      const wrong = await minim('status', option, store)
+      t.match(wrong.out, /master key: MINIM_KEYS_WRONG_MASTER/)
+      t.equal(wrong.code, 'MINIM_KEYS_WRONG_MASTER', 'which ends with 4')
+    }
   } finally {
     delete process.env['MINIM_MASTER_KEY']
   }
@@ -142,6 +146,27 @@ t.test('destroy asks for --yes, and is final', async (t) => {
   t.equal(keyStore.keys('billing', '2025'), 'destroyed')
   t.match((await minim('destroy', 'billing', '2025', '--yes', '--config', config)).out, /^was destroyed before/)
   t.equal((await minim('destroy', 'billing', 'soon', '--yes', '--config', config)).code, 'MINIM_KEYS_NO_EPOCH')
+})
+
+t.test('destroy takes no name that is none, and no running epoch by accident', async (t) => {
+  const { store, master, config } = await prepared(t)
+  const keyStore = KeyStore.open(store, loadMaster({ file: master }, {}), { refreshMs: 0 })
+  keyStore.ensureAhead([{ id: 'billing', epoch: 'contract' }, { id: 'fraud', epoch: 'year' }])
+  const year = String(new Date().getUTCFullYear())
+  const destroy = (...args: string[]): ReturnType<typeof minim> => minim('destroy', ...args, '--yes', '--config', config)
+  const misspelt = await destroy('biling', 'contract')
+  t.equal(misspelt.code, 'MINIM_KEYS_UNKNOWN')
+  t.match(misspelt.err, /did you mean billing\?/)
+  t.equal((await destroy('fraud', '1999')).code, 'MINIM_KEYS_UNKNOWN', 'an epoch that never had a key')
+  t.equal((await destroy('fraud', year.replace(/$/, '-Q1'))).code, 'MINIM_KEYS_UNKNOWN', 'an epoch of another length')
+  for (const [purpose, epoch] of [['fraud', year], ['fraud', String(Number(year) + 1)], ['billing', 'contract']]) {
+    t.equal((await destroy(purpose, epoch)).code, 'MINIM_KEYS_RUNNING', `${purpose} ${epoch}`)
+    t.type(keyStore.keys(purpose, epoch), 'object')
+  }
+  t.match((await destroy('fraud', year, '--running')).out, /^destroyed: fraud/)
+  t.equal(keyStore.keys('fraud', year), 'destroyed')
+  t.match((await destroy('fraud', year)).out, /^was destroyed before/, 'said without the second word')
+  t.equal((await destroy('minim.quarantine', new Date().toISOString().slice(0, 10), '--running')).code, 'MINIM_KEYS_IN_USE', 'whatever is said')
 })
 
 t.test('a mistake in the settings is told', async (t) => {

@@ -78,6 +78,12 @@ t.test('command lines that do not hold', async (t) => {
   const rows: readonly (readonly [args: readonly string[], code: number, says: RegExp])[] = [
     [['frobnicate'], 2, /unknown command 'frobnicate'/],
     [['run'], 2, /required option '--config/],
+    [['demo', '--seconds', 'x'], 2, /--seconds <n>' argument 'x' is invalid[^]*number of seconds/],
+    [['tail', 'billing', '--limit', 'abc'], 2, /--limit <n>' argument 'abc' is invalid[^]*whole number above 0/],
+    [['quarantine', 'list', '--reason', 'bad_valu'], 2, /did you mean bad_value\?/],
+    [['quarantine', 'drop', '--before', '2026-02-30', '--yes'], 2, /write it as 2026-11-24/],
+    [['quarantine', 'drop', '--before', '2026-02-28'], 2, /--yes/],
+    [['quarantine', 'replay', '--map', 'minim', '--time-zone', 'Mars/North'], 2, /MINIM_COMMAND_LINE[^]*--time-zone: is no time zone[^]*--map: needs to be told/],
     [['load', file, '--format', 'xls', '--kind', 'cal', '--tenant', 'nobody'], 2, /--format: is unknown[^]*--kind: is unknown; did you mean call\?[^]*--tenant: is unknown/],
     [['load', file, '--format', 'jsonl', '--map', 'asterisk-cdrs'], 2, /--map: is no mapping; did you mean asterisk-cdr\?/],
   ]
