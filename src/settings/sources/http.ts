@@ -1,0 +1,86 @@
+/** `http:` where anything that can post JSON or protobuf posts records. */
+import { Type, type TSchema } from '@sinclair/typebox'
+import type { Problem } from '../../errors/catalogue.js'
+import { useOneOf } from '../../errors/problems.js'
+import { file, listen, NAME, section, tlsFiles, whole } from '../parts.js'
+import type { Settings, TlsSettings } from '../schema.js'
+import type { SourceSection } from './sections.js'
+
+/** What all sources that are posted to have in their settings. */
+export interface PostedSettings {
+  /** null: off. */
+  readonly listen: string | null
+  readonly tls: TlsSettings | null
+  /** File of users and tokens; null: nobody is asked, unless the environment says otherwise. */
+  readonly auth: string | null
+  /** Tenant of records that name none. */
+  readonly tenant: string
+  readonly maxBodyBytes: number
+  readonly maxConnections: number
+  readonly ratePerSecond: number
+  readonly idleMs: number
+  readonly requestMs: number
+}
+
+export type HttpSettings = PostedSettings
+
+/** Of every source that is posted to. */
+export const POSTED_DEFAULTS = {
+  /** Off. */
+  listen: null,
+  /** No TLS. */
+  tls: null,
+  /** Nobody is asked. */
+  auth: null,
+  tenant: 'default',
+  /** Senders connected at once. */
+  maxConnections: 1024,
+  /** Posts a second of each sender; 0: as many as come. */
+  ratePerSecond: 0,
+  /** A connection on which nothing comes is closed, ms. */
+  idleMs: 60_000,
+  /** A request that takes longer to arrive is refused, ms. */
+  requestMs: 30_000,
+} as const
+
+const DEFAULTS: HttpSettings = {
+  ...POSTED_DEFAULTS,
+  /** Octets of a body, and of what it inflates to. */
+  maxBodyBytes: 4_194_304,
+}
+
+/** Their schema. */
+export function postedParts(maxBodyBytes: number, what: string): Record<string, TSchema> {
+  const D = POSTED_DEFAULTS
+  return {
+    listen: Type.Union([Type.Null(), listen('', what)], { default: D.listen, description: `${what}: host:port, or null for not at all` }),
+    tls: tlsFiles('PEM files'),
+    auth: Type.Union([Type.Null(), file('a file with a line user:password or a token for each sender, readable by its owner only')], {
+      default: D.auth, description: 'a file with a line user:password or a token for each sender, readable by its owner only; or null for the environment\'s, or nobody\'s',
+    }),
+    tenant: Type.String({ pattern: NAME, default: D.tenant, description: 'tenant of records that name none' }),
+    maxBodyBytes: whole(maxBodyBytes, 1024, 67_108_864, 'octets of a body, and of what it inflates to, at most'),
+    maxConnections: whole(D.maxConnections, 1, 100_000, 'senders connected at once at most'),
+    ratePerSecond: whole(D.ratePerSecond, 0, 1_000_000, 'posts a second of each sender at most, 0 for as many as come'),
+    idleMs: whole(D.idleMs, 1000, 86_400_000, 'a connection on which nothing comes for so long is closed, ms'),
+    requestMs: whole(D.requestMs, 1000, 3_600_000, 'a request that takes longer to arrive is refused, ms'),
+  }
+}
+
+/** What the schema cannot say. */
+export function checkPosted(key: string, value: PostedSettings, settings: Settings): Problem[] {
+  const names = Object.keys(settings.tenants)
+  return names.includes(value.tenant) ? [] : [{ path: `${key}.tenant`, what: 'is no tenant of these settings', mend: useOneOf(value.tenant, names) }]
+}
+
+/** Their paths. */
+export const POSTED_PATHS = ['auth', 'tls.cert', 'tls.key', 'tls.clientCa'] as const
+
+export const HTTP: SourceSection<'http'> = {
+  key: 'http',
+  defaults: DEFAULTS,
+  paths: POSTED_PATHS,
+  listens: ['listen'],
+  check: (value, settings) => checkPosted('http', value, settings),
+  schema: section(postedParts(DEFAULTS.maxBodyBytes, 'where records are posted'), 'records posted as JSON, JSON Lines or protobuf: /v1/calls, /v1/qualities, /v1/devices'),
+}
