@@ -433,7 +433,7 @@ export function uriOf(text: string): SipUri | null {
   let known = uris.get(text)
   if (known === undefined) {
     const parsed = Grammar.URIParse(text)
-    known = { uri: parsed === undefined ? null : { user: parsed.user ?? '', host: parsed.host.replace(/^\[|\]$/g, ''), port: parsed.port ?? null } }
+    known = { uri: parsed === undefined ? null : { user: (parsed.user ?? '').replace(/:.*$/, ''), host: parsed.host.replace(/^\[|\]$/g, ''), port: parsed.port ?? null } }
     uris.set(text, known)
   }
   return known.uri
