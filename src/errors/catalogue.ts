@@ -394,6 +394,16 @@ export const ERRORS = {
     message: 'sip.drachtio: {host}:{port} {what}; trying again in {delayMs} ms',
     fix: 'see that the drachtio-server runs, can be reached, and has the secret of sip.drachtio.secretFile',
   },
+  MINIM_HEP_LISTEN: {
+    stage: 'ingest', retryable: true,
+    message: 'hep.{by}: cannot listen on {listen}',
+    fix: 'free the port or choose another; 0 takes a free one',
+  },
+  MINIM_HEP_KEY: {
+    stage: 'ingest', retryable: false,
+    message: 'hep.keyFile: {what}',
+    fix: 'name a file that holds the key that capture agents send (Kamailio auth_key, Asterisk capture_password), and nothing else',
+  },
   MINIM_OPS_LISTEN: {
     stage: 'ops', retryable: false,
     message: 'ops.listen: {listen} cannot be listened on: {what}',

@@ -3,6 +3,7 @@ import { startAmi } from './ami.js'
 import { startFiles } from './feed-file.js'
 import { startFreeswitch } from './freeswitch.js'
 import { startGrpc } from './grpc.js'
+import { startHep } from './hep/hep.js'
 import { startHttp } from './http.js'
 import type { Source, SourceContext, StartSource } from './source.js'
 
@@ -12,6 +13,7 @@ const SOURCES: readonly StartSource[] = [
   startAmi,
   startFreeswitch,
   startHttp,
+  startHep,
 ]
 
 /**

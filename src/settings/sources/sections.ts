@@ -8,12 +8,14 @@ import type { Problem } from '../../errors/catalogue.js'
 import type { Settings } from '../schema.js'
 import { AMI, type AmiSettings } from './ami.js'
 import { FREESWITCH, type FreeswitchSettings } from './freeswitch.js'
+import { HEP, type HepSettings } from './hep.js'
 import { HTTP, type HttpSettings } from './http.js'
 import { SPOOL, type SpoolSettings } from './spool.js'
 
 export interface SourceSettings {
   readonly ami: readonly AmiSettings[]
   readonly freeswitch: FreeswitchSettings
+  readonly hep: HepSettings
   readonly http: HttpSettings
   readonly spool: SpoolSettings
 }
@@ -40,6 +42,7 @@ export interface SourceSection<K extends keyof SourceSettings = keyof SourceSett
 const SECTIONS: { readonly [K in keyof SourceSettings]: SourceSection<K> } = {
   ami: AMI,
   freeswitch: FREESWITCH,
+  hep: HEP,
   http: HTTP,
   spool: SPOOL,
 }

@@ -1,0 +1,302 @@
+/**
+ * HEP source: captures of SIP and RTCP by UDP, TCP and TLS, from Kamailio (`siptrace`), Asterisk (`res_hep`), FreeSWITCH, captagent,
+ * heplify. HEP has no acknowledgements, so nothing can be sent again: what is lost before the spool (in the network, in the kernel's buffer,
+ * in a crash while a call is going on) is lost, and what the kernel dropped is counted.
+ */
+import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { createServer, isIPv6, type AddressInfo, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
+import { MinimError } from '../../errors/catalogue.js'
+import { errorCode, refuseLoose } from '../../keys/master.js'
+import type { Settings } from '../../settings/schema.js'
+import type { HepSettings } from '../../settings/sources/hep.js'
+import type { Source, SourceContext, StartSource } from '../source.js'
+import { readServerTls } from '../tls.js'
+import { frameLength } from './frame.js'
+import { HepReader, type HepNode } from './reader.js'
+import { Senders } from './senders.js'
+import { FrameStream } from './streams.js'
+import { udpDrops } from './udp-drops.js'
+
+/** How often what has had its time is looked for, and metrics are counted. */
+const SWEEP_MS = 250
+const DROPS_MS = 2000
+/** How often TCP is asked again whether the spool has room. */
+const FULL_MS = 100
+const MAX_KEY_BYTES = 255
+/** TLS handshake, and for a plain connection its first octet. */
+const HANDSHAKE_MS = 10_000
+
+export const startHep: StartSource = async (context) => {
+  const { hep } = context.settings
+  if (hep.udp === null && hep.tcp === null && hep.tlsListen === null) return null
+  const server = new HepServer(context)
+  try {
+    await server.start()
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+  return server
+}
+
+/** Whether the settings have a source of call detail records: those come before calls made of captured signalling. */
+export function hasCallRecords(settings: Settings): boolean {
+  // Sections that may not be there, by their names; each says in its own way whether it is on.
+  const sections = settings as unknown as Readonly<Record<string, unknown>>
+  const entries = (name: string): readonly unknown[] => Array.isArray(sections[name]) ? sections[name] as unknown[] : []
+  const listens = (name: string): boolean => typeof (sections[name] as { listen?: unknown } | undefined)?.listen === 'string'
+  return settings.files.length > 0
+    || entries('ami').some((entry) => (entry as { calls?: unknown }).calls !== 'never')
+    || listens('freeswitch') || listens('http') || entries('kafkaInput').length > 0
+}
+
+/**
+ * The key of a file, without the line's end.
+ * @throws MinimError MINIM_HEP_KEY
+ */
+export function readHepKey(path: string): Buffer {
+  let key: Buffer
+  try {
+    const fd = openSync(path, 'r')
+    try {
+      refuseLoose(path, fstatSync(fd).mode)
+      key = Buffer.alloc(MAX_KEY_BYTES + 3)
+      key = key.subarray(0, readSync(fd, key, 0, key.length, 0))
+    } finally {
+      closeSync(fd)
+    }
+  } catch (error) {
+    if (error instanceof MinimError) throw error
+    throw new MinimError('MINIM_HEP_KEY', { what: `cannot be read (${errorCode(error)})` })
+  }
+  let end = key.length
+  while (end > 0 && (key[end - 1] === 10 || key[end - 1] === 13)) end--
+  if (end === 0 || end > MAX_KEY_BYTES) throw new MinimError('MINIM_HEP_KEY', { what: end === 0 ? 'is empty' : `is longer than ${MAX_KEY_BYTES} octets` })
+  return key.subarray(0, end)
+}
+
+/** Splits `host:port`, `[host]:port`. */
+function hostPort(listen: string): { readonly host: string; readonly port: number } {
+  const at = listen.lastIndexOf(':')
+  return { host: listen.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(listen.slice(at + 1)) }
+}
+
+function addressText({ address, port }: AddressInfo): string {
+  return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+class HepServer implements Source {
+  readonly kind = 'hep'
+  readonly addresses: Record<string, string> = {}
+  readonly #context: SourceContext
+  readonly #settings: HepSettings
+  readonly #reader: HepReader
+  readonly #senders: Senders
+  readonly #connections = new Set<Socket>()
+  readonly #servers: Server[] = []
+  #udp: UdpSocket | null = null
+  #timers: NodeJS.Timeout[] = []
+  /** Packets that the kernel had dropped when it was last asked. */
+  #drops = 0
+  #stopping = false
+  #failed = false
+
+  constructor(context: SourceContext) {
+    const { settings, catalogue, inlet } = context
+    const { hep } = settings
+    this.#context = context
+    this.#settings = hep
+    this.#senders = new Senders(hep.allow, hep.ratePerSecond)
+    const found = hasCallRecords(settings)
+    const calls = (choice: HepSettings['calls']): boolean => choice === 'always' || (choice === 'auto' && !found)
+    const node: HepNode = { tenant: hep.tenant, calls: calls(hep.calls) }
+    this.#reader = new HepReader({
+      catalogue, inlet, counters: context.counters('hep'), key: hep.keyFile === null ? null : readHepKey(hep.keyFile), node,
+      nodes: new Map(hep.nodes.map((n) => [n.captureId, { tenant: n.tenant ?? hep.tenant, calls: calls(n.calls ?? hep.calls) }])),
+      setupMs: hep.setupSeconds * 1000, callMs: hep.callSeconds * 1000, maxCalls: hep.maxCalls,
+      maxFrameBytes: hep.maxFrameBytes, maxInflatedBytes: hep.maxInflatedBytes, inflationsPerSecond: hep.inflationsPerSecond,
+    })
+    if (hep.calls === 'auto') context.log.info({ calls: node.calls }, node.calls ? 'calls are made of captured signalling' : 'another source gives call records: none are made of captured signalling')
+  }
+
+  async start(): Promise<void> {
+    const { udp, tcp, tlsListen, tls } = this.#settings
+    if (udp !== null) await this.#listenUdp(udp)
+    if (tcp !== null) await this.#listenTcp('tcp', tcp, createServer({ noDelay: false }))
+    if (tlsListen !== null && tls !== null) {
+      const { cert, key, ca } = readServerTls({ ...tls, clientCa: tls.clientCa ?? null }, 'hep.tls')
+      const server = createTlsServer({ cert, key, handshakeTimeout: HANDSHAKE_MS, ...(ca === null ? {} : { ca, requestCert: true, rejectUnauthorized: true }) })
+      server.on('tlsClientError', () => this.#reader.refuse('unauthorised'))
+      await this.#listenTcp('tlsListen', tlsListen, server)
+    }
+    this.#timers = [
+      setInterval(() => this.#guarded(() => this.#reader.sweep(performance.now())), SWEEP_MS),
+      setInterval(() => { void this.#countDrops() }, DROPS_MS),
+    ]
+  }
+
+  async stopTaking(): Promise<void> {
+    this.#stopping = true
+    for (const timer of this.#timers) clearInterval(timer)
+    const udp = this.#udp
+    if (udp !== null) {
+      await this.#countDrops()
+      this.#udp = null
+      await new Promise<void>((resolve) => { udp.close(() => resolve()) })
+    }
+    for (const connection of this.#connections) connection.destroy()
+    await Promise.all(this.#servers.splice(0).map((server) => new Promise<void>((resolve) => { server.close(() => resolve()) })))
+    await this.#reader.stop(performance.now())
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#stopping) await this.stopTaking()
+  }
+
+  async #listenUdp(listen: string): Promise<void> {
+    const { host, port } = hostPort(listen)
+    const { receiveBufferBytes } = this.#settings
+    const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4' })
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', (error) => reject(new MinimError('MINIM_HEP_LISTEN', { by: 'udp', listen }, { cause: error })))
+      socket.bind(port, host, resolve)
+    })
+    socket.removeAllListeners('error')
+    socket.on('error', (error) => this.#broken(error))
+    const given = bufferOf(socket, receiveBufferBytes)
+    if (given < receiveBufferBytes) {
+      this.#context.log.warn({ wanted: receiveBufferBytes, given }, 'the kernel gives less than hep.receiveBufferBytes: raise net.core.rmem_max, or bursts are lost')
+    }
+    socket.on('message', (bytes, remote) => this.#guarded(() => this.#datagram(bytes, remote)))
+    this.#udp = socket
+    this.addresses['hepUdp'] = addressText(socket.address())
+    this.#drops = await udpDrops(socket.address().address, socket.address().port) ?? 0
+  }
+
+  #datagram(bytes: Buffer, remote: RemoteInfo): void {
+    const now = performance.now()
+    const taken = this.#senders.take(remote.address, now)
+    const length = taken === 'taken' ? frameLength(bytes, 0, bytes.length) : -1
+    if (taken === 'taken' && length > 0 && length <= bytes.length) this.#reader.packet(bytes, 0, length, now)
+    else {
+      this.#reader.count(1)
+      this.#reader.refuse(taken === 'taken' ? 'malformed' : taken)
+    }
+  }
+
+  async #listenTcp(by: 'tcp' | 'tlsListen', listen: string, server: Server): Promise<void> {
+    const { host, port } = hostPort(listen)
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error) => reject(new MinimError('MINIM_HEP_LISTEN', { by, listen }, { cause: error })))
+      server.listen(port, host, resolve)
+    })
+    server.removeAllListeners('error')
+    server.on('error', (error) => this.#broken(error))
+    // With TLS, before its handshake: that is what costs.
+    server.on('connection', (socket: Socket) => {
+      if (this.#connections.size >= this.#settings.maxConnections) this.#turnAway(socket, 'connections')
+      else if (!this.#senders.allows(socket.remoteAddress ?? '')) this.#turnAway(socket, 'unauthorised')
+      else this.#track(socket)
+    })
+    server.on(by === 'tlsListen' ? 'secureConnection' : 'connection', (socket: Socket) => { if (!socket.destroyed) this.#serve(socket) })
+    this.#servers.push(server)
+    this.addresses[by === 'tlsListen' ? 'hepTls' : 'hepTcp'] = addressText(server.address() as AddressInfo)
+  }
+
+  #turnAway(socket: Socket, reason: 'connections' | 'unauthorised'): void {
+    socket.on('error', () => undefined)
+    socket.destroy()
+    this.#reader.refuse(reason)
+  }
+
+  #track(socket: Socket): void {
+    const { counters } = this.#context
+    this.#connections.add(socket)
+    counters('hep').connections(this.#connections.size)
+    socket.on('error', () => undefined)
+    socket.once('close', () => {
+      this.#connections.delete(socket)
+      counters('hep').connections(this.#connections.size)
+    })
+  }
+
+  #serve(socket: Socket): void {
+    const address = socket.remoteAddress ?? ''
+    let now = 0
+    const stream = new FrameStream((bytes, at, end) => {
+      if (socket.destroyed) return
+      const taken = this.#senders.take(address, now)
+      if (taken !== 'taken') {
+        this.#reader.count(1)
+        this.#reader.refuse(taken)
+      } else if (!this.#reader.packet(bytes, at, end, now)) socket.destroy()
+    })
+    socket.on('error', () => undefined)
+    socket.setTimeout(this.#settings.idleMs, () => {
+      this.#reader.refuse('idle')
+      socket.destroy()
+    })
+    socket.on('data', (chunk: Buffer) => this.#guarded(() => {
+      now = performance.now()
+      if (!stream.push(chunk) && !socket.destroyed) {
+        this.#reader.refuse('malformed')
+        socket.destroy()
+      }
+      if (this.#context.inlet.full) this.#pause(socket)
+    }))
+  }
+
+  /** Nothing can be stored: the sender is made to wait, as TCP can. */
+  #pause(socket: Socket): void {
+    socket.pause()
+    const again = (): void => {
+      if (socket.destroyed) return
+      if (this.#context.inlet.full) setTimeout(again, FULL_MS).unref()
+      else socket.resume()
+    }
+    setTimeout(again, FULL_MS).unref()
+  }
+
+  async #countDrops(): Promise<void> {
+    const socket = this.#udp
+    if (socket === null) return
+    const { address, port } = socket.address()
+    const drops = await udpDrops(address, port)
+    if (drops === null || drops <= this.#drops) return
+    const count = drops - this.#drops
+    this.#drops = drops
+    this.#reader.count(count)
+    this.#reader.refuse('no_room', count)
+    this.#context.log.warn({ packets: count }, 'the kernel dropped HEP packets: its buffer was full')
+  }
+
+  /** A mistake here must not end the program, nor stop the packets after it. */
+  #guarded(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      this.#reader.refuse('malformed')
+      if (this.#failed) return
+      this.#failed = true
+      this.#broken(error)
+    }
+  }
+
+  #broken(error: unknown): void {
+    if (!this.#stopping) this.#context.onBroken('hep', error)
+  }
+}
+
+/** Asks for a buffer; what the kernel gives. */
+function bufferOf(socket: UdpSocket, wanted: number): number {
+  try {
+    socket.setRecvBufferSize(wanted)
+  } catch {
+    // Some systems refuse what they cannot give, and keep what there is.
+  }
+  // Linux says twice what it gives: the other half is for its own use (socket(7)).
+  const size = socket.getRecvBufferSize()
+  return process.platform === 'linux' ? size / 2 : size
+}

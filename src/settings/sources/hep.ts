@@ -1,0 +1,141 @@
+/** `hep:` where captures of SIP and RTCP are sent to, as HEP3: Kamailio, Asterisk, FreeSWITCH, captagent, heplify. */
+import { isIP } from 'node:net'
+import { Type } from '@sinclair/typebox'
+import type { Problem } from '../../errors/catalogue.js'
+import { useOneOf } from '../../errors/problems.js'
+import { closed, file, listen, NAME, section, tlsFiles, whole } from '../parts.js'
+import type { TlsSettings } from '../schema.js'
+import type { SourceSection } from './sections.js'
+
+/** Whether calls are made of what is captured. */
+export const HEP_CALLS = ['auto', 'always', 'never'] as const
+export type HepCalls = (typeof HEP_CALLS)[number]
+
+/** What differs for one capture agent. */
+export interface HepNodeSettings {
+  readonly captureId: number
+  /** Left out: as for all. */
+  readonly calls?: HepCalls
+  readonly tenant?: string
+}
+
+export interface HepSettings {
+  /** Each null: off. */
+  readonly udp: string | null
+  readonly tcp: string | null
+  readonly tlsListen: string | null
+  readonly tls: TlsSettings | null
+  readonly keyFile: string | null
+  readonly allow: readonly string[]
+  readonly tenant: string
+  readonly calls: HepCalls
+  readonly nodes: readonly HepNodeSettings[]
+  readonly setupSeconds: number
+  readonly callSeconds: number
+  readonly maxCalls: number
+  readonly maxFrameBytes: number
+  readonly maxInflatedBytes: number
+  readonly inflationsPerSecond: number
+  readonly ratePerSecond: number
+  readonly receiveBufferBytes: number
+  readonly maxConnections: number
+  readonly idleMs: number
+}
+
+const DEFAULTS: HepSettings = {
+  /** Off. */
+  udp: null,
+  tcp: null,
+  tlsListen: null,
+  tls: null,
+  /** Nobody is asked. */
+  keyFile: null,
+  /** Everybody who reaches the port. */
+  allow: [],
+  tenant: 'default',
+  calls: 'auto',
+  nodes: [],
+  /** RFC 3261 §16.6: a proxy lets a call ring for three minutes and more. */
+  setupSeconds: 300,
+  callSeconds: 14_400,
+  /** Followed at once, 1.5 kB each. */
+  maxCalls: 100_000,
+  maxFrameBytes: 65_535,
+  maxInflatedBytes: 65_535,
+  inflationsPerSecond: 5000,
+  ratePerSecond: 200_000,
+  /** Linux gives net.core.rmem_max at most. */
+  receiveBufferBytes: 4_194_304,
+  maxConnections: 256,
+  idleMs: 600_000,
+}
+
+const CALLS = 'auto: unless the settings have a source of call detail records'
+const callsOf = (fallback: HepCalls | null) => Type.Unsafe<HepCalls>({
+  type: 'string', enum: [...HEP_CALLS], ...(fallback === null ? {} : { default: fallback }), description: `whether calls are made of captured signalling (${CALLS}): one of ${HEP_CALLS.join(', ')}`,
+})
+const listenOn = (what: string) => Type.Optional(Type.Union([Type.Null(), listen('', what)], { default: null, description: `${what}: host:port, or null for not at all` }))
+
+export const HEP: SourceSection<'hep'> = {
+  key: 'hep',
+  defaults: DEFAULTS,
+  paths: ['keyFile', 'tls.cert', 'tls.key', 'tls.clientCa'],
+  listens: ['udp', 'tcp', 'tlsListen'],
+  check: (value, settings) => {
+    const problems: Problem[] = []
+    const add = (path: string, what: string, mend: string): void => void problems.push({ path: `hep.${path}`, what, mend })
+    const tenants = Object.keys(settings.tenants)
+    const on = value.udp !== null || value.tcp !== null || value.tlsListen !== null
+    if (on && !tenants.includes(value.tenant)) add('tenant', 'is no tenant of these settings', useOneOf(value.tenant, tenants))
+    if (value.tlsListen !== null && value.tls === null) add('tls', 'is missing, and tlsListen needs it', 'name certificate and key: { cert: PATH, key: PATH }')
+    value.allow.forEach((network, i) => {
+      if (networkOf(network) === null) add(`allow.${i}`, 'is no network', 'write an address, or an address and its prefix: 192.0.2.0/24')
+    })
+    const nodes = new Map<number, number>()
+    value.nodes.forEach((node, i) => {
+      const twin = nodes.get(node.captureId)
+      if (twin !== undefined) add(`nodes.${i}.captureId`, `is the captureId of nodes.${twin} too`, 'name each capture agent once')
+      else nodes.set(node.captureId, i)
+      if (node.tenant !== undefined && !tenants.includes(node.tenant)) add(`nodes.${i}.tenant`, 'is no tenant of these settings', useOneOf(node.tenant, tenants))
+    })
+    return problems
+  },
+  schema: section({
+    udp: listenOn('where HEP3 is received by UDP'),
+    tcp: listenOn('where HEP3 is received by TCP'),
+    tlsListen: listenOn('where HEP3 is received by TLS'),
+    tls: tlsFiles('PEM files'),
+    keyFile: Type.Union([Type.Null(), file('a file that holds the key that every packet must carry, readable by its owner only')], {
+      default: DEFAULTS.keyFile, description: 'a file that holds the key that every packet must carry, readable by its owner only; null: none is asked for',
+    }),
+    allow: Type.Array(Type.String({ minLength: 2, maxLength: 64, description: 'an address, or a network: 192.0.2.0/24' }), {
+      maxItems: 1024, default: [], description: 'a list of networks whose packets are taken; empty: everybody\'s',
+    }),
+    tenant: Type.String({ pattern: NAME, default: DEFAULTS.tenant, description: 'tenant of its records' }),
+    calls: callsOf(DEFAULTS.calls),
+    nodes: Type.Array(Type.Object({
+      captureId: whole(null, 0, 4_294_967_295, 'the capture agent\'s id'),
+      calls: Type.Optional(callsOf(null)),
+      tenant: Type.Optional(Type.String({ pattern: NAME, description: 'tenant of its records' })),
+    }, { ...closed, description: 'a capture agent: captureId, calls, tenant' }), { maxItems: 10_000, default: [], description: 'a list of capture agents that differ from the rest' }),
+    setupSeconds: whole(DEFAULTS.setupSeconds, 30, 86_400, 'how long a call may take until it is answered or refused, s'),
+    callSeconds: whole(DEFAULTS.callSeconds, 60, 604_800, 'a call whose end is not seen for so long is written without one, s'),
+    maxCalls: whole(DEFAULTS.maxCalls, 16, 10_000_000, 'calls followed at once at most, and registrations, and legs'),
+    maxFrameBytes: whole(DEFAULTS.maxFrameBytes, 1024, 65_535, 'octets of one packet at most'),
+    maxInflatedBytes: whole(DEFAULTS.maxInflatedBytes, 1024, 1_048_576, 'octets that a compressed payload may inflate to'),
+    inflationsPerSecond: whole(DEFAULTS.inflationsPerSecond, 0, 1_000_000, 'compressed payloads inflated in a second at most'),
+    ratePerSecond: whole(DEFAULTS.ratePerSecond, 0, 10_000_000, 'packets a second of each address at most, 0 for as many as come'),
+    receiveBufferBytes: whole(DEFAULTS.receiveBufferBytes, 65_536, 1_073_741_824, 'octets that the kernel holds for the UDP socket'),
+    maxConnections: whole(DEFAULTS.maxConnections, 1, 100_000, 'TCP and TLS connections at once at most'),
+    idleMs: whole(DEFAULTS.idleMs, 1000, 86_400_000, 'a connection on which nothing comes for so long is closed, ms'),
+  }, 'calls, quality and devices out of captured SIP and RTCP (HEP3)'),
+}
+
+/** An address and how many of its bits count; null for what is none. */
+export function networkOf(text: string): { readonly address: string; readonly prefix: number; readonly family: 'ipv4' | 'ipv6' } | null {
+  const [address, bits, ...more] = text.split('/')
+  const version = isIP(address)
+  const most = version === 4 ? 32 : 128
+  const prefix = bits === undefined ? most : /^\d{1,3}$/.test(bits) ? Number(bits) : -1
+  return version === 0 || more.length > 0 || prefix < 0 || prefix > most ? null : { address, prefix, family: version === 4 ? 'ipv4' : 'ipv6' }
+}
