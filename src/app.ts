@@ -42,6 +42,8 @@ export interface CoreOptions {
   readonly keyring?: CachedKeyring
   /** Told when delivery can do no more: the process should end with a failure. */
   readonly onFatal: (error: MinimError) => void
+  /** Told of what delivery has to say, instead of the log. */
+  readonly onNotice?: (error: MinimError) => void
   /** Told of each committed batch. */
   readonly onCommitted?: (outcome: Outcome, item: WorkItem) => void
 }
@@ -111,15 +113,17 @@ export async function startCore(options: CoreOptions): Promise<Core> {
   const plan = compile(policy, catalogue)
   const keyring = options.keyring ?? KeyStore.open(settings.keys.store, loadMaster(settings.keys.master))
   const stopKeys = keyring.keepAhead(policy.purposes, (error) => log.error({ err: error }))
-  const metrics = new Metrics({ flows: flowsOf(plan), minimVersion: VERSION, policyVersion: policy.version })
-  const pipeline = new Pipeline({ catalogue, plan, keyring, tenants: tenantsOf(settings), futureMs: settings.limits.futureMs })
+  const metrics = new Metrics({ flows: flowsOf(plan), minimVersion: VERSION, policyVersion: policy.version, guarantee: settings.delivery.guarantee })
+  const pipeline = new Pipeline({ catalogue, plan, keyring, tenants: tenantsOf(settings), futureMs: settings.limits.futureMs, guarantee: settings.delivery.guarantee })
+  if (settings.delivery.guarantee === 'at-least-once') log.warn('delivery is at least once, without transactions: after trouble records may be in topics twice, and a second process with the same cluster name is not noticed')
   const embedded: EmbeddedKafka | null = settings.embedded ? await startEmbeddedKafka() : null
   const { 'bootstrap.servers': configured, ...properties } = settings.kafka
   const bootstrap = embedded?.bootstrap ?? String(configured)
   const hooks: DeliveryHooks = {
     onFatal,
     onNotice: (error) => {
-      log.warn({ err: error })
+      if (options.onNotice === undefined) log.warn({ err: error })
+      else options.onNotice(error)
       if (error.code === 'MINIM_DELIVERY_ABORTED') metrics.onTransaction('unclean', 0)
       if (error.code === 'MINIM_DELIVERY_UNQUARANTINABLE') metrics.onDropped(Number(error.details['count']))
     },

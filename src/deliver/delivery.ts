@@ -16,6 +16,8 @@
  *   until commit. Nothing is retried within a transaction: what failed is aborted, and filled again (see `lane.ts`).
  * - **Fencing.** Whoever takes the shard initialises both ids before reading the ledger. A process that finds itself fenced stops for
  *   good: taking the ids back would have two processes fence each other for ever.
+ * - **At least once**, for clusters without transactions: a turn is flushed, then its ledger records are; after an unclean end what the
+ *   ledger does not hold is sent again, so up to two turns may be there twice.
  * - **Poison.** One refused message fails its whole transaction, for ever. What can be known is checked before producing (size against
  *   client and topic, timestamps); the rest is found by trial transactions that are never committed (`poison.ts`). Either way the record
  *   goes to quarantine and its batch stays whole.
@@ -27,6 +29,7 @@ import type { Minimised } from '../project/minimised.js'
 import {
   COMMIT_TIMEOUT_MS, checkKafkaProperties, checkWithLibrdkafka, producerLimits, type KafkaProperties, type ProducerLimits,
 } from './kafka-config.js'
+import type { Guarantee } from '../settings/schema.js'
 import { UNKNOWN_PARTITION, classify, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
 import { Cluster } from './cluster.js'
 import { Lane, type LaneOptions } from './lane.js'
@@ -41,6 +44,8 @@ import type { SourceId, WorkItem } from './work-item.js'
 export interface DeliverySettings {
   /** Names the installation in transactional ids. */
   readonly cluster: string
+  /** At least once: no transactions, so nothing is taken back and no other process is fenced. */
+  readonly guarantee: Guarantee
   /** A transaction waits this long for more before it commits. */
   readonly lingerMs: number
   /** A transaction takes no more batches from so many messages on … */
@@ -51,6 +56,7 @@ export interface DeliverySettings {
 
 export const DELIVERY_DEFAULTS: DeliverySettings = {
   cluster: 'default',
+  guarantee: 'exactly-once',
   lingerMs: 5,
   maxMessages: 40_000,
   maxBytes: 24 * 1024 * 1024,
@@ -520,6 +526,8 @@ export class Delivery {
     void this.#fill()
     const startedAt = performance.now()
     try {
+      // Without a transaction the ledger may only name what the brokers have.
+      if (this.settings.guarantee === 'at-least-once') await lane.flush(COMMIT_TIMEOUT_MS)
       this.#produceLedger(lane, turn)
       await this.#hooks.beforeCommit?.()
       await lane.commit(COMMIT_TIMEOUT_MS)
@@ -681,7 +689,7 @@ export class Delivery {
 
   /** Ids of shards that are no longer used: whoever still runs with them must not write. */
   async #fenceUnused(ledgerPartitions: number): Promise<void> {
-    if (this.#options.topics === null) return
+    if (this.#options.topics === null || this.settings.guarantee === 'at-least-once') return
     for (let shard = this.shards; shard < Math.min(ledgerPartitions, MAX_SHARDS); shard++) {
       for (const id of transactionalIds(this.settings.cluster, shard)) {
         const lane = await Lane.open(this.#laneOptions(id, null))
@@ -735,7 +743,10 @@ export class Delivery {
 
   #laneOptions(transactionalId: string, former: ProducerIdentity | null): LaneOptions {
     const { transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes, codec } = this.#producer
-    return { cluster: this.#cluster as Cluster, transactionalId, transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes, codec, maxBatchBytes: this.#batchBytes, former }
+    return {
+      cluster: this.#cluster as Cluster, transactionalId: this.settings.guarantee === 'exactly-once' ? transactionalId : null,
+      transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes, codec, maxBatchBytes: this.#batchBytes, former,
+    }
   }
 
   #closeLanes(): void {

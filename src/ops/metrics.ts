@@ -91,6 +91,8 @@ export interface MetricsOptions {
   readonly flows: readonly Flow[]
   readonly minimVersion: string
   readonly policyVersion: string
+  /** Default exactly-once. */
+  readonly guarantee?: string
   /** Node's own: event loop, heap, garbage collection. On unless false. */
   readonly defaults?: boolean
 }
@@ -182,8 +184,8 @@ export class Metrics {
     }
     this.#overallDrift = drift.labels('*', '*')
     this.#overallDrift.set(0)
-    new Gauge({ name: 'minim_build_info', help: 'Versions of minim and of its policy', labelNames: ['version', 'policy'], registers })
-      .labels(options.minimVersion, options.policyVersion).set(1)
+    new Gauge({ name: 'minim_build_info', help: 'Versions of minim and of its policy, and the guarantee of delivery', labelNames: ['version', 'policy', 'guarantee'], registers })
+      .labels(options.minimVersion, options.policyVersion, options.guarantee ?? 'exactly-once').set(1)
   }
 
   /** What a kind of source counts with. */

@@ -82,7 +82,7 @@ export function jsonSchemaOf(purpose: Purpose, rules: KindRules, catalogue: Cata
       tag: {
         type: 'object',
         additionalProperties: false,
-        required: tag.map((f) => f.name),
+        required: tag.filter((f) => f.name !== 'delivery').map((f) => f.name),
         properties: Object.fromEntries(tag.map((f) => [f.name, { type: f.type === 'string' ? 'string' : 'integer', ...(f.comment === null ? {} : { description: f.comment }) }])),
       },
     },

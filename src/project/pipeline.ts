@@ -12,6 +12,7 @@ import type { Keyring } from '../keys/keyring.js'
 import { Normalised, Tenants } from '../normalise/normalise.js'
 import type { Tenant } from '../normalise/party.js'
 import type { KindPlan, Plan } from '../policy/compile.js'
+import type { Guarantee } from '../settings/schema.js'
 import type { Minimised, Outcome } from './minimised.js'
 import { Output } from './output.js'
 import { Projector } from './project.js'
@@ -24,6 +25,8 @@ export interface PipelineOptions {
   readonly tenants: readonly Tenant[]
   /** How far ahead of now a start time may be, ms. */
   readonly futureMs: number
+  /** Said in the tag where it is not exactly-once. */
+  readonly guarantee?: Guarantee
   /** The clock: Unix time, ms. */
   readonly now?: () => number
 }
@@ -79,13 +82,13 @@ export class Pipeline {
       return {
         plan: kindPlan, decider,
         normalised: new Normalised(kindPlan.normalise, this.tenants, capacity),
-        projectors: kindPlan.purposes.map((p) => new Projector(p, plan.policy.version, capacity)),
+        projectors: kindPlan.purposes.map((p) => new Projector(p, plan.policy.version, capacity, options.guarantee)),
         epochs: kindPlan.purposes.map((p) => decider.epochs.get(p.purpose.epoch) as Epochs),
       }
     })
     this.headers = []
     for (const { plan: kindPlan } of this.stages) {
-      for (const p of kindPlan.purposes) if (p.rules.headers) this.headers[p.topic] = tagHeaders(tagOf(p.purpose, plan.policy.version, ''))
+      for (const p of kindPlan.purposes) if (p.rules.headers) this.headers[p.topic] = tagHeaders(tagOf(p.purpose, plan.policy.version, '', options.guarantee))
     }
   }
 

@@ -20,6 +20,7 @@ import { TOKEN_BYTES, Tokeniser } from '../treatments/token.js'
 import { writeDecimal } from '../treatments/treatment.js'
 import { generateWriter, type Words, type Writer } from './generate.js'
 import type { Output } from './output.js'
+import type { Guarantee } from '../settings/schema.js'
 import { tagJson, tagOf, tagProtobuf } from './tag.js'
 
 const QUOTE = 34
@@ -109,7 +110,7 @@ export class Projector {
   private tags: Words[] = []
   private writer: Writer | null = null
 
-  constructor(plan: PurposePlan, policyVersion: string, capacity: number = BATCH_ROWS) {
+  constructor(plan: PurposePlan, policyVersion: string, capacity: number = BATCH_ROWS, private readonly guarantee: Guarantee = 'exactly-once') {
     this.plan = plan
     this.policyVersion = policyVersion
     this.capacity = capacity
@@ -140,7 +141,7 @@ export class Projector {
   useKeys(epochId: string, keys: EpochKeys | null): void {
     const known = this.contexts.get(epochId)
     if (known !== undefined && known.keys === keys) return
-    const tag = tagOf(this.plan.purpose, this.policyVersion, epochId)
+    const tag = tagOf(this.plan.purpose, this.policyVersion, epochId, this.guarantee)
     this.contexts.set(epochId, {
       keys,
       tokeniser: keys === null ? null : new Tokeniser(keys),

@@ -1,5 +1,6 @@
 /** The tag: why a record may be where it is. The same for all records of a purpose and epoch, so it is encoded once and copied. */
 import { TAG_FIELD } from '../catalogue/catalogue.js'
+import type { Guarantee } from '../settings/schema.js'
 import type { Purpose } from '../policy/model.js'
 
 /** The tag's fields by protobuf number (`proto/minim/v1/tag.proto`). */
@@ -11,12 +12,15 @@ export interface Tag {
   readonly region: string
   readonly retention_days: number
   readonly transfer: string
+  /** Absent where it is exactly-once. */
+  readonly delivery?: Guarantee
 }
 
-export function tagOf(purpose: Purpose, policyVersion: string, epoch: string): Tag {
+export function tagOf(purpose: Purpose, policyVersion: string, epoch: string, guarantee: Guarantee = 'exactly-once'): Tag {
   return {
     purpose: purpose.id, basis: purpose.basis, policy: policyVersion, epoch,
     region: purpose.region, retention_days: purpose.retentionDays, transfer: purpose.transfer,
+    ...(guarantee === 'exactly-once' ? {} : { delivery: guarantee }),
   }
 }
 
@@ -32,7 +36,7 @@ function varint(value: number): number[] {
 
 /** Field {@link TAG_FIELD} of a record, as bytes to append. */
 export function tagProtobuf(tag: Tag): Uint8Array {
-  const body = [tag.purpose, tag.basis, tag.policy, tag.epoch, tag.region, tag.retention_days, tag.transfer].flatMap((value, i) => {
+  const body = [tag.purpose, tag.basis, tag.policy, tag.epoch, tag.region, tag.retention_days, tag.transfer, ...(tag.delivery === undefined ? [] : [tag.delivery])].flatMap((value, i) => {
     if (typeof value === 'number') return [(i + 1) << 3, ...varint(value)]
     const bytes = Buffer.from(value)
     return [((i + 1) << 3) | 2, ...varint(bytes.length), ...bytes]
@@ -47,5 +51,5 @@ export function tagJson(tag: Tag): Uint8Array {
 
 /** Kafka headers, for purposes that ask for them. */
 export function tagHeaders(tag: Tag): Record<string, string>[] {
-  return [{ purpose: tag.purpose }, { basis: tag.basis }, { policy: tag.policy }, { region: tag.region }, { retention_days: String(tag.retention_days) }, { transfer: tag.transfer }]
+  return [{ purpose: tag.purpose }, { basis: tag.basis }, { policy: tag.policy }, { region: tag.region }, { retention_days: String(tag.retention_days) }, { transfer: tag.transfer }, ...(tag.delivery === undefined ? [] : [{ delivery: tag.delivery }])]
 }

@@ -18,6 +18,8 @@ export const DEFAULTS = {
     quarantineDays: 7,
   },
   delivery: {
+    /** `at-least-once` for clusters without transactions: records may be there twice after trouble, which their tag says. */
+    guarantee: 'exactly-once',
     /** Longest wait for more records before a transaction is committed, ms. */
     lingerMs: 5,
     /** Messages in one transaction at most. */
@@ -56,7 +58,7 @@ export const DEFAULTS = {
     /** PEM files `{ cert, key, clientCa }`; `clientCa` asks nodes for a certificate. Null: no TLS. */
     tls: null,
   },
-  /** Files that are read at start, each from where it was left. */
+  /** Files that are read, each from where it was left, and followed if they are of lines. */
   files: [],
   /** Of each file that does not say otherwise. */
   file: {
@@ -64,6 +66,12 @@ export const DEFAULTS = {
     timeZone: 'UTC',
     /** Tenant of its records that name none. */
     tenant: 'default',
+    /** The PBX node whose call records it holds. */
+    node: null,
+    /** How often a followed file is looked at, even if nothing was heard of it, ms. */
+    pollMs: 1000,
+    /** How long a rotated file must be unchanged to be taken as finished, ms. */
+    settleMs: 10_000,
   },
   /** Names of fields in foreign formats, by the mapping's name. */
   mappings: {},

@@ -6,7 +6,7 @@ import { isSupportedCountry } from 'libphonenumber-js/max'
 import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
 import { DEFAULTS } from './defaults.js'
-import { SOURCE_SECTIONS } from './sources/sections.js'
+import { SOURCE_SECTIONS, type SourceSection } from './sources/sections.js'
 import { settingsSchema, type FileFormat, type FileSettings, type KafkaValue, type Settings, type TenantSettings } from './schema.js'
 
 import type { SourceSettings } from './sources/sections.js'
@@ -51,7 +51,7 @@ function isTree(value: unknown): value is Tree {
 }
 
 /** Maps whose entries are the operator's: a file that names tenants names all of them. */
-const REPLACED: ReadonlySet<string> = new Set(['tenants', 'mappings', 'files', 'master', 'tls'])
+const REPLACED: ReadonlySet<string> = new Set(['tenants', 'mappings', 'files', 'master', 'tls', 'drachtio'])
 
 /** Lays `over` on `base`, section by section. */
 function lay(base: unknown, over: unknown, key = ''): unknown {
@@ -153,6 +153,12 @@ function at(part: unknown, way: readonly string[]): unknown {
   return way.reduce<unknown>((value, key) => (isTree(value) ? value[key] : undefined), part)
 }
 
+/** Whether a section is in use: what is off may name a tenant that there is not. */
+function isOn({ listens, connects }: SourceSection, value: unknown): boolean {
+  const ways = [...listens ?? [], ...connects ?? []]
+  return ways.length === 0 || Array.isArray(value) || ways.some((way) => at(value, way.split('.')) !== null)
+}
+
 /** Every address that is listened on, with its path. */
 function listens(s: Settings): { readonly path: string; readonly listen: unknown }[] {
   const all: { readonly path: string; readonly listen: unknown }[] = [{ path: 'grpc.listen', listen: s.grpc.listen }, { path: 'ops.listen', listen: s.ops.listen }]
@@ -188,7 +194,7 @@ function complete(given: Tree, folder: string, policyFolder: string): Settings {
     grpc: { ...grpc, tls: grpc.tls === null ? null : { ...grpc.tls, clientCa: grpc.tls.clientCa ?? null } },
     files: files.map((f): FileSettings => {
       const tree = isTree(f) ? f : {}
-      return { mapping: MAPPING_OF[tree['format'] as FileFormat] ?? null, ...D.file, source: null, ...tree } as unknown as FileSettings
+      return { mapping: MAPPING_OF[tree['format'] as FileFormat] ?? null, ...D.file, source: null, follow: tree['format'] !== 'protobuf', ...tree } as unknown as FileSettings
     }),
     mappings: (isTree(given['mappings']) ? given['mappings'] : {}) as Settings['mappings'],
     ...completeSources(given, folder),
@@ -248,6 +254,7 @@ function crossChecks(s: Settings): Problem[] {
   s.files.forEach((f, i) => {
     if (!names.includes(f.tenant)) add(`files.${i}.tenant`, 'is no tenant of these settings', useOneOf(f.tenant, names))
     if (f.format === 'protobuf' && f.mapping !== null) add(`files.${i}.mapping`, 'has no use for protobuf files', 'take it out')
+    if (f.format === 'protobuf' && f.follow) add(`files.${i}.follow`, 'is for files of lines', 'take it out: a protobuf file is read once')
     if (f.mapping !== null && !mappings.includes(f.mapping)) add(`files.${i}.mapping`, 'is no mapping of these settings', useOneOf(f.mapping, mappings))
     if (!isTimeZone(f.timeZone)) add(`files.${i}.timeZone`, 'is no time zone', 'use an IANA name: Europe/London')
     const twin = f.source === null ? undefined : sources.get(f.source)
@@ -268,7 +275,7 @@ function crossChecks(s: Settings): Problem[] {
     else if (owner !== undefined) add(path, `is the same as ${owner}`, 'give each a port of its own')
     else if (typeof listen === 'string' && !listen.endsWith(':0')) takenBy.set(listen, path)
   }
-  for (const { key, check } of SOURCE_SECTIONS) problems.push(...check?.(s[key], s) ?? [])
+  for (const section of SOURCE_SECTIONS) if (isOn(section, s[section.key])) problems.push(...section.check?.(s[section.key], s) ?? [])
   if (s.grpc.maxMessageBytes < s.limits.maxRecordBytes) {
     add('grpc.maxMessageBytes', 'is less than limits.maxRecordBytes, so a record could fit no batch', `set it to ${s.limits.maxRecordBytes} or more`)
   }

@@ -29,6 +29,12 @@ export interface FileSettings {
   readonly tenant: string
   /** Name in the ledger; null: the file's own identity. */
   readonly source: string | null
+  /** Goes on with what is written to it, over rotation; else it is read once. */
+  readonly follow: boolean
+  /** The PBX node whose call records it holds: what another source sees of the same node's calls is then not taken twice. */
+  readonly node: string | null
+  readonly pollMs: number
+  readonly settleMs: number
 }
 
 export interface TlsSettings {
@@ -36,6 +42,9 @@ export interface TlsSettings {
   readonly key: string
   readonly clientCa: string | null
 }
+
+export const GUARANTEES = ['exactly-once', 'at-least-once'] as const
+export type Guarantee = (typeof GUARANTEES)[number]
 
 export type KafkaValue = string | number | boolean
 
@@ -46,7 +55,7 @@ export interface Settings extends SourceSettings {
   readonly embedded: boolean
   readonly kafka: Readonly<Record<string, KafkaValue>>
   readonly topics: { readonly partitions: number; readonly replication: number; readonly quarantineDays: number }
-  readonly delivery: { readonly lingerMs: number; readonly maxMessages: number; readonly maxBytes: number }
+  readonly delivery: { readonly guarantee: Guarantee; readonly lingerMs: number; readonly maxMessages: number; readonly maxBytes: number }
   readonly keys: { readonly store: string; readonly master: { readonly file: string } | { readonly exec: readonly string[] } | null }
   readonly tenants: Readonly<Record<string, TenantSettings>>
   readonly grpc: {
@@ -76,6 +85,7 @@ export function settingsSchema(): TSchema {
       quarantineDays: whole(D.topics.quarantineDays, 1, 7, 'days that refused input is kept, encrypted'),
     }, 'how topics are created'),
     delivery: section({
+      guarantee: Type.Unsafe<Guarantee>({ type: 'string', enum: [...GUARANTEES], default: D.delivery.guarantee, description: `one of ${GUARANTEES.join(', ')}; at-least-once is for clusters without transactions` }),
       lingerMs: whole(D.delivery.lingerMs, 0, 60_000, 'longest wait for more records before a commit, ms'),
       maxMessages: whole(D.delivery.maxMessages, 1, 1_000_000, 'messages in one transaction at most'),
       maxBytes: whole(D.delivery.maxBytes, 65_536, 1_073_741_824, 'octets of messages in one transaction at most'),
@@ -112,7 +122,11 @@ export function settingsSchema(): TSchema {
       timeZone: Type.Optional(Type.String({ minLength: 1, maxLength: 64, default: D.file.timeZone, description: 'time zone of times without an offset: an IANA name such as Europe/London' })),
       tenant: Type.Optional(Type.String({ pattern: NAME, default: D.file.tenant, description: 'tenant of its records that name none' })),
       source: Type.Optional(Type.String({ pattern: NAME, description: `name in the ledger, instead of the file's own identity: ${NAME_IN_WORDS}` })),
-    }, { ...closed, description: 'a file: path, format, mapping, timeZone, tenant, source' }), { default: D.files, description: 'a list of files that are read at start' })),
+      follow: Type.Optional(Type.Boolean({ description: 'true: go on with what is written to it, over rotation (default for files of lines); false: read it once' })),
+      node: Type.Optional(Type.Union([Type.Null(), Type.String({ pattern: NAME })], { default: D.file.node, description: `the PBX node whose call records it holds: ${NAME_IN_WORDS}` })),
+      pollMs: Type.Optional(whole(D.file.pollMs, 10, 3_600_000, 'how often a followed file is looked at, even if nothing was heard of it, ms')),
+      settleMs: Type.Optional(whole(D.file.settleMs, 0, 3_600_000, 'how long a rotated file must be unchanged to be taken as finished, ms')),
+    }, { ...closed, description: 'a file: path, format, mapping, timeZone, tenant, source, follow, node, pollMs, settleMs' }), { default: D.files, description: 'a list of files that are read, and followed' })),
     mappings: Type.Optional(Type.Record(Type.String({ pattern: NAME }), Type.Object({}, { additionalProperties: true, description: 'a mapping of names to fields' }), {
       ...closed, default: D.mappings, description: 'names of fields in foreign formats, by the mapping\'s name',
     })),

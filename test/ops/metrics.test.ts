@@ -57,7 +57,7 @@ t.test('counts what was committed', async (t) => {
     'minim_receipt_to_commit_seconds_bucket{le="0.02"}': 1,
     minim_receipt_to_commit_seconds_count: 2,
     minim_commit_seconds_count: 1,
-    'minim_build_info{version="0.1.0",policy="0123456789ab"}': 1,
+    'minim_build_info{version="0.1.0",policy="0123456789ab",guarantee="exactly-once"}': 1,
   })
   t.same(await drifts(metrics), {})
 })

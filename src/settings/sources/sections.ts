@@ -6,17 +6,21 @@ import { isDeepStrictEqual } from 'node:util'
 import type { TSchema } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import type { Settings } from '../schema.js'
+import { AGENT, type AgentSettings } from './agent.js'
 import { AMI, type AmiSettings } from './ami.js'
 import { FREESWITCH, type FreeswitchSettings } from './freeswitch.js'
 import { HEP, type HepSettings } from './hep.js'
 import { HTTP, type HttpSettings } from './http.js'
+import { SIP, type SipSettings } from './sip.js'
 import { SPOOL, type SpoolSettings } from './spool.js'
 
 export interface SourceSettings {
+  readonly agent: AgentSettings
   readonly ami: readonly AmiSettings[]
   readonly freeswitch: FreeswitchSettings
   readonly hep: HepSettings
   readonly http: HttpSettings
+  readonly sip: SipSettings
   readonly spool: SpoolSettings
 }
 
@@ -34,16 +38,20 @@ export interface SourceSection<K extends keyof SourceSettings = keyof SourceSett
   readonly listens?: readonly string[]
   /** false: its records never go to the spool. */
   readonly spools?: boolean
+  /** Settings by their way in the section that switch it on as well, where they are not null: `drachtio`. */
+  readonly connects?: readonly string[]
   /** What the schema cannot say. Problems' paths are whole: `ami.0.host`. */
   readonly check?: (value: SourceSettings[K], settings: Settings) => readonly Problem[]
 }
 
 /** In the order of the settings file. */
 const SECTIONS: { readonly [K in keyof SourceSettings]: SourceSection<K> } = {
+  agent: AGENT,
   ami: AMI,
   freeswitch: FREESWITCH,
   hep: HEP,
   http: HTTP,
+  sip: SIP,
   spool: SPOOL,
 }
 

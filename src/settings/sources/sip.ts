@@ -1,0 +1,122 @@
+/** `sip:` where phones and gateways publish their quality reports, and proxies send copies of REGISTER. */
+import { isIP } from 'node:net'
+import { Type } from '@sinclair/typebox'
+import type { Problem } from '../../errors/catalogue.js'
+import { useOneOf } from '../../errors/problems.js'
+import { closed, file, listen, NAME, section, tlsFiles, whole } from '../parts.js'
+import type { TlsSettings } from '../schema.js'
+import type { SourceSection } from './sections.js'
+
+/** A drachtio-server that hands requests on. */
+export interface DrachtioSettings {
+  readonly host: string
+  readonly port: number
+  /** File with its secret (`<admin secret=…>` in drachtio.conf). */
+  readonly secretFile: string
+  /** Whether the connection to it is TLS (`tls-port` of `<admin>`). */
+  readonly tls: boolean
+}
+
+export interface SipSettings {
+  /** Each null for not at all. */
+  readonly udp: string | null
+  readonly tcp: string | null
+  readonly tlsListen: string | null
+  readonly tls: TlsSettings | null
+  /** Networks (CIDR) or addresses that may send; what others send is dropped without an answer. */
+  readonly allow: readonly string[]
+  readonly tenant: string
+  readonly registerCopies: boolean
+  readonly expiresSeconds: number
+  readonly maxMessageBytes: number
+  readonly maxConnections: number
+  readonly ratePerSecond: number
+  readonly idleMs: number
+  readonly drachtio: DrachtioSettings | null
+}
+
+const DEFAULTS: SipSettings = {
+  /** Off. */
+  udp: null,
+  tcp: null,
+  tlsListen: null,
+  tls: null,
+  /** Nobody: who may send is named. */
+  allow: [],
+  tenant: 'default',
+  /** REGISTER is answered with 200 and taken as a device's report; false: 405. */
+  registerCopies: true,
+  /** Longest that a publication stays, s: phones publish anew before it is over (RFC 3903 §6). */
+  expiresSeconds: 3600,
+  /** Of one message, headers and body. */
+  maxMessageBytes: 16_384,
+  /** TCP and TLS together. */
+  maxConnections: 1024,
+  /** Messages a second of each address. */
+  ratePerSecond: 500,
+  /** A connection on which nothing comes is closed, ms: longer than phones' keep-alives (RFC 5626 §4.4.1). */
+  idleMs: 300_000,
+  /** No drachtio-server. */
+  drachtio: null,
+}
+
+const address = (what: string, fallback: string | null): ReturnType<typeof Type.Union> =>
+  Type.Union([Type.Null(), listen('', what)], { default: fallback, description: `${what}: host:port, or null for not at all` })
+
+/** Whether a text is an address or a network in CIDR notation. */
+export function isNetwork(text: string): boolean {
+  const [host, bits, more] = text.split('/')
+  const family = isIP(host)
+  if (family === 0 || more !== undefined) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+}
+
+function check(value: SipSettings, tenants: readonly string[]): Problem[] {
+  const problems: Problem[] = []
+  if (!tenants.includes(value.tenant)) problems.push({ path: 'sip.tenant', what: 'is no tenant of these settings', mend: useOneOf(value.tenant, tenants) })
+  value.allow.forEach((network, i) => {
+    if (!isNetwork(network)) problems.push({ path: `sip.allow.${i}`, what: 'is no network', mend: 'write it as 192.0.2.0/24, 2001:db8::/32 or an address' })
+  })
+  const listens = value.udp !== null || value.tcp !== null || value.tlsListen !== null
+  if (listens && value.allow.length === 0) {
+    problems.push({ path: 'sip.allow', what: 'names nobody who may send', mend: 'list the networks of the phones and proxies: [192.0.2.0/24]' })
+  }
+  if (value.tlsListen !== null && value.tls === null) {
+    problems.push({ path: 'sip.tls', what: 'is needed by sip.tlsListen', mend: 'give { cert: PATH, key: PATH }, or leave out sip.tlsListen' })
+  }
+  return problems
+}
+
+export const SIP: SourceSection<'sip'> = {
+  key: 'sip',
+  defaults: DEFAULTS,
+  paths: ['tls.cert', 'tls.key', 'tls.clientCa', 'drachtio.secretFile'],
+  listens: ['tcp', 'tlsListen'],
+  connects: ['udp', 'drachtio'],
+  check: (value, settings) => check(value, Object.keys(settings.tenants)),
+  schema: section({
+    udp: address('where SIP comes by UDP', DEFAULTS.udp),
+    tcp: address('where SIP comes by TCP', DEFAULTS.tcp),
+    tlsListen: address('where SIP comes by TLS', DEFAULTS.tlsListen),
+    tls: tlsFiles('PEM files for tlsListen'),
+    allow: Type.Array(Type.String({ minLength: 2, maxLength: 64, description: 'a network, 192.0.2.0/24, or an address' }), {
+      default: DEFAULTS.allow, maxItems: 1024, description: 'networks that may send, as [192.0.2.0/24]; others get no answer',
+    }),
+    tenant: Type.String({ pattern: NAME, default: DEFAULTS.tenant, description: 'tenant of the records' }),
+    registerCopies: Type.Boolean({ default: DEFAULTS.registerCopies, description: 'true or false: whether REGISTER is taken and answered with 200, else with 405' }),
+    expiresSeconds: whole(DEFAULTS.expiresSeconds, 60, 86_400, 'seconds that a publication stays at most'),
+    maxMessageBytes: whole(DEFAULTS.maxMessageBytes, 1024, 65_535, 'octets of a message at most'),
+    maxConnections: whole(DEFAULTS.maxConnections, 1, 100_000, 'TCP and TLS connections at once at most'),
+    ratePerSecond: whole(DEFAULTS.ratePerSecond, 1, 1_000_000, 'messages a second of each address at most'),
+    idleMs: whole(DEFAULTS.idleMs, 1000, 86_400_000, 'a connection on which nothing comes for so long is closed, ms'),
+    drachtio: Type.Union([
+      Type.Null(),
+      Type.Object({
+        host: Type.String({ minLength: 1, maxLength: 253, description: 'host of the drachtio-server' }),
+        port: whole(null, 1, 65_535, 'its port for applications'),
+        secretFile: file('a file with its secret, readable by its owner only'),
+        tls: Type.Optional(Type.Boolean({ default: false, description: 'true or false: whether that port is TLS' })),
+      }, closed),
+    ], { default: DEFAULTS.drachtio, description: 'a drachtio-server that hands requests on: { host: NAME, port: 9022, secretFile: PATH, tls: false }, or null for none' }),
+  }, 'quality reports by SIP (PUBLISH and NOTIFY of vq-rtcpxr) and copies of REGISTER'),
+}
