@@ -10,8 +10,13 @@
  * The lock is robust: a process that is killed in the middle of a transaction does not hold up the others.
  *
  * lmdb-js commits what a callback has written even if the callback throws: whatever can fail has to come before the first write.
+ *
+ * LMDB as lmdb-js builds it must not meet a write that fails at once (ENOSPC, EROFS): it formats what it says about it into 100 bytes
+ * that may be too few, which has been seen to end the process. So the disk is asked first ({@link SpoolStore.probe}): what is free, and
+ * whether a file beside the data can be written. What fails between the question and the write may still end the process; nothing
+ * acknowledged is lost by that. A reserve also keeps room for deleting, which needs pages before it frees any.
  */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { getSystemErrorName } from 'node:util'
@@ -36,7 +41,15 @@ export interface SpoolTables {
   readonly meta: Database<string, string>
 }
 
+/** What has to be free for a write: the largest transaction, and what deleting needs. */
+const RESERVE_BYTES = 16 << 20
+/** Of that, what deleting may use when no more is left. */
+const FLOOR_BYTES = 2 << 20
+const PROBE = Buffer.from('minim\n')
+
 interface Opened extends SpoolTables {
+  /** A file beside the data, open for writing. */
+  readonly probe: number
   readonly root: RootDatabase<Buffer, number>
 }
 
@@ -108,30 +121,67 @@ export class SpoolStore {
     }
   }
 
+  /** The disk is not to be trusted: the files are let go of, so that it can be mended. {@link mend} opens them again. */
+  async release(): Promise<void> {
+    this.#doubtful = true
+    await this.close()
+  }
+
   /** Opens the environment again if the last failure may have left it unusable. @throws MinimError MINIM_SPOOL_BROKEN */
   async mend(): Promise<void> {
     if (this.#opened !== null && !this.#doubtful) return
     await this.close()
     try {
-      this.#opened = this.#open()
+      // A disk that is not mounted leaves its folder behind, empty: LMDB would begin anew there.
+      if (!existsSync(join(this.path, 'data.mdb'))) throw new MinimError('MINIM_SPOOL_BROKEN', { what: 'ENOENT' })
+      const opened = this.#open()
+      if (opened.meta.get(`uuid-${this.worker}`) !== this.uuid) {
+        closeSync(opened.probe)
+        await opened.root.close()
+        throw new MinimError('MINIM_SPOOL_BROKEN', { what: 'its folder holds another' })
+      }
+      this.#opened = opened
       this.#doubtful = false
     } catch (error) {
-      throw new MinimError('MINIM_SPOOL_BROKEN', { what: lmdbCode(error) })
+      throw error instanceof MinimError ? error : new MinimError('MINIM_SPOOL_BROKEN', { what: lmdbCode(error) })
+    }
+  }
+
+  /**
+   * Whether the disk takes writes now: null, or an error's code.
+   * @param usedBytes what is in use of the data file: the rest of it is room too
+   * @param deleting for a write that only deletes, the last of the reserve will do
+   */
+  probe(usedBytes: number, deleting = false): string | null {
+    if (this.#opened === null) return null
+    try {
+      const { bavail, bsize } = statfsSync(this.path)
+      const free = bavail * bsize
+      const { lastPageNumber, pageSize } = this.#opened.root.getStats() as { lastPageNumber: number; pageSize: number }
+      const within = Math.max(0, (lastPageNumber + 1) * pageSize - usedBytes)
+      if (free < FLOOR_BYTES || (!deleting && free + within < RESERVE_BYTES)) return 'ENOSPC'
+      writeSync(this.#opened.probe, PROBE, 0, PROBE.length, 0)
+      return null
+    } catch (error) {
+      return errorCode(error)
     }
   }
 
   async close(): Promise<void> {
     const opened = this.#opened
     this.#opened = null
-    await opened?.root.close()
+    if (opened === null) return
+    closeSync(opened.probe)
+    await opened.root.close()
   }
 
   #open(): Opened {
+    // Batches by turns of the event loop have a promise of their own, which nobody holds: it would be an unhandled rejection when a write fails.
     const root = open<Buffer, number>({
-      path: this.path, noSubdir: false, overlappingSync: false, mapSize: this.#mapSize, maxDbs: MAX_WORKERS * 2 + 4, encoding: 'binary',
+      path: this.path, noSubdir: false, overlappingSync: false, eventTurnBatching: false, mapSize: this.#mapSize, maxDbs: MAX_WORKERS * 2 + 4, encoding: 'binary',
     })
     return {
-      root,
+      root, probe: openSync(join(this.path, 'probe'), 'w', 0o600),
       blocks: root.openDB<Buffer, number>({ name: `blocks-${this.worker}`, encoding: 'binary' }),
       damaged: root.openDB<Buffer, number>({ name: `damaged-${this.worker}`, encoding: 'binary' }),
       seen: root.openDB<Buffer, Buffer>({ name: 'seen', encoding: 'binary', keyEncoding: 'binary' }),

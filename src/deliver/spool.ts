@@ -145,6 +145,8 @@ export class Spool implements Inlet {
   #keptBytes = 0
   #feeding: Promise<void> | null = null
   #feedStopped = false
+  /** A read on another thread: the store must not be closed under it. */
+  #prefetching: Promise<void> = Promise.resolve()
   #wake: (() => void) | null = null
 
   /**
@@ -303,6 +305,7 @@ export class Spool implements Inlet {
   async #write(): Promise<void> {
     let group: Pending[] = []
     try {
+      this.#demand(this.#waiting.length === 0)
       // The group is taken when the lock is held: what comes until then goes along.
       const written = await this.#store.transaction((tables) => this.#commit(tables, group = this.#takeGroup()))
       this.#settle(group, written)
@@ -442,28 +445,46 @@ export class Spool implements Inlet {
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS)
   }
 
-  /** A trial write, which takes out what the failed one may have left. */
+  /** A trial write, which takes out what the failed one may have left, and what Kafka has taken since. */
   async #mend(): Promise<void> {
     try {
       if (this.#keysOf(epochId(SPOOL_DOMAIN.epoch, this.#now())) === null) throw noKey()
+      await this.#prefetching
       await this.#store.mend()
-      const doubtful = this.#doubtful
-      await this.#store.transaction(({ blocks, seen, meta }) => {
-        if (doubtful !== null) {
-          blocks.removeSync(doubtful.sequence)
-          for (const key of doubtful.names) seen.removeSync(key)
-        }
-        meta.putSync(`mended-${this.#store.worker}`, String(this.#now()))
-      })
-      this.#doubtful = null
+      do {
+        this.#demand(true)
+        const doubtful = this.#doubtful
+        const written = await this.#store.transaction((tables) => {
+          if (doubtful !== null) {
+            tables.blocks.removeSync(doubtful.sequence)
+            for (const key of doubtful.names) tables.seen.removeSync(key)
+          }
+          tables.meta.putSync(`mended-${this.#store.worker}`, String(this.#now()))
+          return this.#commit(tables, [])
+        })
+        this.#settle([], written)
+      } while (this.#committed > this.#deleted)
+      this.#demand(false)
     } catch (error) {
-      this.#fail([], asBroken(error))
+      const broken = asBroken(error)
+      // A disk that the system has made read-only can only be mended when nobody has a file of it open.
+      if (broken.details['what'] !== 'ENOSPC') {
+        await this.#prefetching
+        await this.#store.release()
+      }
+      this.#fail([], broken)
       return
     }
     this.#broken = null
     this.#retryMs = RETRY_MIN_MS
     this.#options.onMended?.()
     this.#wake?.()
+  }
+
+  /** @throws MinimError when the disk takes no writes */
+  #demand(deleting: boolean): void {
+    const code = this.#store.probe(this.#usedBytes, deleting)
+    if (code !== null) throw new MinimError('MINIM_SPOOL_BROKEN', { what: code })
   }
 
   /** How much room is in use. */
@@ -561,7 +582,8 @@ export class Spool implements Inlet {
         if (tables === null) return null
         // From a disk that is slow to answer, not on this thread.
         if ((sequence - from) % READ_AHEAD === 0) {
-          await tables.blocks.prefetch(Array.from({ length: Math.min(READ_AHEAD, this.#stored - sequence + 1) }, (_, i) => sequence + i))
+          this.#prefetching = tables.blocks.prefetch(Array.from({ length: Math.min(READ_AHEAD, this.#stored - sequence + 1) }, (_, i) => sequence + i))
+          await this.#prefetching
           if (this.#store.tables !== tables) return null
         }
         const plain = this.#read(tables, sequence)
