@@ -114,6 +114,10 @@ export class HttpListener {
   private readonly failures = new LRUCache<string, Bucket>({ max: MAX_SENDERS })
   /** Of each post whose body is still coming: ends it. */
   private readonly reading = new Set<() => void>()
+  /** Connections on which something came that is no HTTP: counted, and to be ended. */
+  private readonly spoilt = new WeakSet<Duplex>()
+  /** Posts of each connection that are not answered yet. */
+  private readonly unanswered = new WeakMap<Duplex, Set<IncomingMessage>>()
   private connections = 0
   private pending = 0
   private pendingBytes = 0
@@ -215,6 +219,9 @@ export class HttpListener {
     }
     if (request.headers.expect !== undefined) response.writeContinue()
     this.pending++
+    let unanswered = this.unanswered.get(request.socket)
+    if (unanswered === undefined) this.unanswered.set(request.socket, unanswered = new Set())
+    unanswered.add(request)
     let chunks: Buffer[] = []
     let size = 0
     let over = false
@@ -223,6 +230,7 @@ export class HttpListener {
       over = true
       chunks = []
       this.reading.delete(stop)
+      unanswered.delete(request)
       this.pendingBytes -= size
       if (--this.pending === 0) this.quiet?.()
     }
@@ -265,7 +273,7 @@ export class HttpListener {
     request.on('close', () => {
       if (whole || over) return
       // Cut off in the middle: nothing of it is taken.
-      counters.refused('malformed')
+      if (!this.spoilt.has(request.socket)) counters.refused('malformed')
       done()
     })
   }
@@ -294,7 +302,7 @@ export class HttpListener {
     if (refused !== undefined) this.options.counters.refused(refused)
     if (response.destroyed || response.headersSent) return
     const text = JSON.stringify(body)
-    response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), ...headers, ...(this.stopping ? { connection: 'close' } : {}) })
+    response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), ...headers, ...(this.stopping || (response.socket !== null && this.spoilt.has(response.socket)) ? { connection: 'close' } : {}) })
     response.end(text)
   }
 
@@ -339,6 +347,9 @@ export class HttpListener {
     const [status, reason]: [number, SourceRefusal] = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? [408, 'idle']
       : error.code === 'HPE_HEADER_OVERFLOW' ? [431, 'too_large'] : [400, 'malformed']
     counters.refused(reason)
+    this.spoilt.add(socket)
+    // An answer that is still due would be taken for the earlier post's: that one is answered, and then the connection ends.
+    for (const { complete } of this.unanswered.get(socket) ?? []) if (complete) return
     socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
     // One that goes on sending must not keep its connection by it.
     const timer = setTimeout(() => { socket.destroy() }, LINGER_MS)
