@@ -5,6 +5,7 @@ import { startFreeswitch } from './freeswitch.js'
 import { startGrpc } from './grpc.js'
 import { startHep } from './hep/hep.js'
 import { startHttp } from './http.js'
+import { startSip } from './sip/sip.js'
 import type { Source, SourceContext, StartSource } from './source.js'
 
 const SOURCES: readonly StartSource[] = [
@@ -14,6 +15,7 @@ const SOURCES: readonly StartSource[] = [
   startFreeswitch,
   startHttp,
   startHep,
+  startSip,
 ]
 
 /**
