@@ -82,7 +82,9 @@ interface ShownMessage extends Partial<BoxHeader> {
   readonly partition: number
   readonly offset: number
   readonly tenant?: string
-  readonly input?: string
+  /** Text as it came; a protobuf message's fields by their names. */
+  readonly input?: unknown
+  /** What is neither. */
   readonly base64?: string
   readonly unopened?: BoxFailure
 }
@@ -201,7 +203,15 @@ function audit(log: Logger, what: string, { reason, format, day }: FilterOptions
 
 function contents(opened: ReturnType<typeof openQuarantined>): Pick<ShownMessage, 'tenant' | 'input' | 'base64' | 'unopened'> {
   if (typeof opened === 'string') return { unopened: opened }
-  const { tenant, input } = opened
+  const { tenant, input, header } = opened
+  if (header.format === 'protobuf') {
+    try {
+      const type = shippedCatalogue().root.lookupType('minim.v1.Batch')
+      return { tenant, input: type.toObject(type.decode(input), { longs: Number, enums: String }) }
+    } catch {
+      return { tenant, base64: input.toString('base64') }
+    }
+  }
   return isUtf8(input) ? { tenant, input: input.toString('utf8') } : { tenant, base64: input.toString('base64') }
 }
 

@@ -80,7 +80,7 @@ t.test('command lines that do not hold', async (t) => {
     [['run'], 2, /required option '--config/],
     [['demo', '--seconds', 'x'], 2, /--seconds <n>' argument 'x' is invalid[^]*number of seconds/],
     [['tail', 'billing', '--limit', 'abc'], 2, /--limit <n>' argument 'abc' is invalid[^]*whole number above 0/],
-    [['quarantine', 'list', '--reason', 'bad_valu'], 2, /did you mean bad_value\?/],
+    [['quarantine', 'list', '--reason', 'bad_valu'], 2, /did you mean bad_value or bad_utf8/],
     [['quarantine', 'drop', '--before', '2026-02-30', '--yes'], 2, /write it as 2026-11-24/],
     [['quarantine', 'drop', '--before', '2026-02-28'], 2, /--yes/],
     [['quarantine', 'replay', '--map', 'minim', '--time-zone', 'Mars/North'], 2, /MINIM_COMMAND_LINE[^]*--time-zone: is no time zone[^]*--map: needs to be told/],
