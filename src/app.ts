@@ -12,6 +12,7 @@ import { Delivery, type DeliveryHooks } from './deliver/delivery.js'
 import { startEmbeddedKafka, type EmbeddedKafka } from './deliver/embedded.js'
 import { QUARANTINE_TOPIC, type WantedTopic } from './deliver/topics.js'
 import type { Spool, SpoolIntake } from './deliver/spool.js'
+import { spoolSource } from './deliver/shards.js'
 import type { WorkItem } from './deliver/work-item.js'
 import { MinimError } from './errors/catalogue.js'
 import { ProblemsError } from './errors/problems.js'
@@ -34,6 +35,7 @@ import { Pipeline } from './project/pipeline.js'
 import type { Settings } from './settings/schema.js'
 import { usesSpool } from './settings/sources/sections.js'
 import { VERSION } from './version.js'
+import { ALONE, serveSupervisor, type WorkerPlace } from './workers.js'
 
 export interface CoreOptions {
   readonly settings: Settings
@@ -42,6 +44,10 @@ export interface CoreOptions {
   readonly keyring?: CachedKeyring
   /** Told when delivery can do no more: the process should end with a failure. */
   readonly onFatal: (error: MinimError) => void
+  /** One of more processes. Default: the only one. */
+  readonly worker?: WorkerPlace
+  /** In a worker: its supervisor has gone. */
+  readonly onOrphaned?: () => void
   /** Told of what delivery has to say, instead of the log. */
   readonly onNotice?: (error: MinimError) => void
   /** Told of each committed batch. */
@@ -82,21 +88,32 @@ function flowsOf(plan: Plan): Flow[] {
 /** Keeps what became of each batch until it is committed, then counts it. */
 function counted(item: WorkItem, source: SourceKind | null, metrics: Metrics, onCommitted: CoreOptions['onCommitted']): WorkItem {
   let outcome: Outcome | null = null
+  let inFlight = 0
+  const nowInFlight = (records: number): void => {
+    metrics.onInFlight(source, records - inFlight)
+    inFlight = records
+  }
   return {
     id: item.id, sequence: item.sequence, bytes: item.bytes, receivedAt: item.receivedAt,
     minimise: (excluded) => {
       const made = item.minimise(excluded)
       outcome = made.outcome
+      // Made again, it is the same records.
+      nowInFlight(outcome.records)
       return made
     },
     committed: () => {
+      nowInFlight(0)
       if (outcome !== null) {
         metrics.onCommitted(outcome, (performance.now() - item.receivedAt) / 1000, source ?? item.received?.() ?? new Map())
         onCommitted?.(outcome, item)
       }
       item.committed()
     },
-    failed: (error) => item.failed(error),
+    failed: (error) => {
+      nowInFlight(0)
+      item.failed(error)
+    },
   }
 }
 
@@ -105,7 +122,7 @@ function counted(item: WorkItem, source: SourceKind | null, metrics: Metrics, on
  * Without a broker delivery goes on trying in the background; `ready` says so.
  */
 export async function startCore(options: CoreOptions): Promise<Core> {
-  const { settings, log, onFatal, onCommitted } = options
+  const { settings, log, onFatal, onCommitted, worker = ALONE } = options
   const catalogue = shippedCatalogue()
   const policy = loadPolicy(settings.policy, catalogue)
   const unknownTenants = tenantProblems(policy, Object.keys(settings.tenants))
@@ -139,6 +156,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     settings: { cluster: settings.cluster, ...settings.delivery },
     topics: embedded === null ? wantedTopics(plan, settings) : null,
     replication: settings.topics.replication,
+    shard: worker.index, shards: worker.count,
   })
   const ready = (): Readiness => {
     const { phase, ready: ok } = delivery.state
@@ -150,7 +168,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
   return {
     catalogue, plan, metrics, delivery, bootstrap, ready, keyring,
     spoolIntake: {
-      lastTaken: (id) => delivery.lastTaken(id),
+      lastTaken: (id) => delivery.lastSpooled(id.incarnation),
       offer: (item) => delivery.offer(counted(item, null, metrics, onCommitted)),
       minimiseAll: (inputs, excluded, records) => pipeline.runAll(inputs, excluded ?? null, records),
     },
@@ -189,17 +207,21 @@ async function drained(core: Core, drainMs?: number): Promise<void> {
 /** Stands in where no source needs the spool. */
 const NO_SPOOL: Inlet = { full: true, put: () => Promise.reject(new MinimError('MINIM_SPOOL_BROKEN', { what: 'it is not in use' })) }
 
-/** The spool, if a source needs it or something was left in it. @throws MinimError when it cannot be opened, or not with these keys */
-async function openSpool(settings: Settings, core: Core, log: Logger): Promise<Spool | null> {
+/** The spool, if a source needs it or something was left in it: first the one that is written to. @throws MinimError when it cannot be opened, or not with these keys */
+async function openSpools(settings: Settings, core: Core, log: Logger, { index, count }: WorkerPlace): Promise<Spool[]> {
   const { path, maxBytes, rememberHours } = settings.spool
-  if (!usesSpool(settings) && !existsSync(join(path, 'data.mdb'))) return null
+  if (!usesSpool(settings) && !existsSync(join(path, 'data.mdb'))) return []
   // Only now: loading LMDB takes longer than most commands do.
   const { Spool } = await import('./deliver/spool.js')
-  return Spool.open({
-    path, maxBytes, rememberHours, keyring: core.keyring, counters: core.metrics.spool,
+  const open = (worker: number): Spool => Spool.open({
+    path, maxBytes, rememberHours, keyring: core.keyring, worker, source: spoolSource(worker, index, count),
+    ...(worker === index ? { counters: core.metrics.spool } : {}),
     onTrouble: (error) => log.error({ err: error }),
     onMended: () => log.info('the spool can be written again'),
   })
+  const own = open(index)
+  // What workers have left that are no longer there.
+  return [own, ...own.otherWorkers().filter((worker) => worker >= count && worker % count === index).map(open)]
 }
 
 export interface App extends Core {
@@ -215,47 +237,53 @@ export interface App extends Core {
 
 /** The proxy: the core, the sources and the operator's port. */
 export async function startApp(options: CoreOptions): Promise<App> {
-  const { settings, log } = options
+  const { settings, log, worker = ALONE } = options
   checkMappings(settings, shippedCatalogue())
   const core = await startCore(options)
   let ops: Ops | null = null
   let sources: Source[] = []
-  let spool: Spool | null = null
+  let spools: Spool[] = []
+  let leave: (() => void) | null = null
   try {
-    spool = await openSpool(settings, core, log)
-    const opened = spool
-    ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready: core.ready })
+    spools = await openSpools(settings, core, log, worker)
+    const opened = spools
+    // Of several processes the supervisor has the operator's port.
+    if (worker.folder === null) ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready: core.ready })
+    else leave = serveSupervisor(core.metrics.registry, core.ready, options.onOrphaned ?? (() => undefined))
     const port = ops
+    const opsAddress = ops === null ? '' : `${ops.host}:${ops.port}`
     // Before a broker answers: it is asked then above all.
-    log.info({ ops: `${ops.host}:${ops.port}` }, 'operator\'s port')
+    if (ops !== null) log.info({ ops: opsAddress }, 'operator\'s port')
     await untilReady(core)
-    spool?.start(core.spoolIntake, { reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes), scratchBytes: SPOOLED_SCRATCH_BYTES })
-    const inlet = spool ?? NO_SPOOL
+    for (const spool of spools) spool.start(core.spoolIntake, { reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes), scratchBytes: SPOOLED_SCRATCH_BYTES })
+    const inlet = spools[0] ?? NO_SPOOL
     sources = await startSources({
-      settings, catalogue: core.catalogue, log,
+      settings, catalogue: core.catalogue, log, worker,
       intake: core.intake, inlet, counters: (kind) => core.metrics.counters(kind),
       onBroken: (source, error) => log.error({ err: error, source }, 'a source has broken down; the others go on'),
     })
     const addresses: Readonly<Record<string, string>> = Object.fromEntries(sources.flatMap((source) => Object.entries(source.addresses)))
-    log.info({ ...addresses, ops: `${ops.host}:${ops.port}`, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
+    log.info({ ...addresses, ops: opsAddress, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
     return {
-      ...core, inlet, addresses, grpcAddress: addresses['grpc'], opsAddress: `${ops.host}:${ops.port}`,
+      ...core, inlet, addresses, grpcAddress: addresses['grpc'], opsAddress,
       stop: async (drainMs) => {
         await Promise.allSettled(sources.map((source) => source.stopTaking()))
         // What is in the spool is safe there: it is not waited for.
-        opened?.stopFeeding()
+        for (const spool of opened) spool.stopFeeding()
         await drained(core, drainMs)
         await stopSources(sources)
         await core.stop(0)
-        await opened?.close()
-        await port.close()
+        for (const spool of opened) await spool.close()
+        await port?.close()
+        leave?.()
       },
     }
   } catch (error) {
     await stopSources(sources)
     await core.stop(0)
-    await spool?.close()
+    for (const spool of spools) await spool.close()
     await ops?.close()
+    leave?.()
     throw error
   }
 }

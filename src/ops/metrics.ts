@@ -7,6 +7,7 @@ import { REFUSALS, type Refusal } from '../batch/batch.js'
 import type { Kind } from '../catalogue/catalogue.js'
 import { NO_PURPOSE, WITHHOLDINGS } from '../decide/decide.js'
 import type { Outcome } from '../project/minimised.js'
+import { Conservation, SPOOL_ACCOUNT } from './conservation.js'
 
 /** Where records come in. */
 export const SOURCE_KINDS = ['grpc', 'file', 'ami', 'freeswitch', 'http', 'hep', 'sip', 'kafka', 'quarantine'] as const
@@ -105,13 +106,6 @@ const LATENCY_BUCKETS = [0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15
 
 type Child = { inc(count: number): void }
 
-/** Sums of one flow: plain numbers. */
-interface FlowState extends Flow {
-  produced: number
-  withheld: number
-  readonly drift: { set(value: number): void }
-}
-
 export class Metrics {
   readonly registry = new Registry()
   readonly #received: ReadonlyMap<string, Child>
@@ -124,16 +118,10 @@ export class Metrics {
   readonly #latency: Histogram
   readonly #commitSeconds: Histogram
   readonly #transactions: ReadonlyMap<string, Child>
-  readonly #flowByTopic = new Map<string, FlowState>()
-  readonly #flowByName = new Map<string, FlowState>()
-  readonly #flowsByKind = new Map<Kind, FlowState[]>()
-  readonly #overallDrift: { set(value: number): void }
+  readonly #conservation: Conservation
   readonly #sources: ReadonlyMap<SourceKind, SourceCounters>
   /** What the spool counts with. */
   readonly spool: SpoolCounters
-  #records = 0
-  #quarantinedSum = 0
-  #noPurposeSum = 0
   #sample: () => Sample = () => ({ ready: false, inFlightItems: 0, retainedBytes: 0 })
 
   constructor(options: MetricsOptions) {
@@ -171,19 +159,7 @@ export class Metrics {
     sampled('minim_items_in_flight', 'Batches taken from sources and not committed yet', (sample) => sample.inFlightItems)
     sampled('minim_bytes_retained', 'Input kept in memory until it is committed', (sample) => sample.retainedBytes)
 
-    const drift = new Gauge({
-      name: 'minim_conservation_drift_records', labelNames: ['purpose', 'kind'], registers,
-      help: 'Records in, less messages out, withheld and quarantined: anything but 0 is a defect. "*" is over all kinds',
-    })
-    for (const flow of options.flows) {
-      const state: FlowState = { ...flow, produced: 0, withheld: 0, drift: drift.labels(flow.purpose, flow.kind) }
-      state.drift.set(0)
-      this.#flowByTopic.set(flow.topic, state)
-      this.#flowByName.set(`${flow.purpose}\0${flow.kind}`, state)
-      this.#flowsByKind.set(flow.kind, [...this.#flowsByKind.get(flow.kind) ?? [], state])
-    }
-    this.#overallDrift = drift.labels('*', '*')
-    this.#overallDrift.set(0)
+    this.#conservation = new Conservation(registers, options.flows, [...SOURCE_KINDS, SPOOL_ACCOUNT, OTHER])
     new Gauge({ name: 'minim_build_info', help: 'Versions of minim and of its policy, and the guarantee of delivery', labelNames: ['version', 'policy', 'guarantee'], registers })
       .labels(options.minimVersion, options.policyVersion, options.guarantee ?? 'exactly-once').set(1)
   }
@@ -206,31 +182,30 @@ export class Metrics {
   onCommitted(outcome: Outcome, latencySeconds: number, sourceKind: SourceKind | ReadonlyMap<string, number>): void {
     if (typeof sourceKind === 'string') add(this.#received, sourceKind, outcome.records)
     else for (const [kind, records] of sourceKind) add(this.#received, kind, records)
-    this.#records += outcome.records
     for (const topic in outcome.produced) {
-      const count = outcome.produced[topic]
-      add(this.#produced, topic, count)
-      const flow = this.#flowByTopic.get(topic)
-      if (flow !== undefined) flow.produced += count
+      add(this.#produced, topic, outcome.produced[topic])
     }
     for (const name in outcome.withheld) {
       const count = outcome.withheld[name]
-      const [purpose, kind, reason] = name.split('\0')
+      const [purpose, , reason] = name.split('\0')
       const child = this.#withheld.get(`${purpose}\0${reason}`) ?? this.#withheld.get(`${purpose}\0${OTHER}`) ?? this.#withheld.get(`${OTHER}\0${OTHER}`)
       child?.inc(count)
-      if (reason === NO_PURPOSE) this.#noPurposeSum += count
-      const flow = this.#flowByName.get(`${purpose}\0${kind}`)
-      if (flow !== undefined) flow.withheld += count
     }
     for (const reason in outcome.quarantined) {
-      const count = outcome.quarantined[reason as Refusal] ?? 0
-      add(this.#quarantined, reason, count)
-      this.#quarantinedSum += count
+      add(this.#quarantined, reason, outcome.quarantined[reason as Refusal] ?? 0)
     }
     if (outcome.unknownFields > 0) this.#unknownFields.inc(outcome.unknownFields)
     if (outcome.unsafeFields > 0) this.#unsafeFields.inc(outcome.unsafeFields)
     this.#latency.observe(latencySeconds)
-    this.#balance()
+    this.#conservation.onCommitted(typeof sourceKind === 'string' ? sourceKind : accountOf(sourceKind), outcome)
+  }
+
+  /**
+   * A batch was read (its records are on their way), or is on its way no more (as many fewer).
+   * @param source null: the spool's, of whatever sources
+   */
+  onInFlight(source: SourceKind | null, records: number): void {
+    this.#conservation.onInFlight(source ?? SPOOL_ACCOUNT, records)
   }
 
   /** Once per transaction. */
@@ -243,21 +218,12 @@ export class Metrics {
   onDropped(messages: number): void {
     this.#dropped.inc(messages)
   }
+}
 
-  /**
-   * Every record of a kind is either produced or withheld, in every purpose that has rules for the kind: so the sums of a kind's
-   * purposes are equal, and over the kinds they are what was read and not quarantined.
-   */
-  #balance(): void {
-    let accounted = this.#quarantinedSum + this.#noPurposeSum
-    for (const flows of this.#flowsByKind.values()) {
-      let most = 0
-      for (const flow of flows) most = Math.max(most, flow.produced + flow.withheld)
-      for (const flow of flows) flow.drift.set(most - flow.produced - flow.withheld)
-      accounted += most
-    }
-    this.#overallDrift.set(this.#records - accounted)
-  }
+/** The account of a batch out of the spool: its source's, if there was only one. */
+function accountOf(sources: ReadonlyMap<string, number>): string {
+  const [[first] = [SPOOL_ACCOUNT], second] = sources
+  return second === undefined ? first : SPOOL_ACCOUNT
 }
 
 function sourceCounters(registers: Registry[]): ReadonlyMap<SourceKind, SourceCounters> {

@@ -92,11 +92,11 @@ t.test('conservation holds for every honest batch', async (t) => {
 })
 
 for (const { name, parts, drift } of [
-  { name: 'one purpose lacks a message', parts: { records: 3, produced: { 'pbx.billing.call': 2, 'pbx.quality.call': 3 } }, drift: { '{purpose="billing",kind="call"}': 1 } },
-  { name: 'all purposes lack a message', parts: { records: 3, produced: { 'pbx.billing.call': 2, 'pbx.quality.call': 2 } }, drift: { '{purpose="*",kind="*"}': 1 } },
-  { name: 'a message too many', parts: { records: 3, produced: { 'pbx.quality.quality': 4 } }, drift: { '{purpose="*",kind="*"}': -1 } },
-  { name: 'withheld and produced as well', parts: { records: 3, produced: { 'pbx.billing.call': 3, 'pbx.quality.call': 3 }, withheld: { 'billing\0call\0expired': 1 } }, drift: { '{purpose="quality",kind="call"}': 1, '{purpose="*",kind="*"}': -1 } },
-  { name: 'quarantine forgotten', parts: { records: 3, produced: { 'pbx.operations.device': 2 } }, drift: { '{purpose="*",kind="*"}': 1 } },
+  { name: 'one purpose lacks a message', parts: { records: 3, produced: { 'pbx.billing.call': 2, 'pbx.quality.call': 3 } }, drift: { '{source_kind="grpc",purpose="billing",kind="call"}': 1 } },
+  { name: 'all purposes lack a message', parts: { records: 3, produced: { 'pbx.billing.call': 2, 'pbx.quality.call': 2 } }, drift: { '{source_kind="grpc",purpose="*",kind="*"}': 1 } },
+  { name: 'a message too many', parts: { records: 3, produced: { 'pbx.quality.quality': 4 } }, drift: { '{source_kind="grpc",purpose="*",kind="*"}': -1 } },
+  { name: 'withheld and produced as well', parts: { records: 3, produced: { 'pbx.billing.call': 3, 'pbx.quality.call': 3 }, withheld: { 'billing\0call\0expired': 1 } }, drift: { '{source_kind="grpc",purpose="quality",kind="call"}': 1, '{source_kind="grpc",purpose="*",kind="*"}': -1 } },
+  { name: 'quarantine forgotten', parts: { records: 3, produced: { 'pbx.operations.device': 2 } }, drift: { '{source_kind="grpc",purpose="*",kind="*"}': 1 } },
 ]) {
   t.test(`drift shows when ${name}`, async (t) => {
     const metrics = new Metrics(OPTIONS)
@@ -105,6 +105,26 @@ for (const { name, parts, drift } of [
   })
 }
 
+t.test('each source has its own account: what one loses, another cannot make good', async (t) => {
+  const metrics = new Metrics(OPTIONS)
+  metrics.onCommitted(outcome({ records: 3, produced: { 'pbx.quality.quality': 2 } }), 0.01, 'hep')
+  metrics.onCommitted(outcome({ records: 3, produced: { 'pbx.quality.quality': 4 } }), 0.01, 'sip')
+  t.same(await drifts(metrics), { '{source_kind="hep",purpose="*",kind="*"}': 1, '{source_kind="sip",purpose="*",kind="*"}': -1 })
+  const spooled = new Metrics(OPTIONS)
+  spooled.onCommitted(outcome({ records: 3, produced: { 'pbx.quality.quality': 2 } }), 0.01, new Map([['http', 3]]))
+  spooled.onCommitted(outcome({ records: 3, produced: { 'pbx.quality.quality': 2 } }), 0.01, new Map([['http', 1], ['ami', 2]]))
+  t.same(await drifts(spooled), { '{source_kind="http",purpose="*",kind="*"}': 1, '{source_kind="spool",purpose="*",kind="*"}': 1 })
+})
+
+t.test('records are in flight from when they are read until they are committed', async (t) => {
+  const metrics = new Metrics(OPTIONS)
+  metrics.onInFlight('grpc', 10)
+  metrics.onInFlight('grpc', 5)
+  metrics.onInFlight(null, 7)
+  metrics.onInFlight('grpc', -10)
+  t.match(await scrape(metrics), { 'minim_records_in_flight{source_kind="grpc"}': 5, 'minim_records_in_flight{source_kind="spool"}': 7, 'minim_records_in_flight{source_kind="file"}': 0 })
+})
+
 t.test('a kind that no purpose has rules for is counted as withheld, or it is drift', async (t) => {
   const parts = { records: 5, produced: { 'pbx.billing.call': 2, 'pbx.quality.call': 2 } }
   const metrics = new Metrics({ ...OPTIONS, flows: FLOWS.slice(0, 2) })
@@ -112,7 +132,7 @@ t.test('a kind that no purpose has rules for is counted as withheld, or it is dr
   t.same(await drifts(metrics), {})
   t.match(await scrape(metrics), { 'minim_records_withheld_total{purpose="none",reason="no_purpose"}': 3 })
   metrics.onCommitted(outcome(parts), 0.01, 'grpc')
-  t.same(await drifts(metrics), { '{purpose="*",kind="*"}': 3 })
+  t.same(await drifts(metrics), { '{source_kind="grpc",purpose="*",kind="*"}': 3 })
 })
 
 t.test('no label is made of what comes in', async (t) => {
