@@ -1,0 +1,45 @@
+/**
+ * The program with a rule of delivery taken out, so that the torture run can be seen to fail. MINIM_TORTURE_SABOTAGE says which:
+ *
+ * - `ledger`: what is written to the ledger is found by nobody who comes after; a start resumes everything from the beginning.
+ * - `early-ack`: a batch is acknowledged when it was taken in, before the commit that holds it.
+ */
+import { randomUUID } from 'node:crypto'
+import { Delivery } from '../../src/deliver/delivery.js'
+import type { SourceId, WorkItem } from '../../src/deliver/work-item.js'
+
+const rule = process.env['MINIM_TORTURE_SABOTAGE']
+// eslint-disable-next-line @typescript-eslint/unbound-method -- called with `this` below
+const { offer, lastTaken, streamsOf } = Delivery.prototype
+
+if (rule === 'ledger') {
+  const mine = randomUUID()
+  const hidden = (id: SourceId): SourceId => ({ source: id.source, incarnation: `${id.incarnation}-${mine}` })
+  Delivery.prototype.lastTaken = function (id) {
+    return lastTaken.call(this, hidden(id))
+  }
+  Delivery.prototype.streamsOf = function (source) {
+    return streamsOf.call(this, source).filter(({ incarnation }) => incarnation.endsWith(mine)).map((s) => ({ ...s, incarnation: s.incarnation.slice(0, -mine.length - 1) }))
+  }
+  Delivery.prototype.offer = function (item) {
+    return offer.call(this, { ...wrapped(item), id: hidden(item.id) })
+  }
+} else if (rule === 'early-ack') {
+  Delivery.prototype.offer = function (item) {
+    const taken = { ...wrapped(item), committed: () => undefined, failed: () => undefined }
+    item.committed()
+    return offer.call(this, taken)
+  }
+} else {
+  throw new Error('MINIM_TORTURE_SABOTAGE: ledger or early-ack')
+}
+
+function wrapped(item: WorkItem): WorkItem {
+  return {
+    id: item.id, sequence: item.sequence, bytes: item.bytes, receivedAt: item.receivedAt,
+    minimise: (excluded) => item.minimise(excluded), committed: () => { item.committed() }, failed: (error) => { item.failed(error) },
+    ...(item.received === undefined ? {} : { received: () => item.received!() }),
+  }
+}
+
+await import('../../src/cli/main.js')
