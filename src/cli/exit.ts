@@ -21,7 +21,7 @@ export function exitCode(error: unknown): number {
   if (!(error instanceof MinimError)) return EXIT.failed
   if (error.code.startsWith('MINIM_POLICY') || error.code.startsWith('MINIM_SETTINGS') || error.code === 'MINIM_COMMAND_LINE' || error.code === 'MINIM_FILE_WRONG_FORMAT') return EXIT.usage
   if (error.code.startsWith('MINIM_KAFKA') || error.code.startsWith('MINIM_DELIVERY')) return EXIT.kafka
-  if (error.code.startsWith('MINIM_KEYS')) return EXIT.keys
+  if (error.code.startsWith('MINIM_KEYS') || error.code.startsWith('MINIM_SPOOL_KEY')) return EXIT.keys
   return EXIT.failed
 }
 

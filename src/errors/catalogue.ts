@@ -319,6 +319,11 @@ export const ERRORS = {
     message: 'the spool cannot be written ({what}): nothing is taken that its sender could not send again',
     fix: 'see that the disk of spool.path has room, is writable and in order; minim goes on by itself then',
   },
+  MINIM_SPOOL_KEY_NEEDED: {
+    stage: 'cli', retryable: true,
+    message: '{path}: {count} block(s) of the spool, not in Kafka yet, need the key of {epoch}',
+    fix: 'let minim deliver them first; if they are to be lost, move the folder away',
+  },
   MINIM_SPOOL_OPEN: {
     stage: 'deliver', retryable: false,
     message: '{path}: the spool cannot be opened ({what})',
@@ -394,15 +399,10 @@ export const ERRORS = {
     message: 'sip.drachtio: {host}:{port} {what}; trying again in {delayMs} ms',
     fix: 'see that the drachtio-server runs, can be reached, and has the secret of sip.drachtio.secretFile',
   },
-  MINIM_HEP_LISTEN: {
-    stage: 'ingest', retryable: true,
-    message: 'hep.{by}: cannot listen on {listen}',
-    fix: 'free the port or choose another; 0 takes a free one',
-  },
-  MINIM_HEP_KEY: {
-    stage: 'ingest', retryable: false,
-    message: 'hep.keyFile: {what}',
-    fix: 'name a file that holds the key that capture agents send (Kamailio auth_key, Asterisk capture_password), and nothing else',
+  MINIM_WORKER_DIED: {
+    stage: 'ops', retryable: true,
+    message: 'worker {index} has ended ({how}); it is started again in {delayMs} ms',
+    fix: 'see its last lines in the log; what it had not committed is taken again',
   },
   MINIM_OPS_LISTEN: {
     stage: 'ops', retryable: false,

@@ -8,6 +8,7 @@
 import { Batch, type Reader } from '../batch/batch.js'
 import { lastDelimitedEnd, ProtobufReader } from '../batch/scanner.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
+import { shardOf } from '../deliver/shards.js'
 import type { SourceId, WorkItem } from '../deliver/work-item.js'
 import { MinimError } from '../errors/catalogue.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
@@ -21,6 +22,7 @@ import type { Intake } from './intake.js'
 import { JsonLinesReader } from './json-lines.js'
 import type { Source, SourceContext } from './source.js'
 import { BUILT_IN_MAPPINGS, builtInMapping, checkMapping, type BuiltInMapping, type Mapping } from './mapping.js'
+import { ALONE } from '../workers.js'
 
 export const FILE_FORMATS = ['asterisk-csv', 'jsonl', 'protobuf'] as const
 export type FileFormat = (typeof FILE_FORMATS)[number]
@@ -126,13 +128,16 @@ const LAG_MS = 1000
  * The settings' files as a source. Those of lines are followed, each for itself; the others are read once, from where each was left, one
  * after the other.
  */
-export function startFiles({ settings, catalogue, intake, counters, log }: SourceContext): Promise<Source | null> {
+export function startFiles({ settings, catalogue, intake, counters, log, worker = ALONE }: SourceContext): Promise<Source | null> {
   if (settings.files.length === 0) return Promise.resolve(null)
   const mappings = checkMappings(settings, catalogue)
   const stopping = new AbortController()
   const { signal } = stopping
   const counted = counters('file')
-  const files = settings.files.map((file, position) => ({ file, position, mapping: mappings[position] }))
+  const files = settings.files
+    .map((file, position) => ({ file, position, mapping: mappings[position] }))
+    // Of several workers the one whose shard it is; the settings see to it that each has a name then.
+    .filter(({ file }) => worker.count === 1 || shardOf(file.source ?? '', worker.count) === worker.index)
   const followers = followersOf(files, {
     settings, catalogue, signal, log, counters: counted,
     sinkOf: ({ file }, reader) => new IntakeSink(intake('file'), reader.format, file.tenant),

@@ -6,7 +6,8 @@
  * chunk's buffer returns to the pool when the last of its pieces is released: so memory is bounded by the pool, and a slow Kafka
  * slows the reading.
  *
- * The position of a source in the ledger is a byte offset: where the piece that was committed last ends.
+ * The position of a source in the ledger is a byte offset: where the piece that was committed last ends. A file shorter than what
+ * tells it from others has a ledger entry for each such offset ({@link FileIdentity}), so that it is known again once it has grown.
  */
 import { createHash } from 'node:crypto'
 import { open, type FileHandle } from 'node:fs/promises'
@@ -201,25 +202,62 @@ export interface FileSourceOptions {
   readonly finished?: boolean
 }
 
+/** What the ledger knows of files: Kafka's, or an agent's state. */
+export interface Places {
+  /** Last sequence of a stream that was taken; 0 if none was. */
+  lastTaken(id: SourceId): number
+  /** All streams of a source. */
+  streamsOf(source: string): { readonly incarnation: string; readonly sequence: number }[]
+}
+
+/**
+ * Which file it is: where it lies (device and inode) and the SHA-256 of its first 4 KiB; with a source's name given, that hash alone,
+ * so that a copy is known again.
+ */
+export class FileIdentity {
+  readonly source: string
+  /**
+   * @param place `device inode`; empty for a source that is named
+   * @param head as much of the file's first {@link IDENTITY_BYTES} as is known
+   */
+  constructor(name: string | null, readonly place: string, readonly head: Buffer) {
+    this.source = name ?? `file-${createHash('sha256').update(place).digest('hex').slice(0, 12)}`
+  }
+
+  /**
+   * The ledger's key of what ends at an offset: up to 4 KiB it is of what the file was when it was only so long, so that a file
+   * that has grown since is known again.
+   */
+  idAt(offset: number): SourceId {
+    return { source: this.source, incarnation: identity(this.place, this.head.subarray(0, offset)) }
+  }
+
+  /** How far the file was taken: where to go on. */
+  taken(places: Places): number {
+    const { head, source } = this
+    const whole = head.length < IDENTITY_BYTES ? 0 : places.lastTaken(this.idAt(IDENTITY_BYTES))
+    if (whole > 0) return whole
+    return Math.max(0, ...places.streamsOf(source)
+      .filter(({ incarnation, sequence }) => sequence <= head.length && incarnation === this.idAt(sequence).incarnation)
+      .map(({ sequence }) => sequence))
+  }
+}
+
 /** A file, open for reading from any offset. */
 export class FileSource {
   private constructor(
     private readonly handle: FileHandle,
-    /** The ledger's key: name, and which file of that name. */
-    readonly id: SourceId,
+    readonly identity: FileIdentity,
     /** Size when it was opened: what is written later is not read. */
     readonly size: number,
     readonly label: string,
     readonly pool: ChunkPool,
     private readonly framing: 'lines' | 'length-delimited',
     private readonly finished: boolean,
-    private readonly place: string,
-    private readonly head: Buffer,
   ) {}
 
   /**
-   * Opens a file and tells which it is: device, inode and the SHA-256 of its first 4 KiB; with a source's name given,
-   * that hash alone, so that a copy is known again.
+   * Opens a file and tells which it is.
    * @throws MinimError MINIM_FILE_UNREADABLE
    */
   static async open(path: string, options: FileSourceOptions = {}): Promise<FileSource> {
@@ -231,22 +269,17 @@ export class FileSource {
       if (!isFile) throw Object.assign(new Error(), { code: 'NOT_A_FILE' })
       const head = Buffer.alloc(Math.min(IDENTITY_BYTES, size))
       await readFully(handle, head, 0, 0, head.length)
-      const place = options.source === undefined ? `${dev} ${ino}` : ''
-      const source = options.source ?? `file-${createHash('sha256').update(place).digest('hex').slice(0, 12)}`
-      const id = { source, incarnation: identity(place, head) }
-      return new FileSource(handle, id, size, label, options.pool ?? new ChunkPool(), options.framing ?? 'lines', options.finished ?? true, place, head)
+      const id = new FileIdentity(options.source ?? null, options.source === undefined ? `${dev} ${ino}` : '', head)
+      return new FileSource(handle, id, size, label, options.pool ?? new ChunkPool(), options.framing ?? 'lines', options.finished ?? true)
     } catch (error) {
       await handle?.close()
       throw unreadable(error, label)
     }
   }
 
-  /**
-   * The incarnation that this file had when it was only so long. A file that grew beyond what identifies it has a new
-   * incarnation: the ledger's entry for the old one, at offset `length`, is this file's if its incarnation is this.
-   */
-  incarnationAt(length: number): string {
-    return identity(this.place, this.head.subarray(0, Math.min(length, this.head.length)))
+  /** The ledger's key of the file as a whole. */
+  get id(): SourceId {
+    return this.identity.idAt(this.size)
   }
 
   /**
@@ -341,7 +374,8 @@ function identity(place: string, head: Buffer): string {
   return createHash('sha256').update(`${place} `).update(head).digest('hex').slice(0, 32)
 }
 
-async function readFully(handle: FileHandle, into: Buffer, at: number, offset: number, length: number): Promise<void> {
+/** Reads so many bytes. @throws an error with code SHRUNK when the file has no more */
+export async function readFully(handle: FileHandle, into: Buffer, at: number, offset: number, length: number): Promise<void> {
   for (let done = 0; done < length;) {
     const { bytesRead } = await handle.read(into, at + done, length - done, offset + done)
     if (bytesRead === 0) throw Object.assign(new Error(), { code: 'SHRUNK' })
@@ -350,7 +384,7 @@ async function readFully(handle: FileHandle, into: Buffer, at: number, offset: n
 }
 
 /** Without the system's own error as cause: its message names the path. */
-function unreadable(error: unknown, label: string): MinimError {
+export function unreadable(error: unknown, label: string): MinimError {
   const code = (error as { code?: string }).code ?? 'UNKNOWN'
   return code === 'SHRUNK' ? new MinimError('MINIM_FILE_CHANGED', { label }) : new MinimError('MINIM_FILE_UNREADABLE', { label, code })
 }

@@ -2,7 +2,7 @@
  * The other end of the gRPC source: streams encoded batches to a proxy and learns what is committed. For agents, simulated nodes
  * and tests.
  */
-import { ChannelCredentials, Client, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js'
+import { ChannelCredentials, Client, type ChannelOptions, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js'
 import { DELIVER_PATH, INGEST_SERVICE } from './grpc.js'
 
 export interface DeliverClientOptions {
@@ -11,6 +11,8 @@ export interface DeliverClientOptions {
   /** UUID of the installation. */
   readonly incarnation: string
   readonly credentials?: ChannelCredentials
+  /** grpc-js's own. */
+  readonly channel?: ChannelOptions
   readonly maxMessageBytes?: number
   /** Called for every acknowledgement after the first. */
   readonly onAck?: (sequence: number) => void
@@ -45,7 +47,7 @@ export class DeliverClient {
   constructor(options: DeliverClientOptions) {
     this.options = options
     this.client = new Client(options.address, options.credentials ?? ChannelCredentials.createInsecure(), {
-      'grpc.max_send_message_length': options.maxMessageBytes ?? -1,
+      'grpc.max_send_message_length': options.maxMessageBytes ?? -1, ...options.channel,
     })
     const { requestSerialize, responseDeserialize } = INGEST_SERVICE.deliver
     this.stream = this.client.makeBidiStreamRequest(DELIVER_PATH, requestSerialize, responseDeserialize)
@@ -86,6 +88,11 @@ export class DeliverClient {
    */
   send(sequence: number, records: Uint8Array): boolean {
     return this.stream.write(Buffer.concat([batchHeader(this.options.source, this.options.incarnation, sequence), records]))
+  }
+
+  /** Says that this end is there, to a proxy that ends streams on which nothing comes. */
+  keepAlive(): void {
+    if (!this.over) this.stream.write(batchHeader(this.options.source, this.options.incarnation, 0))
   }
 
   /** Resolves when the stream takes more, or is over. */

@@ -7,6 +7,8 @@ export const DEFAULTS = {
   policy: 'policy.yaml',
   /** Kafka inside the process, for trying things out: nothing outlives it. */
   embedded: false,
+  /** Processes that share the work: 1 is right up to a core's worth. */
+  workers: 1,
   /** librdkafka's properties by their own names. */
   kafka: { 'bootstrap.servers': '127.0.0.1:9092' },
   topics: {

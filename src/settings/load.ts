@@ -15,7 +15,7 @@ export type { FileSettings, Settings, TenantSettings, TlsSettings } from './sche
 
 /** Settings as a file may hold them: any part may be left out. */
 export type SettingsInput = {
-  readonly [K in keyof Settings]?: K extends 'kafka' | 'tenants' | 'mappings' | 'files' | 'cluster' | 'policy' | 'embedded'
+  readonly [K in keyof Settings]?: K extends 'kafka' | 'tenants' | 'mappings' | 'files' | 'cluster' | 'policy' | 'embedded' | 'workers'
     ? (K extends 'tenants' ? Readonly<Record<string, Partial<TenantSettings>>> : K extends 'files' ? readonly Partial<FileSettings>[] : Settings[K])
     : Partial<Settings[K]>
 }
@@ -186,6 +186,7 @@ function complete(given: Tree, folder: string, policyFolder: string): Settings {
     cluster: (given['cluster'] ?? D.cluster) as string,
     policy: (given['policy'] ?? path.resolve(policyFolder, D.policy)) as string,
     embedded: (given['embedded'] ?? D.embedded) as boolean,
+    workers: (given['workers'] ?? D.workers) as number,
     kafka: section('kafka') as Settings['kafka'],
     topics: section('topics') as Settings['topics'],
     delivery: section('delivery') as Settings['delivery'],
@@ -231,6 +232,7 @@ function crossChecks(s: Settings): Problem[] {
   if (!s.embedded && s.kafka['bootstrap.servers'] === '' && s.kafka['metadata.broker.list'] === undefined) {
     add('kafka.bootstrap.servers', 'is empty', 'name a broker: host:9092')
   }
+  if (s.embedded && s.workers > 1) add('workers', 'needs a Kafka of its own: each worker would have another embedded one', 'set it to 1, or embedded to false')
   const socketMs = kafkaMs(s.kafka, 'socket.timeout.ms', SOCKET_TIMEOUT_MS)
   const transactionMs = kafkaMs(s.kafka, 'transaction.timeout.ms', TRANSACTION_TIMEOUT_MS)
   // A commit must be known as unclean before the client gives up on the socket, and that before the broker aborts.
@@ -257,6 +259,7 @@ function crossChecks(s: Settings): Problem[] {
     if (f.format === 'protobuf' && f.follow) add(`files.${i}.follow`, 'is for files of lines', 'take it out: a protobuf file is read once')
     if (f.mapping !== null && !mappings.includes(f.mapping)) add(`files.${i}.mapping`, 'is no mapping of these settings', useOneOf(f.mapping, mappings))
     if (!isTimeZone(f.timeZone)) add(`files.${i}.timeZone`, 'is no time zone', 'use an IANA name: Europe/London')
+    if (s.workers > 1 && f.source === null) add(`files.${i}.source`, 'is needed with more than one worker: it says which of them the file belongs to', 'give the file a name of its own')
     const twin = f.source === null ? undefined : sources.get(f.source)
     if (twin !== undefined) add(`files.${i}.source`, `is the source of files.${twin} too`, 'give each file a source of its own, or none')
     else if (f.source !== null) sources.set(f.source, i)

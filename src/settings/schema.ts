@@ -53,6 +53,7 @@ export interface Settings extends SourceSettings {
   readonly cluster: string
   readonly policy: string
   readonly embedded: boolean
+  readonly workers: number
   readonly kafka: Readonly<Record<string, KafkaValue>>
   readonly topics: { readonly partitions: number; readonly replication: number; readonly quarantineDays: number }
   readonly delivery: { readonly guarantee: Guarantee; readonly lingerMs: number; readonly maxMessages: number; readonly maxBytes: number }
@@ -76,6 +77,7 @@ export function settingsSchema(): TSchema {
     cluster: Type.Optional(Type.String({ pattern: NAME, default: D.cluster, description: `name of this installation, part of Kafka's transactional ids: ${NAME_IN_WORDS}` })),
     policy: Type.Optional({ ...file('the policy file; relative to this file'), default: D.policy }),
     embedded: Type.Optional(Type.Boolean({ default: D.embedded, description: 'true or false: Kafka inside the process, for trying things out' })),
+    workers: Type.Optional(whole(D.workers, 1, 64, 'processes that share the work, each with a shard of the sources')),
     kafka: Type.Optional(Type.Record(Type.String({ pattern: '^[a-z][a-z0-9._]*$' }), Type.Union([Type.String(), Type.Number(), Type.Boolean()], { description: 'a text, a number, true or false' }), {
       ...closed, default: D.kafka, description: "librdkafka's properties by their own names, such as bootstrap.servers",
     })),

@@ -45,8 +45,9 @@ t.test('without a file: the defaults, the shipped policy, and keys in the workin
 t.test('config/minim.yaml shows every setting, at its default', async (t) => {
   const path = join(root, 'config/minim.yaml')
   const shown = loadSettings(path)
-  const { keys, spool, ...rest } = loadSettings(null)
-  t.same({ ...shown, keys: undefined, spool: undefined }, { ...rest, keys: undefined, spool: undefined })
+  const { keys, spool, agent, ...rest } = loadSettings(null)
+  t.same({ ...shown, keys: undefined, spool: undefined, agent: undefined }, { ...rest, keys: undefined, spool: undefined, agent: undefined })
+  t.same(shown.agent, { ...agent, stateFile: join(root, 'config/minim-agent.json') })
   t.same(shown.spool, { ...spool, path: join(root, 'config/minim-spool') })
   t.same(shown.keys, { ...keys, store: join(root, 'config/minim-keys.json') })
   const written = parse(readFileSync(path, 'utf8')) as object
@@ -55,6 +56,9 @@ t.test('config/minim.yaml shows every setting, at its default', async (t) => {
   const lines = readFileSync(path, 'utf8').split('\n')
   for (const line of lines) if (/^\s+[A-Za-z]+: [^{]/.test(line) && !/^\s+bootstrap/.test(line)) t.match(line, / # /, `${line.trim()} says what it is`)
 })
+
+/** What a file has that says nothing of being followed. */
+const FOLLOWED = { node: null, pollMs: 1000, settleMs: 10_000 }
 
 t.test('defaults are frozen into what is given, part by part', async (t) => {
   const s = load(t, {
@@ -67,9 +71,9 @@ t.test('defaults are frozen into what is given, part by part', async (t) => {
   t.same(s.kafka, { 'bootstrap.servers': '127.0.0.1:9092', 'linger.ms': 20 })
   t.same(s.tenants, { acme: { id: 7, region: 'US', extensionDigits: 6, domains: [] } }, 'who names tenants names all of them')
   t.same(s.files, [
-    { path: join(folder, 'Master.csv'), format: 'asterisk-csv', mapping: 'asterisk-cdr', timeZone: 'UTC', tenant: 'acme', source: null },
-    { path: '/var/x.pb', format: 'protobuf', mapping: null, timeZone: 'UTC', tenant: 'acme', source: null },
-    { path: join(folder, 'x.jsonl'), format: 'jsonl', mapping: 'mine', timeZone: 'Europe/London', tenant: 'acme', source: 'pbx-1' },
+    { path: join(folder, 'Master.csv'), format: 'asterisk-csv', mapping: 'asterisk-cdr', timeZone: 'UTC', tenant: 'acme', source: null, follow: true, ...FOLLOWED },
+    { path: '/var/x.pb', format: 'protobuf', mapping: null, timeZone: 'UTC', tenant: 'acme', source: null, follow: false, ...FOLLOWED },
+    { path: join(folder, 'x.jsonl'), format: 'jsonl', mapping: 'mine', timeZone: 'Europe/London', tenant: 'acme', source: 'pbx-1', follow: true, ...FOLLOWED },
   ])
   t.same(s.grpc.tls, { cert: join(folder, 'c.pem'), key: join(folder, 'k.pem'), clientCa: null })
   t.same(s.keys, { store: join(folder, 'minim-keys.json'), master: { exec: ['vault', 'read'] } })
@@ -137,10 +141,15 @@ const mistakes: [values: Record<string, unknown> | string, path: string, what: R
   [{ grpc: { tls: { cert: 'a' } } }, 'grpc.tls', /none of the forms/, /cert: PATH, key: PATH/],
   [{ grpc: { maxMessageBytes: 65536 }, limits: { maxRecordBytes: 65537 } }, 'grpc.maxMessageBytes', /a record could fit no batch/, /65537 or more/],
   [{ ops: { listen: '127.0.0.1:50051' } }, 'ops.listen', /the same as grpc.listen/, /a port of its own/],
-  [{ files: {} }, 'files', /must be a list/, /files that are read at start/],
+  [{ files: {} }, 'files', /must be a list/, /files that are read/],
   [{ files: [{ path: 'x' }] }, 'files.0.format', /is missing/, /asterisk-csv, jsonl, protobuf/],
   [{ files: [{ path: 'x', format: 'csv' }] }, 'files.0.format', /none of the allowed values/, /asterisk-csv/],
   [{ files: [{ path: 'x', format: 'jsonl', tenant: 'acme' }] }, 'files.0.tenant', /no tenant of these settings/, /default/],
+  [{ files: [{ path: 'x', format: 'protobuf', follow: true }] }, 'files.0.follow', /is for files of lines/, /read once/],
+  [{ files: [{ path: 'x', format: 'jsonl', pollMs: 1 }] }, 'files.0.pollMs', /must be >= 10/, /looked at/],
+  [{ agent: { proxy: 'proxy:50051' } }, 'agent.source', /is missing/, /both/],
+  [{ agent: { source: 'pbx-1' } }, 'agent.proxy', /is missing/, /both/],
+  [{ agent: { proxy: 'proxy:50051', source: 'pbx-1', tls: { ca: 'ca.pem', cert: 'c.pem' } } }, 'agent.tls', /certificate without key/, /both/],
   [{ tenants: { acme: { id: 1 } }, files: [{ path: 'x', format: 'jsonl' }] }, 'files.0.tenant', /no tenant of these settings/, /acme/],
   [{ files: [{ path: 'x', format: 'jsonl', mapping: 'minm' }] }, 'files.0.mapping', /no mapping of these settings/, /did you mean minim/],
   [{ files: [{ path: 'x', format: 'protobuf', mapping: 'minim' }] }, 'files.0.mapping', /no use for protobuf/, /take it out/],

@@ -1,0 +1,62 @@
+/** `minim agent --config FILE`: on a PBX node, follows files and streams them to a distant proxy. Runs until SIGTERM or SIGINT. */
+import process from 'node:process'
+import type { Command } from 'commander'
+import { catalogue } from '../catalogue/catalogue.js'
+import type { Problem } from '../errors/catalogue.js'
+import { ProblemsError } from '../errors/problems.js'
+import { startAgent, type Agent } from '../ingest/agent.js'
+import { startOps } from '../ops/health.js'
+import { createLog } from '../ops/log.js'
+import { Metrics } from '../ops/metrics.js'
+import { loadSettings, maskSettings } from '../settings/load.js'
+import type { Settings } from '../settings/schema.js'
+import { VERSION } from '../version.js'
+import { exitCode, EXIT } from './exit.js'
+
+/** What an agent needs beyond what settings must be. */
+function agentProblems(settings: Settings): Problem[] {
+  const problems: Problem[] = []
+  if (settings.agent.proxy === null) problems.push({ path: 'agent', what: 'is missing', mend: 'say where the proxy is: agent: { proxy: host:50051, source: NODE }' })
+  if (settings.files.length === 0) problems.push({ path: 'files', what: 'is empty', mend: 'name the files that the agent follows' })
+  settings.files.forEach((file, i) => {
+    if (!file.follow) problems.push({ path: `files.${i}`, what: 'is not followed', mend: 'an agent follows files of lines; load others at the proxy' })
+  })
+  return problems
+}
+
+export function register(program: Command): void {
+  program.command('agent')
+    .description('on a PBX node: follow the files of the settings and stream their records to a distant proxy, exactly once')
+    .requiredOption('--config <file>', 'settings: agent and files')
+    .action(async (options: { readonly config: string }) => {
+      const settings = loadSettings(options.config)
+      const problems = agentProblems(settings)
+      if (problems.length > 0) throw new ProblemsError('MINIM_SETTINGS_INVALID', options.config, problems)
+      const log = createLog(settings.log.level)
+      const { agent: agentSettings, files, ops: opsSettings } = maskSettings(settings)
+      log.info({ settings: { agent: agentSettings, files, ops: opsSettings } }, 'settings')
+      const metrics = new Metrics({ flows: [], minimVersion: VERSION, policyVersion: 'none' })
+      const agent: Agent = startAgent({ settings, catalogue: catalogue(), log, counters: metrics.counters('file') })
+      metrics.sampleFrom(() => ({ ready: agent.connected, inFlightItems: 0, retainedBytes: 0 }))
+      const ops = await startOps({ listen: settings.ops.listen, registry: metrics.registry, ready: () => ({ ok: agent.connected, reasons: agent.connected ? [] : ['not_connected'] }) })
+      log.info({ ops: `${ops.host}:${ops.port}`, proxy: settings.agent.proxy }, 'ready')
+      let stopping = false
+      const stop = (signal: string): void => {
+        if (stopping) return
+        stopping = true
+        log.info({ signal }, 'stopping: what is not acknowledged is sent again at the next start')
+        agent.stop().then(() => ops.close()).then(
+          () => {
+            log.info('stopped')
+            process.exit(EXIT.done)
+          },
+          (error: unknown) => {
+            log.fatal({ err: error })
+            process.exit(exitCode(error))
+          },
+        )
+      }
+      process.on('SIGTERM', () => stop('SIGTERM'))
+      process.on('SIGINT', () => stop('SIGINT'))
+    })
+}
