@@ -161,7 +161,7 @@ class HepServer implements Source {
     const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4' })
     await new Promise<void>((resolve, reject) => {
       socket.once('error', (error) => reject(new MinimError('MINIM_HEP_LISTEN', { by: 'udp', listen }, { cause: error })))
-      socket.bind(port, host, resolve)
+      socket.bind({ port, address: host, exclusive: true }, resolve)
     })
     socket.removeAllListeners('error')
     socket.on('error', (error) => this.#broken(error))
@@ -190,7 +190,7 @@ class HepServer implements Source {
     const { host, port } = hostPort(listen)
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => reject(new MinimError('MINIM_HEP_LISTEN', { by, listen }, { cause: error })))
-      server.listen(port, host, resolve)
+      server.listen({ port, host, exclusive: true }, resolve)
     })
     server.removeAllListeners('error')
     server.on('error', (error) => this.#broken(error))

@@ -85,8 +85,7 @@ export const HEP: SourceSection<'hep'> = {
     const problems: Problem[] = []
     const add = (path: string, what: string, mend: string): void => void problems.push({ path: `hep.${path}`, what, mend })
     const tenants = Object.keys(settings.tenants)
-    const on = value.udp !== null || value.tcp !== null || value.tlsListen !== null
-    if (on && !tenants.includes(value.tenant)) add('tenant', 'is no tenant of these settings', useOneOf(value.tenant, tenants))
+    if (!tenants.includes(value.tenant)) add('tenant', 'is no tenant of these settings', useOneOf(value.tenant, tenants))
     if (value.tlsListen !== null && value.tls === null) add('tls', 'is missing, and tlsListen needs it', 'name certificate and key: { cert: PATH, key: PATH }')
     value.allow.forEach((network, i) => {
       if (networkOf(network) === null) add(`allow.${i}`, 'is no network', 'write an address, or an address and its prefix: 192.0.2.0/24')
