@@ -18,6 +18,8 @@ interface PlaceOptions {
 interface Place {
   readonly store: string
   readonly master: MasterSettings | null
+  /** The spool's folder. */
+  readonly spool: string
 }
 
 /** What `minim keys status --json` prints. */
@@ -75,6 +77,7 @@ export function register(program: Command): void {
       const place = await locate(options)
       const store = KeyStore.open(place.store, loadMaster(place.master))
       checkDestroyable(store, purpose, epoch, options.running === true, Date.now())
+      if (purpose === SPOOL_DOMAIN.id) await checkSpool(place.spool, epoch)
       const done = store.destroy(purpose, epoch)
       print(done ? `destroyed: ${purpose} ${epoch}. Backups of the store still hold its key: destroy those as well.` : `was destroyed before: ${purpose} ${epoch}`)
     })
@@ -100,10 +103,17 @@ function checkDestroyable(store: KeyStore, purpose: string, epoch: string, runni
   if (!destroyed && epochEnd(parsed.length, parsed.startMs) > nowMs) throw new MinimError('MINIM_KEYS_RUNNING', { purpose, epoch })
 }
 
+/** What is in the spool was acknowledged, and nobody sends it again: it has to be in Kafka before its key goes. */
+async function checkSpool(path: string, epoch: string): Promise<void> {
+  const { blocksOfDay } = await import('../deliver/spool-store.js')
+  const count = await blocksOfDay(path, epoch)
+  if (count > 0) throw new MinimError('MINIM_SPOOL_KEY_NEEDED', { path, epoch, count })
+}
+
 async function locate(options: PlaceOptions): Promise<Place> {
   const { loadSettings } = await import('../settings/load.js')
-  const { keys } = loadSettings(options.config ?? null, options.keyStore === undefined ? {} : { keys: { store: options.keyStore } })
-  return keys
+  const { keys, spool } = loadSettings(options.config ?? null, options.keyStore === undefined ? {} : { keys: { store: options.keyStore } })
+  return { ...keys, spool: spool.path }
 }
 
 /** Refuses where another master key is set: the store would be made with one and opened with the other. */

@@ -22,7 +22,10 @@ import { join } from 'node:path'
 import { getSystemErrorName } from 'node:util'
 import { open, type Database, type RootDatabase } from 'lmdb'
 import { MinimError } from '../errors/catalogue.js'
+import { epochId } from '../keys/epochs.js'
+import { SPOOL_DOMAIN } from '../keys/keyring.js'
 import { errorCode } from '../keys/master.js'
+import { sealedAt } from './spool-block.js'
 
 /** Workers that one folder may serve. */
 export const MAX_WORKERS = 64
@@ -199,6 +202,24 @@ export class SpoolStore {
       meta.putSync(key, uuid)
       return uuid
     })
+  }
+}
+
+/** How many blocks of a folder, of all workers, are under the key of a day. For who wants to destroy it; a spool in use may be asked. */
+export async function blocksOfDay(path: string, day: string): Promise<number> {
+  if (!existsSync(join(path, 'data.mdb'))) return 0
+  const root = open<Buffer, string>({ path, noSubdir: false, readOnly: true, overlappingSync: false, maxDbs: MAX_WORKERS * 2 + 4, encoding: 'binary' })
+  try {
+    let count = 0
+    for (const name of [...root.getKeys()].filter((key) => key.startsWith('blocks-'))) {
+      for (const { value } of root.openDB<Buffer, number>({ name, encoding: 'binary' }).getRange()) {
+        const at = sealedAt(value)
+        if (at !== null && epochId(SPOOL_DOMAIN.epoch, at) === day) count++
+      }
+    }
+    return count
+  } finally {
+    await root.close()
   }
 }
 
