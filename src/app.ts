@@ -95,6 +95,7 @@ function counted(item: WorkItem, source: SourceKind | null, metrics: Metrics, on
   }
   return {
     id: item.id, sequence: item.sequence, bytes: item.bytes, receivedAt: item.receivedAt,
+    ...(item.offset === undefined ? {} : { offset: item.offset }),
     minimise: (excluded) => {
       const made = item.minimise(excluded)
       outcome = made.outcome

@@ -1,48 +1,67 @@
 /** `minim run --config FILE`: the proxy. Runs until SIGTERM or SIGINT, then commits what it took and exits 0. */
 import process from 'node:process'
 import type { Command } from 'commander'
-import { startApp, type App } from '../app.js'
-import { createLog } from '../ops/log.js'
+import type { App } from '../app.js'
+import { createLog, type Logger } from '../ops/log.js'
 import { loadSettings, maskSettings } from '../settings/load.js'
+import type { Settings } from '../settings/schema.js'
+import { ALONE, startSupervisor, workerPlace } from '../workers.js'
 import { exitCode, EXIT } from './exit.js'
 
 const DRAIN_MS = 30_000
 
 export function register(program: Command): void {
   program.command('run')
-    .description('run the proxy: PBX nodes stream records in by gRPC, minimised topics come out in Kafka')
+    .description('run the proxy: PBX nodes send records, minimised topics come out in Kafka')
     .requiredOption('--config <file>', 'settings; config/minim.yaml shows them all')
     .action(async (options: { readonly config: string }) => {
       const settings = loadSettings(options.config)
       const log = createLog(settings.log.level)
-      log.info({ settings: maskSettings(settings) }, 'settings')
-      let app: App | null = null
-      let stopping = false
-      const stop = (signal: string): void => {
-        if (stopping) return
-        stopping = true
-        log.info({ signal }, 'stopping: committing what was taken')
-        // Nothing was taken yet: nothing to commit.
-        if (app === null) process.exit(EXIT.done)
-        app.stop(DRAIN_MS).then(
-          () => {
-            log.info('stopped')
-            process.exit(EXIT.done)
-          },
-          (error: unknown) => {
-            log.fatal({ err: error })
-            process.exit(exitCode(error))
-          },
-        )
-      }
-      process.on('SIGTERM', () => stop('SIGTERM'))
-      process.on('SIGINT', () => stop('SIGINT'))
-      app = await startApp({
-        settings, log,
-        onFatal: (error) => {
-          log.fatal({ err: error })
-          process.exit(exitCode(error))
-        },
-      })
+      const place = workerPlace()
+      if (settings.workers > 1 && place === null) await supervise(settings, log)
+      else await work(settings, log, place ?? ALONE)
     })
+}
+
+async function supervise(settings: Settings, log: Logger): Promise<void> {
+  log.info({ settings: maskSettings(settings) }, 'settings')
+  const supervisor = await startSupervisor({ settings, log, args: process.argv.slice(2), drainMs: DRAIN_MS })
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => { supervisor.stop() })
+  const code = await supervisor.ended
+  log.info('stopped')
+  process.exit(code)
+}
+
+async function work(settings: Settings, log: Logger, place: typeof ALONE): Promise<void> {
+  const { startApp } = await import('../app.js')
+  if (place.folder === null) log.info({ settings: maskSettings(settings) }, 'settings')
+  let app: App | null = null
+  let stopping = false
+  const stop = (why: string): void => {
+    if (stopping) return
+    stopping = true
+    log.info({ signal: why }, 'stopping: committing what was taken')
+    // Nothing was taken yet: nothing to commit.
+    if (app === null) process.exit(EXIT.done)
+    app.stop(DRAIN_MS).then(
+      () => {
+        log.info('stopped')
+        process.exit(EXIT.done)
+      },
+      (error: unknown) => {
+        log.fatal({ err: error })
+        process.exit(exitCode(error))
+      },
+    )
+  }
+  process.on('SIGTERM', () => stop('SIGTERM'))
+  process.on('SIGINT', () => stop('SIGINT'))
+  app = await startApp({
+    settings, log, worker: place,
+    onOrphaned: () => stop('supervisor gone'),
+    onFatal: (error) => {
+      log.fatal({ err: error })
+      process.exit(exitCode(error))
+    },
+  })
 }

@@ -55,6 +55,7 @@ const ADD_PARTITIONS_V1 = [24, 1] as const
 const ADD_OFFSETS_V1 = [25, 1] as const
 const END_TXN_V1 = [26, 1] as const
 const TXN_OFFSET_COMMIT_V3 = [28, 3] as const
+const OFFSET_COMMIT_V7 = [8, 7] as const
 const PRODUCE_V7 = [0, 7] as const
 
 /** The kinds of coordinator. */
@@ -183,6 +184,28 @@ export class Link {
       }).flat()
       return codes.find((code) => code !== 0) ?? 0
     }, true)
+  }
+
+  /** The same without a transaction. */
+  offsetCommit({ group, generation, member, partitions }: GroupOffsets): Promise<number> {
+    return this.send(OFFSET_COMMIT_V7, (w) => {
+      w.appendString(group, false).appendInt32(generation).appendString(member, false).appendString(null, false)
+      w.appendArray([...partitions], (w, [topic, numbers]) => {
+        w.appendString(topic, false).appendArray([...numbers], (w, [partition, offset]) => {
+          w.appendInt32(partition).appendInt64(BigInt(offset)).appendInt32(-1).appendString(null, false)
+        }, false, false)
+      }, false, false)
+    }, (r) => {
+      r.readInt32()
+      const codes = r.readArray((r) => {
+        r.readString(false)
+        return r.readArray((r) => {
+          r.readInt32()
+          return r.readInt16()
+        }, false, false)
+      }, false, false).flat()
+      return codes.find((code) => code !== 0) ?? 0
+    })
   }
 
   produce(transactionalId: string | null, timeoutMs: number, topics: readonly ProduceTopic[]): Promise<ProduceAnswer[]> {

@@ -11,6 +11,9 @@
  *   interleaved, since one is sent while the other commits: their order holds within a batch.
  * - **Ledger.** The last sequence of each stream is part of the transaction. It is produced after the predecessor's commit has returned,
  *   right before its own: compaction keeps what was written last, and that must be the larger sequence.
+ * - **Consumer groups.** What comes from a Kafka topic has its place there committed in the transaction, instead of a ledger entry; Kafka
+ *   refuses it of a member that lost the partition. After an unclean end the group says what was taken: such batches are not filled again
+ *   here but failed, and their source goes on from the group's offset (which is told once the transaction's end is decided, KIP-447).
  * - **Unclean ends.** A time-out, an abort, an error of unknown outcome: both producers are replaced (new instances, same ids), which
  *   completes or aborts what was pending; then the ledger says what was taken; the rest is filled again from the batches, which are kept
  *   until commit. Nothing is retried within a transaction: what failed is aborted, and filled again (see `lane.ts`).
@@ -31,14 +34,14 @@ import {
 } from './kafka-config.js'
 import type { Guarantee } from '../settings/schema.js'
 import { UNKNOWN_PARTITION, classify, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
-import { Cluster } from './cluster.js'
+import { Cluster, type GroupOffsets } from './cluster.js'
 import { Lane, type LaneOptions } from './lane.js'
 import { LEDGER_TOPIC, encodeEntry, readLedger, streamKey } from './ledger.js'
 import { findRefused } from './poison.js'
 import type { ProducerIdentity } from './record-batch.js'
-import { MAX_SHARDS, shardOf, transactionalIds } from './shards.js'
+import { MAX_SHARDS, SPOOL_PREFIX, shardOf, transactionalIds } from './shards.js'
 import { DEFAULT_LIMIT, connectionOptions, ensureTopics, ledgerTopic, readLimits, type TopicLimit, type TopicsReport, type WantedTopic } from './topics.js'
-import type { SourceId, WorkItem } from './work-item.js'
+import type { GroupOffset, SourceId, WorkItem } from './work-item.js'
 
 /** Settings under `delivery:`. */
 export interface DeliverySettings {
@@ -149,6 +152,8 @@ class Turn {
   items = 0
   /** What the ledger will say, by stream. */
   readonly sequences = new Map<string, number>()
+  /** Places that consumer groups have got to: the last one of each partition counts. */
+  readonly offsets: GroupOffset[] = []
   messages = 0
   bytes = 0
   openedAt = 0
@@ -167,6 +172,20 @@ const MIN_BATCH_BYTES = 16_384
 
 const immediate = (): Promise<void> => new Promise((resolve) => { setImmediate(resolve) })
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+
+/** Places by group, generation and member: one request for each. */
+function groupOffsets(offsets: readonly GroupOffset[]): GroupOffsets[] {
+  const groups = new Map<string, Omit<GroupOffsets, 'partitions'> & { readonly partitions: Map<string, Map<number, number>> }>()
+  for (const { group, generation, member, topic, partition, next } of offsets) {
+    const name = `${group} ${generation} ${member}`
+    let found = groups.get(name)
+    if (found === undefined) groups.set(name, found = { group, generation, member, partitions: new Map() })
+    let partitions = found.partitions.get(topic)
+    if (partitions === undefined) found.partitions.set(topic, partitions = new Map())
+    partitions.set(partition, next)
+  }
+  return [...groups.values()]
+}
 
 export class Delivery {
   readonly stats: DeliveryStats = {
@@ -254,6 +273,13 @@ export class Delivery {
     return this.#taken.get(streamKey(id)) ?? 0
   }
 
+  /** The same of a spool, whatever its stream was called when there was another number of workers. */
+  lastSpooled(incarnation: string): number {
+    let last = 0
+    for (const [key, sequence] of this.#taken) if (key.startsWith(SPOOL_PREFIX) && key.endsWith(`\u0000${incarnation}`)) last = Math.max(last, sequence)
+    return last
+  }
+
   /** The streams of a source that the ledger knows, with the last sequence of each. */
   streamsOf(source: string): { readonly incarnation: string; readonly sequence: number }[] {
     const prefix = `${source}\u0000`
@@ -269,7 +295,8 @@ export class Delivery {
       item.failed(this.#error ?? new MinimError('MINIM_DELIVERY_STOPPED'))
       return Promise.resolve()
     }
-    if (this.shards > 1) {
+    // A group's partitions belong to whichever member has them: they have no shard.
+    if (this.shards > 1 && item.offset === undefined) {
       const owner = shardOf(item.id.source, this.shards)
       if (owner !== this.shard) {
         item.failed(new MinimError('MINIM_DELIVERY_WRONG_SHARD', { owner, shard: this.shard }))
@@ -360,12 +387,13 @@ export class Delivery {
 
   async #take(entry: Entry, turn: Turn): Promise<void> {
     const { item, key } = entry
-    if (item.sequence <= (this.#taken.get(key) ?? 0)) {
+    const { offset } = item
+    if (offset === undefined && item.sequence <= (this.#taken.get(key) ?? 0)) {
       this.stats.skipped++
       this.#finish(entry)
       return
     }
-    if (item.sequence <= (this.#inFlight.get(key) ?? 0)) {
+    if (offset === undefined && item.sequence <= (this.#inFlight.get(key) ?? 0)) {
       // The same batch is under way: this one is done when that one is.
       this.stats.skipped++
       this.#join(entry, turn)
@@ -390,7 +418,7 @@ export class Delivery {
     }
     const generation = this.#generation
     this.#join(entry, turn)
-    this.#inFlight.set(key, item.sequence)
+    if (offset === undefined) this.#inFlight.set(key, item.sequence)
     this.#midItem = true
     try {
       let next = 0
@@ -405,7 +433,8 @@ export class Delivery {
         await sleep(QUEUE_FULL_WAIT_MS)
         if (generation !== this.#generation) return
       }
-      turn.sequences.set(key, item.sequence)
+      if (offset === undefined) turn.sequences.set(key, item.sequence)
+      else turn.offsets.push(offset)
       turn.items++
     } catch (error) {
       if (generation !== this.#generation) return
@@ -529,6 +558,7 @@ export class Delivery {
       // Without a transaction the ledger may only name what the brokers have.
       if (this.settings.guarantee === 'at-least-once') await lane.flush(COMMIT_TIMEOUT_MS)
       this.#produceLedger(lane, turn)
+      for (const offsets of groupOffsets(turn.offsets)) await lane.sendOffsets(offsets, COMMIT_TIMEOUT_MS)
       await this.#hooks.beforeCommit?.()
       await lane.commit(COMMIT_TIMEOUT_MS)
     } catch (error) {
@@ -587,8 +617,12 @@ export class Delivery {
     this.#generation++
     this.#setPhase('recovering')
     const again = turns.flatMap((turn) => turn.entries)
-    this.#waiting = [...again, ...this.#waiting]
+    // A refusal is an end that is known: nothing of these transactions was committed.
+    const all = [...again, ...this.#waiting]
+    const ofGroups = failure.kind === 'refused' ? [] : all.filter(({ item }) => item.offset !== undefined)
+    this.#waiting = ofGroups.length === 0 ? all : all.filter(({ item }) => item.offset === undefined)
     this.#resetTurns()
+    for (const entry of ofGroups) this.#fail(entry, new MinimError('MINIM_DELIVERY_ABORTED', { what: failure.text }))
     try {
       await this.#takeOver(failure.kind === 'refused' ? again : [])
     } catch (error) {

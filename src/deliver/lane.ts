@@ -70,6 +70,8 @@ export class Lane {
   /** Null for a lane without transactions. */
   #coordinator: Link | null
   readonly #links = new Map<number, Link | 'opening'>()
+  /** To the coordinators of consumer groups. */
+  readonly #groups = new Map<string, Link>()
   readonly #slots = new Map<string, (Slot | undefined)[]>()
   /** The slots of the topics that a plan writes to, by topic and partition: looked up once for each list of topics. */
   #plan: readonly string[] | null = null
@@ -183,22 +185,35 @@ export class Lane {
     this.#pump()
   }
 
-  /** Offsets of a consumer group, as part of the transaction. */
-  async sendOffsets(offsets: GroupOffsets): Promise<void> {
-    const { transactionalId } = this.#options
-    if (transactionalId === null) throw new TypeError('offsets are part of a transaction')
-    await this.#again((link) => link.addOffsets(transactionalId, this.identity, offsets.group), 'AddOffsetsToTxn')
-    this.#open = true
-    const link = await this.#cluster.coordinator(GROUP, offsets.group)
-    try {
-      const code = await link.txnOffsetCommit(transactionalId, this.identity, offsets)
-      if (code !== 0) throw new KafkaError(code, 'TxnOffsetCommit')
-    } catch (error) {
-      this.#fail(error)
-      throw error
-    } finally {
-      link.close()
-    }
+  /** Offsets of a consumer group: part of the transaction, or committed at once where there is none. */
+  sendOffsets(offsets: GroupOffsets, timeoutMs: number): Promise<void> {
+    return this.#within(timeoutMs, async () => {
+      const { transactionalId } = this.#options
+      if (transactionalId !== null) {
+        this.#open = true
+        await this.#again((link) => link.addOffsets(transactionalId, this.identity, offsets.group), 'AddOffsetsToTxn')
+      }
+      for (let delayMs = RETRY_MS; ; delayMs = Math.min(RETRY_MAX_MS, delayMs * 2)) {
+        if (this.#closed) throw new KafkaError(TIMED_OUT, 'closed')
+        let code: number
+        try {
+          const link = await this.#groupLink(offsets.group)
+          code = await (transactionalId === null ? link.offsetCommit(offsets) : link.txnOffsetCommit(transactionalId, this.identity, offsets))
+        } catch (error) {
+          this.#fail(error)
+          throw error
+        }
+        if (code === 0) return
+        if (!isNotYet(code)) {
+          const error = new KafkaError(code, transactionalId === null ? 'OffsetCommit' : 'TxnOffsetCommit')
+          this.#fail(error)
+          throw error
+        }
+        // The coordinator loads, or another has become it.
+        this.#groups.get(offsets.group)?.close()
+        await sleep(delayMs)
+      }
+    })
   }
 
   /** Resolves when the brokers have all of it and the transaction is committed. */
@@ -257,6 +272,8 @@ export class Lane {
     this.#coordinator?.close()
     for (const link of this.#links.values()) if (link !== 'opening') link.close()
     this.#links.clear()
+    for (const link of this.#groups.values()) link.close()
+    this.#groups.clear()
     this.#wake()
   }
 
@@ -461,6 +478,16 @@ export class Lane {
     if (link.connected || link.inFlight > 0) return link
     link.close()
     return this.#coordinator = await this.#cluster.coordinator(TRANSACTION, this.#options.transactionalId as string)
+  }
+
+  async #groupLink(group: string): Promise<Link> {
+    const link = this.#groups.get(group)
+    if (link?.connected === true) return link
+    link?.close()
+    const found = await this.#cluster.coordinator(GROUP, group)
+    if (this.#closed) found.close()
+    else this.#groups.set(group, found)
+    return found
   }
 
   /** Resolves when nothing waits and nothing is under way. @throws KafkaError what went wrong */

@@ -6,7 +6,7 @@ import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
 import { consumerProperties, refusedProperty, type KafkaProperties } from './kafka-config.js'
 import { asError } from './kafka-errors.js'
-import { shardOf } from './shards.js'
+import { SPOOL_PREFIX, shardOf } from './shards.js'
 import type { SourceId } from './work-item.js'
 
 export const LEDGER_TOPIC = 'minim.ledger'
@@ -156,7 +156,8 @@ function take(message: Kafka.Message, taken: Map<string, number>, options: Ledge
   if (key === null || split < 0 || sequence === null) {
     throw new MinimError('MINIM_DELIVERY_LEDGER_INVALID', { topic: message.topic, partition: message.partition, offset: message.offset })
   }
-  if (shardOf(key.slice(0, split), options.shards) !== options.shard) return
+  // A spool's stream has another name when the number of workers changes: whoever feeds it looks for its incarnation.
+  if (!key.startsWith(SPOOL_PREFIX) && shardOf(key.slice(0, split), options.shards) !== options.shard) return
   // The larger one: a stream may have entries in two partitions when the number of shards has changed.
   if (sequence > (taken.get(key) ?? -1)) taken.set(key, sequence)
 }

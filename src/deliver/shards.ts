@@ -19,6 +19,17 @@ export function shardOf(source: string, shards: number): number {
   return hash % shards
 }
 
+/** Names of the spool's streams begin with this. */
+export const SPOOL_PREFIX = 'spool.'
+
+/** Name of a spool's stream: one that belongs to the shard of the process that feeds it. */
+export function spoolSource(worker: number, shard: number, shards: number): string {
+  for (let i = 0; ; i++) {
+    const name = i === 0 ? `${SPOOL_PREFIX}${worker}` : `${SPOOL_PREFIX}${worker}.${i}`
+    if (shardOf(name, shards) === shard) return name
+  }
+}
+
 export function transactionalId(cluster: string, shard: number, turn: TurnName): string {
   return `minim.${cluster}.${shard}.${turn}`
 }

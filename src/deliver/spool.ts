@@ -28,6 +28,7 @@ import type { Input } from '../project/pipeline.js'
 import { MAX_TENANT_BYTES, SEAL_BYTES, decodeBlock, encodeBlock, entryBytes, keyMark, openBlock, sealBlock, sealedAt, type BlockEntry, type BlockRun } from './spool-block.js'
 import { SeenNames, spanIn, spanStart, type SeenName } from './spool-seen.js'
 import { SpoolStore, type SpoolTables } from './spool-store.js'
+import { spoolSource } from './shards.js'
 import type { SourceId, WorkItem } from './work-item.js'
 
 /** A block takes no more entries from here on. */
@@ -73,6 +74,8 @@ export interface SpoolOptions {
   readonly keyring: Keyring
   /** Which worker's part of the folder. */
   readonly worker?: number
+  /** Name of its stream in the ledger; by default that of a worker that is alone. */
+  readonly source?: string
   readonly now?: () => number
   readonly counters?: SpoolCounters
   /** Told once when writing fails, and of each block that cannot be read. */
@@ -170,7 +173,7 @@ export class Spool implements Inlet {
     this.#maxBytes = options.maxBytes
     this.#now = options.now ?? Date.now
     this.#counters = options.counters ?? null
-    this.id = { source: `spool.${store.worker}`, incarnation: store.uuid }
+    this.id = { source: options.source ?? spoolSource(0, 0, 1), incarnation: store.uuid }
     const tables = store.tables as SpoolTables
     const { blocks, meta } = tables
     const [first] = blocks.getKeys({ limit: 1 })
@@ -191,6 +194,12 @@ export class Spool implements Inlet {
 
   get full(): boolean {
     return this.#closing || this.#broken !== null || this.#usedBytes + this.#waitingBytes + SEAL_BYTES >= this.#maxBytes || this.#waitingBytes >= WAITING_BYTES
+  }
+
+  /** Parts of other workers that are in the same folder. */
+  otherWorkers(): number[] {
+    const names = [...(this.#store.tables as SpoolTables).meta.getKeys()].map((key) => /^uuid-(\d+)$/.exec(String(key))?.[1])
+    return names.filter((name) => name !== undefined).map(Number).filter((worker) => worker !== this.#store.worker)
   }
 
   /** Why nothing can be written; null while it can. */
@@ -487,7 +496,7 @@ export class Spool implements Inlet {
     if (code !== null) throw new MinimError('MINIM_SPOOL_BROKEN', { what: code })
   }
 
-  /** How much room is in use. */
+  /** How much room is in use: pages of this worker's blocks, and of the ids of all. */
   #measure(): void {
     const tables = this.#store.tables
     if (tables === null) return

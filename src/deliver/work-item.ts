@@ -9,8 +9,25 @@ export interface SourceId {
   readonly incarnation: string
 }
 
+/** A place in a topic that a consumer group reads, and who read up to it. */
+export interface GroupOffset {
+  readonly group: string
+  /** Refused by Kafka once the group has another generation: whoever lost a partition cannot commit what it still had of it. */
+  readonly generation: number
+  readonly member: string
+  readonly topic: string
+  readonly partition: number
+  /** Where to go on once this is committed. */
+  readonly next: number
+}
+
 export interface WorkItem {
   readonly id: SourceId
+  /**
+   * Its bytes come from a consumer group: this place is part of the transaction, and there is no ledger entry. What the group has
+   * committed says what was taken, whichever proxy took it; so when a transaction's end is unknown the item fails, and its source asks.
+   */
+  readonly offset?: GroupOffset
   /** The ledger's value once this is committed: a batch sequence or a byte offset; grows within a stream. */
   readonly sequence: number
   /** Bytes kept until commit. */

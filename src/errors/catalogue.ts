@@ -204,6 +204,11 @@ export const ERRORS = {
     message: 'none of the topics {topics} is on {bootstrap}',
     fix: 'name the brokers that minim writes to; topics are made when it starts',
   },
+  MINIM_KAFKA_INPUT: {
+    stage: 'ingest', retryable: true,
+    message: 'topic {topic}: {what}; reading again in {delayMs} ms',
+    fix: 'nothing, if it is rare; else see that the topic is there, and that this user may read it, join the group and add its offsets to transactions',
+  },
   MINIM_GRPC_LISTEN: {
     stage: 'ingest', retryable: true,
     message: 'grpc.listen: cannot listen on {listen}',

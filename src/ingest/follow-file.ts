@@ -99,7 +99,7 @@ const BACKOFF_MAX_MS = 60_000
 /** Hints come in swarms: a busy file is looked at so often at most. */
 const HINT_MS = 20
 /** Rotated files that are looked at: the youngest. */
-const MAX_CANDIDATES = 64
+const MAX_CANDIDATES = 512
 
 /** A file that may grow, be renamed or emptied while it is open. */
 export class GrowingFile {
@@ -262,6 +262,8 @@ export async function rotatedFiles(file: string, name: string | null, places: Pl
     return other.head.length >= length && other.head.subarray(0, length).equals(head.subarray(0, length))
   }
   const rotated = ({ file, place, size }: Candidate, copyOf: string | null): Rotated => ({ file, place, size, copyOf })
+  // Only what the ledger knows something of can have been copied.
+  const originals = [current, ...candidates].filter((o): o is Candidate => o !== null && (name !== null || places.streamsOf(new FileIdentity(null, o.place, Buffer.alloc(0)).source).length > 0))
   const unfinished: Rotated[] = []
   let youngestKnown = -1
   const unknown: { index: number; rotated: Rotated }[] = []
@@ -273,8 +275,8 @@ export async function rotatedFiles(file: string, name: string | null, places: Pl
       return
     }
     // A copy: of a file that was emptied since (copytruncate), or of one that still has it all and is read itself.
-    for (const original of [current, ...candidates]) {
-      if (original === null || original === candidate) continue
+    for (const original of originals) {
+      if (original === candidate) continue
       const taken = takenUnder(original.place, candidate.head)
       if (taken === 0) continue
       if (!beginsLike(original, candidate.head, taken)) {
@@ -369,6 +371,7 @@ export class Follower {
         const file = await GrowingFile.open(this.#options.path, this.#label, this.#options.source)
         const [rotated] = await this.#backlog()
         if (rotated !== undefined) {
+          this.#behindSince ??= performance.now()
           // One, and then the folder is looked at again: names move on while it is read.
           await file?.close()
           const old = await GrowingFile.open(rotated.file, this.#label, this.#options.source, rotated.copyOf)
@@ -473,7 +476,7 @@ export class Follower {
     if (size < this.#offset) return 'replaced'
     const length = Math.max(0, Math.min(pool.chunkBytes, Math.min(size, this.#until) - offset))
     if (length === 0 && !(last && this.#long !== null)) {
-      this.#behindSince = null
+      if (!rotated) this.#behindSince = null
       return 'end'
     }
     const arena = await this.#unlessAborted(pool.acquire().then((buffer) => {
@@ -538,7 +541,7 @@ export class Follower {
         return 'read'
       }
       const end = !taken && left > 0 ? 'end' : atEnd && left === 0 ? 'end' : 'read'
-      if (end === 'end') this.#behindSince = null
+      if (end === 'end' && !rotated) this.#behindSince = null
       return end
     } finally {
       if (chunk === null) pool.release(arena)

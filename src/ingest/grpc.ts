@@ -8,14 +8,16 @@
  * Messages stay the bytes that came: no protobuf object is made of them. A batch whose envelope is broken counts as the next one of
  * its stream: its bytes go to quarantine and the stream goes on, since the node would only send the same bytes again.
  */
-import { Server, ServerCredentials, status, type ServerDuplexStream, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
+import { ChannelCredentials, Client, Server, ServerCredentials, status, type ServerDuplexStream, type ServiceError, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import { ProtobufReader, readEnvelope } from '../batch/scanner.js'
 import type { Catalogue } from '../catalogue/catalogue.js'
+import { shardOf } from '../deliver/shards.js'
 import type { SourceId, WorkItem } from '../deliver/work-item.js'
 import { MinimError, type ErrorCode } from '../errors/catalogue.js'
 import type { Intake } from './intake.js'
 import type { Source, SourceContext } from './source.js'
 import { readServerTls } from './tls.js'
+import { workerSocket, type WorkerPlace } from '../workers.js'
 
 export interface GrpcTls {
   readonly cert: string
@@ -36,6 +38,16 @@ export interface GrpcOptions {
   /** Tenant of records that name none. */
   readonly tenant: string
   readonly onEvent?: (event: GrpcEvent) => void
+  /** Where there are more processes: whose a source is. */
+  readonly workers?: GrpcWorkers
+}
+
+/** How a stream finds the worker that owns its source. */
+export interface GrpcWorkers {
+  /** Address that the other workers reach this one by. */
+  readonly own: string
+  /** Address of a source's owner; null when it is this one. */
+  owner(source: string): string | null
 }
 
 /** What happened, for logs and metrics: names of sources, codes and counts, never a value out of a record. */
@@ -110,13 +122,16 @@ class StreamSession {
     this.sessions = sessions
   }
 
-  /** Serves the stream; resolves when it is over. One message at a time: the next is read when delivery has taken this one. */
-  async run(): Promise<void> {
+  /**
+   * Serves the stream; resolves when it is over. One message at a time: the next is read when delivery has taken this one.
+   * @param first what was read of it already
+   */
+  async run(first: Buffer | null): Promise<void> {
     const { stream } = this
     this.touch()
     stream.on('cancelled', () => this.finish(null))
     stream.on('error', () => this.finish(null))
-    stream.on('data', (message: Buffer) => {
+    const take = (message: Buffer): void => {
       stream.pause()
       // Not taken: the node has no acknowledgement of it, and sends it again.
       if (this.halted) return
@@ -125,7 +140,9 @@ class StreamSession {
         () => { if (!this.ended && !this.halted) stream.resume() },
         (error: unknown) => this.fail(error instanceof MinimError ? error : new MinimError('MINIM_GRPC_STREAM', {}, { cause: error })),
       )
-    })
+    }
+    stream.on('data', take)
+    if (first !== null) take(first)
     // The node has said all; its last acknowledgements are still to come.
     stream.on('end', () => void this.settled().then(() => this.finish(null)))
     await this.over
@@ -273,6 +290,7 @@ export class GrpcSource {
   private readonly options: GrpcOptions
   private readonly open = new Set<StreamSession>()
   private readonly sessions = new Map<string, StreamSession>()
+  private readonly owners = new Map<string, Client>()
   private stopping = false
 
   constructor(options: GrpcOptions) {
@@ -291,8 +309,68 @@ export class GrpcSource {
     if (this.stopping) return session.fail(new MinimError('MINIM_GRPC_STOPPING'))
     if (this.open.size >= this.options.maxStreams) return session.fail(new MinimError('MINIM_GRPC_TOO_MANY', { max: this.options.maxStreams }))
     this.open.add(session)
-    await session.run()
+    const first = this.options.workers === undefined ? null : await this.peek(stream, this.options.workers)
+    if (first !== undefined) await session.run(first)
     this.open.delete(session)
+  }
+
+  /**
+   * Reads a stream's first message, to see whose it is. One of another worker's is passed on to it, message by message, and its answers
+   * back: what is acknowledged, and what is wrong, is the owner's to say.
+   * @returns undefined when the stream was another worker's, and is over
+   */
+  private async peek(stream: Stream, workers: GrpcWorkers): Promise<Buffer | null | undefined> {
+    const first = await new Promise<Buffer | null>((resolve) => {
+      const idle = setTimeout(() => { end() }, this.options.idleMs).unref()
+      const settle = (message: Buffer | null): void => {
+        clearTimeout(idle)
+        stream.pause()
+        stream.off('data', settle).off('end', end).off('cancelled', end).off('error', end)
+        resolve(message)
+      }
+      const end = (): void => { settle(null) }
+      stream.on('data', settle).on('end', end).on('cancelled', end).on('error', end)
+    })
+    if (first === null) {
+      stream.end()
+      return undefined
+    }
+    const { source } = readEnvelope(first)
+    const owner = SOURCE_NAME.test(source) ? workers.owner(source) : null
+    if (owner === null) return first
+    await this.passOn(stream, first, owner)
+    return undefined
+  }
+
+  private passOn(stream: Stream, first: Buffer, owner: string): Promise<void> {
+    let client = this.owners.get(owner)
+    if (client === undefined) {
+      client = new Client(owner, ChannelCredentials.createInsecure(), { 'grpc.max_send_message_length': -1 })
+      this.owners.set(owner, client)
+    }
+    const { requestSerialize, responseDeserialize } = INGEST_SERVICE.deliver
+    const upstream = client.makeBidiStreamRequest(DELIVER_PATH, requestSerialize, responseDeserialize)
+    return new Promise((resolve) => {
+      upstream.on('data', (sequence: number) => { stream.write(sequence) })
+      upstream.on('end', () => {
+        stream.end()
+        resolve()
+      })
+      upstream.on('error', ({ code, details }: ServiceError) => {
+        if (!stream.cancelled) stream.emit('error', Object.assign(new Error(details), { code, details }))
+        resolve()
+      })
+      stream.on('cancelled', () => { upstream.cancel() })
+      stream.on('error', () => { upstream.cancel() })
+      stream.on('end', () => { upstream.end() })
+      stream.on('data', (message: Buffer) => {
+        if (upstream.write(message)) return
+        stream.pause()
+        upstream.once('drain', () => { stream.resume() })
+      })
+      upstream.write(first)
+      stream.resume()
+    })
   }
 
   get streams(): number {
@@ -300,15 +378,16 @@ export class GrpcSource {
   }
 
   /** Listens. Resolves to the address with the port that was taken. */
-  start(): Promise<string> {
+  async start(): Promise<string> {
     const { listen, tls } = this.options
-    const creds = credentials(tls)
-    return new Promise((resolve, reject) => {
-      this.server.bindAsync(listen, creds, (error, port) => {
-        if (error !== null) reject(new MinimError('MINIM_GRPC_LISTEN', { listen }, { cause: error }))
-        else resolve(`${listen.slice(0, listen.lastIndexOf(':'))}:${port}`)
+    const bind = (address: string, creds: ServerCredentials): Promise<number> => new Promise((resolve, reject) => {
+      this.server.bindAsync(address, creds, (error, port) => {
+        if (error !== null) reject(new MinimError('MINIM_GRPC_LISTEN', { listen: address }, { cause: error }))
+        else resolve(port)
       })
     })
+    if (this.options.workers !== undefined) await bind(this.options.workers.own, ServerCredentials.createInsecure())
+    return `${listen.slice(0, listen.lastIndexOf(':'))}:${await bind(listen, credentials(tls))}`
   }
 
   /** Takes nothing new. Streams stay open for the acknowledgements of what was taken. */
@@ -321,6 +400,7 @@ export class GrpcSource {
   stop(): Promise<void> {
     this.stopping = true
     for (const session of this.open) session.fail(new MinimError('MINIM_GRPC_STOPPING'))
+    for (const client of this.owners.values()) client.close()
     return new Promise((resolve) => {
       const force = setTimeout(() => this.server.forceShutdown(), 2000)
       this.server.tryShutdown(() => {
@@ -332,10 +412,11 @@ export class GrpcSource {
 }
 
 /** gRPC as a source of the program: always there, since agents stream to it. */
-export async function startGrpc({ settings, catalogue, intake, counters, log }: SourceContext): Promise<Source> {
+export async function startGrpc({ settings, catalogue, intake, counters, log, worker }: SourceContext): Promise<Source> {
   const counted = counters('grpc')
   const server = new GrpcSource({
     ...settings.grpc, catalogue, intake: intake('grpc'), tenant: 'default',
+    ...(worker === undefined || worker.folder === null ? {} : { workers: workersOf(worker, worker.folder) }),
     onEvent: (event) => {
       if (event.kind === 'received') counted.received(1)
       else log.info(event, `stream ${event.kind}`)
@@ -349,5 +430,15 @@ export async function startGrpc({ settings, catalogue, intake, counters, log }: 
       return Promise.resolve()
     },
     stop: () => server.stop(),
+  }
+}
+
+function workersOf({ index, count }: WorkerPlace, folder: string): GrpcWorkers {
+  return {
+    own: workerSocket(folder, index),
+    owner: (source) => {
+      const shard = shardOf(source, count)
+      return shard === index ? null : workerSocket(folder, shard)
+    },
   }
 }

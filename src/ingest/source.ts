@@ -9,6 +9,7 @@ import type { Refusal } from '../batch/batch.js'
 import type { Logger } from '../ops/log.js'
 import type { SourceCounters, SourceKind } from '../ops/metrics.js'
 import type { Settings } from '../settings/schema.js'
+import type { WorkerPlace } from '../workers.js'
 import type { Intake } from './intake.js'
 
 /** How the bytes of a spooled entry are to be read: canonical records, JSON Lines of the catalogue's own names, or not at all. */
@@ -48,6 +49,8 @@ export interface SourceContext {
   readonly settings: Settings
   readonly catalogue: Catalogue
   readonly log: Logger
+  /** Which of the workers this is: a source that keeps state runs in one of them. Default: the only one. */
+  readonly worker?: WorkerPlace
   /** For sources that can send again. */
   readonly intake: (source: SourceKind) => Intake
   readonly inlet: Inlet

@@ -5,18 +5,37 @@ import { startFreeswitch } from './freeswitch.js'
 import { startGrpc } from './grpc.js'
 import { startHep } from './hep/hep.js'
 import { startHttp } from './http.js'
+import { startKafka } from './kafka/kafka.js'
 import { startSip } from './sip/sip.js'
+import { ALONE } from '../workers.js'
 import type { Source, SourceContext, StartSource } from './source.js'
 
 const SOURCES: readonly StartSource[] = [
   startGrpc,
   startFiles,
-  startAmi,
+  each('ami', startAmi),
   startFreeswitch,
   startHttp,
-  startHep,
-  startSip,
+  oneWorker(startHep),
+  oneWorker(startSip),
+  startKafka,
 ]
+
+/** A source that correlates what it hears (a call's packets must come together): one of the workers has it. */
+function oneWorker(start: StartSource): StartSource {
+  return (context) => {
+    const { index, count } = context.worker ?? ALONE
+    return index === count - 1 ? start(context) : Promise.resolve(null)
+  }
+}
+
+/** A source for each entry of a list: the workers have them in turn. */
+function each(key: 'ami', start: StartSource): StartSource {
+  return (context) => {
+    const { index, count } = context.worker ?? ALONE
+    return start({ ...context, settings: { ...context.settings, [key]: context.settings[key].filter((_, i) => i % count === index) } })
+  }
+}
 
 /**
  * Starts all sources that the settings have. When one cannot start, those that did are stopped again.

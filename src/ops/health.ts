@@ -1,7 +1,6 @@
 /** The operator's port: `/metrics`, `/healthz` (the process lives), `/readyz` (it can take records: 503 with reasons when it cannot). */
 import type { AddressInfo } from 'node:net'
 import { fastify } from 'fastify'
-import type { Registry } from 'prom-client'
 import { MinimError } from '../errors/catalogue.js'
 
 export interface Readiness {
@@ -13,7 +12,8 @@ export interface Readiness {
 export interface OpsOptions {
   /** `host:port` or `[host]:port`; port 0 takes a free one. */
   readonly listen: string
-  readonly registry: Registry
+  /** Of prom-client, or over several processes. */
+  readonly registry: { readonly contentType: string; metrics(): Promise<string> }
   readonly ready: () => Readiness
 }
 

@@ -153,14 +153,15 @@ export class Metrics {
     const sampled = (name: string, help: string, value: (sample: Sample) => number): void => {
       const sample = (): Sample => this.#sample()
       // A gauge of prom-client's calls `collect` with itself as `this`.
-      new Gauge({ name, help, registers, collect() { this.set(value(sample())) } })
+      // Over several workers: ready when all are.
+      new Gauge({ name, help, registers, aggregator: name === 'minim_ready' ? 'min' : 'sum', collect() { this.set(value(sample())) } })
     }
     sampled('minim_ready', 'Whether /readyz answers 200', (sample) => Number(sample.ready))
     sampled('minim_items_in_flight', 'Batches taken from sources and not committed yet', (sample) => sample.inFlightItems)
     sampled('minim_bytes_retained', 'Input kept in memory until it is committed', (sample) => sample.retainedBytes)
 
     this.#conservation = new Conservation(registers, options.flows, [...SOURCE_KINDS, SPOOL_ACCOUNT, OTHER])
-    new Gauge({ name: 'minim_build_info', help: 'Versions of minim and of its policy, and the guarantee of delivery', labelNames: ['version', 'policy', 'guarantee'], registers })
+    new Gauge({ name: 'minim_build_info', help: 'Versions of minim and of its policy, and the guarantee of delivery', labelNames: ['version', 'policy', 'guarantee'], aggregator: 'first', registers })
       .labels(options.minimVersion, options.policyVersion, options.guarantee ?? 'exactly-once').set(1)
   }
 
@@ -230,7 +231,7 @@ function sourceCounters(registers: Registry[]): ReadonlyMap<SourceKind, SourceCo
   const kind = ['source_kind']
   const received = new Counter({ name: 'minim_source_received_total', help: 'Posts, packets, events or lines received, each in its protocol\'s own units', labelNames: kind, registers })
   const refused = new Counter({ name: 'minim_source_refused_total', help: 'Of these, those that no record was taken from, by reason', labelNames: [...kind, 'reason'], registers })
-  const lag = new Gauge({ name: 'minim_source_lag_seconds', help: 'Age of what a source has read last', labelNames: kind, registers })
+  const lag = new Gauge({ name: 'minim_source_lag_seconds', help: 'Age of what a source has read last', labelNames: kind, aggregator: 'max', registers })
   const connections = new Gauge({ name: 'minim_source_connections', help: 'Senders connected', labelNames: kind, registers })
   const gap = new Counter({ name: 'minim_source_gap_seconds_total', help: 'Time in which a source that cannot send again was not connected', labelNames: kind, registers })
   return new Map(SOURCE_KINDS.map((name): [SourceKind, SourceCounters] => {
@@ -255,7 +256,7 @@ const PUT_BUCKETS = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.
 function spoolCounters(registers: Registry[]): SpoolCounters {
   let read: () => SpoolSample = () => ({ bytes: 0, blocks: 0, oldestSeconds: 0 })
   const sampled = (name: string, help: string, value: (sample: SpoolSample) => number): void => {
-    new Gauge({ name, help, registers, collect() { this.set(value(read())) } })
+    new Gauge({ name, help, registers, aggregator: name.endsWith('seconds') ? 'max' : 'sum', collect() { this.set(value(read())) } })
   }
   sampled('minim_spool_bytes', 'Octets of the spool in use on disk', (sample) => sample.bytes)
   sampled('minim_spool_blocks', 'Blocks in the spool: written together, and not in Kafka yet', (sample) => sample.blocks)

@@ -11,6 +11,7 @@ import { AMI, type AmiSettings } from './ami.js'
 import { FREESWITCH, type FreeswitchSettings } from './freeswitch.js'
 import { HEP, type HepSettings } from './hep.js'
 import { HTTP, type HttpSettings } from './http.js'
+import { KAFKA_INPUT, type KafkaInputSettings } from './kafka-input.js'
 import { SIP, type SipSettings } from './sip.js'
 import { SPOOL, type SpoolSettings } from './spool.js'
 
@@ -20,6 +21,7 @@ export interface SourceSettings {
   readonly freeswitch: FreeswitchSettings
   readonly hep: HepSettings
   readonly http: HttpSettings
+  readonly kafkaInput: readonly KafkaInputSettings[]
   readonly sip: SipSettings
   readonly spool: SpoolSettings
 }
@@ -51,6 +53,7 @@ const SECTIONS: { readonly [K in keyof SourceSettings]: SourceSection<K> } = {
   freeswitch: FREESWITCH,
   hep: HEP,
   http: HTTP,
+  kafkaInput: KAFKA_INPUT,
   sip: SIP,
   spool: SPOOL,
 }

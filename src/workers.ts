@@ -1,0 +1,162 @@
+/**
+ * More processes: one supervisor, and as many workers as the settings say (`node:cluster`). node-rdkafka cannot be loaded twice in one
+ * process, and JavaScript has one thread, so more cores mean more processes.
+ *
+ *   supervisor: the operator's port (one page over all), restarts        no record passes through it
+ *     worker 0 … N-1: each a whole proxy, with a shard of its own        listeners that keep no state are shared (gRPC, HTTP)
+ *
+ * A source belongs to the worker that owns its shard. A gRPC stream that reaches another one is passed on to the owner's own socket in a
+ * folder that nobody else can enter (`ingest/grpc.ts`). Sources that keep state (AMI, HEP, SIP) run in one worker each.
+ */
+import cluster, { type Worker } from 'node:cluster'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import process from 'node:process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AggregatorRegistry, type Registry } from 'prom-client'
+import { EXIT } from './cli/exit.js'
+import { MinimError } from './errors/catalogue.js'
+import { startOps, type Readiness } from './ops/health.js'
+import type { Logger } from './ops/log.js'
+import type { Settings } from './settings/schema.js'
+
+/** One worker among so many. */
+export interface WorkerPlace {
+  /** Its number, which is that of its shard. */
+  readonly index: number
+  readonly count: number
+  /** Folder of the workers' own sockets; null where there is one worker only. */
+  readonly folder: string | null
+}
+
+export const ALONE: WorkerPlace = { index: 0, count: 1, folder: null }
+
+const INDEX = 'MINIM_WORKER'
+const COUNT = 'MINIM_WORKERS'
+const FOLDER = 'MINIM_WORKER_FOLDER'
+
+const RESTART_MIN_MS = 500
+const RESTART_MAX_MS = 30_000
+/** A worker that has run so long starts its back-off anew. */
+const STEADY_MS = 60_000
+/** Beyond what draining takes. */
+const STOP_SLACK_MS = 10_000
+const READY_INTERVAL_MS = 250
+
+/** Codes with which a worker says that no other start would end better. */
+const FINAL: ReadonlySet<number> = new Set([EXIT.usage, EXIT.kafka, EXIT.keys])
+
+/** Where a worker's own gRPC socket is. */
+export function workerSocket(folder: string, index: number): string {
+  return `unix:${join(folder, `${index}.sock`)}`
+}
+
+/** What this process is: null for the supervisor, or a process that has none. */
+export function workerPlace(): WorkerPlace | null {
+  const { [INDEX]: index, [COUNT]: count, [FOLDER]: folder } = process.env
+  return cluster.isWorker && index !== undefined && folder !== undefined ? { index: Number(index), count: Number(count), folder } : null
+}
+
+/** In a worker: answers what the supervisor asks, and ends with it. */
+export function serveSupervisor(registry: Registry, ready: () => Readiness, stop: () => void): () => void {
+  AggregatorRegistry.setRegistries([registry])
+  new AggregatorRegistry()
+  // Told when it changes, and again now and then: a message may come before the supervisor listens.
+  const timer = setInterval(() => { if (process.connected) process.send?.({ minim: 'ready', ...ready() }) }, READY_INTERVAL_MS).unref()
+  process.once('disconnect', stop)
+  return () => {
+    clearInterval(timer)
+    process.off('disconnect', stop)
+  }
+}
+
+interface Running {
+  worker: Worker
+  startedAt: number
+  readiness: Readiness
+}
+
+export interface SupervisorOptions {
+  readonly settings: Settings
+  readonly log: Logger
+  /** What the workers are started with: the command line behind the program's name. */
+  readonly args: readonly string[]
+  readonly drainMs: number
+}
+
+export interface Supervisor {
+  readonly opsAddress: string
+  /** Process ids of the workers, by number. */
+  readonly pids: () => readonly (number | undefined)[]
+  /** Resolves with the exit code when all workers have ended: of its own accord only when one cannot go on. */
+  readonly ended: Promise<number>
+  stop(): void
+}
+
+/** Starts the workers, and starts them again when they die. */
+export async function startSupervisor({ settings, log, args, drainMs }: SupervisorOptions): Promise<Supervisor> {
+  const count = settings.workers
+  const folder = mkdtempSync(join(tmpdir(), 'minim-workers-'))
+  chmodSync(folder, 0o700)
+  const running: (Running | null)[] = Array.from({ length: count }, () => null)
+  const backoffMs = new Array<number>(count).fill(RESTART_MIN_MS)
+  let stopping = false
+  let code: number = EXIT.done
+  let markEnded: (code: number) => void = () => undefined
+  const ended = new Promise<number>((resolve) => { markEnded = resolve })
+
+  const ready = (): Readiness => {
+    const reasons = running.flatMap((one) => (one === null ? ['worker_starting'] : one.readiness.ok ? [] : one.readiness.reasons))
+    return { ok: reasons.length === 0, reasons: [...new Set(reasons)] }
+  }
+  const registry = new AggregatorRegistry()
+  // One page over all: of a worker that does not answer in time, nothing can be said.
+  const ops = await startOps({ listen: settings.ops.listen, registry: { contentType: registry.contentType, metrics: () => registry.clusterMetrics() }, ready })
+
+  const finish = async (): Promise<void> => {
+    await ops.close()
+    rmSync(folder, { recursive: true, force: true })
+    markEnded(code)
+  }
+  const start = (index: number): void => {
+    const worker = cluster.fork({ [INDEX]: String(index), [COUNT]: String(count), [FOLDER]: folder })
+    const one: Running = { worker, startedAt: Date.now(), readiness: { ok: false, reasons: ['worker_starting'] } }
+    running[index] = one
+    worker.on('message', (message: { minim?: unknown; ok?: unknown; reasons?: unknown }) => {
+      if (message.minim === 'ready') one.readiness = { ok: message.ok === true, reasons: Array.isArray(message.reasons) ? message.reasons.map(String) : [] }
+    })
+    worker.once('exit', (exitCode: number | null, signal: string | null) => {
+      running[index] = null
+      if (!stopping && exitCode !== null && signal === null && FINAL.has(exitCode)) {
+        code = exitCode
+        stop()
+      }
+      if (stopping) {
+        if (exitCode !== 0 && code === EXIT.done) code = EXIT.failed
+        if (running.every((r) => r === null)) void finish()
+        return
+      }
+      if (Date.now() - one.startedAt > STEADY_MS) backoffMs[index] = RESTART_MIN_MS
+      const delayMs = Math.round(backoffMs[index] * (0.8 + 0.4 * Math.random()))
+      backoffMs[index] = Math.min(RESTART_MAX_MS, backoffMs[index] * 2)
+      log.error({ err: new MinimError('MINIM_WORKER_DIED', { index, how: signal ?? `exit code ${exitCode ?? 'unknown'}`, delayMs }) })
+      void sleep(delayMs).then(() => { if (!stopping) start(index) })
+    })
+  }
+  const stop = (): void => {
+    if (stopping) return
+    stopping = true
+    for (const one of running) one?.worker.process.kill('SIGTERM')
+    if (running.every((one) => one === null)) {
+      void finish()
+      return
+    }
+    setTimeout(() => { for (const one of running) one?.worker.process.kill('SIGKILL') }, drainMs + STOP_SLACK_MS).unref()
+  }
+
+  cluster.setupPrimary({ exec: process.argv[1], args: [...args] })
+  log.info({ workers: count, ops: `${ops.host}:${ops.port}` }, 'supervisor')
+  for (let index = 0; index < count; index++) start(index)
+  return { opsAddress: `${ops.host}:${ops.port}`, pids: () => running.map((one) => one?.worker.process.pid), ended, stop }
+}

@@ -1,0 +1,61 @@
+/**
+ * Short torture runs. That they can fail is shown by taking a rule of delivery out: without the ledger batches come twice, acknowledged
+ * before the commit they are lost, and read as if there were no transactions the aborted ones come twice.
+ * MINIM_KILL_ROUNDS=200 is the long form of the first.
+ */
+import t, { type Test } from 'tap'
+import { kafkaAvailable } from '../helpers/kafka.js'
+import { torture, type TortureOptions, type TortureResult } from '../torture/run.js'
+
+const reason = kafkaAvailable()
+const skip = reason ?? false
+if (reason !== null) t.comment(`NOT RUN: ${reason}`)
+
+const ROUNDS = Number(process.env['MINIM_KILL_ROUNDS'] ?? 20)
+/** From one kill to the next; a process needs about a second and a half to take batches again. */
+const ROUND_MS = [500, 4_500] as const
+const limitMs = 400_000 + ROUNDS * 10_000
+t.setTimeout(limitMs)
+
+async function run(t: Test, over: Partial<TortureOptions>): Promise<TortureResult> {
+  const seed = Number(process.env['MINIM_TORTURE_SEED'] ?? Date.now() % 1_000_000)
+  const result = await torture({
+    minutes: 0.3, seed, workers: 1, brokers: 1, sources: ['grpc'], nodes: 2, rate: 200, sabotage: null, faults: null, say: (line) => { t.comment(line) }, ...over,
+  })
+  for (const what of [...result.verdict.examples, ...result.disagreements, ...result.voids]) t.comment(what)
+  return result
+}
+
+t.test(`SIGKILL at ${ROUNDS} moments: nothing lost, nothing twice, and the figures agree`, { skip, timeout: limitMs }, async (t) => {
+  const { verdict, faults, voids, disagreements } = await run(t, {
+    minutes: ROUNDS * (ROUND_MS[0] + ROUND_MS[1]) / 2 / 60_000, faults: ['proxy killed'], gapMs: ROUND_MS,
+  })
+  t.same(voids, [])
+  t.same(disagreements, [])
+  t.ok(faults >= ROUNDS * 0.7, `${faults} kills`)
+  t.ok(verdict.sent > 1_000, `${verdict.sent} records`)
+  const { lost, duplicated, misrouted, leaked } = verdict
+  t.same({ lost, duplicated, misrouted, leaked }, { lost: 0, duplicated: 0, misrouted: 0, leaked: 0 })
+  t.equal(verdict.outOfOrder, 0, 'in order', { todo: 'order across transactions' })
+})
+
+const KILLS = { faults: ['proxy killed'], gapMs: [2_500, 3_500] } as const
+
+t.test('it can fail', { skip, timeout: limitMs }, async (t) => {
+  t.test('the ledger is not found again: duplicates', async (t) => {
+    const { verdict } = await run(t, { ...KILLS, sabotage: 'ledger' })
+    t.ok(verdict.duplicated > 0, `${verdict.duplicated} duplicated`)
+    t.equal(verdict.lost, 0)
+  })
+
+  t.test('acknowledged before the commit: loss', async (t) => {
+    // Kafka is slow, so that there is something between the two.
+    const { verdict } = await run(t, { faults: ['proxy killed', 'Kafka is silent'], gapMs: [500, 1_500], sabotage: 'early-ack' })
+    t.ok(verdict.lost > 0, `${verdict.lost} lost`)
+  })
+
+  t.test('no isolation of transactions: duplicates', async (t) => {
+    const { verdict } = await run(t, { faults: ['proxy killed', 'connections to Kafka cut again and again'], gapMs: [500, 2_000], sabotage: 'isolation' })
+    t.ok(verdict.duplicated > 0, `${verdict.duplicated} duplicated`)
+  })
+})
