@@ -7,6 +7,7 @@ import { MinimError } from '../../src/errors/catalogue.js'
 import { Credentials, loadCredentials } from '../../src/ingest/http-auth.js'
 import { HTTP_AUTH_VARIABLE, startHttp } from '../../src/ingest/http.js'
 import { RecordWriter } from '../../src/ingest/record-writer.js'
+import { loadSettings } from '../../src/settings/load.js'
 import type { HttpSettings } from '../../src/settings/sources/http.js'
 import { basic, listening, Raw, secretFile, type Listening } from './http-client.js'
 
@@ -35,6 +36,14 @@ const lines = (...records: readonly unknown[]): string => records.map((record) =
 
 t.test('off by default', async (t) => {
   await t.rejects(listening(t, startHttp, {}), { message: 'it is off' })
+})
+
+t.test('settings that cannot be', async (t) => {
+  const wrong: [string, object][] = [['http.tenant', { tenant: 'nobody' }], ['http.listen', { listen: 'here' }], ['http.maxBodyBytes', { maxBodyBytes: 1 }], ['http.listen', { listen: '127.0.0.1:9464' }]]
+  for (const [path, http] of wrong) t.throws(() => loadSettings(null, { http }), { problems: [{ path }] }, path)
+  for (const [path, freeswitch] of [['freeswitch.path', { path: 'cdr' }], ['freeswitch.legs', { legs: 'b' as never }], ['freeswitch.tenant', { tenant: 'nobody' }]] as const) {
+    t.throws(() => loadSettings(null, { freeswitch }), { problems: [{ path }] }, path)
+  }
 })
 
 t.test('every form of a post gives the same records', async (t) => {
