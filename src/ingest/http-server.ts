@@ -82,6 +82,8 @@ const LINGER_MS = 500
 /** Posts that are being read or made safe at once, and the octets of their bodies. */
 const MAX_PENDING = 4096
 const MAX_PENDING_BYTES = 67_108_864
+/** Bodies that are inflated at once: as many as libuv has threads for it. */
+const MAX_INFLATING = 4
 /** Senders whose rate is remembered. */
 const MAX_SENDERS = 10_000
 /** Wrong passwords a second that an address is told of: what comes then is not looked at. */
@@ -121,6 +123,8 @@ export class HttpListener {
   private connections = 0
   private pending = 0
   private pendingBytes = 0
+  private inflating = 0
+  private readonly waiting: (() => void)[] = []
   private stopping = false
   private quiet: (() => void) | null = null
 
@@ -283,10 +287,16 @@ export class HttpListener {
     const { handle, log, settings } = this.options
     let { body } = post
     if (isGzip(post.headers)) {
+      // A few at a time: small bodies that wait may become large ones.
+      if (this.inflating >= MAX_INFLATING) await new Promise<void>((resolve) => { this.waiting.push(resolve) })
+      this.inflating++
       try {
         body = await inflate(body, { maxOutputLength: settings.maxBodyBytes })
       } catch (error) {
         return (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? TOO_LARGE : refusal(400, 'malformed', 'malformed')
+      } finally {
+        this.inflating--
+        this.waiting.shift()?.()
       }
     }
     try {

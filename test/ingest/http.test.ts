@@ -7,7 +7,8 @@ import { MinimError } from '../../src/errors/catalogue.js'
 import { Credentials, loadCredentials } from '../../src/ingest/http-auth.js'
 import { HTTP_AUTH_VARIABLE, startHttp } from '../../src/ingest/http.js'
 import { RecordWriter } from '../../src/ingest/record-writer.js'
-import { loadSettings } from '../../src/settings/load.js'
+import type { ProblemsError } from '../../src/errors/problems.js'
+import { loadSettings, type SettingsInput } from '../../src/settings/load.js'
 import type { HttpSettings } from '../../src/settings/sources/http.js'
 import { basic, listening, Raw, secretFile, type Listening } from './http-client.js'
 
@@ -39,11 +40,19 @@ t.test('off by default', async (t) => {
 })
 
 t.test('settings that cannot be', async (t) => {
-  const wrong: [string, object][] = [['http.tenant', { tenant: 'nobody' }], ['http.listen', { listen: 'here' }], ['http.maxBodyBytes', { maxBodyBytes: 1 }], ['http.listen', { listen: '127.0.0.1:9464' }]]
-  for (const [path, http] of wrong) t.throws(() => loadSettings(null, { http }), { problems: [{ path }] }, path)
-  for (const [path, freeswitch] of [['freeswitch.path', { path: 'cdr' }], ['freeswitch.legs', { legs: 'b' as never }], ['freeswitch.tenant', { tenant: 'nobody' }]] as const) {
-    t.throws(() => loadSettings(null, { freeswitch }), { problems: [{ path }] }, path)
+  const wrong = (over: SettingsInput): string[] => {
+    try {
+      loadSettings(null, over)
+      return []
+    } catch (error) {
+      return (error as ProblemsError).problems.map(({ path }) => path)
+    }
   }
+  const listen = '127.0.0.1:8080'
+  t.same(wrong({ http: { listen } }), [])
+  for (const [key, value] of Object.entries({ tenant: 'nobody', listen: 'here', maxBodyBytes: 1, idleMs: 0, requestMs: null, auth: '' })) t.same(wrong({ http: { listen, [key]: value as never } }), [`http.${key}`])
+  for (const [key, value] of Object.entries({ tenant: 'nobody', path: 'cdr', legs: 'b' })) t.same(wrong({ freeswitch: { listen, [key]: value as never } }), [`freeswitch.${key}`])
+  t.same(wrong({ freeswitch: { listen }, http: { listen } }), ['http.listen'], 'one port for both')
 })
 
 t.test('every form of a post gives the same records', async (t) => {
@@ -77,6 +86,13 @@ t.test('every form of a post gives the same records', async (t) => {
   t.same(server.inlet.entries.slice(1).map(({ format }) => format), ['jsonl-call', 'jsonl-quality', 'jsonl-device'])
   t.match(await post(server, '/v1/calls', JSON_TYPE, ' [ ] '), { status: 200, body: { records: 0 } })
   t.equal(server.counts['received'], 12)
+})
+
+t.test('many compressed posts at once, and bad ones among them', async (t) => {
+  const server = await on(t)
+  const statuses = await Promise.all(Array.from({ length: 60 }, async (_, n) =>
+    (await post(server, '/v1/calls', LINES, n % 3 === 0 ? 'no gzip' : gzipSync(lines(CALL)), { 'content-encoding': 'gzip' })).status))
+  t.same(statuses, Array.from({ length: 60 }, (_, n) => (n % 3 === 0 ? 400 : 202)))
 })
 
 t.test('a post of more records than the columns hold', async (t) => {
