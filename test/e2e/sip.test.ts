@@ -1,7 +1,8 @@
 /** `minim run` with its SIP listener: sipp and baresip send to it, the minimised topics are read back. */
 import t from 'tap'
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
+import { createSocket } from 'node:dgram'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
@@ -13,6 +14,8 @@ import { get, metric, Place, readTopic, ROOT, run, until, type Running } from '.
 
 const installed = (command: string, args: readonly string[]): boolean => spawnSync(command, args, { stdio: 'ignore' }).error === undefined
 const hasSipp = installed('sipp', ['-v'])
+const env = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` }
+const hasKamailio = spawnSync('kamailio', ['-v'], { stdio: 'ignore', env }).error === undefined
 const hasBaresip = installed('baresip', ['-h'])
 
 interface Sip extends Running {
@@ -146,4 +149,39 @@ t.test('a phone registers: baresip', async (t) => {
   const devices = await read(running, 'pbx.quality.device', 2)
   t.match(devices[0], { contact_network: '127.0.0.0/24' })
   t.equal(new Set(devices.map((d) => d['party'])).size, 2)
+})
+
+t.test('Kamailio sends copies of REGISTER, and hands reports on', async (t) => {
+  if (!hasKamailio || !hasSipp) {
+    t.comment('LEFT OUT: kamailio or sipp is not installed')
+    return
+  }
+  const place = new Place(t)
+  place.makeStore()
+  const running = await sipRun(t, place)
+  const socket = createSocket('udp4')
+  await new Promise<void>((resolve) => { socket.bind(0, '127.0.0.1', resolve) })
+  const { port } = socket.address()
+  await new Promise<void>((resolve) => { socket.close(resolve) })
+  const config = readFileSync(join(ROOT, 'test/e2e/sipp/fork.cfg'), 'utf8').replaceAll('SIP_PORT', String(port)).replaceAll('MINIM_PORT', String(running.udp.split(':').pop()))
+  mkdirSync(place.path('kamailio'))
+  const kamailio = spawn('kamailio', ['-f', place.write('kamailio.cfg', config), '-DD', '-E', '-m', '32', '-M', '8', '-w', place.path('kamailio'), '-Y', place.path('kamailio')], { cwd: place.folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  let text = ''
+  kamailio.stdout.on('data', (chunk: Buffer) => { text += chunk.toString() })
+  kamailio.stderr.on('data', (chunk: Buffer) => { text += chunk.toString() })
+  const ended = new Promise<void>((resolve) => { kamailio.once('close', () => { resolve() }) })
+  t.teardown(async () => {
+    kamailio.kill('SIGTERM')
+    const timer = setTimeout(() => kamailio.kill('SIGKILL'), 5000)
+    await ended
+    clearTimeout(timer)
+  })
+  // It says nothing when it is ready: sipp asks again until it is.
+  t.equal(await sipp(t, place, 'register.xml', `127.0.0.1:${port}`, 'u1', 5), 0, text)
+  const devices = await read(running, 'pbx.quality.device', 5)
+  t.equal(new Set(devices.map((d) => d['party'])).size, 5)
+  t.match(devices[0], { device_model: 'T46S', mac_vendor: '00:00:5E', contact_network: '192.0.2.0/24' })
+  const start = Date.now() - 300_000
+  t.equal(await sipp(t, place, 'publish.xml', `127.0.0.1:${port}`, 'u1', 5, { start: isoTime(start), stop: isoTime(start + 60_000) }), 0, 'SIP-ETag comes back through it')
+  t.equal((await read(running, 'pbx.quality.quality', 5)).length, 5)
 })
