@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { kafkaAvailable, startKafka } from '../helpers/kafka.js'
-import { Feed, sleep, until } from './feeding.js'
+import { Feed, sleep, TIMED_OUT, until } from './feeding.js'
 
 const reason = kafkaAvailable()
 t.setTimeout(400_000)
@@ -61,7 +61,7 @@ t.test('rights and topics', { skip, timeout: 200_000 }, async (t) => {
     await feed.flows()
     await feed.finish()
     // What the deleted topic held is gone with it; nothing else is.
-    await feed.isExactlyOnce(t, ['one'])
+    await feed.isExactlyOnce(t, { topics: ['one'] })
     const left = await kafka.consoleConsumer('deleted.two', { timeoutMs: 3_000 })
     const sequences = [...new Set(left.map((r) => Number(r.value.toString().split('/')[0])))].sort((a, b) => a - b)
     t.equal(left.length, sequences.length * 10, 'whole batches, once')
@@ -128,7 +128,7 @@ t.test('the broker\'s certificate is out of date, then renewed', { skip: skip ||
   await probe.restart()
   await feed.flows()
   await feed.finish()
-  await feed.isExactlyOnce(t)
+  await feed.isExactlyOnce(t, { restarted: TIMED_OUT })
 })
 
 /** A small file system of its own; null where it cannot be mounted. */
@@ -165,5 +165,5 @@ t.test('the broker\'s disk is full, then has room again', { skip, timeout: 200_0
   await feed.flows()
   await feed.finish()
   t.comment(`${feed.items.length} batches`)
-  await feed.isExactlyOnce(t)
+  await feed.isExactlyOnce(t, { restarted: TIMED_OUT })
 })

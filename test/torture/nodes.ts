@@ -22,8 +22,8 @@ export interface NodeOptions {
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
 
 export abstract class Node {
-  /** Batches to send in all; may be raised. */
-  batches = 0
+  /** Batches to send in all. */
+  batches = Infinity
   /** Batches sent, and those acknowledged: 1 to this. */
   sent = 0
   acknowledged = 0
@@ -36,12 +36,16 @@ export abstract class Node {
 
   constructor(readonly name: string, protected readonly options: NodeOptions) {}
 
-  /** Sends what is planned; resolves when all is acknowledged, or it was stopped. */
-  async run(batches: number): Promise<void> {
-    const begun = this.batches
-    this.batches = batches
-    this.startedAt = performance.now() - begun / this.options.batchesPerSecond * 1000
+  /** Sends until {@link finish} has said how many; resolves when all is acknowledged, or it was stopped. */
+  async run(): Promise<void> {
+    this.startedAt = performance.now() - this.sent / this.options.batchesPerSecond * 1000
+    this.batches = Infinity
     await this.deliver()
+  }
+
+  /** No more than what was sent, or than so many. */
+  finish(batches: number): void {
+    this.batches = Math.max(batches, this.sent)
   }
 
   stop(): void {
@@ -62,10 +66,11 @@ export abstract class Node {
 
   protected abstract deliver(): Promise<void>
 
-  /** Waits until a batch is due. */
-  protected async due(batch: number): Promise<void> {
+  /** Waits until a batch is due. @returns whether it is still wanted */
+  protected async due(batch: number): Promise<boolean> {
     const wait = this.startedAt + batch / this.options.batchesPerSecond * 1000 - performance.now()
     if (wait > 0) await sleep(wait)
+    return batch <= this.batches && !this.stopped
   }
 
   protected numbers(batch: number): number[] {
@@ -130,7 +135,7 @@ export class GrpcNode extends Node {
             await sleep(10)
             continue
           }
-          await this.due(next)
+          if (!await this.due(next)) continue
           this.sent = Math.max(this.sent, next)
           client.send(next, this.encoded(next))
           next++
@@ -161,7 +166,7 @@ export class FileNode extends Node {
   protected async deliver(): Promise<void> {
     while (!this.stopped && !this.done) {
       const next = this.sent + 1
-      await this.due(next)
+      if (!await this.due(next)) continue
       const text = this.lines(next)
       // A line is not always written at once.
       const cut = next * 37 % text.length
@@ -183,7 +188,7 @@ export class HttpNode extends Node {
   protected async deliver(): Promise<void> {
     while (!this.stopped && !this.done) {
       const next = this.acknowledged + 1
-      await this.due(next)
+      if (!await this.due(next)) continue
       this.sent = Math.max(this.sent, next)
       try {
         const response = await fetch(`http://${this.address}/v1/calls`, {

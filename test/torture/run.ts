@@ -85,6 +85,8 @@ class Torture {
   private readonly logs: string[] = []
   private readonly voids: string[] = []
   private readonly disagreements: string[] = []
+  /** By node: the last record before the last process. */
+  private epilogueFrom: number[] = []
   private readonly master = randomBytes(32)
 
   constructor(private readonly options: TortureOptions, private readonly folder: string, private readonly stops: (() => Promise<unknown>)[]) {
@@ -96,26 +98,26 @@ class Torture {
   async run(): Promise<TortureResult> {
     const { options: { minutes, seed, brokers, say } } = this
     const plan = this.plan()
-    say(`seed ${seed}: ${minutes} min, ${brokers} broker(s), ${this.batches * RECORDS_PER_BATCH} records of each node, ${plan.length} faults`)
+    say(`seed ${seed}: ${minutes} min, ${brokers} broker(s), ${this.batches * RECORDS_PER_BATCH} records of each node or more, ${plan.length} faults`)
     await this.start()
     const begun = performance.now()
     const seconds = (): string => ((performance.now() - begun) / 1000).toFixed(1)
-    const sending = Promise.all(this.nodes.map((node) => node.run(this.batches)))
+    const sending = Promise.all(this.nodes.map((node) => node.run()))
     let done = 0
     for (const fault of plan) {
-      await sleep(fault.atMs - (performance.now() - begun))
-      // A fault on top of one that is still felt is meant; one on a program that has not come back yet says nothing new.
-      // Killed at any moment, while it starts too.
-      if (fault.kind !== 'proxy killed' || fault.pick % 3 > 0) await this.until(60_000, () => this.proxy.addresses !== null)
+      // A fault on top of one that is still felt is meant; one on a program that has not come back yet says nothing new, mostly.
+      if (fault.kind !== 'proxy killed' || fault.pick % 5 > 0) await this.until(60_000, () => this.proxy.addresses !== null)
+      await sleep(Math.max(fault.gapMs, fault.atMs - (performance.now() - begun)))
       const could = await inflict(fault, {
         kafka: this.kafka, doors: [this.grpcDoor, this.httpDoor], proxy: () => this.proxy, second: () => this.launch(),
         takeOver: (proxy) => { this.takeOver(proxy) }, note: (what) => { this.disagreements.push(`${fault.kind}: ${what}`) },
       })
       if (could) done++
       say(`${seconds()} s: ${fault.kind}${fault.holdMs > 0 ? ` for ${(fault.holdMs / 1000).toFixed(1)} s` : ''}${could ? '' : ' could not be done'}; ` +
-        `acknowledged ${this.nodes.map((n) => n.acknowledged).join(' ')} of ${this.batches}`)
+        `acknowledged ${this.nodes.map((n) => n.acknowledged).join(' ')}`)
     }
     for (const proxy of [...this.kafka.proxies, this.grpcDoor, this.httpDoor]) proxy.heal()
+    for (const node of this.nodes) node.finish(this.batches)
     const settled = await Promise.race([sending.then(() => true), sleep(Math.max(0, minutes * 60_000 - (performance.now() - begun)) + SETTLE_MS).then(() => false)])
     say(`${seconds()} s: ${settled ? 'all is acknowledged' : 'not all is acknowledged'}`)
     if (!settled) this.voids.push(`nodes still wait: ${this.nodes.filter((n) => !n.done).map((n) => `${n.name} ${n.acknowledged} of ${n.batches}`).join(', ')}`)
@@ -251,7 +253,12 @@ class Torture {
       this.voids.push('the last process did not start')
       return null
     }
-    const last = Promise.all(this.nodes.map((node) => node.run(this.batches + EPILOGUE_BATCHES)))
+    this.epilogueFrom = this.nodes.map((node) => node.sent * RECORDS_PER_BATCH)
+    const last = Promise.all(this.nodes.map((node) => {
+      const running = node.run()
+      node.finish(node.sent + EPILOGUE_BATCHES)
+      return running
+    }))
     if (!await Promise.race([last.then(() => true), sleep(SETTLE_MS).then(() => false)])) {
       this.voids.push('the last batches were not acknowledged')
       return null
@@ -289,13 +296,12 @@ class Torture {
     const { kafka } = this.kafka
     const isolation = this.options.sabotage === 'isolation' ? 'read_uncommitted' : 'read_committed'
     const observed: Observed[] = []
-    const epilogueFrom = this.batches * RECORDS_PER_BATCH
     let strays = 0
     for (const topic of Object.keys(TOPICS)) {
       const found = (await kafka.consoleConsumer(topic, { timeoutMs: READ_IDLE_MS, isolation })).map((message) => observe(topic, message, { base: this.base, sources: this.nodes.length }))
       observed.push(...found)
       if (produced === null) continue
-      const there = found.filter(({ record }) => record !== null && record.n > epilogueFrom).length
+      const there = found.filter(({ record }) => record !== null && record.n > this.epilogueFrom[record.source]).length
       if (there !== produced.get(topic)) this.disagreements.push(`${topic}: ${there} messages of the last process, which counted ${produced.get(topic)}`)
     }
     for (const topic of ['minim.ledger', 'minim.quarantine']) {

@@ -30,8 +30,10 @@ export const FAULTS = {
 export type FaultKind = keyof typeof FAULTS
 
 export interface Fault {
-  /** Since the start of the run. */
+  /** When it is due at the earliest, since the start of the run. */
   readonly atMs: number
+  /** How long the program has, once it is back from the fault before. */
+  readonly gapMs: number
   readonly kind: FaultKind
   readonly holdMs: number
   /** Any whole number: which broker, for example. */
@@ -51,7 +53,9 @@ export function randomOf(seed: number): () => number {
 
 const FIRST_MS = 3_000
 /** Time for the program to come to itself again, or not quite. */
-const GAP_MS = [3_500, 8_500] as const
+const GAP_MS = [1_000, 6_000] as const
+/** A new process or broker takes so long, about. */
+const RECOVERY_MS = 2_500
 
 export interface ScheduleOptions {
   readonly seed: number
@@ -59,7 +63,7 @@ export interface ScheduleOptions {
   readonly brokers: number
   /** Kinds that cannot be done in this run. */
   readonly without?: ReadonlySet<FaultKind>
-  /** Time between the end of a fault and the next one, at least and at most. Default: enough to come back, mostly. */
+  /** Time that the program has before the next fault, once it is back from the one before: at least and at most. */
   readonly gapMs?: readonly [number, number]
 }
 
@@ -75,8 +79,9 @@ export function schedule({ seed, durationMs, brokers, without = new Set(), gapMs
     const kind = deck.pop()!
     const holdMs = between(FAULTS[kind].holdMs)
     const pick = Math.floor(random() * 1_000)
-    if (atMs + holdMs <= durationMs) faults.push({ atMs, kind, holdMs, pick })
-    atMs += holdMs + between(gapMs)
+    const gap = between(gapMs)
+    if (atMs + holdMs <= durationMs) faults.push({ atMs, gapMs: gap, kind, holdMs, pick })
+    atMs += holdMs + RECOVERY_MS + gap
   }
   return faults
 }
