@@ -3,10 +3,10 @@
  * heplify. HEP has no acknowledgements, so nothing can be sent again: what is lost before the spool (in the network, in the kernel's buffer,
  * in a crash while a call is going on) is lost, and what the kernel dropped is counted.
  */
-import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { createServer, isIPv6, type AddressInfo, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
+import { Worker } from 'node:worker_threads'
 import { MinimError } from '../../errors/catalogue.js'
 import { errorCode, refuseLoose } from '../../keys/master.js'
 import type { Settings } from '../../settings/schema.js'
@@ -15,13 +15,20 @@ import type { Source, SourceContext, StartSource } from '../source.js'
 import { readServerTls } from '../tls.js'
 import { frameLength } from './frame.js'
 import { HepReader, type HepNode } from './reader.js'
+import { Ring, ringMemory } from './ring.js'
 import { Senders } from './senders.js'
 import { FrameStream } from './streams.js'
 import { udpDrops } from './udp-drops.js'
+import type { UdpThreadMessage, UdpThreadOptions } from './udp-thread.js'
 
 /** How often what has had its time is looked for, and metrics are counted. */
 const SWEEP_MS = 250
 const DROPS_MS = 2000
+/** Packets between the thread that receives and this one: so many times what the kernel holds. */
+const RING_FACTOR = 8
+const MIN_RING_BYTES = 262_144
+/** Packets read in one turn. */
+const DRAIN_PACKETS = 512
 /** How often TCP is asked again whether the spool has room. */
 const FULL_MS = 100
 const MAX_KEY_BYTES = 255
@@ -96,7 +103,8 @@ class HepServer implements Source {
   readonly #senders: Senders
   readonly #connections = new Set<Socket>()
   readonly #servers: Server[] = []
-  #udp: UdpSocket | null = null
+  #udp: { readonly thread: Worker; readonly ring: Ring; readonly address: string; readonly port: number } | null = null
+  #listening = false
   #timers: NodeJS.Timeout[] = []
   /** Packets that the kernel had dropped when it was last asked. */
   #drops = 0
@@ -132,7 +140,10 @@ class HepServer implements Source {
       await this.#listenTcp('tlsListen', tlsListen, server)
     }
     this.#timers = [
-      setInterval(() => this.#guarded(() => this.#reader.sweep(performance.now())), SWEEP_MS),
+      setInterval(() => this.#guarded(() => {
+        this.#countThread()
+        this.#reader.sweep(performance.now())
+      }), SWEEP_MS),
       setInterval(() => { void this.#countDrops() }, DROPS_MS),
     ]
   }
@@ -143,8 +154,10 @@ class HepServer implements Source {
     const udp = this.#udp
     if (udp !== null) {
       await this.#countDrops()
+      await closed(udp.thread, this.#listening)
+      while (udp.ring.read(DRAIN_PACKETS, (bytes, at, end) => this.#guarded(() => { this.#reader.packet(bytes, at, at + frameLength(bytes, at, end), performance.now()) }))) await Promise.resolve()
+      this.#countThread()
       this.#udp = null
-      await new Promise<void>((resolve) => { udp.close(() => resolve()) })
     }
     for (const connection of this.#connections) connection.destroy()
     await Promise.all(this.#servers.splice(0).map((server) => new Promise<void>((resolve) => { server.close(() => resolve()) })))
@@ -156,34 +169,58 @@ class HepServer implements Source {
   }
 
   async #listenUdp(listen: string): Promise<void> {
+    const { receiveBufferBytes, allow, ratePerSecond } = this.#settings
     const { host, port } = hostPort(listen)
-    const { receiveBufferBytes } = this.#settings
-    const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4' })
-    await new Promise<void>((resolve, reject) => {
-      socket.once('error', (error) => reject(new MinimError('MINIM_HEP_LISTEN', { by: 'udp', listen }, { cause: error })))
-      socket.bind({ port, address: host, exclusive: true }, resolve)
+    const memory = ringMemory(Math.max(MIN_RING_BYTES, receiveBufferBytes * RING_FACTOR))
+    const options: UdpThreadOptions = { host, port, receiveBufferBytes, allow, ratePerSecond, ring: memory }
+    const thread = new Worker(new URL('./udp-thread.js', import.meta.url), { workerData: options })
+    this.#udp = { thread, ring: new Ring(memory), address: '', port: 0 }
+    const bound = await new Promise<{ readonly address: string; readonly port: number; readonly bufferBytes: number }>((resolve, reject) => {
+      const failed = (cause: unknown): void => reject(new MinimError('MINIM_HEP_LISTEN', { by: 'udp', listen }, { cause }))
+      thread.once('error', failed)
+      thread.on('message', (message: UdpThreadMessage) => {
+        if (message === null) this.#drain()
+        else if (message.kind === 'listening') resolve(message)
+        else if (message.kind === 'failed') {
+          failed(new Error(message.code))
+          this.#broken(new Error(`the UDP socket failed: ${message.code}`))
+        }
+      })
     })
-    socket.removeAllListeners('error')
-    socket.on('error', (error) => this.#broken(error))
-    const given = bufferOf(socket, receiveBufferBytes)
-    if (given < receiveBufferBytes) {
-      this.#context.log.warn({ wanted: receiveBufferBytes, given }, 'the kernel gives less than hep.receiveBufferBytes: raise net.core.rmem_max, or bursts are lost')
+    thread.removeAllListeners('error')
+    thread.on('error', (error) => this.#broken(error))
+    if (bound.bufferBytes < receiveBufferBytes) {
+      this.#context.log.warn({ wanted: receiveBufferBytes, given: bound.bufferBytes }, 'the kernel gives less than hep.receiveBufferBytes: raise net.core.rmem_max, or bursts are lost')
     }
-    socket.on('message', (bytes, remote) => this.#guarded(() => this.#datagram(bytes, remote)))
-    this.#udp = socket
-    this.addresses['hepUdp'] = addressText(socket.address())
-    this.#drops = await udpDrops(socket.address().address, socket.address().port) ?? 0
+    this.#udp = { ...this.#udp, address: bound.address, port: bound.port }
+    this.#listening = true
+    this.addresses['hepUdp'] = addressText({ address: bound.address, port: bound.port, family: '' })
+    this.#drops = await udpDrops(bound.address, bound.port) ?? 0
   }
 
-  #datagram(bytes: Buffer, remote: RemoteInfo): void {
+  /** Takes what is in the ring, some at a time, so that others have their turn. */
+  #drain(): void {
+    const udp = this.#udp
+    if (udp === null) return
+    udp.ring.woken()
     const now = performance.now()
-    const taken = this.#senders.take(remote.address, now)
-    const length = taken === 'taken' ? frameLength(bytes, 0, bytes.length) : -1
-    if (taken === 'taken' && length > 0 && length <= bytes.length) this.#reader.packet(bytes, 0, length, now)
-    else {
-      this.#reader.count(1)
-      this.#reader.refuse(taken === 'taken' ? 'malformed' : taken)
+    const more = udp.ring.read(DRAIN_PACKETS, (bytes, at, end) => this.#guarded(() => {
+      this.#reader.packet(bytes, at, at + frameLength(bytes, at, end), now)
+    }))
+    if (more) setImmediate(() => this.#drain())
+  }
+
+  /** What the thread has counted; the packets in the ring are counted as they are read. */
+  #countThread(): void {
+    const ring = this.#udp?.ring
+    if (ring === undefined) return
+    ring.takeCount('received')
+    for (const reason of ['malformed', 'rate', 'unauthorised'] as const) {
+      const count = ring.takeCount(reason)
+      this.#reader.count(count)
+      if (count > 0) this.#reader.refuse(reason, count)
     }
+    this.#dropped(ring.takeCount('dropped'), 'packets were dropped: they came faster than they are read')
   }
 
   async #listenTcp(by: 'tcp' | 'tlsListen', listen: string, server: Server): Promise<void> {
@@ -260,16 +297,20 @@ class HepServer implements Source {
   }
 
   async #countDrops(): Promise<void> {
-    const socket = this.#udp
-    if (socket === null) return
-    const { address, port } = socket.address()
-    const drops = await udpDrops(address, port)
+    const udp = this.#udp
+    if (udp === null || !this.#listening) return
+    const drops = await udpDrops(udp.address, udp.port)
     if (drops === null || drops <= this.#drops) return
     const count = drops - this.#drops
     this.#drops = drops
-    this.#reader.count(count)
-    this.#reader.refuse('no_room', count)
-    this.#context.log.warn({ packets: count }, 'the kernel dropped HEP packets: its buffer was full')
+    this.#dropped(count, 'packets were dropped by the kernel: its buffer was full')
+  }
+
+  #dropped(packets: number, what: string): void {
+    if (packets === 0) return
+    this.#reader.count(packets)
+    this.#reader.refuse('no_room', packets)
+    this.#context.log.warn({ packets }, what)
   }
 
   /** A mistake here must not end the program, nor stop the packets after it. */
@@ -289,14 +330,14 @@ class HepServer implements Source {
   }
 }
 
-/** Asks for a buffer; what the kernel gives. */
-function bufferOf(socket: UdpSocket, wanted: number): number {
-  try {
-    socket.setRecvBufferSize(wanted)
-  } catch {
-    // Some systems refuse what they cannot give, and keep what there is.
+/** Ends the thread: its socket first, so that what it has read is in the ring. */
+async function closed(thread: Worker, listening: boolean): Promise<void> {
+  if (listening) {
+    await new Promise<void>((resolve) => {
+      thread.once('exit', () => resolve())
+      thread.on('message', (message: UdpThreadMessage) => { if (message !== null && message.kind === 'closed') resolve() })
+      thread.postMessage('close')
+    })
   }
-  // Linux says twice what it gives: the other half is for its own use (socket(7)).
-  const size = socket.getRecvBufferSize()
-  return process.platform === 'linux' ? size / 2 : size
+  await thread.terminate()
 }

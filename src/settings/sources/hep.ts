@@ -63,7 +63,8 @@ const DEFAULTS: HepSettings = {
   maxFrameBytes: 65_535,
   maxInflatedBytes: 65_535,
   inflationsPerSecond: 5000,
-  ratePerSecond: 200_000,
+  /** As many as come. */
+  ratePerSecond: 0,
   /** Linux gives net.core.rmem_max at most. */
   receiveBufferBytes: 4_194_304,
   maxConnections: 256,
