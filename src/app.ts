@@ -18,8 +18,8 @@ import { MinimError } from './errors/catalogue.js'
 import { ProblemsError } from './errors/problems.js'
 import { checkMappings } from './ingest/feed-file.js'
 import type { Intake } from './ingest/intake.js'
-import type { Inlet, Source } from './ingest/source.js'
-import { startSources, stopSources } from './ingest/sources.js'
+import type { Inlet, Source, SourceContext } from './ingest/source.js'
+import { REPLAYABLE, SPOOLED, startSources, stopSources } from './ingest/sources.js'
 import { SPOOLED_SCRATCH_BYTES, spooledReaders } from './ingest/spooled.js'
 import type { CachedKeyring } from './keys/cached-keyring.js'
 import { loadMaster } from './keys/master.js'
@@ -255,14 +255,16 @@ export async function startApp(options: CoreOptions): Promise<App> {
     const opsAddress = ops === null ? '' : `${ops.host}:${ops.port}`
     // Before a broker answers: it is asked then above all.
     if (ops !== null) log.info({ ops: opsAddress }, 'operator\'s port')
-    await untilReady(core)
-    for (const spool of spools) spool.start(core.spoolIntake, { reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes), scratchBytes: SPOOLED_SCRATCH_BYTES })
     const inlet = spools[0] ?? NO_SPOOL
-    sources = await startSources({
+    const context: SourceContext = {
       settings, catalogue: core.catalogue, log, worker,
       intake: core.intake, inlet, counters: (kind) => core.metrics.counters(kind),
       onBroken: (source, error) => log.error({ err: error, source }, 'a source has broken down; the others go on'),
-    })
+    }
+    sources = await startSources(SPOOLED, context)
+    await untilReady(core)
+    for (const spool of spools) spool.start(core.spoolIntake, { reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes), scratchBytes: SPOOLED_SCRATCH_BYTES })
+    sources = [...sources, ...await startSources(REPLAYABLE, context)]
     const addresses: Readonly<Record<string, string>> = Object.fromEntries(sources.flatMap((source) => Object.entries(source.addresses)))
     log.info({ ...addresses, ops: opsAddress, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
     return {

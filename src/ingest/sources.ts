@@ -10,14 +10,19 @@ import { startSip } from './sip/sip.js'
 import { ALONE } from '../workers.js'
 import type { Source, SourceContext, StartSource } from './source.js'
 
-const SOURCES: readonly StartSource[] = [
-  startGrpc,
-  startFiles,
+/** Their records go to the spool, so they need not wait for Kafka. */
+export const SPOOLED: readonly StartSource[] = [
   each('ami', startAmi),
   startFreeswitch,
   startHttp,
   oneWorker(startHep),
   oneWorker(startSip),
+]
+
+/** They hold back what Kafka does not take, and ask the ledger where to go on. */
+export const REPLAYABLE: readonly StartSource[] = [
+  startGrpc,
+  startFiles,
   startKafka,
 ]
 
@@ -38,13 +43,13 @@ function each(key: 'ami', start: StartSource): StartSource {
 }
 
 /**
- * Starts all sources that the settings have. When one cannot start, those that did are stopped again.
+ * Starts those of some sources that the settings have. When one cannot start, those that did are stopped again.
  * @throws MinimError of the first that cannot start
  */
-export async function startSources(context: SourceContext): Promise<Source[]> {
+export async function startSources(sources: readonly StartSource[], context: SourceContext): Promise<Source[]> {
   const started: Source[] = []
   try {
-    for (const start of SOURCES) {
+    for (const start of sources) {
       const source = await start(context)
       if (source !== null) started.push(source)
     }

@@ -5,7 +5,7 @@ import type { ServiceError } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
 import { DeliverClient } from '../../src/ingest/grpc-client.js'
 import { openQuarantined } from '../../src/deliver/quarantine-box.js'
-import { get, metric, minim, Place, Program, readTopic, run, until } from './program.js'
+import { get, metric, minim, Place, Program, readTopic, run, sleep, until } from './program.js'
 import { call, field, records } from './records.js'
 
 interface Node {
@@ -173,4 +173,30 @@ t.test('a port that is taken: said with the mend', async (t) => {
   const ended = await minim(t, ['run', '--config', place.settings({ grpc: { listen } })], place)
   t.equal(ended.code, 1, ended.stderr)
   t.match(ended.stderr, new RegExp(`MINIM_GRPC_LISTEN: [^]*${listen}[^]*→`))
+})
+
+t.test('what is posted while Kafka is away is safe, and delivered when there is one', async (t) => {
+  const place = new Place(t)
+  place.makeStore()
+  const port = await freePort()
+  const both = { http: { listen: `127.0.0.1:${port}` }, spool: { path: place.path('spool') }, keys: { store: place.path('minim-keys.json') } }
+  const away = new Program(t, ['run', '--config', place.settings({ ...both, embedded: false, kafka: { 'bootstrap.servers': '127.0.0.1:1' } })], place)
+  const post = async (): Promise<number> => {
+    try {
+      return (await fetch(`http://127.0.0.1:${port}/v1/calls`, { method: 'POST', body: JSON.stringify(call(1)), headers: { 'content-type': 'application/json', 'idempotency-key': 'k' } })).status
+    } catch {
+      return 0
+    }
+  }
+  await until('the post is taken', async () => await post() === 200)
+  t.notOk(away.log().some((line) => line.msg === 'ready'), 'it is not ready')
+  away.kill('SIGKILL')
+  await away.end()
+  const there = await run(t, place, place.settings(both))
+  await until('it is in the topic', async () => (await readTopic(there.kafka, 'pbx.billing.call')).length > 0)
+  t.equal(await post(), 200, 'the same again is acknowledged')
+  await sleep(300)
+  t.equal((await readTopic(there.kafka, 'pbx.billing.call')).length, 1, 'and not taken twice')
+  there.program.kill('SIGTERM')
+  t.equal((await there.program.end()).code, 0)
 })

@@ -107,15 +107,19 @@ t.test('workers are killed and replaced, then there are fewer', { skip: reason ?
   void work.finally(() => { over = true })
   const pids = (): number[] => first.log().filter((line) => line.msg === 'ready').map((line) => Number(line['pid']))
   let killed = 0
+  const dead = new Set<number>()
   for (let kill = 0; kill < KILLS && !over; kill++) {
     await sleep(1200)
     const seen = pids().length
-    process.kill(pids()[seen - 1 - (kill % 3)] ?? 0, 'SIGKILL')
+    const alive = pids().filter((pid) => !dead.has(pid))
+    const victim = alive[kill % alive.length]
+    dead.add(victim)
+    process.kill(victim, 'SIGKILL')
     killed++
     await until('the worker is replaced', () => over || pids().length > seen)
   }
   await work
-  t.ok(killed >= 3, `${killed} workers were killed`)
+  t.ok(killed >= 2, `${killed} workers were killed`)
   t.ok(first.log().filter((line) => line.level === 'error').every((line) => (line['err'] as { code?: string }).code === 'MINIM_WORKER_DIED'), 'no other error was logged')
 
   await until('all workers are ready again', ready)
@@ -151,8 +155,14 @@ t.test('a worker that cannot go on ends all, with its code', { skip: reason ?? f
   const program = new Program(t, ['run', '--config', settings], place, { MINIM_MASTER_KEY: Buffer.alloc(32, 7).toString('base64') })
   t.equal((await program.end()).code, 4, 'the wrong master key')
   const one = new Program(t, ['run', '--config', settings], place)
-  await until('ready', () => one.log().filter((line) => line.msg === 'ready').length === 2)
+  const isReady = (program: Program) => (): boolean => program.log().filter((line) => line.msg === 'ready').length === 2
+  await until('ready', isReady(one))
   const two = new Program(t, ['run', '--config', settings], place)
+  await until('the other is ready too', isReady(two))
+  // Who has nothing to write does not notice.
+  const client = new DeliverClient({ address: String((await one.line('ready'))['grpc']), source: 'pbx-0', incarnation: randomUUID() })
+  await client.resumeAfter
+  client.send(1, records({ calls: [call(1)] }))
   t.equal((await one.end()).code, 3, 'another installation has taken its shards')
   two.kill('SIGTERM')
   t.equal((await two.end()).code, 0)
