@@ -123,7 +123,7 @@ const tokens = (records: readonly Record<string, unknown>[], field: string): Set
 
 t.test('Kamailio, sipp and baresip', async (t) => {
   if (missing.length > 0) {
-    t.comment(`LEFT OUT: ${missing.join(', ')} not installed (Debian: kamailio, kamailio-extra-modules, sip-tester, baresip)`)
+    t.comment(`LEFT OUT: ${missing.join(', ')} not installed (Debian: kamailio, sip-tester, baresip)`)
     return
   }
   const place = new Place(t)
