@@ -41,8 +41,9 @@ const lines = fc.array(fc.dictionary(
   fc.constantFrom('start_ms', 'calling', 'called', 'user_agent', 'duration_seconds', 'mos_lq', 'disposition', 'mac', 'x'),
   fc.oneof(fc.string({ maxLength: 20 }), fc.nat(), fc.double(), fc.constant(null), fc.constantFrom('ANSWERED', 'a\\"b', '\u2028')), { maxKeys: 6 },
 ), { maxLength: 4 }).map((objects) => Buffer.from(objects.map((o) => JSON.stringify(o)).join('\n')))
-const rows = fc.array(fc.array(fc.oneof(fc.constantFrom('', '"a ""b"" <1001>"', '+447700900123', '2026-11-24 10:00:00', '12', 'ANSWERED', '1732442400.7'), fc.string({ maxLength: 8 })), { minLength: 14, maxLength: 22 }), { maxLength: 3 })
-  .map((columns) => Buffer.from(columns.map((c) => c.join(',')).join('\n')))
+const GOOD_ROW = ['acct', '1001', '+447700900123', 'ctx', '"a ""b"" <1001>"', 'PJSIP/1001-1', '', 'Dial', '', '2026-11-24 10:00:00', '', '2026-11-24 10:01:00', '60', '58', 'ANSWERED', 'DOCUMENTATION']
+const rows = fc.array(fc.array(fc.tuple(fc.nat(15), fc.oneof(fc.constantFrom('', '"', '1732442400.7', '1970-01-01 00:00:00', '-1'), fc.string({ maxLength: 8 }))), { maxLength: 2 }), { maxLength: 3 })
+  .map((lines) => Buffer.from(lines.map((changes) => changes.reduce((row, [at, value]) => row.with(at, value), GOOD_ROW).join(',')).join('\n')))
 
 interface Seen { readonly offsets: number[]; readonly refused: number[]; readonly rows: number }
 
