@@ -13,8 +13,8 @@
  */
 import type { Minimised } from '../project/minimised.js'
 import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type ProduceTopic } from './cluster.js'
-import { CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE, KafkaError, TIMED_OUT, UNKNOWN_PARTITION, isNotYet } from './kafka-errors.js'
-import { RecordBatch, encodeHeaders, partitionOf, type Codec, type ProducerIdentity } from './record-batch.js'
+import { CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE, KafkaError, TIMED_OUT, UNKNOWN_ID, UNKNOWN_PARTITION, isNotYet } from './kafka-errors.js'
+import { RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, partitionOf, type Codec, type ProducerIdentity } from './record-batch.js'
 
 /** Kafka keeps order and tells repeats of at most five requests under way (KIP-98). Two keep the broker busy. */
 const REQUESTS_UNDER_WAY = 2
@@ -115,20 +115,24 @@ export class Lane {
       }
     }
     const deadline = Date.now() + INIT_TIMEOUT_MS
+    let known = former
     for (let delayMs = RETRY_MS; ; delayMs = Math.min(RETRY_MAX_MS, delayMs * 2)) {
       let coordinator: Link | null = null
       try {
         coordinator = await cluster.coordinator(TRANSACTION, transactionalId)
-        if (former !== null) {
-          const code = await coordinator.endTxn(transactionalId, former, false)
+        if (known !== null) {
+          const code = await coordinator.endTxn(transactionalId, known, false)
           // Nothing open, or committed already: that is as good.
           if (code !== 0 && code !== INVALID_TXN_STATE) throw new KafkaError(code, 'EndTxn')
         }
-        const identity = await coordinator.initProducerId(transactionalId, transactionTimeoutMs, former)
+        const identity = await coordinator.initProducerId(transactionalId, transactionTimeoutMs, known)
         return new Lane(options, identity, coordinator)
       } catch (error) {
         coordinator?.close()
-        if (!(error instanceof KafkaError && isNotYet(error.code)) || Date.now() > deadline) throw error
+        if (!(error instanceof KafkaError) || Date.now() > deadline) throw error
+        // Kafka has forgotten the id, as it does with one that was not used for a week: then nobody else has it either.
+        if (known !== null && error.code === UNKNOWN_ID) known = null
+        else if (!isNotYet(error.code)) throw error
         await sleep(delayMs)
       }
     }
@@ -307,7 +311,7 @@ export class Lane {
   #append(slot: Slot, source: Uint8Array, keyOffset: number, keyLength: number, valueOffset: number, valueLength: number, timestamp: number, headers: Buffer | null): void {
     let { batch } = slot
     const before = batch.length
-    if (batch.count > 0 && before + keyLength + valueLength > this.#options.maxBatchBytes) {
+    if (batch.count > 0 && before + keyLength + valueLength + RECORD_OVERHEAD_BYTES > this.#options.maxBatchBytes) {
       slot.full.push(batch)
       batch = slot.batch = this.#spare.pop() ?? new RecordBatch()
     }

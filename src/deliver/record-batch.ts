@@ -19,7 +19,7 @@ const CRC_AT = 17
 const ATTRIBUTES_AT = 21
 const RECORDS_AT = 57
 /** What a record has beside key, value and headers: its length, attributes, two deltas and three lengths, at most. */
-const RECORD_OVERHEAD_BYTES = 40
+export const RECORD_OVERHEAD_BYTES = 40
 
 const TRANSACTIONAL = 0x10
 const INITIAL_BYTES = 16_384

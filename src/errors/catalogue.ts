@@ -156,7 +156,7 @@ export const ERRORS = {
   },
   MINIM_DELIVERY_FENCED: {
     stage: 'deliver', retryable: false,
-    message: 'another minim has taken over shard {shard} of "{cluster}": this one stops',
+    message: 'another minim has taken over shard {shard} of "{cluster}", or this one hung for longer than kafka."transaction.timeout.ms": it stops',
     fix: 'run one process per shard; give separate installations on one Kafka different names under `cluster`',
   },
   MINIM_DELIVERY_STOPPED: {
@@ -208,6 +208,11 @@ export const ERRORS = {
     stage: 'ingest', retryable: true,
     message: 'topic {topic}: {what}; reading again in {delayMs} ms',
     fix: 'nothing, if it is rare; else see that the topic is there, and that this user may read it, join the group and add its offsets to transactions',
+  },
+  MINIM_KAFKA_INPUT_FENCED: {
+    stage: 'ingest', retryable: false,
+    message: 'topic {topic}: another process has this one\'s place in the group {group}: it reads no more of it',
+    fix: 'give separate installations on one Kafka different names under `cluster`',
   },
   MINIM_GRPC_LISTEN: {
     stage: 'ingest', retryable: true,
