@@ -6,6 +6,7 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { REFUSALS } from '../src/batch/batch.js'
 import { catalogue } from '../src/catalogue/catalogue.js'
+import * as agent from '../src/cli/agent.js'
 import * as demo from '../src/cli/demo.js'
 import { EXIT } from '../src/cli/exit.js'
 import * as explain from '../src/cli/explain.js'
@@ -57,7 +58,7 @@ t.test('every command line parses', async (t) => {
   t.ok(lines.length >= 10)
   // The program as main.ts puts it together, but nothing is done.
   const program = new Command('minim').exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
-  for (const command of [demo, run, load, tail, keys, quarantine, lint, explain, schema]) command.register(program)
+  for (const command of [demo, agent, run, load, tail, keys, quarantine, lint, explain, schema]) command.register(program)
   const ran: string[] = []
   const disarm = (command: Command, path: string): void => {
     command.exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined })

@@ -30,7 +30,7 @@ t.test('nothing of a record comes out', async (t) => {
   ]
   const settings = place.settings({
     log: { level: 'trace' }, kafka: { debug: 'all' },
-    files: [{ path: written[0], format: 'jsonl', mapping: 'minim' }, { path: written[1], format: 'asterisk-csv' }, { path: written[2], format: 'protobuf' }],
+    files: [{ path: written[0], format: 'jsonl', mapping: 'minim', follow: false }, { path: written[1], format: 'asterisk-csv', follow: false }, { path: written[2], format: 'protobuf' }],
   })
   const { program, kafka, grpc, ops } = await run(t, place, settings)
   await until('the files are read', () => program.log().filter((line) => line.msg === 'file read').length === 3)

@@ -3,7 +3,7 @@ import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { shared } from '../helpers/shared.js'
-import { minim, Place, Program, ROOT } from './program.js'
+import { minim, Place, Program, ROOT, sleep, until } from './program.js'
 import { call, canariesIn, canaryCall, canaryDevice, delimited, field, records } from './records.js'
 
 interface Report {
@@ -43,6 +43,7 @@ function csvLine(n: number, startMs: number, over: Partial<Record<'calling' | 's
 }
 
 t.jobs = 2
+t.setTimeout(300_000)
 
 t.test('Asterisk\'s Master.csv: two files, bad lines between good ones', async (t) => {
   const place = new Place(t)
@@ -111,12 +112,45 @@ t.test('length-delimited protobuf, all kinds, the last message torn', async (t) 
   t.equal(report.records, 7)
 })
 
+t.test('a file of another format: nothing is taken, unless it is forced', { timeout: 120_000 }, async (t) => {
+  const place = new Place(t)
+  place.makeStore()
+  const good = place.write('calls.jsonl', `${JSON.stringify(call(1))}\n`)
+  const csv = place.write('Master.csv', Array.from({ length: 20 }, (_, n) => csvLine(n, Date.now() - 60_000)).join(''))
+  const settings = place.settings({ log: { level: 'warn' } })
+  const foreign = place.write('foreign.jsonl', '{"src":"07700900417"}\n'.repeat(20))
+  for (const [file, format, reason] of [[csv, 'jsonl', 'malformed_json'], [csv, 'protobuf', 'malformed_batch'], [foreign, 'jsonl', 'no_start_time']] as const) {
+    const { code, stdout, stderr } = await minim(t, ['load', file, '--format', format, '--config', settings], place)
+    t.equal(code, 2, stderr)
+    t.match(stderr, new RegExp(`MINIM_FILE_WRONG_FORMAT: input file: of its first \\d+ record.* would go to quarantine \\(${reason}.*nothing was taken`))
+    t.equal(stdout, '')
+    t.same(canariesIn(stderr), [])
+  }
+  const second = await minim(t, ['load', good, csv, '--format', 'jsonl', '--config', settings], place)
+  t.equal(second.code, 2)
+  t.match(second.stderr, /MINIM_FILE_WRONG_FORMAT: file 2 of 2:/, 'which of several')
+  const forced = await load(t, place, csv, '--format', 'jsonl', '--force')
+  t.equal(forced.quarantined, 20)
+})
+
+t.test('without a broker: one line, and it goes on trying', async (t) => {
+  const place = new Place(t)
+  place.makeStore()
+  const good = place.write('calls.jsonl', `${JSON.stringify(call(1))}\n`)
+  const program = new Program(t, ['load', good, '--format', 'jsonl', '--config', place.settings({ embedded: false, kafka: { 'bootstrap.servers': '127.0.0.1:1' }, log: { level: 'warn' } })], place)
+  await until('it is said', () => program.stderr.includes('MINIM_KAFKA_NO_BROKER'))
+  await sleep(3000)
+  t.match(program.stderr, /^minim: MINIM_KAFKA_NO_BROKER: 127\.0\.0\.1:1: no broker answers \(ECONNREFUSED\); trying again in \d+ ms\n$/)
+  program.kill('SIGTERM')
+  t.equal((await program.end()).code, 130)
+})
+
 t.test('a file that is not there: said without a word of what it would have held', async (t) => {
   const place = new Place(t)
   place.makeStore()
   const good = place.write('calls.jsonl', `${JSON.stringify(call(1))}\n`)
   const { code, stdout, stderr } = await new Program(t, ['load', good, place.path('none.jsonl'), '--format', 'jsonl', '--config', place.settings()], place).end()
   t.equal(code, 1)
-  t.match(stderr, /MINIM_FILE_UNREADABLE: [^]*cannot be read \(ENOENT\)[^]*→/)
+  t.match(stderr, /MINIM_FILE_UNREADABLE: file 2 of 2: cannot be read \(ENOENT\)[^]*→/)
   t.equal(stdout, '')
 })

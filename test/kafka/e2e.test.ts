@@ -102,7 +102,7 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
     }
     closeSync(out)
     // The proxy reads it at start, and is told to end in the middle.
-    const proxy = await run(t, place, place.settings({ ...parse(readFileSync(settings, 'utf8')) as object, files: [{ path: file, format: 'jsonl', mapping: 'minim' }] }, 'files.yaml'))
+    const proxy = await run(t, place, place.settings({ ...parse(readFileSync(settings, 'utf8')) as object, files: [{ path: file, format: 'jsonl', mapping: 'minim', follow: false }] }, 'files.yaml'))
     await sleep(200)
     proxy.program.kill('SIGTERM')
     const told = await proxy.program.end()

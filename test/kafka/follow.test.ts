@@ -120,9 +120,10 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
       await program.line('ready')
       return program
     }
+    let program = await start()
+    // What is there before the first start, under other names, is not read.
     const pbx = new Pbx(path)
     t.teardown(() => pbx.stop())
-    let program = await start()
     await program.line('file followed')
     await until('the first lines are taken', async () => (metric((await get(String((await program.line('ready'))['ops']), '/metrics')).body, 'minim_records_received_total')['source_kind="file"'] ?? 0) > 0)
     for (let kills = 0; kills < 6; kills++) {
@@ -165,8 +166,6 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
         tls: { ca: 'ca.pem', cert: 'pbx-1.pem', key: 'pbx-1.key', serverName: 'proxy' }, ...over,
       },
     }))
-    const pbx = new Pbx(path)
-    t.teardown(() => pbx.stop())
     const proxy = async (): Promise<Program> => {
       const program = new Program(t, ['run', '--config', settings], proxyPlace)
       await program.line('ready')
@@ -178,7 +177,12 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
       await program.line('ready')
       return program
     }
-    let [a, p] = await Promise.all([agent(), proxy()])
+    let a = await agent()
+    const pbx = new Pbx(path)
+    t.teardown(() => pbx.stop())
+    await a.line('file followed')
+    // The file is cut and waits; batches go once there is a proxy.
+    let p = await proxy()
     await a.line('connected to the proxy')
 
     // Without a certificate nobody is heard; a second agent with the same state does not run.
