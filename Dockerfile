@@ -3,7 +3,8 @@
 #   docker build -t minim .
 #   docker run --read-only -v ./minim:/etc/minim:ro -v minim-state:/var/lib/minim -e MINIM_MASTER_KEY -p 50051:50051 minim
 #
-# Settings for it: `keys.store: /var/lib/minim/keys.json`, `grpc.listen: 0.0.0.0:50051`. Nothing else is written.
+# Settings for it: `keys.store: /var/lib/minim/keys.json`, `spool.path: /var/lib/minim/spool`, `grpc.listen: 0.0.0.0:50051`. Nothing else is
+# written, but for the sockets of several workers: `--tmpfs /tmp` then.
 # The `RUN npm run docker:…` lines are package scripts: .ci/run reads them from here and runs them in a clean clone.
 FROM node:22-bookworm-slim AS build
 RUN apt-get update \
