@@ -6,7 +6,7 @@
  * the current span, and a lookup asks each of the last five. So nothing has to be kept to find what is due: a span that is too old is
  * a range of keys, and goes as one. An id is remembered for as long as was asked, and for up to a quarter longer.
  *
- * Measured against an index by time beside the table: half the bytes written, and each group commit touches half the pages.
+ * An index by time beside the table would write each id twice, and touch twice the pages in each group commit.
  *
  * The HMAC's key is that of the spool in the epoch (day) that the span began in: it goes with the day's key.
  */

@@ -49,7 +49,7 @@ function startNode(context: SourceContext, entry: AmiSettings, secret: string, t
   const counters = context.counters(KIND)
   const { node } = entry
   // `node` of a followed file says whose call records it holds.
-  const callsElsewhere = settings.files.some((file) => (file as { readonly node?: string | null }).node === node)
+  const callsElsewhere = settings.files.some((file) => file.node === node)
   const outbox = new Outbox({
     catalogue, inlet, counters, tenant: entry.tenant,
     onBehind: (behind) => {

@@ -2,7 +2,7 @@
  * The HTTP(S) server that the sources which are posted to share: who may post, how much, how fast; a body is read whole, within bounds,
  * and only then handed on. What goes wrong is answered with a word out of a closed set, and nothing that was sent is repeated.
  *
- * It is `node:http` itself: with fastify in front of it a post of a CDR cost more than reading that CDR (`bench/`).
+ * It is `node:http` itself: a framework's routing and parsing have nothing to do here, where a body is looked at and not believed.
  * Each limit has the client that it is for: slow headers and bodies (`requestMs`), silence (`idleMs`), many connections, large
  * bodies and compressed ones that grow (`maxBodyBytes`), many posts in flight, a flood (`ratePerSecond`, of each sender).
  */
