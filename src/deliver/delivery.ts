@@ -181,7 +181,7 @@ function groupOffsets(offsets: readonly GroupOffset[]): GroupOffsets[] {
     let found = groups.get(name)
     if (found === undefined) groups.set(name, found = { group, generation, member, partitions: new Map() })
     let partitions = found.partitions.get(topic)
-    if (partitions === undefined) found.partitions.set(topic, partitions = new Map())
+    if (partitions === undefined) found.partitions.set(topic, partitions = new Map<number, number>())
     partitions.set(partition, next)
   }
   return [...groups.values()]
@@ -558,6 +558,8 @@ export class Delivery {
       // Without a transaction the ledger may only name what the brokers have.
       if (this.settings.guarantee === 'at-least-once') await lane.flush(COMMIT_TIMEOUT_MS)
       this.#produceLedger(lane, turn)
+      // While the coordinator adds a group to the transaction it cannot vouch for new partitions: brokers would refuse what comes for them.
+      if (turn.offsets.length > 0) await lane.flush(COMMIT_TIMEOUT_MS)
       for (const offsets of groupOffsets(turn.offsets)) await lane.sendOffsets(offsets, COMMIT_TIMEOUT_MS)
       await this.#hooks.beforeCommit?.()
       await lane.commit(COMMIT_TIMEOUT_MS)

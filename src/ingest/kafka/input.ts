@@ -9,7 +9,7 @@
  * starts again from them. Before a new generation the pieces under way are given a moment to be committed, so that nothing is done twice.
  */
 import type { Cluster, Link } from '../../deliver/cluster.js'
-import { KafkaError, UNKNOWN_PARTITION } from '../../deliver/kafka-errors.js'
+import { KafkaError, UNKNOWN_PARTITION, isNotYet } from '../../deliver/kafka-errors.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { SourceCounters } from '../../ops/metrics.js'
@@ -23,7 +23,7 @@ import { CODE, EARLIEST, LATEST, MOVED, fetch, offsetAt, type FetchAnswer } from
 const FETCH_WAIT_MS = 500
 const BACKOFF_MIN_MS = 200
 const BACKOFF_MAX_MS = 10_000
-/** Partitions may be added to a topic: how often the leader looks. */
+/** Partitions may be added to a topic: how often that is looked for. */
 const PARTITIONS_MS = 60_000
 /** Heartbeats in a session: some may be late. */
 const HEARTBEATS = 5
@@ -38,6 +38,8 @@ export interface KafkaInputOptions {
   readonly unpack: Unpack
   readonly counters: SourceCounters
   readonly log: Logger
+  /** This proxy's name in the group. */
+  readonly instance: string
   /** How long a new generation waits for its members, ms. */
   readonly rebalanceMs: number
 }
@@ -91,8 +93,8 @@ export class KafkaInput {
 
   constructor(options: KafkaInputOptions) {
     this.#options = options
-    const { settings: { topic, group, sessionMs }, cluster, rebalanceMs } = options
-    this.#member = new GroupMember({ cluster, group, topic, sessionMs, rebalanceMs })
+    const { settings: { topic, group, sessionMs }, cluster, instance, rebalanceMs } = options
+    this.#member = new GroupMember({ cluster, group, topic, instance, sessionMs, rebalanceMs })
   }
 
   /** Age of the oldest message that was read last of a partition with newer ones behind it, s. */
@@ -129,6 +131,7 @@ export class KafkaInput {
         await this.#serve(await this.#member.join())
       } catch (error) {
         if (this.#stopping) return
+        if (isFenced(error)) throw new MinimError('MINIM_KAFKA_INPUT_FENCED', { topic: this.#options.settings.topic, group: this.#options.settings.group }, { cause: error })
         await this.#pause.wait(this.#said(error))
       }
     }
@@ -164,13 +167,15 @@ export class KafkaInput {
       if (this.#leaving) return 'lost'
       try {
         const code = await this.#member.heartbeat()
+        if (code === CODE.fencedInstance) throw new KafkaError(code, 'Heartbeat')
         if (code !== 0) return code === CODE.rebalanceInProgress ? 'rebalance' : 'lost'
         heardAt = performance.now()
       } catch (error) {
+        if (isFenced(error)) throw error
         // The coordinator is away, or another has become it: members are waited for as long as a session lasts.
         if (performance.now() - heardAt > sessionMs) throw error
       }
-      if (this.#member.leads && performance.now() - lookedAt > PARTITIONS_MS) {
+      if (performance.now() - lookedAt > PARTITIONS_MS) {
         lookedAt = performance.now()
         const before = cluster.partitions(topic)
         await cluster.refresh([topic]).catch(() => undefined)
@@ -190,14 +195,21 @@ export class KafkaInput {
     this.#pause.end()
   }
 
-  /** Tells the log, but for what happens at any broker's restart and mends itself. @returns how long to wait */
+  /** Tells the log. @returns how long to wait */
   #said(error: unknown): number {
     const { settings: { topic }, log } = this.#options
     const delayMs = this.#backoff.next()
     const what = error instanceof MinimError ? String(error.details['what'] ?? error.code) : error instanceof KafkaError ? error.message : 'a request failed'
-    log.warn({ err: new MinimError('MINIM_KAFKA_INPUT', { topic, what, delayMs }, { cause: error }) })
+    // A coordinator that loads, or has moved, says so at any restart.
+    const level = error instanceof KafkaError && isNotYet(error.code) ? 'debug' : 'warn'
+    log[level]({ err: new MinimError('MINIM_KAFKA_INPUT', { topic, what, delayMs }, { cause: error }) })
     return delayMs
   }
+}
+
+/** Another process has the same name: coming back would have two of them throw each other out for ever. */
+function isFenced(error: unknown): boolean {
+  return error instanceof KafkaError && error.code === CODE.fencedInstance
 }
 
 interface Listener {

@@ -6,6 +6,7 @@
  *   input.ts   from joining the group to offering pieces        member.ts, requests.ts   the group's protocol
  *   record-set.ts, unpack.ts   what brokers answer              messages.ts, freeswitch-event.ts   what messages hold
  */
+import { createHash } from 'node:crypto'
 import { Cluster } from '../../deliver/cluster.js'
 import { producerLimits } from '../../deliver/kafka-config.js'
 import { connectionOptions } from '../../deliver/topics.js'
@@ -18,6 +19,7 @@ import type { Source, SourceContext } from '../source.js'
 import { convertEvent } from './freeswitch-event.js'
 import { KafkaInput } from './input.js'
 import type { MessageFormat } from './messages.js'
+import { ALONE } from '../../workers.js'
 import { unpacker } from './unpack.js'
 
 const KIND = 'kafka'
@@ -33,7 +35,7 @@ const SNAPPY = 2
  * Starts to read the topics of `kafkaInput:`. A topic that is not there yet is waited for.
  * @throws ProblemsError for a mapping that there is not
  */
-export async function startKafka({ settings, catalogue, intake, counters, log, onBroken }: SourceContext): Promise<Source | null> {
+export async function startKafka({ settings, catalogue, intake, counters, log, worker, onBroken }: SourceContext): Promise<Source | null> {
   if (settings.kafkaInput.length === 0) return null
   const { 'bootstrap.servers': bootstrap, ...properties } = settings.kafka
   const { clientId, connectTimeoutMs, socketTimeoutMs } = producerLimits(properties)
@@ -42,7 +44,7 @@ export async function startKafka({ settings, catalogue, intake, counters, log, o
   const snappy = compressionsAlgorithmsByBitmask[SNAPPY]
   const counted = counters(KIND)
   const inputs = settings.kafkaInput.map((entry, i) => new KafkaInput({
-    settings: entry, intake: intake(KIND), format: formats[i], counters: counted, log,
+    settings: entry, instance: instanceOf(settings.cluster, (worker ?? ALONE).index, entry.topic), intake: intake(KIND), format: formats[i], counters: counted, log,
     unpack: unpacker(entry.maxMessageBytes * UNPACKED_MESSAGES, (block) => snappy.decompressSync(block), entry.topic),
     rebalanceMs: Math.min(REBALANCE_MS, socketTimeoutMs / 2),
     cluster: new Cluster({
@@ -61,6 +63,11 @@ export async function startKafka({ settings, catalogue, intake, counters, log, o
       await Promise.all(inputs.map((input) => input.stop()))
     },
   }
+}
+
+/** A proxy's name in a group: as much its own as its transactional ids. A topic's name may be longer than Kafka lets an instance's be. */
+function instanceOf(cluster: string, worker: number, topic: string): string {
+  return `minim.${cluster}.${worker}.${createHash('sha256').update(topic).digest('hex').slice(0, 12)}`
 }
 
 /** How the messages of an entry's topic are read. */

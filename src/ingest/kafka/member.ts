@@ -7,12 +7,14 @@
  */
 import { GROUP, type Cluster, type GroupOffsets, type Link } from '../../deliver/cluster.js'
 import { KafkaError, isNotYet } from '../../deliver/kafka-errors.js'
-import { CODE, committedOffsets, heartbeat, joinGroup, leaveGroup, shareOut, syncGroup, type Share } from './requests.js'
+import { CODE, committedOffsets, encodeSubscription, heartbeat, joinGroup, leaveGroup, shareOut, syncGroup, type MemberName, type Share } from './requests.js'
 
 export interface MemberOptions {
   readonly cluster: Cluster
   readonly group: string
   readonly topic: string
+  /** Its own name in the group, the same after a restart: then it gets its partitions back at once, and nobody waits for its former self. */
+  readonly instance: string
   /** Silent for so long, a member is taken for dead, ms. */
   readonly sessionMs: number
   /** So long a new generation waits for members to join it, ms: less than a request may take. */
@@ -36,8 +38,6 @@ export class GroupMember {
   #member = ''
   #generation = -1
   #closed = false
-  /** Whether this member shares the partitions out in its generation. */
-  leads = false
 
   constructor(options: MemberOptions) {
     this.#options = options
@@ -48,11 +48,13 @@ export class GroupMember {
    * @throws KafkaError; call it again after a moment
    */
   async join(): Promise<Assignment> {
-    const { cluster, group, topic, sessionMs, rebalanceMs } = this.#options
+    const { cluster, topic, sessionMs, rebalanceMs } = this.#options
     await cluster.refresh([topic])
+    // Who has seen more partitions has another subscription: so the group shares out anew, whoever leads it.
+    const subscription = encodeSubscription([topic], cluster.partitions(topic))
     for (;;) {
       const link = await this.#coordinator()
-      const joined = await joinGroup(link, group, this.#member, topic, sessionMs, rebalanceMs)
+      const joined = await joinGroup(link, this.#name, subscription, sessionMs, rebalanceMs)
       if (joined.code === CODE.memberIdRequired) {
         this.#member = joined.member
         continue
@@ -64,9 +66,8 @@ export class GroupMember {
       this.#check(joined.code, 'JoinGroup')
       this.#member = joined.member
       this.#generation = joined.generation
-      this.leads = joined.leader === joined.member
-      const shares = this.leads ? await this.#shares(joined.members) : new Map<string, Share>()
-      const synced = await syncGroup(link, group, joined.generation, joined.member, shares)
+      const shares = joined.leader === joined.member ? await this.#shares(joined.members) : new Map<string, Share>()
+      const synced = await syncGroup(link, this.#name, joined.generation, shares)
       if (synced.code === CODE.unknownMember) this.#member = ''
       // Another member came, or went, in the meantime.
       if (synced.code === CODE.rebalanceInProgress || synced.code === CODE.illegalGeneration || synced.code === CODE.unknownMember) continue
@@ -77,7 +78,7 @@ export class GroupMember {
 
   /** @returns 0 while the generation lasts; else why it is over. @throws KafkaError when the coordinator cannot be asked: ask again */
   async heartbeat(): Promise<number> {
-    const code = await heartbeat(await this.#coordinator(), this.#options.group, this.#generation, this.#member)
+    const code = await heartbeat(await this.#coordinator(), this.#name, this.#generation)
     if (code === CODE.unknownMember) this.#member = ''
     if (isNotYet(code)) this.#check(code, 'Heartbeat')
     return code
@@ -120,9 +121,8 @@ export class GroupMember {
 
   /** Gives the partitions back, so that others need not wait for the session's end. */
   async leave(): Promise<void> {
-    const { group } = this.#options
     try {
-      if (this.#member !== '' && !this.#closed) await leaveGroup(await this.#coordinator(), group, this.#member)
+      if (this.#member !== '' && !this.#closed) await leaveGroup(await this.#coordinator(), this.#name)
     } catch {
       // The session's end says it too.
     }
@@ -133,6 +133,11 @@ export class GroupMember {
   close(): void {
     this.#closed = true
     this.#link?.close()
+  }
+
+  get #name(): MemberName {
+    const { group, instance } = this.#options
+    return { group, instance, member: this.#member }
   }
 
   async #shares(members: Parameters<typeof shareOut>[0]): Promise<Map<string, Share>> {

@@ -12,14 +12,14 @@ const LIST_OFFSETS_V2 = [2, 2] as const
 const OFFSET_FETCH_V7 = [9, 7] as const
 const JOIN_GROUP_V5 = [11, 5] as const
 const HEARTBEAT_V3 = [12, 3] as const
-const LEAVE_GROUP_V1 = [13, 1] as const
+const LEAVE_GROUP_V3 = [13, 3] as const
 const SYNC_GROUP_V3 = [14, 3] as const
 
 /** Codes of brokers that mean something to a member. */
 export const CODE = {
   offsetOutOfRange: 1,
   coordinatorLoading: 14, coordinatorNotAvailable: 15, notCoordinator: 16,
-  illegalGeneration: 22, unknownMember: 25, rebalanceInProgress: 27, memberIdRequired: 79, unstableOffset: 88,
+  illegalGeneration: 22, unknownMember: 25, rebalanceInProgress: 27, memberIdRequired: 79, fencedInstance: 82, unstableOffset: 88,
 } as const
 
 /** The partition is led by another broker, or by none at the moment: ask who leads it. */
@@ -41,10 +41,17 @@ export interface JoinAnswer {
   readonly members: readonly { readonly member: string; readonly topics: readonly string[] }[]
 }
 
-export function joinGroup(link: Link, group: string, member: string, topic: string, sessionMs: number, rebalanceMs: number): Promise<JoinAnswer> {
-  const subscription = encodeSubscription([topic])
+/** Who a member is: its id is the coordinator's, the instance its own, by which it is known again after a restart (KIP-345). */
+export interface MemberName {
+  readonly group: string
+  readonly member: string
+  readonly instance: string
+}
+
+/** @param subscription as {@link encodeSubscription} makes it; a changed one makes the group share out anew */
+export function joinGroup(link: Link, { group, member, instance }: MemberName, subscription: Buffer, sessionMs: number, rebalanceMs: number): Promise<JoinAnswer> {
   return link.send(JOIN_GROUP_V5, (w) => {
-    w.appendString(group, false).appendInt32(sessionMs).appendInt32(rebalanceMs).appendString(member, false).appendString(null, false).appendString('consumer', false)
+    w.appendString(group, false).appendInt32(sessionMs).appendInt32(rebalanceMs).appendString(member, false).appendString(instance, false).appendString('consumer', false)
     w.appendArray([PROTOCOL], (w, name) => { w.appendString(name, false).appendBytes(subscription, false) }, false, false)
   }, (r) => {
     r.readInt32()
@@ -63,9 +70,9 @@ export function joinGroup(link: Link, group: string, member: string, topic: stri
 }
 
 /** @param shares what each member is to read; of the leader only */
-export function syncGroup(link: Link, group: string, generation: number, member: string, shares: ReadonlyMap<string, Share>): Promise<{ readonly code: number; readonly share: Share }> {
+export function syncGroup(link: Link, { group, member, instance }: MemberName, generation: number, shares: ReadonlyMap<string, Share>): Promise<{ readonly code: number; readonly share: Share }> {
   return link.send(SYNC_GROUP_V3, (w) => {
-    w.appendString(group, false).appendInt32(generation).appendString(member, false).appendString(null, false)
+    w.appendString(group, false).appendInt32(generation).appendString(member, false).appendString(instance, false)
     w.appendArray([...shares], (w, [name, share]) => { w.appendString(name, false).appendBytes(encodeShare(share), false) }, false, false)
   }, (r) => {
     r.readInt32()
@@ -74,17 +81,19 @@ export function syncGroup(link: Link, group: string, generation: number, member:
   })
 }
 
-export function heartbeat(link: Link, group: string, generation: number, member: string): Promise<number> {
+export function heartbeat(link: Link, { group, member, instance }: MemberName, generation: number): Promise<number> {
   return link.send(HEARTBEAT_V3, (w) => {
-    w.appendString(group, false).appendInt32(generation).appendString(member, false).appendString(null, false)
+    w.appendString(group, false).appendInt32(generation).appendString(member, false).appendString(instance, false)
   }, (r) => {
     r.readInt32()
     return r.readInt16()
   })
 }
 
-export function leaveGroup(link: Link, group: string, member: string): Promise<number> {
-  return link.send(LEAVE_GROUP_V1, (w) => { w.appendString(group, false).appendString(member, false) }, (r) => {
+export function leaveGroup(link: Link, { group, member, instance }: MemberName): Promise<number> {
+  return link.send(LEAVE_GROUP_V3, (w) => {
+    w.appendString(group, false).appendArray([member], (w, name) => { w.appendString(name, false).appendString(instance, false) }, false, false)
+  }, (r) => {
     r.readInt32()
     return r.readInt16()
   })
@@ -208,8 +217,9 @@ function int32(value: number): Buffer {
 const VERSION_0 = Buffer.alloc(2)
 const NO_USER_DATA = int32(-1)
 
-export function encodeSubscription(topics: readonly string[]): Buffer {
-  return Buffer.concat([VERSION_0, int32(topics.length), ...topics.map(text), NO_USER_DATA])
+/** @param userData for nobody to read, but a member's subscription has changed when it has */
+export function encodeSubscription(topics: readonly string[], userData: number): Buffer {
+  return Buffer.concat([VERSION_0, int32(topics.length), ...topics.map(text), int32(4), int32(userData)])
 }
 
 export function encodeShare(share: Share): Buffer {
