@@ -17,6 +17,8 @@ export interface NodeOptions {
   readonly recordsPerBatch: number
   readonly batchesPerSecond: number
   readonly catalogue: Catalogue
+  /** It can send again what was acknowledged; a real node has dropped it, and sends an empty batch in its place. */
+  readonly keeps: boolean
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
@@ -137,7 +139,7 @@ export class GrpcNode extends Node {
           }
           if (!await this.due(next)) continue
           this.sent = Math.max(this.sent, next)
-          client.send(next, this.encoded(next))
+          client.send(next, next > this.acknowledged || this.options.keeps ? this.encoded(next) : Buffer.alloc(0))
           next++
         }
       } catch {

@@ -8,6 +8,7 @@ import { MasterKey } from '../../src/keys/master.js'
 import { KeyStore } from '../../src/keys/store.js'
 import { FaultProxy } from '../helpers/fault-proxy.js'
 import { startProxiedKafka, type ProxiedKafka } from '../helpers/kafka-cluster.js'
+import type { ConsumedRecord } from '../helpers/kafka.js'
 import { repositoryRoot } from '../helpers/shared.js'
 import { check, type Observed, type Verdict } from './checker.js'
 import { inflict } from './faults.js'
@@ -56,7 +57,9 @@ const RECORDS_PER_BATCH = 10
 const EPILOGUE_BATCHES = 20
 const SETTLE_MS = 150_000
 const END_LIMIT_MS = 45_000
-const READ_IDLE_MS = 5_000
+const READ_IDLE_MS = 4_000
+/** Readers at the same time: each is a Java process that mostly waits. */
+const READERS = 4
 const PARTITIONS = 3
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
@@ -158,7 +161,7 @@ class Torture {
     let source = 0
     for (const name of sources) {
       for (let i = 0; i < nodes; i++) {
-        const options = { base: this.base, source: source++, recordsPerBatch: RECORDS_PER_BATCH, batchesPerSecond: this.batchesPerSecond, catalogue: catalogue() }
+        const options = { base: this.base, source: source++, recordsPerBatch: RECORDS_PER_BATCH, batchesPerSecond: this.batchesPerSecond, catalogue: catalogue(), keeps: this.options.sabotage === 'ledger' }
         if (name === 'grpc') this.nodes.push(new GrpcNode(`node-${i}`, `127.0.0.1:${this.grpcDoor.port}`, randomUUID(), options))
         else if (name === 'file') this.nodes.push(new FileNode(`file-${i}`, join(this.folder, `calls-${i}.jsonl`), options))
         else this.nodes.push(new HttpNode(`post-${i}`, `127.0.0.1:${this.httpDoor.port}`, options))
@@ -297,19 +300,26 @@ class Torture {
     const isolation = this.options.sabotage === 'isolation' ? 'read_uncommitted' : 'read_committed'
     const observed: Observed[] = []
     let strays = 0
-    for (const topic of Object.keys(TOPICS)) {
-      const found = (await kafka.consoleConsumer(topic, { timeoutMs: READ_IDLE_MS, isolation })).map((message) => observe(topic, message, { base: this.base, sources: this.nodes.length }))
+    const topics = [...Object.keys(TOPICS), 'minim.ledger', 'minim.quarantine']
+    const read = new Map<string, ConsumedRecord[]>()
+    for (let i = 0; i < topics.length; i += READERS) {
+      await Promise.all(topics.slice(i, i + READERS).map(async (topic) => {
+        read.set(topic, await kafka.consoleConsumer(topic, { timeoutMs: READ_IDLE_MS, isolation: topic in TOPICS ? isolation : 'read_uncommitted' }))
+      }))
+    }
+    for (const [topic, messages] of read) {
+      if (!(topic in TOPICS)) {
+        strays += messages.filter(({ key, value }) => leaks(value) || (key !== null && leaks(key))).length
+        continue
+      }
+      const found = messages.map((message) => observe(topic, message, { base: this.base, sources: this.nodes.length }))
       observed.push(...found)
       if (produced === null) continue
       const there = found.filter(({ record }) => record !== null && record.n > this.epilogueFrom[record.source]).length
       if (there !== produced.get(topic)) this.disagreements.push(`${topic}: ${there} messages of the last process, which counted ${produced.get(topic)}`)
     }
-    for (const topic of ['minim.ledger', 'minim.quarantine']) {
-      for (const { key, value } of await kafka.consoleConsumer(topic, { timeoutMs: READ_IDLE_MS, isolation: 'read_uncommitted' })) {
-        if (leaks(value) || (key !== null && leaks(key))) strays++
-        if (topic === 'minim.quarantine') this.disagreements.push('a good record is in quarantine')
-      }
-    }
+    const quarantined = read.get('minim.quarantine')?.length ?? 0
+    if (quarantined > 0) this.disagreements.push(`${quarantined} good records are in quarantine`)
     for (const log of this.logs) if (leaks(readFileSync(log))) strays++
     const verdict = check(this.nodes.map((node) => node.sender()), observed)
     verdict.leaked += strays
