@@ -15,9 +15,12 @@ import { kafkaAvailable, startKafka, type KafkaCluster } from '../test/helpers/k
 import { writeMessages, type MessageStatistics } from './core.js'
 import { Random, writeCalls } from './generate.js'
 import { rdkafkaPerformanceMissing, Topics } from './kafka.js'
+import { minimMissing } from './minim.js'
 import { ROOT } from './process.js'
 import { machine, median, ratiosOf, reportRow, table, type BenchReport, type RowReport } from './report.js'
-import { latencyRow, minimMissing, ROWS, soak, type Context, type Measured, type Row } from './rows.js'
+import type { Context, Measured, Row } from './row.js'
+import { SOURCE_ROWS } from './rows-sources.js'
+import { latencyRow, ROWS, soak } from './rows.js'
 
 const SEED = 20_251_124
 const RECORDS = 500_000
@@ -46,7 +49,7 @@ function positive(name: string, text: string | undefined, fallback: number): num
 }
 
 function chosenRows(): Row[] {
-  const all = [...ROWS, latencyRow]
+  const all = [...ROWS, ...SOURCE_ROWS, latencyRow]
   if (flags.rows === undefined) return all
   const ids = flags.rows.split(',').map((id) => id.trim())
   const unknown = ids.filter((id) => !all.some((row) => row.id === id))
@@ -174,6 +177,7 @@ async function main(): Promise<number> {
       ...paths, folder, records, statistics, classpath,
       bootstrap: cluster?.bootstrap ?? '', topics: topics as Topics,
       masterKey: randomBytes(32).toString('base64'),
+      quick: flags.quick,
       timeoutMs: 60_000 + records / 5 + (flags.soak ? 600_000 : 0),
       latency: { recordsPerSecond: LATENCY_RATE, seconds: flags.quick ? QUICK_LATENCY_SECONDS : LATENCY_SECONDS },
     }

@@ -2,7 +2,7 @@
 import { cpus, release, totalmem } from 'node:os'
 import Kafka from 'node-rdkafka'
 import { KAFKA_VERSION } from '../test/helpers/kafka.js'
-import type { Measured } from './rows.js'
+import type { Measured } from './row.js'
 
 export interface RowReport {
   readonly recordsPerSecond: number
@@ -65,9 +65,31 @@ const RATIOS: readonly Ratio[] = [
   { name: 'e/d', of: 'e', to: 'd', by: 'recordsPerSecond', least: 0.75 },
   { name: 'e/g', of: 'e', to: 'g', by: 'recordsPerSecond', least: 2 },
   { name: 'e/g cpu', of: 'e', to: 'g', by: 'cpuMicrosPerRecord', most: 0.334 },
+  { name: 'http/e', of: 'http', to: 'e', by: 'recordsPerSecond', least: 0.7 },
+  { name: 'http/direct', of: 'http', to: 'direct', by: 'recordsPerSecond', least: 0.75 },
+  { name: 'http/direct cpu', of: 'http', to: 'direct', by: 'cpuMicrosPerRecord' },
+  { name: 'workers2/transform', of: 'workers2', to: 'transform', by: 'recordsPerSecond', least: 1.5 },
+  { name: 'handover/owner', of: 'handover', to: 'owner', by: 'recordsPerSecond' },
+  { name: 'handover/owner cpu', of: 'handover', to: 'owner', by: 'cpuMicrosPerRecord' },
 ]
 
-const TRANSFORM_LEAST = 700_000
+interface Rate {
+  readonly row: string
+  readonly unit: string
+  readonly least: number
+  /** Aimed at is what one core could do, by the CPU of a unit; else what was seen beside a broker and a sender. */
+  readonly ofOneCore?: true
+}
+
+const RATES: readonly Rate[] = [
+  { row: 'transform', unit: 'records', least: 700_000 },
+  { row: 'freeswitch', unit: 'posts', least: 8000, ofOneCore: true },
+  { row: 'ami', unit: 'events', least: 30_000 },
+  { row: 'hep-udp', unit: 'packets', least: 60_000 },
+  { row: 'hep-tcp', unit: 'packets', least: 100_000 },
+  { row: 'vq', unit: 'bodies', least: 30_000 },
+]
+
 const P99_MOST_MS = 50
 const PEAK_MOST_MB = 200
 
@@ -111,7 +133,7 @@ export function table(report: BenchReport, titles: Readonly<Record<string, strin
   const { machine: m } = report
   const lines = [
     `${m.cores} × ${m.cpu}, ${m.memoryGB} GB, ${m.kernel}; Node ${m.node}, librdkafka ${m.librdkafka}, Kafka ${m.kafka ?? 'none'}, Java ${m.java ?? 'none'}; ${m.date}`,
-    `${report.records.toLocaleString('en')} records; medians; a record is three messages (d7: as many as the default policy makes of it)`,
+    `${report.records.toLocaleString('en')} records; medians; a record is three messages (d7: as many as the default policy makes of it; rows of sources: records are their posts, events or packets)`,
     '',
     ['row', 'records/s', 'slowest', 'fastest', 'messages/s', 'CPU µs/record', 'peak MB', 'whole rec/s', ''].map((h, i) => pad(h, i)).join(' '),
   ]
@@ -126,10 +148,16 @@ export function table(report: BenchReport, titles: Readonly<Record<string, strin
   for (const { name, by, least, most } of RATIOS) {
     const value = report.ratios[name]
     if (value === undefined) continue
-    lines.push(`${name.padEnd(8)} ${value.toFixed(3).padStart(8)}  ${by}${least === undefined ? '' : `, at least ${least}${missed(value < least)}`}${most === undefined ? '' : `, at most ${most}${missed(value > most)}`}`)
+    lines.push(`${name.padEnd(18)} ${value.toFixed(3).padStart(8)}  ${by}${least === undefined ? '' : `, at least ${least}${missed(value < least)}`}${most === undefined ? '' : `, at most ${most}${missed(value > most)}`}`)
   }
-  const { transform, latency, d } = report.rows
-  if (transform !== undefined) lines.push(`transform: at least ${number(TRANSFORM_LEAST)} records/s${missed(transform.recordsPerSecond < TRANSFORM_LEAST)}`)
+  for (const { row: id, unit, least, ofOneCore } of RATES) {
+    const row = report.rows[id]
+    if (row === undefined) continue
+    const oneCore = Math.round(1e6 / row.cpuMicrosPerRecord)
+    const judged = ofOneCore === true ? oneCore : row.recordsPerSecond
+    lines.push(`${id.padEnd(18)} ${number(row.recordsPerSecond)} ${unit}/s, one core's worth ${number(oneCore)}; at least ${number(least)}${ofOneCore === true ? ' of one core' : ''}${missed(judged < least)}`)
+  }
+  const { latency, d } = report.rows
   if (latency?.p99Ms !== undefined) lines.push(`p99: at most ${P99_MOST_MS} ms${missed(latency.p99Ms > P99_MOST_MS)}`)
   if (d !== undefined) lines.push(`peak memory of d: at most ${PEAK_MOST_MB} MB${missed(d.peakMB > PEAK_MOST_MB)}`)
   for (const [id, why] of Object.entries(report.notRun)) lines.push(`NOT RUN  ${id}: ${why}`)

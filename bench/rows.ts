@@ -1,92 +1,14 @@
 /** The rows of the benchmark: each runs as processes of its own against the same broker, and says what came of it. */
-import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { parse, stringify } from 'yaml'
-import type { MessageStatistics } from './core.js'
-import { countArrived, PARTITIONS, PRODUCER, RDKAFKA_PERFORMANCE, type Arrived, type Topics } from './kafka.js'
-import { lastJson, ROOT, run, start, type Finished, type RunOptions } from './process.js'
+import { PRODUCER, RDKAFKA_PERFORMANCE } from './kafka.js'
+import { grpcLoad, MAIN, prepareMinim, serving, type MinimRun } from './minim.js'
+import { lastJson, ROOT, run } from './process.js'
+import { BENCH_POLICY, costOf, Disqualified, expectBenchMessages, expectEqual, options, program, PURPOSES, withTopics, type Context, type Measured, type Row } from './row.js'
 
-export interface Context {
-  readonly bootstrap: string
-  readonly topics: Topics
-  /** Input, settings and reports: removed at the end. */
-  readonly folder: string
-  readonly records: number
-  /** Calls as length-delimited batches, and as JSON Lines. */
-  readonly protobuf: string
-  readonly jsonl: string
-  /** The same calls as the messages that the policy makes of them. */
-  readonly messages: string
-  readonly statistics: MessageStatistics
-  /** Class path of the compiled Java program; null: Java is not here. */
-  readonly classpath: string | null
-  readonly masterKey: string
-  readonly timeoutMs: number
-  /** Records a second of the latency row, and for how long. */
-  latency: { recordsPerSecond: number; seconds: number }
-}
-
-/** What one run of a row gave. */
-export interface Measured {
-  readonly records: number
-  readonly messages: number
-  /** From the first byte read to the last message acknowledged. Start of the process and connecting are not in it. */
-  readonly seconds: number
-  /** The whole process's life. */
-  readonly wallSeconds: number
-  /** User and system time of the whole process, its start included; the broker's and a load generator's are not. */
-  readonly cpuSeconds: number
-  readonly peakMB: number
-  readonly p50Ms?: number
-  readonly p99Ms?: number
-  /** What a consumer found in the topics. */
-  readonly arrived?: Arrived
-}
-
-export interface Row {
-  readonly id: string
-  readonly title: string
-  readonly needs: 'nothing' | 'kafka' | 'java' | 'minim'
-  /** @param name of this run: no other run, and no topic, has it */
-  run(context: Context, name: string): Promise<Measured>
-}
-
-const PURPOSES = ['billing', 'quality', 'analytics'] as const
-const MAIN = join(ROOT, 'dist/src/cli/main.js')
-const BENCH_POLICY = join(ROOT, 'bench/policy.yaml')
 const DEFAULT_POLICY = join(ROOT, 'config/policy.yaml')
+/** Passes over the file, so that there is something to measure. */
 const TRANSFORM_PASSES = 4
 const LATENCY_BATCH_CALLS = 100
-const READY_TIMEOUT_MS = 60_000
-
-export class Disqualified extends Error {}
-
-function expectEqual(what: string, found: number, expected: number): void {
-  if (found !== expected) throw new Disqualified(`${what}: ${found}, expected ${expected}`)
-}
-
-function options(context: Context, env: Record<string, string> = {}): RunOptions {
-  return { folder: context.folder, timeoutMs: context.timeoutMs, env }
-}
-
-function program(name: string): string {
-  return join(ROOT, 'dist/bench/programs', `${name}.js`)
-}
-
-/** Makes fresh topics, runs, counts what arrived, removes the topics. */
-async function withTopics<T extends Measured>(context: Context, names: readonly string[], create: boolean, body: () => Promise<T>): Promise<T & { arrived: Arrived }> {
-  if (create) await context.topics.create(names)
-  try {
-    const measured = await body()
-    const arrived = await countArrived(context.bootstrap, names, options(context))
-    expectEqual('messages that a consumer found', arrived.messages, measured.messages)
-    return { ...measured, arrived }
-  } finally {
-    await context.topics.remove(names)
-  }
-}
 
 /** (a) librdkafka's own benchmark: one process for each topic, all at once, which is its fastest way to fill three topics. */
 function rdkafkaPerformance(id: string, title: string, keyed: boolean): Row {
@@ -114,14 +36,6 @@ function rdkafkaPerformance(id: string, title: string, keyed: boolean): Row {
         return { records: context.records, messages: context.statistics.messages, seconds, ...costOf(runs) }
       })
     },
-  }
-}
-
-function costOf(runs: readonly Finished[]): { wallSeconds: number; cpuSeconds: number; peakMB: number } {
-  return {
-    wallSeconds: Math.max(...runs.map((r) => r.wallSeconds)),
-    cpuSeconds: runs.reduce((sum, r) => sum + r.cpuSeconds, 0),
-    peakMB: runs.reduce((sum, r) => sum + r.peakMB, 0),
   }
 }
 
@@ -159,77 +73,23 @@ function peer(id: string, title: string, needs: 'kafka' | 'java', command: (cont
   }
 }
 
+/** One process that runs the pipeline over the file some times, and when it began and ended. */
+export async function transformPasses(context: Context): Promise<{ readonly measured: Measured; readonly beganMs: number; readonly endedMs: number }> {
+  const finished = await run('node', [program('transform'), BENCH_POLICY, context.protobuf, String(TRANSFORM_PASSES)], options(context))
+  const report = lastJson(finished.stdout)
+  const records = context.records * TRANSFORM_PASSES
+  expectEqual('records', Number(report['records']), records)
+  expectEqual('messages', Number(report['produced']), context.statistics.messages * TRANSFORM_PASSES)
+  expectEqual('bytes', Number(report['bytes']), context.statistics.perTopic.reduce((sum, t) => sum + t.valueBytes, 0) * TRANSFORM_PASSES)
+  const beganMs = Number(report['beganMs'])
+  const seconds = Number(report['seconds'])
+  const measured = { records, messages: Number(report['produced']), seconds, ...costOf([finished]), cpuSeconds: Number(report['cpuSeconds']) }
+  return { measured, beganMs, endedMs: beganMs + seconds * 1000 }
+}
+
 const transform: Row = {
   id: 'transform', title: 'reader and pipeline only, protobuf in memory, no Kafka', needs: 'nothing',
-  async run(context) {
-    const finished = await run('node', [program('transform'), BENCH_POLICY, context.protobuf, String(TRANSFORM_PASSES)], options(context))
-    const report = lastJson(finished.stdout)
-    const records = context.records * TRANSFORM_PASSES
-    expectEqual('records', Number(report['records']), records)
-    expectEqual('messages', Number(report['produced']), context.statistics.messages * TRANSFORM_PASSES)
-    expectEqual('bytes', Number(report['bytes']), context.statistics.perTopic.reduce((sum, t) => sum + t.valueBytes, 0) * TRANSFORM_PASSES)
-    return {
-      records, messages: Number(report['produced']), seconds: Number(report['seconds']), ...costOf([finished]), cpuSeconds: Number(report['cpuSeconds']),
-    }
-  },
-}
-
-interface MinimRun {
-  readonly settings: string
-  readonly policy: string
-  readonly topics: readonly string[]
-  readonly env: Record<string, string>
-  readonly grpc: string
-  readonly ops: string
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => { resolve(typeof address === 'object' && address !== null ? address.port : 0) })
-    })
-  })
-}
-
-interface PolicyDocument {
-  purposes: Record<string, Record<string, { topic?: string }> & { enabled?: boolean }>
-}
-
-/** Settings, key store and policy of one run: topics of its own, so that what it finds there it has written. */
-async function prepareMinim(context: Context, name: string, policyPath: string): Promise<MinimRun> {
-  const folder = join(context.folder, name)
-  mkdirSync(folder)
-  const document = parse(readFileSync(policyPath, 'utf8')) as PolicyDocument
-  const topics: string[] = []
-  for (const [purpose, rules] of Object.entries(document.purposes)) {
-    for (const kind of ['call', 'quality', 'device']) {
-      if (rules[kind] === undefined) continue
-      rules[kind].topic = `${name}.${purpose}.${kind}`
-      if (rules.enabled !== false) topics.push(rules[kind].topic)
-    }
-  }
-  const policy = join(folder, 'policy.yaml')
-  writeFileSync(policy, stringify(document))
-  const [grpcPort, opsPort] = [await freePort(), await freePort()]
-  const settings = join(folder, 'minim.yaml')
-  writeFileSync(settings, stringify({
-    cluster: name, policy: 'policy.yaml', kafka: { 'bootstrap.servers': context.bootstrap },
-    topics: { partitions: PARTITIONS, replication: 1 },
-    keys: { store: 'keys.json' },
-    grpc: { listen: `127.0.0.1:${grpcPort}` }, ops: { listen: `127.0.0.1:${opsPort}` }, log: { level: 'warn' },
-  }))
-  const env = { MINIM_MASTER_KEY: context.masterKey }
-  await run('node', [MAIN, 'keys', 'init', '--config', settings], options(context, env))
-  return { settings, policy, topics, env, grpc: `127.0.0.1:${grpcPort}`, ops: `http://127.0.0.1:${opsPort}` }
-}
-
-/** null when the program can be run, else why not. */
-export function minimMissing(): string | null {
-  const found = spawnSync('node', [MAIN, 'load', '--help'], { encoding: 'utf8' })
-  return found.status === 0 && found.stdout.includes('minim load') ? null : 'the program is not built: run `npm run build`'
+  run: async (context) => (await transformPasses(context)).measured,
 }
 
 interface LoadReport {
@@ -264,54 +124,12 @@ function load(id: string, title: string, policyPath: string, file: (context: Con
   }
 }
 
-/** The same records under the same policy are the same number of bytes, whichever way they came. */
-function expectBenchMessages(context: Context, { messages, arrived }: Measured): void {
-  expectEqual('messages', messages, context.statistics.messages)
-  if (arrived !== undefined) expectEqual('bytes that a consumer found', arrived.bytes, context.statistics.perTopic.reduce((sum, t) => sum + t.valueBytes, 0))
-}
-
-async function untilReady(ops: string, ended: Promise<unknown>): Promise<void> {
-  const deadline = Date.now() + READY_TIMEOUT_MS
-  let over: unknown = null
-  ended.catch((error: unknown) => { over = error })
-  while (Date.now() < deadline) {
-    if (over !== null) throw over as Error
-    try {
-      const answer = await fetch(`${ops}/readyz`)
-      await answer.arrayBuffer()
-      if (answer.ok) return
-    } catch { /* not listening yet */ }
-    await new Promise((resolve) => { setTimeout(resolve, 50) })
-  }
-  throw new Error(`minim was not ready within ${READY_TIMEOUT_MS / 1000} s`)
-}
-
-interface Served {
-  readonly report: Record<string, unknown>
-  readonly finished: Finished
-}
-
-/** Runs `minim run`, a client against its gRPC port, and ends it when the client is done. */
-async function serve(context: Context, prepared: MinimRun, client: readonly string[]): Promise<Served> {
-  const server = start('node', [MAIN, 'run', '--config', prepared.settings], options(context, prepared.env))
-  try {
-    await untilReady(prepared.ops, server.done)
-    const { stdout } = await run('node', [program('grpc-load'), prepared.grpc, ...client], options(context))
-    server.stop()
-    return { report: lastJson(stdout), finished: await server.done }
-  } catch (error) {
-    server.stop()
-    await server.done.catch(() => undefined)
-    throw error
-  }
-}
-
 const grpc: Row = {
   id: 'c', title: 'minim run, protobuf by gRPC', needs: 'minim',
   async run(context, name) {
     const prepared = await prepareMinim(context, name, BENCH_POLICY)
     const measured = await withTopics(context, prepared.topics, false, async () => {
-      const { report, finished } = await serve(context, prepared, [name, context.protobuf])
+      const { result: report, finished } = await serving(context, prepared, () => grpcLoad(context, prepared, [name, context.protobuf]))
       return { records: context.records, messages: context.statistics.messages, seconds: Number(report['seconds']), ...costOf([finished]) }
     })
     expectBenchMessages(context, measured)
@@ -325,7 +143,8 @@ export const latencyRow: Row = {
   async run(context, name) {
     const { recordsPerSecond, seconds } = context.latency
     const prepared = await prepareMinim(context, name, BENCH_POLICY)
-    const { report, finished } = await serve(context, prepared, [name, context.protobuf, String(LATENCY_BATCH_CALLS), String(recordsPerSecond), String(seconds)])
+    const client = [name, context.protobuf, String(LATENCY_BATCH_CALLS), String(recordsPerSecond), String(seconds)]
+    const { result: report, finished } = await serving(context, prepared, () => grpcLoad(context, prepared, client))
     await context.topics.remove(prepared.topics)
     const records = Number(report['batches']) * LATENCY_BATCH_CALLS
     if (!(Number(report['p99Ms']) > 0)) throw new Disqualified('no batch was timed')

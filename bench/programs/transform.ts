@@ -14,4 +14,4 @@ let records = 0
 for (let i = 0; i < Number(passes); i++) records += pass()
 const cpu = process.cpuUsage(cpuBefore)
 const seconds = (performance.now() - started) / 1000
-console.log(JSON.stringify({ records, produced: messages, bytes, seconds, cpuSeconds: (cpu.user + cpu.system) / 1e6 }))
+console.log(JSON.stringify({ beganMs: performance.timeOrigin + started, records, produced: messages, bytes, seconds, cpuSeconds: (cpu.user + cpu.system) / 1e6 }))
