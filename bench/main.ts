@@ -11,6 +11,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { loadavg, tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { ensureTopics, ledgerTopic } from '../src/deliver/topics.js'
 import { kafkaAvailable, startKafka, type KafkaCluster } from '../test/helpers/kafka.js'
 import { writeMessages, type MessageStatistics } from './core.js'
 import { Random, writeCalls } from './generate.js'
@@ -19,7 +20,7 @@ import { minimMissing } from './minim.js'
 import { ROOT } from './process.js'
 import { machine, median, ratiosOf, reportRow, table, type BenchReport, type RowReport } from './report.js'
 import type { Context, Measured, Row } from './row.js'
-import { SOURCE_ROWS } from './rows-sources.js'
+import { SOURCE_ROWS, WORKERS } from './rows-sources.js'
 import { latencyRow, ROWS, soak } from './rows.js'
 
 const SEED = 20_251_124
@@ -163,6 +164,8 @@ async function main(): Promise<number> {
       say('starting Kafka')
       cluster = await startKafka()
       topics = new Topics(cluster.bootstrap)
+      // One for all rows, of which some need more partitions than the others: made by whichever came first, it would depend on the order.
+      await ensureTopics({ bootstrap: cluster.bootstrap, properties: {}, wanted: [ledgerTopic(WORKERS)], replication: 1 })
       const compiled = compileJava(cluster, folder)
       if ('classpath' in compiled) classpath = compiled.classpath
       else noJava = compiled.why

@@ -284,7 +284,8 @@ const workers2: Row = {
   },
 }
 
-const WORKERS = 2
+/** Processes of the rows with more than one. */
+export const WORKERS = 2
 /** Connections are dealt in turn: the second goes to the other worker. More are for what else may have connected. */
 const CONNECTIONS = 6
 
