@@ -33,6 +33,7 @@ export class ProxyProcess {
   private over: Promise<number | null> = Promise.resolve(null)
   private rest = ''
   private lastError = ''
+  private ops = ''
 
   constructor(private readonly options: ProxyOptions, private readonly onReady: (proxy: ProxyProcess) => void) {}
 
@@ -85,8 +86,10 @@ export class ProxyProcess {
     const entry = JSON.parse(line) as Record<string, unknown>
     const { err } = entry as { err?: { code?: string } }
     if (err?.code !== undefined) this.lastError = err.code
-    if (entry['msg'] !== 'ready') return
-    this.addresses = { grpc: portOf(entry['grpc']), http: entry['http'] === undefined ? null : portOf(entry['http']), ops: String(entry['ops']) }
+    // Of more processes, each says that it is ready; one has the operator's port.
+    if (typeof entry['ops'] === 'string' && entry['ops'] !== '') this.ops = entry['ops']
+    if (entry['msg'] !== 'ready' || entry['grpc'] === undefined) return
+    this.addresses = { grpc: portOf(entry['grpc']), http: entry['http'] === undefined ? null : portOf(entry['http']), ops: this.ops }
     this.onReady(this)
   }
 
