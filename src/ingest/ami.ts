@@ -48,8 +48,8 @@ function startNode(context: SourceContext, entry: AmiSettings, secret: string, t
   const { settings, catalogue, log, inlet, onBroken } = context
   const counters = context.counters(KIND)
   const { node } = entry
-  // `node` of a followed file says whose call records it holds.
-  const callsElsewhere = settings.files.some((file) => file.node === node)
+  // `node` of a followed file or of a topic says whose call records it holds.
+  const callsElsewhere = [...settings.files, ...settings.kafkaInput].some((other) => other.node === node)
   const outbox = new Outbox({
     catalogue, inlet, counters, tenant: entry.tenant,
     onBehind: (behind) => {

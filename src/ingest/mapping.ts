@@ -77,11 +77,32 @@ const ASTERISK_KEYS: readonly (readonly [key: string, field: string, as: Convers
   ['pjsipcallid', 'call_id', 'sip-call-id'],
 ]
 
+/** The same as AMI and the older cdr_kafka call them; and what the newer cdr_kafka calls otherwise than cdr-csv. */
+const ASTERISK_OTHER_KEYS: readonly (readonly [key: string, field: string, as: Conversion])[] = [
+  ['durationsec', 'duration_seconds', 'whole'],
+  ['AccountCode', 'account', 'text'],
+  ['Source', 'calling', 'text'],
+  ['Destination', 'called', 'text'],
+  ['CallerID', 'calling_name', 'caller-id'],
+  ['StartTime', 'start_ms', 'asterisk-time'],
+  ['AnswerTime', 'answer_ms', 'asterisk-time'],
+  ['EndTime', 'end_ms', 'asterisk-time'],
+  ['Duration', 'duration_seconds', 'whole'],
+  ['Billsec', 'billable_seconds', 'whole'],
+  ['BillableSeconds', 'billable_seconds', 'whole'],
+  ['Disposition', 'disposition', 'disposition'],
+  ['UniqueID', 'call_id', 'text'],
+  ['LinkedID', 'linked_id', 'text'],
+]
+
 /** In the one place where either `uniqueid` or `userfield` may stand: taken only if it looks like the former. */
 const MAYBE_UNIQUEID = 'uniqueid-or-userfield'
 
 /** Numbers and names hide in all of these. */
-const ASTERISK_DROPPED = ['dcontext', 'channel', 'dstchannel', 'lastapp', 'lastdata', 'amaflags', 'userfield', 'peeraccount', 'sequence']
+const ASTERISK_DROPPED = [
+  'dcontext', 'channel', 'dstchannel', 'lastapp', 'lastdata', 'amaflags', 'userfield', 'peeraccount', 'sequence',
+  'DestinationContext', 'Channel', 'DestinationChannel', 'LastApplication', 'LastData', 'AMAFlags', 'UserField', 'EntityID', 'SystemName',
+]
 
 const CDR_CSV = [
   'accountcode', 'src', 'dst', 'dcontext', 'clid', 'channel', 'dstchannel', 'lastapp', 'lastdata',
@@ -157,7 +178,7 @@ export function builtInMapping(name: BuiltInMapping, catalogue: Catalogue, optio
     return { name, kind, timeZone, origin: null, defaultOrigin: defaultOrigin(catalogue, kind), keys, dropped: [], columns: [] }
   }
   const call = catalogue.kinds.call
-  const keys = ASTERISK_KEYS.map(([key, field, as]): MappedKey => ({ key, field: call.byName.get(field)!, as }))
+  const keys = [...ASTERISK_KEYS, ...ASTERISK_OTHER_KEYS].map(([key, field, as]): MappedKey => ({ key, field: call.byName.get(field)!, as }))
   keys.push({ key: MAYBE_UNIQUEID, field: call.byName.get('call_id')!, as: 'unique-id' })
   const origin = call.byName.get('origin')!.enumNumbers.get('CDR')!
   return { name, kind: 'call', timeZone, origin, keys, dropped: ASTERISK_DROPPED, columns: CDR_CSV_VARIANTS }

@@ -85,7 +85,7 @@ export function readRecordSet(set: Buffer, from: number, aborted: readonly Abort
     } else if ((attributes & TRANSACTIONAL) === 0 || !dropped.has(producerId)) {
       if (last >= from) {
         const records = unpack(attributes & CODEC_MASK, batch.subarray(HEADER_BYTES))
-        if (records === null || !readRecords(records, batch.readInt32BE(COUNT_AT), base, from, sink)) sink.broken(last, batch)
+        if (records === null || !readRecords(records, batch.readInt32BE(COUNT_AT), base, last, from, sink)) sink.broken(last, batch)
         timestamp = Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT))
       }
     }
@@ -139,12 +139,13 @@ const reader = new VarintReader()
 let places = new Float64Array(3 * 4096)
 
 /** @returns false for records that are not what the batch's header says */
-function readRecords(bytes: Buffer, count: number, base: number, from: number, sink: RecordSink): boolean {
+function readRecords(bytes: Buffer, count: number, base: number, last: number, from: number, sink: RecordSink): boolean {
   // Seven octets are the least that a record takes: a count beyond that is no reason to reserve memory.
   if (count < 0 || count > bytes.length / 7 + 1) return false
   if (places.length < count * 3) places = new Float64Array(count * 3)
   let found = 0
   let at = 0
+  let before = -1
   for (let i = 0; i < count; i++) {
     reader.open(bytes, at, bytes.length)
     const length = reader.varint()
@@ -155,7 +156,9 @@ function readRecords(bytes: Buffer, count: number, base: number, from: number, s
     const delta = reader.varint()
     const keyLength = reader.varint()
     if (keyLength > 0) reader.at += keyLength
-    if (reader.broken || reader.at > end || delta < 0) return false
+    // Offsets out of order, or beyond the batch's own, would have messages behind it passed over.
+    if (reader.broken || reader.at > end || delta <= before || base + delta > last) return false
+    before = delta
     const valueLength = reader.varint()
     const start = reader.at
     if (reader.broken || start + Math.max(0, valueLength) > end) return false
