@@ -95,9 +95,9 @@ const oldFormat = Buffer.from(three)
 oldFormat[16] = 1
 const more = Buffer.from(three)
 more.writeInt32BE(4, 57)
-/** A record is 12 octets here, and its offset the fourth of them. */
+/** A record is 11 octets here, and its offset the fourth of them. */
 const swapped = Buffer.from(three)
-swapped[61 + 12 + 3] = 0
+swapped[61 + 11 + 3] = 0
 const short = Buffer.from(three)
 short.writeInt32BE(1, 23)
 const huge = Buffer.from(three)

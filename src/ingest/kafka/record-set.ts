@@ -21,6 +21,8 @@ const HEADER_BYTES = 61
 /** Offset and length, which the length does not count. */
 const LOG_OVERHEAD_BYTES = 12
 const MAGIC = 2
+/** No topic gets that far; beyond it a number is not exact, with a delta of 32 bits. */
+const MAX_OFFSET = 2 ** 52
 
 const CODEC_MASK = 0x07
 const TRANSACTIONAL = 0x10
@@ -65,8 +67,8 @@ export function readRecordSet(set: Buffer, from: number, aborted: readonly Abort
     const base = Number(set.readBigInt64BE(at))
     const length = set.readInt32BE(at + LENGTH_AT)
     const end = at + LOG_OVERHEAD_BYTES + length
-    // Cut off; or too short to say of which format it is, which leaves no way to what follows.
-    if (end > set.length || length < MAGIC_AT + 1 - LOG_OVERHEAD_BYTES) break
+    // Cut off; or with a length or an offset that cannot be, which leaves no way to what follows.
+    if (end > set.length || length < MAGIC_AT + 1 - LOG_OVERHEAD_BYTES || base < 0 || base > MAX_OFFSET) break
     const batch = set.subarray(at, end)
     at = end
     if (batch[MAGIC_AT] !== MAGIC || batch.length < HEADER_BYTES || batch.readUInt32BE(CRC_AT) !== crc32c(batch.subarray(ATTRIBUTES_AT))) {
