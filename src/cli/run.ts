@@ -1,5 +1,6 @@
 /** `minim run --config FILE`: the proxy. Runs until SIGTERM or SIGINT, then commits what it took and exits 0. */
 import process from 'node:process'
+import { setDefaultHighWaterMark } from 'node:stream'
 import type { Command } from 'commander'
 import type { App } from '../app.js'
 import { createLog, type Logger } from '../ops/log.js'
@@ -33,6 +34,8 @@ async function supervise(settings: Settings, log: Logger): Promise<void> {
 }
 
 async function work(settings: Settings, log: Logger, place: typeof ALONE): Promise<void> {
+  // Node.js reads 16 messages ahead of each stream of objects, which for gRPC are batches of up to 4 MiB each that nobody has taken.
+  setDefaultHighWaterMark(true, 1)
   const { startApp } = await import('../app.js')
   if (place.folder === null) log.info({ settings: maskSettings(settings) }, 'settings')
   let app: App | null = null

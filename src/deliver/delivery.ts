@@ -27,16 +27,17 @@
  *
  * What is not here: topics' settings (`topics.ts`), which shard a source belongs to (`shards.ts`).
  */
+import { randomUUID } from 'node:crypto'
 import { MinimError } from '../errors/catalogue.js'
 import type { Minimised } from '../project/minimised.js'
 import {
   COMMIT_TIMEOUT_MS, checkKafkaProperties, checkWithLibrdkafka, producerLimits, type KafkaProperties, type ProducerLimits,
 } from './kafka-config.js'
 import type { Guarantee } from '../settings/schema.js'
-import { UNKNOWN_PARTITION, classify, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
+import { UNKNOWN_PARTITION, classify, isForbidden, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
 import { Cluster, type GroupOffsets } from './cluster.js'
 import { Lane, type LaneOptions } from './lane.js'
-import { LEDGER_TOPIC, encodeEntry, readLedger, streamKey } from './ledger.js'
+import { LEDGER_TOPIC, encodeEntry, encodeOwner, ownerKey, readLedger, streamKey } from './ledger.js'
 import { findRefused } from './poison.js'
 import type { ProducerIdentity } from './record-batch.js'
 import { MAX_SHARDS, SPOOL_PREFIX, shardOf, transactionalIds } from './shards.js'
@@ -156,13 +157,19 @@ class Turn {
   readonly offsets: GroupOffset[] = []
   messages = 0
   bytes = 0
+  /** Of input: kept until commit, however little of it goes on. */
+  inputBytes = 0
   openedAt = 0
   constructor(readonly lane: 0 | 1) {}
 }
 
 const BACKOFF_MIN_MS = 250
-const BACKOFF_MAX_MS = 10_000
+const BACKOFF_MAX_MS = 4_000
 const QUEUE_FULL_WAIT_MS = 1
+/** A transaction that was open for so much of its time-out may have been given up: clocks and ticks differ. */
+const TIMED_OUT_SHARE = 0.8
+/** Whoever takes a shard writes its name a few requests later. */
+const OWNER_WAIT_MS = 3_000
 const DEFAULT_DRAIN_MS = 30_000
 /** Beside key, value and headers: a batch's header and a record's varints. */
 const RECORD_OVERHEAD_BYTES = 100
@@ -229,6 +236,11 @@ export class Delivery {
   #batchBytes: number
   /** Takeovers since the last commit: each waits longer. */
   #setbacks = 0
+  /** Names this process's hold on the shard, in the ledger. */
+  readonly #ownerId = randomUUID()
+  #owns = false
+  /** When the oldest transaction was opened that an unclean end left: `performance.now()` ms. */
+  #openSince = Infinity
   #topicsReady = false
   #unusedFenced = false
   #limitTopics: readonly string[] | null = null
@@ -382,7 +394,7 @@ export class Delivery {
   }
 
   #isFull(turn: Turn): boolean {
-    return turn.messages >= this.settings.maxMessages || turn.bytes >= this.settings.maxBytes
+    return turn.messages >= this.settings.maxMessages || turn.bytes >= this.settings.maxBytes || turn.inputBytes >= this.settings.maxBytes
   }
 
   async #take(entry: Entry, turn: Turn): Promise<void> {
@@ -449,6 +461,7 @@ export class Delivery {
   #join(entry: Entry, turn: Turn): void {
     if (turn.entries.length === 0) turn.openedAt = performance.now()
     turn.entries.push(entry)
+    turn.inputBytes += entry.item.bytes
     this.stats.inFlightItems++
     this.#answer(entry)
   }
@@ -552,6 +565,9 @@ export class Delivery {
     const lane = (this.#lanes as [Lane, Lane])[turn.lane]
     this.#committing = turn
     this.#open = null
+    // What this turn has still to send stands before what the next one has: a subject's records keep their order.
+    const next = (this.#lanes as [Lane, Lane])[turn.lane === 0 ? 1 : 0]
+    next.hold()
     void this.#fill()
     const startedAt = performance.now()
     try {
@@ -562,7 +578,7 @@ export class Delivery {
       if (turn.offsets.length > 0) await lane.flush(COMMIT_TIMEOUT_MS)
       for (const offsets of groupOffsets(turn.offsets)) await lane.sendOffsets(offsets, COMMIT_TIMEOUT_MS)
       await this.#hooks.beforeCommit?.()
-      await lane.commit(COMMIT_TIMEOUT_MS)
+      await lane.commit(COMMIT_TIMEOUT_MS, () => { next.release() })
     } catch (error) {
       if (generation === this.#generation) this.#unclean(error)
       return
@@ -605,7 +621,8 @@ export class Delivery {
     const failure = classify(error)
     const turns = [this.#committing, this.#open].filter((turn): turn is Turn => turn !== null)
     this.stats.aborts[failure.kind] += turns.filter((turn) => turn.entries.length > 0).length
-    if (failure.kind === 'fenced') {
+    this.#openSince = Math.min(...turns.filter((turn) => turn.entries.length > 0).map((turn) => turn.openedAt))
+    if (failure.kind === 'fenced' && !this.#mayHaveTimedOut()) {
       this.#fatal(new MinimError('MINIM_DELIVERY_FENCED', { shard: this.shard, cluster: this.settings.cluster }))
       return
     }
@@ -661,13 +678,18 @@ export class Delivery {
       } catch (error) {
         if (this.#hasEnded()) return
         if (classify(error).kind === 'fenced') {
+          if (this.#mayHaveTimedOut() && await this.#stillOwns()) {
+            // The coordinator gave up the transaction, and the id's epoch with it: it is ours to take anew.
+            this.#identities.fill(null)
+            continue
+          }
           throw new MinimError('MINIM_DELIVERY_FENCED', { shard: this.shard, cluster: this.settings.cluster }, { cause: error })
         }
         if (!isRetryable(error)) throw error
         const delayMs = Math.round(backoffMs * (0.8 + 0.4 * Math.random()))
         const notice = error instanceof MinimError && error.code !== 'MINIM_KAFKA_NO_BROKER'
           ? error
-          : new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap: this.#options.bootstrap, what: error instanceof MinimError ? error.details['what'] : classify(error).text, delayMs }, { cause: error })
+          : new MinimError(isForbidden(error) ? 'MINIM_KAFKA_NOT_ALLOWED' : 'MINIM_KAFKA_NO_BROKER', { bootstrap: this.#options.bootstrap, what: error instanceof MinimError ? error.details['what'] : classify(error).text, delayMs }, { cause: error })
         this.#error = notice
         this.#notice(notice)
         await sleep(delayMs)
@@ -680,6 +702,7 @@ export class Delivery {
       return
     }
     this.#error = null
+    this.#openSince = Infinity
     this.#laneReady = [true, true]
     this.#setPhase('ready')
     void this.#fill()
@@ -713,6 +736,11 @@ export class Delivery {
       throw error
     }
     this.#lanes = [a, b]
+    if (!this.#owns && topics !== null && this.settings.guarantee === 'exactly-once') {
+      a.produceTo(this.#ledger, this.shard, Buffer.from(this.#ownerKey, 'utf8'), encodeOwner(this.#ownerId), Date.now())
+      await a.commit(COMMIT_TIMEOUT_MS)
+      this.#owns = true
+    }
     const ledger = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards })
     this.#taken = ledger.taken
     if (!this.#unusedFenced) {
@@ -721,6 +749,23 @@ export class Delivery {
     }
     const suspects = tried.filter((entry) => entry.item.sequence > (this.#taken.get(entry.key) ?? 0))
     if (suspects.length > 0) await this.#quarantineRefused(suspects)
+  }
+
+  get #ownerKey(): string {
+    return ownerKey(this.settings.cluster, this.shard)
+  }
+
+  /** Whether the coordinator may have given a transaction up because it was open for too long: that looks as if somebody had taken the id. */
+  #mayHaveTimedOut(): boolean {
+    return this.#owns && performance.now() - this.#openSince >= this.#producer.transactionTimeoutMs * TIMED_OUT_SHARE
+  }
+
+  /** Whether nobody else has written that the shard is theirs, which whoever takes it does at once. A broker that does not answer tells nothing. */
+  async #stillOwns(): Promise<boolean> {
+    await sleep(OWNER_WAIT_MS)
+    const { bootstrap } = this.#options
+    const { owner } = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards, ownerKey: this.#ownerKey })
+    return owner === this.#ownerId
   }
 
   /** Ids of shards that are no longer used: whoever still runs with them must not write. */

@@ -88,3 +88,13 @@ export function isNotYet(code: number): boolean {
 export function isRetryable(error: unknown): boolean {
   return !(error instanceof MinimError) || error.retryable
 }
+
+const FORBIDDEN = new Set<number>([
+  ERRORS.ERR_TOPIC_AUTHORIZATION_FAILED, ERRORS.ERR_GROUP_AUTHORIZATION_FAILED, ERRORS.ERR_CLUSTER_AUTHORIZATION_FAILED,
+  ERRORS.ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, ERRORS.ERR_SASL_AUTHENTICATION_FAILED,
+])
+
+/** Whether the brokers answer, and do not let this user do it. */
+export function isForbidden(error: unknown): boolean {
+  return FORBIDDEN.has(errorCode(error))
+}

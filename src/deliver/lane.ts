@@ -86,6 +86,8 @@ export class Lane {
   #queuedBytes = 0
   #underWay = 0
   #adding = false
+  /** Nothing may be sent yet: see {@link hold}. */
+  #held = false
   /** Partitions were added: there is something to end. */
   #open = false
   #failure: KafkaError | null = null
@@ -220,10 +222,25 @@ export class Lane {
     })
   }
 
-  /** Resolves when the brokers have all of it and the transaction is committed. */
-  commit(timeoutMs: number): Promise<void> {
+  /** Sends nothing until {@link release}: what another lane has still to send to the same partitions stands before it. */
+  hold(): void {
+    this.#held = true
+  }
+
+  release(): void {
+    if (!this.#held) return
+    this.#held = false
+    this.#pump()
+  }
+
+  /**
+   * Resolves when the brokers have all of it and the transaction is committed.
+   * @param onFlushed called in between: the brokers have all of it, in its place
+   */
+  commit(timeoutMs: number, onFlushed?: () => void): Promise<void> {
     return this.#within(timeoutMs, async () => {
       await this.#flushed()
+      onFlushed?.()
       await this.#end(true)
     })
   }
@@ -339,6 +356,7 @@ export class Lane {
   #pump(): void {
     if (this.#failure !== null || this.#waiting.length === 0) return
     if (this.#options.transactionalId !== null) this.#addPartitions(this.#options.transactionalId)
+    if (this.#held) return
     // Grouped by leader: one round over what waits for each broker that can take a request.
     const nodes = new Set<number>()
     for (const slot of this.#waiting) if (this.#mayGo(slot)) nodes.add(this.#cluster.leader(slot.topic, slot.partition))

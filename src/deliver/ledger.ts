@@ -21,12 +21,31 @@ export function encodeEntry(sequence: number): Buffer {
   return Buffer.from(`{"sequence":${sequence}}`, 'latin1')
 }
 
+/** Key of the record that says who has taken a shard: no stream's, since it begins with a NUL. */
+export function ownerKey(cluster: string, shard: number): string {
+  return `\u0000owner.${cluster}.${shard}`
+}
+
+export function encodeOwner(owner: string): Buffer {
+  return Buffer.from(JSON.stringify({ owner }), 'utf8')
+}
+
 /** The sequence in a ledger record's value; null when it is none. Other fields are ignored: a later version may write more. */
 export function decodeEntry(value: Uint8Array | null): number | null {
   if (value === null) return null
   try {
     const { sequence } = JSON.parse(Buffer.from(value).toString('utf8')) as { sequence?: unknown }
     return typeof sequence === 'number' && Number.isSafeInteger(sequence) && sequence >= 0 ? sequence : null
+  } catch {
+    return null
+  }
+}
+
+function decodeOwner(value: Uint8Array | null): string | null {
+  if (value === null) return null
+  try {
+    const { owner } = JSON.parse(Buffer.from(value).toString('utf8')) as { owner?: unknown }
+    return typeof owner === 'string' ? owner : null
   } catch {
     return null
   }
@@ -40,12 +59,16 @@ export interface LedgerOptions {
   readonly shard: number
   readonly shards: number
   readonly timeoutMs?: number
+  /** Whose owner is asked for: {@link ownerKey}. */
+  readonly ownerKey?: string
 }
 
 export interface Ledger {
   /** Last sequence taken by {@link streamKey}. */
   readonly taken: Map<string, number>
   readonly partitions: number
+  /** Who has taken the shard last, where that is asked for. */
+  readonly owner: string | null
 }
 
 const READ_TIMEOUT_MS = 60_000
@@ -107,18 +130,23 @@ export async function readLedger(options: LedgerOptions): Promise<Ledger> {
   } finally {
     await disconnect(uncommitted)
   }
-  const taken = new Map<string, number>()
-  if (ends.size === 0) return { taken, partitions }
+  const found: Found = { taken: new Map<string, number>(), owner: null }
+  if (ends.size === 0) return { ...found, partitions }
   const committed = await connect('read_committed', options, topic)
   try {
-    await readUpTo(committed, topic, ends, taken, options, timeoutMs)
+    await readUpTo(committed, topic, ends, found, options, timeoutMs)
   } finally {
     await disconnect(committed)
   }
-  return { taken, partitions }
+  return { ...found, partitions }
 }
 
-async function readUpTo(consumer: Kafka.KafkaConsumer, topic: string, ends: Map<number, number>, taken: Map<string, number>, options: LedgerOptions, timeoutMs: number): Promise<void> {
+interface Found {
+  readonly taken: Map<string, number>
+  owner: string | null
+}
+
+async function readUpTo(consumer: Kafka.KafkaConsumer, topic: string, ends: Map<number, number>, found: Found, options: LedgerOptions, timeoutMs: number): Promise<void> {
   const left = new Map(ends)
   const reached = (partition: number, next: number): void => {
     const end = left.get(partition)
@@ -138,17 +166,22 @@ async function readUpTo(consumer: Kafka.KafkaConsumer, topic: string, ends: Map<
       consumer.consume(FETCH, (error: unknown, batch) => { if (error) reject(asError(error)); else resolve(batch) })
     })
     for (const message of messages) {
-      take(message, taken, options)
+      take(message, found, options)
       reached(message.partition, message.offset + 1)
     }
   }
 }
 
-function take(message: Kafka.Message, taken: Map<string, number>, options: LedgerOptions): void {
+function take(message: Kafka.Message, found: Found, options: LedgerOptions): void {
+  const { taken } = found
   const key = message.key === null || message.key === undefined ? null : message.key.toString()
   // A tombstone: the stream was forgotten on purpose.
   if (key !== null && (message.value === null || message.value.length === 0)) {
     taken.delete(key)
+    return
+  }
+  if (key?.startsWith('\u0000') === true) {
+    if (key === options.ownerKey) found.owner = decodeOwner(message.value)
     return
   }
   const sequence = decodeEntry(message.value)

@@ -199,6 +199,11 @@ export const ERRORS = {
     message: '{topic}: Kafka takes neither a record nor its quarantine message ({what}): {count} message(s) dropped and counted',
     fix: 'raise max.message.bytes of the quarantine topic and kafka."message.max.bytes"',
   },
+  MINIM_KAFKA_NOT_ALLOWED: {
+    stage: 'deliver', retryable: true,
+    message: '{bootstrap}: Kafka does not let this user go on ({what}); trying again in {delayMs} ms',
+    fix: 'grant it Write and Describe on the topics, Write and Describe on the transactional ids that begin with minim., IdempotentWrite on the cluster, Read on minim.ledger',
+  },
   MINIM_KAFKA_NO_TOPIC: {
     stage: 'deliver', retryable: true,
     message: 'none of the topics {topics} is on {bootstrap}',

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { kafkaAvailable, startKafka } from '../helpers/kafka.js'
-import { Feed, sleep, TIMED_OUT, until } from './feeding.js'
+import { Feed, sleep, until } from './feeding.js'
 
 const reason = kafkaAvailable()
 t.setTimeout(400_000)
@@ -128,7 +128,7 @@ t.test('the broker\'s certificate is out of date, then renewed', { skip: skip ||
   await probe.restart()
   await feed.flows()
   await feed.finish()
-  await feed.isExactlyOnce(t, { restarted: TIMED_OUT })
+  await feed.isExactlyOnce(t)
 })
 
 /** A small file system of its own; null where it cannot be mounted. */
@@ -165,5 +165,5 @@ t.test('the broker\'s disk is full, then has room again', { skip, timeout: 200_0
   await feed.flows()
   await feed.finish()
   t.comment(`${feed.items.length} batches`)
-  await feed.isExactlyOnce(t, { restarted: TIMED_OUT })
+  await feed.isExactlyOnce(t)
 })

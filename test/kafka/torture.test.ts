@@ -39,7 +39,7 @@ t.test(`SIGKILL at ${ROUNDS} moments: nothing lost, nothing twice, and the figur
   t.ok(verdict.sent > 1_000, `${verdict.sent} records`)
   const { lost, duplicated, misrouted, leaked } = verdict
   t.same({ lost, duplicated, misrouted, leaked }, { lost: 0, duplicated: 0, misrouted: 0, leaked: 0 })
-  t.equal(verdict.outOfOrder, 0, 'in order', { todo: 'order across transactions' })
+  t.equal(verdict.outOfOrder, 0, 'in order')
 })
 
 const KILLS = { faults: ['proxy killed'], gapMs: [2_500, 3_500] } as const
