@@ -54,7 +54,7 @@ t.test('no placeholder is left', (t) => {
 })
 
 t.test('every command line parses', async (t) => {
-  const lines = fenced('sh').join('').split('\n').map((line) => line.replace(/ +#.*$/, '').trim()).filter((line) => line !== '')
+  const lines = fenced('sh').join('').split('\n').map((line) => line.replace(/ +#.*$/, '').trim()).filter((line) => line !== '' && !line.startsWith('export '))
   t.ok(lines.length >= 10)
   // The program as main.ts puts it together, but nothing is done.
   const program = new Command('minim').exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined })

@@ -271,12 +271,14 @@ function crossChecks(s: Settings): Problem[] {
     if (name === 'asterisk-cdr' || name === 'minim') add(`mappings.${name}`, 'is built in', 'give it another name')
   }
 
-  const takenBy = new Map<unknown, string>()
+  const takenBy = new Map<string, string>()
   for (const { path, listen } of listens(s)) {
-    const owner = takenBy.get(listen)
+    // The same port can be had once by UDP and once by TCP.
+    const taken = `${path.endsWith('.udp') ? 'udp' : 'tcp'} ${String(listen)}`
+    const owner = takenBy.get(taken)
     if (typeof listen === 'string' && badPort(listen)) add(path, 'its port is above 65535', 'use a port from 0 to 65535')
     else if (owner !== undefined) add(path, `is the same as ${owner}`, 'give each a port of its own')
-    else if (typeof listen === 'string' && !listen.endsWith(':0')) takenBy.set(listen, path)
+    else if (typeof listen === 'string' && !listen.endsWith(':0')) takenBy.set(taken, path)
   }
   for (const section of SOURCE_SECTIONS) if (isOn(section, s[section.key])) problems.push(...section.check?.(s[section.key], s) ?? [])
   if (s.grpc.maxMessageBytes < s.limits.maxRecordBytes) {
