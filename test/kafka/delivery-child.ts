@@ -10,7 +10,8 @@ const delivery = new Delivery({
   hooks: { onNotice: (e) => { say({ notice: e.code }) }, onFatal: (e) => { say({ fatal: e.code }); process.exit(3) } },
 })
 await delivery.start()
-const incarnation = 'child'
+// The ledger is one for all of them.
+const incarnation = cluster
 const taken = delivery.lastTaken({ source: 'node-a', incarnation })
 say({ started: taken })
 // From the first: what was taken must be skipped, not sent again.
