@@ -8,6 +8,7 @@ import type { Refusal } from '../batch/batch.js'
 import type { MinimError, Problem } from '../errors/catalogue.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
 import { DEFAULT_MAPPING, FILE_FORMATS, feedFile, resolveMapping, type FileFormat } from '../ingest/feed-file.js'
+import { FileSource } from '../ingest/files.js'
 import { isTimeZone } from '../ingest/local-time.js'
 import { createLog } from '../ops/log.js'
 import { loadSettings } from '../settings/load.js'
@@ -60,14 +61,33 @@ function checkOptions(options: LoadOptions, settings: Settings): Problem[] {
   return problems
 }
 
-/** Prints each sort of notice once: while no broker answers, the same would come again and again. */
-function noticePrinter(): (error: MinimError) => void {
-  const said = new Set<string>()
+/** How long a sort of notice is not said again, ms. */
+const NOTICE_EVERY_MS = 30_000
+
+/** Prints each sort of notice, and again every half minute: while no broker answers, the same comes again and again, and who waits wants to know what for. */
+export function noticePrinter(
+  write: (line: string) => void = (line) => void process.stderr.write(line), now: () => number = () => performance.now(),
+): (error: MinimError) => void {
+  const said = new Map<string, number>()
   return (error) => {
     const what = `${error.code} ${error.details['what'] ?? ''}`
-    if (said.has(what)) return
-    said.add(what)
-    process.stderr.write(`minim: ${error.code}: ${error.message}\n`)
+    const last = said.get(what)
+    if (last !== undefined && now() - last < NOTICE_EVERY_MS) return
+    said.set(what, now())
+    write(`minim: ${error.code}: ${error.message}\n`)
+  }
+}
+
+/** What messages call the file at a position: its name may tell whose it is. */
+function labelOf(position: number, count: number): string {
+  return count === 1 ? 'input file' : `file ${position + 1} of ${count}`
+}
+
+/** Opens each file once, so that one that is not there is said before a broker is waited for. @throws MinimError MINIM_FILE_UNREADABLE */
+async function checkReadable(files: readonly string[]): Promise<void> {
+  for (const [i, path] of files.entries()) {
+    const file = await FileSource.open(path, { label: labelOf(i, files.length) })
+    await file.close()
   }
 }
 
@@ -101,6 +121,7 @@ export function register(program: Command): void {
         records: 0, produced: {}, withheld: {}, quarantined: 0, seconds: 0, cpuSeconds: 0,
         skippedBytes: 0, quarantinedByReason: {}, unknownFields: 0, unsafeFields: 0,
       }
+      await checkReadable(files)
       const core = await startCore({
         settings, log: createLog(settings.log.level), onFatal: fail, onNotice: noticePrinter(),
         onCommitted: (outcome) => {
@@ -129,7 +150,7 @@ export function register(program: Command): void {
         const bar = process.stderr.isTTY ? new SingleBar({ format: ' {bar} {percentage}%  {value} of {total} bytes  {records} records', stream: process.stderr }) : null
         let begun = false
         const { from } = await feedFile({
-          path: file, label: files.length === 1 ? 'input file' : `file ${i + 1} of ${files.length}`, refuseWrongFormat: options.force !== true, format, mapping, catalogue: core.catalogue, intake: core.intake('file'), tenant: options.tenant, source: options.source ?? null,
+          path: file, label: labelOf(i, files.length), refuseWrongFormat: options.force !== true, format, mapping, catalogue: core.catalogue, intake: core.intake('file'), tenant: options.tenant, source: options.source ?? null,
           maxRecordBytes: settings.limits.maxRecordBytes, maxMessageBytes: settings.grpc.maxMessageBytes,
           onProgress: (done, size) => {
             if (bar !== null && !begun) bar.start(size, done, { records: report.records })

@@ -133,7 +133,7 @@ t.test('a file of another format: nothing is taken, unless it is forced', { time
   t.equal(forced.quarantined, 20)
 })
 
-t.test('without a broker: one line, and it goes on trying', async (t) => {
+t.test('without a broker: one line for now, and it goes on trying', async (t) => {
   const place = new Place(t)
   place.makeStore()
   const good = place.write('calls.jsonl', `${JSON.stringify(call(1))}\n`)
@@ -153,4 +153,7 @@ t.test('a file that is not there: said without a word of what it would have held
   t.equal(code, 1)
   t.match(stderr, /MINIM_FILE_UNREADABLE: file 2 of 2: cannot be read \(ENOENT\)[^]*→/)
   t.equal(stdout, '')
+  const away = await new Program(t, ['load', good, place.path('none.jsonl'), '--format', 'jsonl', '--config', place.settings({ embedded: false, kafka: { 'bootstrap.servers': '127.0.0.1:1' } }, 'away.yaml')], place).end()
+  t.equal(away.code, 1, 'and no broker is waited for')
+  t.match(away.stderr, /^minim: MINIM_FILE_UNREADABLE: file 2 of 2/)
 })
