@@ -185,17 +185,19 @@ BROKEN.stack = ''
 
 class CdrScanner {
   private readonly bytes: Buffer
+  /** The same, one unit an octet: looking for a quote in it is a `memchr`, many octets at a time. */
+  private readonly text: string
   private p = 0
-  /** Of the last string read: its ends without the quotes, and whether it is plain ASCII without escapes. */
+  /** Ends of the last string passed over, without the quotes. */
   private from = 0
   private to = 0
-  private plain = true
   readonly variables = new Map<string, string>()
   readonly stats = new Map<string, string>()
   readonly profiles: Profile[] = []
 
   constructor(bytes: Buffer) {
     this.bytes = bytes
+    this.text = bytes.toString('latin1')
   }
 
   read(): void {
@@ -294,8 +296,8 @@ class CdrScanner {
     }
     for (;;) {
       this.string()
-      // A name with escapes in it is none of FreeSWITCH's.
-      const name = this.plain ? names.find(bytes, this.from, this.to) : null
+      // One with escapes in it is none of FreeSWITCH's, and is not found.
+      const name = names.find(bytes, this.from, this.to)
       if (this.blank() !== COLON) throw BROKEN
       this.p++
       this.blank()
@@ -324,43 +326,28 @@ class CdrScanner {
   /** Passes over a string. */
   private string(): void {
     const { bytes } = this
-    let p = this.p
-    if (bytes[p] !== QUOTE) throw BROKEN
-    this.from = ++p
-    const end = bytes.length
-    let all = 0
-    let escaped = false
-    while (p < end) {
-      const c = bytes[p]
-      if (c === QUOTE) {
-        this.to = p
-        this.p = p + 1
-        this.plain = !escaped && all < 0x80
-        return
-      }
-      if (c === BACKSLASH) {
-        escaped = true
-        p++
-      } else all |= c
-      p++
-    }
-    throw BROKEN
+    const from = this.p + 1
+    if (bytes[this.p] !== QUOTE) throw BROKEN
+    let p = this.text.indexOf('"', from)
+    while (p > 0 && bytes[p - 1] === BACKSLASH && this.isEscaped(from, p)) p = this.text.indexOf('"', p + 1)
+    if (p < 0) throw BROKEN
+    this.from = from
+    this.to = p
+    this.p = p + 1
   }
 
-  /** Passes over a string that is not wanted. */
-  private skipString(): void {
-    const { bytes } = this
-    let p = this.p + 1
-    const end = bytes.length
-    while (p < end) {
-      const c = bytes[p++]
-      if (c === QUOTE) {
-        this.p = p
-        return
-      }
-      if (c === BACKSLASH) p++
-    }
-    throw BROKEN
+  /** Whether an odd number of backslashes is in front. Each is looked at once: a quote is between those of one and of the next. */
+  private isEscaped(from: number, quote: number): boolean {
+    let p = quote
+    while (p > from && this.bytes[p - 1] === BACKSLASH) p--
+    return ((quote - p) & 1) === 1
+  }
+
+  /** Whether the last string is ASCII without escapes. */
+  private plain(): boolean {
+    const { bytes, to } = this
+    for (let p = this.from; p < to; p++) if (bytes[p] >= 0x80 || bytes[p] === BACKSLASH) return false
+    return true
   }
 
   /** Text or number; null for anything else, which is passed over, and for what is too long. */
@@ -371,7 +358,7 @@ class CdrScanner {
       this.string()
       const { from, to } = this
       if (to === from || to - from > MAX_TEXT) return null
-      if (this.plain) return bytes.toString('latin1', from, to)
+      if (this.plain()) return this.text.slice(from, to)
       return unescaped(bytes.toString('utf8', from, to))
     }
     if (c === OPEN || c === OPEN_LIST) {
@@ -382,7 +369,7 @@ class CdrScanner {
     this.bare()
     // A number of a field is short.
     if (this.p - start > 32) return null
-    const text = bytes.toString('latin1', start, this.p)
+    const text = this.text.slice(start, this.p)
     // true, false, null, NaN, Infinity: none is a value of a field.
     return /^-?[0-9]/.test(text) ? text : null
   }
@@ -401,7 +388,7 @@ class CdrScanner {
     const { bytes } = this
     const c = bytes[this.p]
     if (c === QUOTE) {
-      this.skipString()
+      this.string()
       return
     }
     if (c !== OPEN && c !== OPEN_LIST) {
@@ -416,7 +403,7 @@ class CdrScanner {
     while (this.p < end) {
       const b = bytes[this.p]
       if (b === QUOTE) {
-        this.skipString()
+        this.string()
         continue
       }
       this.p++
