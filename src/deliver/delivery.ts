@@ -575,7 +575,10 @@ export class Delivery {
       if (this.settings.guarantee === 'at-least-once') await lane.flush(COMMIT_TIMEOUT_MS)
       this.#produceLedger(lane, turn)
       // While the coordinator adds a group to the transaction it cannot vouch for new partitions: brokers would refuse what comes for them.
-      if (turn.offsets.length > 0) await lane.flush(COMMIT_TIMEOUT_MS)
+      if (turn.offsets.length > 0) {
+        await lane.flush(COMMIT_TIMEOUT_MS)
+        next.release()
+      }
       for (const offsets of groupOffsets(turn.offsets)) await lane.sendOffsets(offsets, COMMIT_TIMEOUT_MS)
       await this.#hooks.beforeCommit?.()
       await lane.commit(COMMIT_TIMEOUT_MS, () => { next.release() })

@@ -69,7 +69,7 @@ export const KAFKA_INPUT: SourceSection<'kafkaInput'> = {
     maxMessageBytes: optional(whole(D.maxMessageBytes, 1024, 67_108_864, 'octets of a message at most: a larger one goes to quarantine')),
     fetchBytes: optional(whole(D.fetchBytes, 65_536, 67_108_864, 'octets that are asked for at once')),
     sessionMs: optional(whole(D.sessionMs, 6000, 1_800_000, 'a proxy that is silent for so long loses its partitions to the others, ms')),
-  }, closed), { description: 'topics that raw records are read from' })),
+  }, closed), { default: [], description: 'topics that raw records are read from' })),
   check: (entries, settings) => {
     const problems: Problem[] = []
     const tenants = Object.keys(settings.tenants)
