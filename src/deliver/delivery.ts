@@ -690,7 +690,7 @@ export class Delivery {
         }
         if (!isRetryable(error)) throw error
         const delayMs = Math.round(backoffMs * (0.8 + 0.4 * Math.random()))
-        const notice = error instanceof MinimError && error.code !== 'MINIM_KAFKA_NO_BROKER'
+        const notice = error instanceof MinimError && error.code !== 'MINIM_KAFKA_UNREACHABLE'
           ? error
           : new MinimError(isForbidden(error) ? 'MINIM_KAFKA_NOT_ALLOWED' : 'MINIM_KAFKA_NO_BROKER', { bootstrap: this.#options.bootstrap, what: error instanceof MinimError ? error.details['what'] : classify(error).text, delayMs }, { cause: error })
         this.#error = notice

@@ -19,7 +19,7 @@ export async function startEmbeddedKafka(brokers = 1): Promise<EmbeddedKafka> {
   const metadata = await new Promise<Kafka.Metadata>((resolve, reject) => {
     client.connect({ timeout: METADATA_TIMEOUT_MS }, (error: Kafka.LibrdKafkaError | null, data) => {
       if (error !== null && error !== undefined) {
-        reject(new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap: 'embedded', what: error.message, delayMs: 0 }))
+        reject(new MinimError('MINIM_KAFKA_UNREACHABLE', { bootstrap: 'embedded', what: error.message }))
       } else {
         resolve(data)
       }

@@ -42,7 +42,7 @@ const SILENCE_MS = 60_000
 export async function readQuarantine(options: QuarantineOptions, take: (messages: readonly Quarantined[]) => Promise<void> | void): Promise<void> {
   const { bootstrap, properties, signal } = options
   checkKafkaProperties(properties)
-  const failed = (error: unknown): MinimError => new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap, what: classify(error).text, delayMs: 0 }, { cause: error })
+  const failed = (error: unknown): MinimError => new MinimError('MINIM_KAFKA_UNREACHABLE', { bootstrap, what: classify(error).text }, { cause: error })
   let consumer: Kafka.KafkaConsumer
   try {
     consumer = new Kafka.KafkaConsumer(consumerProperties(properties, bootstrap, 'read_committed'), { 'auto.offset.reset': 'earliest' })

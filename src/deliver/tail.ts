@@ -36,7 +36,7 @@ export async function tail(options: TailOptions): Promise<void> {
   }
   const metadata = await new Promise<Kafka.Metadata>((resolve, reject) => {
     consumer.connect({ timeout: CONNECT_TIMEOUT_MS, allTopics: true }, (error: Kafka.LibrdKafkaError | null, data) => {
-      if (error !== null && error !== undefined) reject(new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap, what: classify(error).text, delayMs: 0 }, { cause: error }))
+      if (error !== null && error !== undefined) reject(new MinimError('MINIM_KAFKA_UNREACHABLE', { bootstrap, what: classify(error).text }, { cause: error }))
       else resolve(data)
     })
   })
@@ -47,7 +47,7 @@ export async function tail(options: TailOptions): Promise<void> {
     const open = new Set(assignments.map((a) => `${a.topic} ${a.partition}`))
     const fatal: MinimError[] = []
     consumer.on('event.error', (error: Kafka.LibrdKafkaError) => {
-      if (error.isFatal === true) fatal.push(new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap, what: classify(error).text, delayMs: 0 }, { cause: error }))
+      if (error.isFatal === true) fatal.push(new MinimError('MINIM_KAFKA_UNREACHABLE', { bootstrap, what: classify(error).text }, { cause: error }))
     })
     consumer.on('partition.eof', (end: Kafka.EofEvent) => { open.delete(`${end.topic} ${end.partition}`) })
     consumer.assign(assignments)
@@ -57,7 +57,7 @@ export async function tail(options: TailOptions): Promise<void> {
     while (!stopped() && !(options.untilEnd === true && open.size === 0)) {
       const messages = await new Promise<Kafka.Message[]>((resolve, reject) => {
         consumer.consume(POLL_MESSAGES, (error: Kafka.LibrdKafkaError | null, found) => {
-          if (error !== null && error !== undefined) reject(new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap, what: classify(error).text, delayMs: 0 }, { cause: error }))
+          if (error !== null && error !== undefined) reject(new MinimError('MINIM_KAFKA_UNREACHABLE', { bootstrap, what: classify(error).text }, { cause: error }))
           else resolve(found)
         })
       })

@@ -286,7 +286,7 @@ function noAnswer(error: unknown): string | null {
 
 function adminError(bootstrap: string, action: string, error: unknown): MinimError {
   const silence = noAnswer(error)
-  if (silence !== null) return new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap, what: silence, delayMs: 0 }, { cause: error })
+  if (silence !== null) return new MinimError('MINIM_KAFKA_UNREACHABLE', { bootstrap, what: silence }, { cause: error })
   return new MinimError('MINIM_KAFKA_ADMIN', { bootstrap, action, what: textOf(error).slice(0, 500) }, { cause: error })
 }
 

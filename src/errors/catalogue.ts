@@ -134,6 +134,11 @@ export const ERRORS = {
     message: '{bootstrap}: no broker answers ({what}); trying again in {delayMs} ms',
     fix: 'see that kafka."bootstrap.servers" is right and that the brokers run and can be reached',
   },
+  MINIM_KAFKA_UNREACHABLE: {
+    stage: 'deliver', retryable: true,
+    message: '{bootstrap}: no broker answers ({what})',
+    fix: 'see that the address is right and that the brokers run and can be reached; then try again',
+  },
   MINIM_KAFKA_ADMIN: {
     stage: 'deliver', retryable: true,
     message: '{bootstrap}: topics could not be {action}: {what}',
