@@ -63,9 +63,9 @@ export function register(program: Command): void {
     .action(async (options: PlaceOptions & { readonly json?: true }) => {
       const place = await locate(options)
       const report = statusReport(place, Date.now())
-      print(options.json === true ? JSON.stringify(report) : statusTable(report))
-      // What a store holds can be told without a master key. With a wrong one, the next start would fail.
       const wrong = masterError(place)
+      print(options.json === true ? JSON.stringify(report) : statusTable(report, wrong))
+      // What a store holds can be told without a master key. With a wrong one, the next start would fail.
       if (wrong !== null && wrong.code !== 'MINIM_KEYS_NO_MASTER') throw wrong
     })
 
@@ -178,7 +178,7 @@ function nextEpoch(entries: readonly KeyStatus[], nowMs: number): PurposeStatus[
   return { epoch, made: entries.some((entry) => entry.epoch === epoch && entry.destroyedAt === null) }
 }
 
-function statusTable(report: StatusReport): string {
+function statusTable(report: StatusReport, wrong: MinimError | null): string {
   const rows = [['purpose', 'epoch', 'created', 'destroyed']]
   for (const { purpose, epochs, next } of report.purposes) {
     for (const { epoch, createdAt, destroyedAt } of epochs) {
@@ -188,5 +188,7 @@ function statusTable(report: StatusReport): string {
   }
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
   const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd())
-  return [`key store: ${report.store}`, `master key: ${report.master}`, '', ...(rows.length > 1 ? lines : ['no keys yet'])].join('\n')
+  // A missing one does not end the command, so nothing else says what is to be done.
+  const master = wrong?.code === 'MINIM_KEYS_NO_MASTER' ? [`master key: ${wrong.code}: ${wrong.message}`, `  → ${wrong.fix}`] : [`master key: ${report.master}`]
+  return [`key store: ${report.store}`, ...master, '', ...(rows.length > 1 ? lines : ['no keys yet'])].join('\n')
 }

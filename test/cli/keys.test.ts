@@ -122,7 +122,8 @@ t.test('status', async (t) => {
 
 t.test('status needs no master key, and says whether there is the right one', async (t) => {
   const { store } = await prepared(t)
-  t.match((await minim('status', '--store', store)).out, /master key: MINIM_KEYS_NO_MASTER/)
+  t.match((await minim('status', '--store', store)).out, /^master key: MINIM_KEYS_NO_MASTER: there is no master key.*\n {2}→ set MINIM_MASTER_KEY/m)
+  t.match(JSON.parse((await minim('status', '--store', store, '--json')).out), { master: 'MINIM_KEYS_NO_MASTER' })
   process.env['MINIM_MASTER_KEY'] = Buffer.from('another master key of 32 bytes !').toString('base64')
   try {
     for (const option of ['--store', '--key-store']) {
