@@ -1,5 +1,7 @@
 /** What options of several commands have in common. A value that does not hold is told with the option's name, and ends with exit code 2. */
 import { InvalidArgumentError, Option, type Command } from 'commander'
+import { ProblemsError } from '../errors/problems.js'
+import type { Settings } from '../settings/schema.js'
 
 /** A whole number above 0. */
 export function positiveInteger(text: string): number {
@@ -24,4 +26,19 @@ export function keyStoreOption(command: Command): Command {
       const { store } = called.opts<{ store?: string }>()
       if (store !== undefined && called.getOptionValue('keyStore') === undefined) called.setOptionValue('keyStore', store)
     })
+}
+
+/**
+ * The brokers of a command that looks at what a running minim writes: `--brokers`, else the settings'.
+ * @throws ProblemsError MINIM_COMMAND_LINE where only the running minim knows them
+ */
+export function brokersOf(command: string, given: string | undefined, settings: Settings): string {
+  if (given !== undefined) return given
+  if (settings.embedded) {
+    throw new ProblemsError('MINIM_COMMAND_LINE', command, [{
+      path: '--brokers', what: 'is missing: the settings say embedded: true, and that Kafka has another address with each start',
+      mend: 'give the address that the running minim logged: "kafka" in its line "ready"',
+    }])
+  }
+  return String(settings.kafka['bootstrap.servers'])
 }

@@ -25,7 +25,7 @@ import { createLog, type Logger } from '../ops/log.js'
 import { loadSettings } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 import { fail } from './exit.js'
-import { keyStoreOption, positiveInteger } from './options.js'
+import { brokersOf, keyStoreOption, positiveInteger } from './options.js'
 import { printer } from './output.js'
 
 interface PlaceOptions {
@@ -182,8 +182,8 @@ function locate(options: PlaceOptions): Place {
     ...(options.keyStore === undefined ? {} : { keys: { store: options.keyStore } }),
     ...(options.policy === undefined ? {} : { policy: options.policy }),
   })
-  const { 'bootstrap.servers': bootstrap, ...properties } = settings.kafka
-  return { settings, bootstrap: String(bootstrap), properties }
+  const properties = Object.fromEntries(Object.entries(settings.kafka).filter(([name]) => name !== 'bootstrap.servers'))
+  return { settings, bootstrap: brokersOf('minim quarantine', options.brokers, settings), properties }
 }
 
 function passes({ header }: Quarantined, { reason, format, day }: FilterOptions): boolean {

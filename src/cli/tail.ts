@@ -8,7 +8,7 @@ import { loadPolicy } from '../policy/load.js'
 import { loadSettings } from '../settings/load.js'
 import { decoderOf, type Decoder } from './decode.js'
 import { runningDemo } from './demo-file.js'
-import { positiveInteger } from './options.js'
+import { brokersOf, positiveInteger } from './options.js'
 import { printer } from './output.js'
 
 interface TailOptions {
@@ -33,7 +33,7 @@ export function register(program: Command): void {
     .action(async (name: string, options: TailOptions) => {
       const settings = loadSettings(options.config ?? null, options.policy === undefined ? {} : { policy: options.policy })
       const demo = options.brokers === undefined && options.config === undefined ? runningDemo() : null
-      const bootstrap = options.brokers ?? demo?.bootstrap ?? String(settings.kafka['bootstrap.servers'])
+      const bootstrap = demo?.bootstrap ?? brokersOf('minim tail', options.brokers, settings)
       const properties = Object.fromEntries(Object.entries(settings.kafka).filter(([name]) => name !== 'bootstrap.servers'))
       const catalogue = shippedCatalogue()
       const policy = loadPolicy(options.policy ?? demo?.policy ?? settings.policy, catalogue)

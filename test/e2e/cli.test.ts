@@ -78,6 +78,10 @@ t.test('command lines that do not hold', async (t) => {
   const rows: readonly (readonly [args: readonly string[], code: number, says: RegExp])[] = [
     [['frobnicate'], 2, /unknown command 'frobnicate'/],
     [['run'], 2, /required option '--config/],
+    [['tail', 'billing', '--config', place.settings()], 2, /--brokers: is missing: the settings say embedded: true.*line "ready"/],
+    [['quarantine', 'list', '--config', place.settings()], 2, /--brokers: is missing: the settings say embedded: true.*line "ready"/],
+    [['tail', 'billing', '--brokers', '127.0.0.1:1'], 3, /MINIM_KAFKA_UNREACHABLE: 127\.0\.0\.1:1: no broker answers \([^)]+\)\n/],
+    [['quarantine', 'list', '--brokers', '127.0.0.1:1'], 3, /MINIM_KAFKA_UNREACHABLE: 127\.0\.0\.1:1: no broker answers \([^)]+\)\n/],
     [['demo', '--seconds', 'x'], 2, /--seconds <n>' argument 'x' is invalid[^]*number of seconds/],
     [['tail', 'billing', '--limit', 'abc'], 2, /--limit <n>' argument 'abc' is invalid[^]*whole number above 0/],
     [['quarantine', 'list', '--reason', 'bad_valu'], 2, /did you mean bad_value or bad_utf8/],
