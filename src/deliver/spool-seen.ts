@@ -10,15 +10,17 @@
  *
  * The HMAC's key is that of the spool in the epoch (day) that the span began in: it goes with the day's key.
  */
-import { createHmac } from 'node:crypto'
 import { MinimError } from '../errors/catalogue.js'
 import { epochId } from '../keys/epochs.js'
-import { SPOOL_DOMAIN, type Keyring } from '../keys/keyring.js'
+import { HmacSha256 } from '../keys/hmac.js'
+import { SPOOL_DOMAIN, type EpochKeys, type Keyring } from '../keys/keyring.js'
 
 const SPANS = 4
 const SPAN_BYTES = 4
 const HASH_BYTES = 16
 const MINUTE_MS = 60_000
+/** Days whose HMAC is kept: those that spans lie in, and the next. */
+const MAX_HMACS = 16
 
 /** Where an id may be found, and where it goes if it is not. */
 export interface SeenName {
@@ -32,6 +34,9 @@ export class SeenNames {
   /** Spans that the table had when it was opened: asking for a day's key makes it, so no others of before are asked. */
   readonly #known: ReadonlySet<number>
   readonly #openedAt: number
+  /** By day: each with the keys that it was made of, so that it goes when they do. */
+  readonly #hmacs = new Map<string, { readonly keys: EpochKeys; readonly hmac: HmacSha256 }>()
+  readonly #days = new Map<number, string>()
 
   constructor(keyring: Keyring, rememberMs: number, known: ReadonlySet<number>, nowMs: number) {
     this.#keyring = keyring
@@ -46,19 +51,20 @@ export class SeenNames {
    */
   name(source: string, tenant: string, id: string, nowMs: number): SeenName {
     const current = this.#spanOf(nowMs)
-    const hashes = new Map<string, Buffer | null>()
+    const text = `${source}\0${tenant}\0${id}`
+    // Most spans are of one day: its hash is asked for once.
+    let day: string | null = null
+    let hash: string | null = null
     const keyIn = (span: number): Buffer | null => {
-      const epoch = epochId(SPOOL_DOMAIN.epoch, span * MINUTE_MS)
-      let hash = hashes.get(epoch)
-      if (hash === undefined) {
-        const keys = this.#keyring.keys(SPOOL_DOMAIN.id, epoch)
-        hash = typeof keys === 'string' ? null : createHmac('sha256', keys.hmac).update(`${source}\0${tenant}\0${id}`).digest().subarray(0, HASH_BYTES)
-        hashes.set(epoch, hash)
+      const epoch = this.#dayOf(span)
+      if (epoch !== day) {
+        day = epoch
+        hash = this.#hmacOf(epoch)?.ofText(text) ?? null
       }
       if (hash === null) return null
       const key = Buffer.allocUnsafe(SPAN_BYTES + HASH_BYTES)
       key.writeUInt32BE(span, 0)
-      hash.copy(key, SPAN_BYTES)
+      key.write(hash, SPAN_BYTES, HASH_BYTES, 'latin1')
       return key
     }
     const now = keyIn(current)
@@ -75,6 +81,30 @@ export class SeenNames {
   /** Keys below this one are no longer asked for. */
   dueBefore(nowMs: number): Buffer {
     return spanStart(Math.max(0, this.#spanOf(nowMs) - SPANS * this.#spanMinutes))
+  }
+
+  /** null: the day's key is not there. */
+  #hmacOf(day: string): HmacSha256 | null {
+    const keys = this.#keyring.keys(SPOOL_DOMAIN.id, day)
+    const known = this.#hmacs.get(day)
+    if (typeof keys === 'string') {
+      this.#hmacs.delete(day)
+      return null
+    }
+    if (known?.keys === keys) return known.hmac
+    if (this.#hmacs.size >= MAX_HMACS) this.#hmacs.clear()
+    const hmac = new HmacSha256(keys.hmac)
+    this.#hmacs.set(day, { keys, hmac })
+    return hmac
+  }
+
+  #dayOf(span: number): string {
+    let day = this.#days.get(span)
+    if (day === undefined) {
+      if (this.#days.size >= MAX_HMACS) this.#days.clear()
+      this.#days.set(span, day = epochId(SPOOL_DOMAIN.epoch, span * MINUTE_MS))
+    }
+    return day
   }
 
   #spanOf(timeMs: number): number {
