@@ -6,6 +6,7 @@ import { isSupportedCountry } from 'libphonenumber-js/max'
 import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
 import { DEFAULTS } from './defaults.js'
+import { kafkaProblems } from './kafka.js'
 import { SOURCE_SECTIONS, type SourceSection } from './sources/sections.js'
 import { settingsSchema, type FileFormat, type FileSettings, type KafkaValue, type Settings, type TenantSettings } from './schema.js'
 
@@ -238,6 +239,7 @@ function crossChecks(s: Settings): Problem[] {
   // A commit must be known as unclean before the client gives up on the socket, and that before the broker aborts.
   if (!(socketMs > COMMIT_TIMEOUT_MS)) add('kafka.socket.timeout.ms', 'is not more than a commit may take', `set it above ${COMMIT_TIMEOUT_MS}`)
   else if (!(transactionMs > socketMs)) add('kafka.transaction.timeout.ms', 'is not more than kafka.socket.timeout.ms', `set it above ${socketMs}`)
+  problems.push(...kafkaProblems(s.kafka, (name) => problems.some((p) => p.path === `kafka.${name}`)))
 
   const owners = new Map<number, string>()
   for (const [name, tenant] of Object.entries(s.tenants)) {

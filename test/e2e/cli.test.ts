@@ -48,10 +48,10 @@ t.test('without a master key run and load are refused', async (t) => {
 
 t.test('mistakes in settings and policy: all at once, each with path and mend', async (t) => {
   const place = new Place(t)
-  const settings = place.settings({ embeded: true, topics: { partitions: 0 }, tenants: { default: { id: 1, region: 'XX' } }, kafka: { 'enable.idempotence': false } })
+  const settings = place.settings({ embeded: true, topics: { partitions: 0 }, tenants: { default: { id: 1, region: 'XX' } }, kafka: { 'enable.idempotence': false, 'bootstrap.server': 'b:1', 'batch.size': -4 } })
   const bad = await minim(t, ['run', '--config', settings], place)
   t.equal(bad.code, 2)
-  for (const part of ['MINIM_SETTINGS_INVALID', 'embeded', 'did you mean embedded', 'topics.partitions', 'tenants.default.region', 'enable.idempotence', 'take it out']) {
+  for (const part of ['MINIM_SETTINGS_INVALID', 'embeded', 'did you mean embedded', 'topics.partitions', 'tenants.default.region', 'enable.idempotence', 'take it out', 'did you mean bootstrap.servers', 'from 1 to 2147483647']) {
     t.ok(bad.stderr.includes(part), `${part}\n${bad.stderr}`)
   }
   const policy = place.write('policy.yaml', JSON.stringify({

@@ -1,0 +1,71 @@
+/** librdkafka's properties under `kafka:`, each tried by itself, so that every wrong one is named at once. */
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { Problem } from '../errors/catalogue.js'
+import { nearest, useOneOf } from '../errors/problems.js'
+import type { KafkaValue } from './schema.js'
+
+type Librdkafka = typeof import('node-rdkafka')
+
+/** Compressions that `deliver/record-batch.ts` can make; librdkafka knows more. */
+const CODECS = ['none', 'gzip', 'lz4']
+const COMPRESSION = new Set(['compression.codec', 'compression.type'])
+/** What `deliver/lane.ts` takes as a number, besides librdkafka. */
+const COUNTS = new Set([
+  'batch.size', 'message.max.bytes', 'queue.buffering.max.kbytes', 'socket.connection.setup.timeout.ms', 'socket.timeout.ms', 'request.timeout.ms', 'transaction.timeout.ms',
+])
+const REFERENCE = 'librdkafka\'s CONFIGURATION.md'
+
+/**
+ * Problems of properties that librdkafka does not know, or whose values it or minim's own producer refuses.
+ * @param skip properties that something else was said of
+ */
+export function kafkaProblems(kafka: Readonly<Record<string, KafkaValue>>, skip: (name: string) => boolean): Problem[] {
+  const tried = Object.entries(kafka).filter(([name, value]) => name !== 'bootstrap.servers' && typeof value !== 'object' && !skip(name))
+  if (tried.length === 0) return []
+  // Only now: most settings hold nothing but the brokers' address, and need no librdkafka to be checked.
+  const require = createRequire(import.meta.url)
+  const { Producer } = require('node-rdkafka') as Librdkafka
+  let known: ReadonlyMap<string, readonly string[]> | null = null
+  const reference = (): ReadonlyMap<string, readonly string[]> => known ??= propertiesOf(require)
+  return tried.flatMap(([name, value]): Problem[] => {
+    const path = `kafka.${name}`
+    if (COMPRESSION.has(name)) return CODECS.includes(String(value)) ? [] : [{ path, what: 'is no compression that minim can make', mend: useOneOf(value, CODECS) }]
+    try {
+      // Made, and never connected: it checks what it is given, and that is all.
+      new Producer({ [name]: value })
+    } catch (error) {
+      const text = error instanceof Error ? error.message : ''
+      return [/No such/i.test(text) ? unknownProperty(path, name, reference()) : refusedValue(path, value, text, reference().get(name) ?? [])]
+    }
+    return COUNTS.has(name) && !(Number.isInteger(Number(value)) && Number(value) >= 1) ? [{ path, what: 'must be a whole number above 0', mend: `see ${REFERENCE}` }] : []
+  })
+}
+
+function unknownProperty(path: string, name: string, known: ReadonlyMap<string, unknown>): Problem {
+  const near = nearest(name, known.keys())
+  return { path, what: 'is not known to librdkafka', mend: near.length > 0 ? `did you mean ${near.join(' or ')}?` : `take it out, or write it as in ${REFERENCE}` }
+}
+
+/** librdkafka's own text may quote a value, which may be a password: only the range is taken out of it. */
+function refusedValue(path: string, value: KafkaValue, text: string, allowed: readonly string[]): Problem {
+  if (text.includes('not supported in this build')) return { path, what: 'is of a feature that this librdkafka was built without', mend: 'take it out' }
+  const range = /outside allowed range (-?\d+)\.\.(-?\d+)/.exec(text)
+  const mend = range !== null ? `use a number from ${range[1]} to ${range[2]}` : allowed.length > 0 ? useOneOf(value, allowed) : `write a value that ${REFERENCE} allows`
+  return { path, what: range !== null ? 'is out of range' : 'has a value that librdkafka refuses', mend }
+}
+
+/** The names of all properties with the words that each may hold, out of the declarations that node-rdkafka makes of librdkafka's reference; none where those are not installed. */
+function propertiesOf(require: NodeJS.Require): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, readonly string[]>()
+  let text: string
+  try {
+    text = readFileSync(require.resolve('node-rdkafka/config.d.ts'), 'utf8')
+  } catch {
+    return found
+  }
+  for (const [, name, type] of text.matchAll(/^ *"([\w.]+)"\?: (.*);$/gm)) {
+    if (!found.has(name)) found.set(name, [...type.matchAll(/'(\w+)'/g)].map(([, word]) => word))
+  }
+  return found
+}
