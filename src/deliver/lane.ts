@@ -13,7 +13,7 @@
  */
 import type { Minimised } from '../project/minimised.js'
 import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type ProduceTopic } from './cluster.js'
-import { CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE, KafkaError, TIMED_OUT, UNKNOWN_ID, UNKNOWN_PARTITION, isNotYet } from './kafka-errors.js'
+import { CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE, KafkaError, TIMED_OUT, UNKNOWN_ID, UNKNOWN_PARTITION, isFenced, isNotYet } from './kafka-errors.js'
 import { RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, partitionOf, type Codec, type ProducerIdentity } from './record-batch.js'
 
 /** Kafka keeps order and tells repeats of at most five requests under way (KIP-98). Two keep the broker busy. */
@@ -124,8 +124,9 @@ export class Lane {
         coordinator = await cluster.coordinator(TRANSACTION, transactionalId)
         if (known !== null) {
           const code = await coordinator.endTxn(transactionalId, known, false)
-          // Nothing open, or committed already: that is as good.
-          if (code !== 0 && code !== INVALID_TXN_STATE) throw new KafkaError(code, 'EndTxn')
+          // Nothing open, or committed already: that is as good. And so is an epoch that has passed: our own request for the next one may have
+          // been heard and its answer lost. Whether it was ours the request below is told.
+          if (code !== 0 && code !== INVALID_TXN_STATE && !isFenced(code)) throw new KafkaError(code, 'EndTxn')
         }
         const identity = await coordinator.initProducerId(transactionalId, transactionTimeoutMs, known)
         return new Lane(options, identity, coordinator)
