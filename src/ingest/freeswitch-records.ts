@@ -94,8 +94,8 @@ export function writeCdr(cdr: Cdr, legs: Legs, writer: RecordWriter): Taken | nu
   }
   const calling = first(opening?.caller.get('caller_id_number'), opening?.caller.get('ani'), v.get('caller_id_number'), v.get('sip_from_uri'), v.get('sip_from_user'))
   const called = first(opening?.caller.get('destination_number'), v.get('destination_number'), v.get('dialed_user'), v.get('sip_req_user'), v.get('sip_to_user'))
-  if (!isB || legs === 'both') writeCalls(cdr, isB, times, { ...common, calling, called }, writer)
-  writeQuality(cdr, times, { ...common, local_party: isB ? called : calling, remote_party: isB ? calling : called }, writer)
+  if (!isB || legs === 'both') writeCalls(cdr, isB, times, common, { calling, called }, writer)
+  writeQuality(cdr, times, common, isB ? { local_party: called, remote_party: calling } : { local_party: calling, remote_party: called }, writer)
   writeDevice(cdr, isB, times, writer)
   return { id: uuid === null || uuid.length > UUID_MAX ? null : `${uuid} ${isB ? 'b' : 'a'}`, records: writer.records - before }
 }
@@ -132,12 +132,11 @@ function conversations(profiles: readonly Profile[]): Profile[] {
   return found
 }
 
-function writeCalls({ variables: v, profiles }: Cdr, isB: boolean, times: Times, common: RecordFields, writer: RecordWriter): void {
+function writeCalls({ variables: v, profiles }: Cdr, isB: boolean, times: Times, common: RecordFields, parties: RecordFields, writer: RecordWriter): void {
   const address = first(v.get('sip_network_ip'), profiles.at(0)?.caller.get('network_addr'), v.get('remote_media_ip'))
   const cause = v.get('hangup_cause')
   const octets = number(v.get('rtp_audio_in_media_bytes')) + number(v.get('rtp_audio_out_media_bytes'))
   const call: RecordFields = {
-    ...common,
     calling_name: first(profiles.at(0)?.caller.get('caller_id_name'), v.get('caller_id_name')),
     direction: DIRECTIONS.get(v.get('call_direction') ?? ''),
     trunk: first(v.get('sip_gateway_name'), v.get('sip_gateway')),
@@ -151,8 +150,8 @@ function writeCalls({ variables: v, profiles }: Cdr, isB: boolean, times: Times,
   if (talks.length < 2) {
     const billable = v.get('billsec') ?? seconds(v.get('billmsec')) ?? between(times.answer, times.end)
     const answered = times.answer !== null || number(String(billable)) > 0
-    writer.add('call', {
-      ...call, ...end, start_ms: times.start, answer_ms: times.answer,
+    writer.add('call', common, parties, call, end, {
+      start_ms: times.start, answer_ms: times.answer,
       duration_seconds: v.get('duration') ?? seconds(v.get('mduration')) ?? between(times.start, times.end),
       billable_seconds: billable,
       disposition: answered ? 'ANSWERED' : cause === undefined ? null : DISPOSITIONS.get(cause) ?? 'FAILED',
@@ -167,9 +166,8 @@ function writeCalls({ variables: v, profiles }: Cdr, isB: boolean, times: Times,
     const over = last ? times.end : began(talks[i + 1])
     // The caller's channel was answered once: what came after was answered from its start.
     const answer = i === 0 ? times.answer : start
-    writer.add('call', {
-      ...call, ...(last ? end : { end_ms: over }),
-      called: i === 0 ? common['called'] : talks[i].caller.get('destination_number'),
+    writer.add('call', common, call, last ? end : { end_ms: over }, {
+      calling: parties['calling'], called: i === 0 ? parties['called'] : talks[i].caller.get('destination_number'),
       start_ms: start, answer_ms: answer, duration_seconds: between(start, over), billable_seconds: between(answer, over), disposition: 'ANSWERED',
     })
   }
@@ -193,7 +191,7 @@ function hangupCause(q850: string | undefined, name: string | undefined): number
  * What FreeSWITCH measured of the audio that it received on this leg (switch_rtp.c). A figure that was not measured is left out:
  * MOS starts at 4.5 and stays there when no packet was timed, and the loss rate leaps above 1 when sequence numbers wrap.
  */
-function writeQuality({ variables: v, stats }: Cdr, times: Times, common: RecordFields, writer: RecordWriter): void {
+function writeQuality({ variables: v, stats }: Cdr, times: Times, common: RecordFields, parties: RecordFields, writer: RecordWriter): void {
   const figure = (name: string): number => number(v.get(`rtp_audio_${name}`) ?? stats.get(name))
   const received = figure('in_packet_count')
   const sent = figure('out_packet_count')
@@ -203,8 +201,8 @@ function writeQuality({ variables: v, stats }: Cdr, times: Times, common: Record
   const loss = figure('in_jitter_loss_rate')
   // A variance, ms²: its root is the deviation of the packets' intervals, ms.
   const deviation = Math.sqrt(figure('in_jitter_max_variance'))
-  writer.add('quality', {
-    ...common, start_ms: times.start, end_ms: times.end, duration_seconds: between(times.start, times.end),
+  writer.add('quality', common, parties, {
+    start_ms: times.start, end_ms: times.end, duration_seconds: between(times.start, times.end),
     packets_received: received, packets_sent: sent,
     mos_lq: measured && mos >= 1 && mos <= 5 ? mos : null,
     jitter_max_ms: measured ? deviation : null,

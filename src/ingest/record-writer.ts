@@ -8,6 +8,8 @@
 import type { Catalogue, Field, Kind, KindCatalogue } from '../catalogue/catalogue.js'
 
 const INITIAL_BYTES = 4096
+/** Longest text that is written unit by unit. */
+const ASCII_LOOP = 48
 
 /** What a field may be given: text, a number, an enum's name. null and undefined are absent. */
 export type FieldValue = string | number | null | undefined
@@ -47,20 +49,23 @@ export class RecordWriter {
 
   /**
    * Adds a record.
+   * @param parts its fields. Several objects, none of which may name a field that another one does, cost less than one spread out of them
    * @throws TypeError for a name that is no field of the kind, which is a mistake of the source's, not of its input
    */
-  add(kind: Kind, record: RecordFields): void {
+  add(kind: Kind, ...parts: readonly RecordFields[]): void {
     const { tag, fields } = this.#kinds[kind]
     // The record's length is written once it is known; three octets hold 2 MiB.
     this.#reserve(8)
     const bodyLengthAt = this.#varint(tag, this.#end)
     this.#end = bodyLengthAt + 3
-    for (const name in record) {
-      const value = record[name]
-      if (value === null || value === undefined || value === '') continue
-      const writable = fields.get(name)
-      if (writable === undefined) throw new TypeError(`${name} is no field of ${kind} that a source may give`)
-      this.#value(writable, value)
+    for (const part of parts) {
+      for (const name in part) {
+        const value = part[name]
+        if (value === null || value === undefined || value === '') continue
+        const writable = fields.get(name)
+        if (writable === undefined) throw new TypeError(`${name} is no field of ${kind} that a source may give`)
+        this.#value(writable, value)
+      }
     }
     const length = this.#end - bodyLengthAt - 3
     this.#bytes[bodyLengthAt] = (length & 0x7f) | 0x80
@@ -84,7 +89,7 @@ export class RecordWriter {
         // Three octets of UTF-8 for a UTF-16 unit at most; a field of more than 2 MiB is in no record that passes the limits.
         this.#reserve(16 + text.length * 3)
         const start = this.#varint(tag, this.#end) + 3
-        const length = this.#bytes.write(text, start, 'utf8')
+        const length = asciiInto(this.#bytes, text, start) ?? this.#bytes.write(text, start, 'utf8')
         this.#bytes[start - 3] = (length & 0x7f) | 0x80
         this.#bytes[start - 2] = ((length >> 7) & 0x7f) | 0x80
         this.#bytes[start - 1] = (length >> 14) & 0x7f
@@ -129,6 +134,18 @@ export class RecordWriter {
     this.#bytes.copy(larger, 0, 0, this.#end)
     this.#bytes = larger
   }
+}
+
+/** Most texts are short and ASCII: a call of `Buffer.write` costs more than this. null: neither, or not both; what was written is to be overwritten. */
+function asciiInto(bytes: Uint8Array, text: string, at: number): number | null {
+  const { length } = text
+  if (length > ASCII_LOOP) return null
+  for (let i = 0; i < length; i++) {
+    const unit = text.charCodeAt(i)
+    if (unit >= 0x80) return null
+    bytes[at + i] = unit
+  }
+  return length
 }
 
 function wireType(field: Field): number {
