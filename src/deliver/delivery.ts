@@ -164,7 +164,7 @@ class Turn {
 }
 
 const BACKOFF_MIN_MS = 250
-const BACKOFF_MAX_MS = 4_000
+const BACKOFF_MAX_MS = 2_000
 const QUEUE_FULL_WAIT_MS = 1
 /** A transaction that was open for so much of its time-out may have been given up: clocks and ticks differ. */
 const TIMED_OUT_SHARE = 0.8
@@ -670,7 +670,7 @@ export class Delivery {
   /** Takes the shard, anew or again; tries until it succeeds or nothing can help. */
   async #takeOver(tried: readonly Entry[]): Promise<void> {
     // Brokers that take the shard back and refuse every transaction are not asked in a tight loop either.
-    if (this.#setbacks++ > 1) await sleep(Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(10, this.#setbacks - 2)))
+    if (this.#setbacks++ > 3) await sleep(Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(10, this.#setbacks - 4)))
     let backoffMs = BACKOFF_MIN_MS
     for (;;) {
       try {

@@ -55,6 +55,8 @@ interface Slot {
   sequence: number
   /** Whether it is part of the transaction. */
   added: boolean
+  /** Whether its broker has taken something of the transaction: it asks the coordinator the first time. */
+  proven: boolean
   queued: boolean
 }
 
@@ -86,6 +88,8 @@ export class Lane {
   #queuedBytes = 0
   #underWay = 0
   #adding = false
+  /** Requests under way that hold the first batch of a partition. */
+  #firsts = 0
   /** Nothing may be sent yet: see {@link hold}. */
   #held = false
   /** Partitions were added: there is something to end. */
@@ -323,7 +327,7 @@ export class Lane {
 
   #slotOf(topic: string, partition: number): Slot {
     const slots = this.#slotsOf(topic)
-    return slots[partition] ??= { topic, partition, batch: new RecordBatch(), full: [], sequence: 0, added: false, queued: false }
+    return slots[partition] ??= { topic, partition, batch: new RecordBatch(), full: [], sequence: 0, added: false, proven: false, queued: false }
   }
 
   #append(slot: Slot, source: Uint8Array, keyOffset: number, keyLength: number, valueOffset: number, valueLength: number, timestamp: number, headers: Buffer | null): void {
@@ -373,7 +377,8 @@ export class Lane {
   }
 
   #mayGo(slot: Slot): boolean {
-    return slot.added || this.#options.transactionalId === null
+    // While the coordinator adds partitions it cannot vouch for others: brokers would refuse what they ask it about (as "not enough replicas").
+    return this.#options.transactionalId === null || (slot.added && (slot.proven || !this.#adding))
   }
 
   #connect(node: number): void {
@@ -396,6 +401,7 @@ export class Lane {
     const topics = new Map<string, { partition: number; batch: Buffer }[]>()
     const sent: RecordBatch[] = []
     const filled: RecordBatch[] = []
+    const unproven: Slot[] = []
     let bytes = 0
     let rest = 0
     const waiting = this.#waiting
@@ -407,6 +413,7 @@ export class Lane {
         const sealed = batch.seal(this.identity, slot.sequence, this.#options.transactionalId !== null, this.#options.codec)
         slot.sequence = (slot.sequence + batch.count) % 0x8000_0000
         bytes += batch.length
+        if (!slot.proven) unproven.push(slot)
         const list = topics.get(slot.topic)
         if (list === undefined) topics.set(slot.topic, [{ partition: slot.partition, batch: sealed }])
         else list.push({ partition: slot.partition, batch: sealed })
@@ -423,10 +430,13 @@ export class Lane {
     if (sent.length === 0) return false
     this.#sticky = (this.#sticky + 1) % 0x7fff_ffff
     this.#underWay++
+    if (unproven.length > 0) this.#firsts++
     const request: ProduceTopic[] = [...topics].map(([topic, partitions]) => ({ topic, partitions }))
     link.produce(this.#options.transactionalId, this.#options.requestTimeoutMs, request).then((answers) => {
       this.#underWay--
       this.#queuedBytes -= bytes
+      if (unproven.length > 0) this.#firsts--
+      for (const slot of unproven) slot.proven = true
       const refused = answers.find((answer) => answer.code !== 0)
       if (refused !== undefined) this.#fail(new KafkaError(refused.code, `${refused.topic}, partition ${refused.partition}`))
       else this.#pump()
@@ -434,6 +444,7 @@ export class Lane {
     }, (error: unknown) => {
       this.#underWay--
       this.#queuedBytes -= bytes
+      if (unproven.length > 0) this.#firsts--
       this.#fail(error)
     })
     // The request has copied them.
@@ -444,7 +455,7 @@ export class Lane {
 
   /** Makes partitions that got their first message part of the transaction; one request at a time. */
   #addPartitions(transactionalId: string): void {
-    if (this.#adding) return
+    if (this.#adding || this.#firsts > 0) return
     const fresh = this.#waiting.filter((slot) => !slot.added)
     if (fresh.length === 0) return
     const partitions = new Map<string, number[]>()
@@ -471,7 +482,7 @@ export class Lane {
     if (transactionalId === null || !this.#open) return
     await this.#again((link) => link.endTxn(transactionalId, this.identity, commit), 'EndTxn')
     this.#open = false
-    for (const slots of this.#slots.values()) for (const slot of slots) if (slot !== undefined) slot.added = false
+    for (const slots of this.#slots.values()) for (const slot of slots) if (slot !== undefined) slot.added = slot.proven = false
   }
 
   /** Repeats a request of the transaction while its predecessor is still being completed by the coordinator. */
