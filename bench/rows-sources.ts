@@ -209,9 +209,11 @@ async function udpStep(context: Context, server: Server, port: number, rate: num
   expectEqual('packets sent', Number(report['sent']), packets)
   // minim counts what the kernel dropped as received and refused.
   const { page } = await server.until('packets received or counted as dropped', received(before) + packets, received)
-  const lost = drops() - dropsBefore
+  const byKernel = drops() - dropsBefore
   const refused = (of: typeof page): number => of.total('minim_source_refused_total', { source_kind: 'hep', reason: 'no_room' })
-  expectEqual('packets dropped, by minim\'s count', refused(page) - refused(before), lost)
+  // Beside the kernel's drops minim counts those of the thread that reads the socket, where the rest has fallen behind.
+  const lost = refused(page) - refused(before)
+  if (lost < byKernel) throw new Disqualified(`packets dropped: ${lost} by minim's count, ${byKernel} by the kernel's`)
   if (lost === 0) {
     const after = await server.until('calls committed', before.produced + calls, ({ produced }) => produced)
     return { packets, lost, seconds: Number(report['seconds']), cpuSeconds: after.page.cpuSeconds - before.cpuSeconds }
