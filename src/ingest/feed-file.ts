@@ -5,6 +5,7 @@
  * that must be delivered again is read again. Length-delimited messages are cut at their ends, since a position inside one would
  * be no place to go on from after a crash.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Batch, type Reader } from '../batch/batch.js'
 import { lastDelimitedEnd, ProtobufReader } from '../batch/scanner.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
@@ -121,6 +122,8 @@ export function checkMappings(settings: Settings, catalogue: Catalogue): (Mappin
     file.mapping === null ? null : resolveMapping(file.mapping, settings.mappings, catalogue, { timeZone: file.timeZone }, `files.${i}.mapping`))
 }
 
+/** How long a file that is read once may take to be left. */
+const LEAVE_MS = 1000
 /** How often the lag of files is measured. */
 const LAG_MS = 1000
 
@@ -145,7 +148,7 @@ export function startFiles({ settings, catalogue, intake, counters, log, worker 
   const lag = setInterval(() => counted.lag(Math.max(0, ...followers.map((f) => f.lagSeconds))), LAG_MS)
   lag.unref()
   const following = followers.map((follower) => follower.run())
-  void (async () => {
+  const reading = (async () => {
     for (const { file, position, mapping } of files) {
       if (file.follow) continue
       if (signal.aborted) return
@@ -170,6 +173,8 @@ export function startFiles({ settings, catalogue, intake, counters, log, worker 
       stopping.abort()
       clearInterval(lag)
       await Promise.all(following)
+      // What delivery has given up comes to an end only after this: it is not waited for long.
+      await Promise.race([reading, sleep(LEAVE_MS, undefined, { ref: false })])
     },
   })
 }
