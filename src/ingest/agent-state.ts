@@ -19,6 +19,8 @@ export interface Cut {
   /** The file's identity at the cut's end. */
   readonly source: string
   readonly incarnation: string
+  /** Device and inode that the identity is of: a copy lies elsewhere, and the file may be gone. Empty for one that is named. */
+  readonly place: string
   readonly start: number
   readonly end: number
   /** Nothing followed it in its file. */
@@ -167,7 +169,7 @@ function isState(value: unknown): value is { readonly streams: Record<string, St
   const whole = (n: unknown): boolean => typeof n === 'number' && Number.isSafeInteger(n) && n >= 0
   return Object.values(streams as Record<string, Partial<StreamState> | null>).every((s) =>
     typeof s?.incarnation === 'string' && whole(s.acknowledged) && Array.isArray(s.cuts) && Array.isArray(s.places) &&
-    s.cuts.every((c, i) => whole(c.sequence) && whole(c.start) && whole(c.end) && typeof c.incarnation === 'string' && typeof c.source === 'string' && (i === 0 || c.sequence === (s.cuts?.[i - 1]?.sequence ?? 0) + 1)) &&
+    s.cuts.every((c, i) => whole(c.sequence) && whole(c.start) && whole(c.end) && typeof c.incarnation === 'string' && typeof c.source === 'string' && typeof c.place === 'string' && (i === 0 || c.sequence === (s.cuts?.[i - 1]?.sequence ?? 0) + 1)) &&
     s.places.every((p) => whole(p.sequence) && typeof p.incarnation === 'string' && typeof p.source === 'string'))
 }
 

@@ -12,8 +12,6 @@
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
-import path from 'node:path'
 import { ChannelCredentials, status, type ChannelOptions, type ServiceError } from '@grpc/grpc-js'
 import { Batch, type Reader } from '../batch/batch.js'
 import type { Catalogue } from '../catalogue/catalogue.js'
@@ -28,7 +26,7 @@ import { AgentState, movePlace, type Cut, type StreamState } from './agent-state
 import { BatchEncoder } from './batch-encoder.js'
 import { checkMappings, followersOf, type ConfiguredFile } from './feed-file.js'
 import { FileIdentity } from './files.js'
-import { GrowingFile, type FollowedPiece, type FollowSink } from './follow-file.js'
+import { GrowingFile, listRotated, MAX_LOOKS, unchanged, type FollowedPiece, type FollowSink } from './follow-file.js'
 import { DeliverClient } from './grpc-client.js'
 
 const BACKOFF_MIN_MS = 250
@@ -192,9 +190,9 @@ class AgentStream implements FollowSink {
   async offer(piece: FollowedPiece): Promise<void> {
     const { file, encoder, reader, settings, state, signal, log, position } = this.#options
     const bytes = encoder.encode(piece.batch(), reader.format, tenantOf(file.tenant))
-    const { id, idBefore, start, endOffset: end, last, tooLarge, receivedAt } = piece
+    const { id, idBefore, place, start, endOffset: end, last, tooLarge, receivedAt } = piece
     piece.release()
-    const cut: Cut = { sequence: this.#last + 1, ...id, start, end, last, tooLarge }
+    const cut: Cut = { sequence: this.#last + 1, ...id, place, start, end, last, tooLarge }
     this.#state.cuts.push(cut)
     movePlace(this.#state, idBefore, { ...id, sequence: end })
     const sending: Sending = { cut, bytes, readAt: receivedAt, saved: false }
@@ -325,45 +323,51 @@ class AgentStream implements FollowSink {
     }
   }
 
-  /** The same bytes under the same identity, wherever the file is called now. */
+  /**
+   * The same bytes under the same identity, wherever the file is called now.
+   * @returns null when no file has them any more
+   * @throws MinimError MINIM_FILE_UNREADABLE: one that cannot be read may have them
+   */
   async #cutAgain(cut: Cut): Promise<Buffer | null> {
-    const { file, position, settings, catalogue, reader, encoder } = this.#options
-    const folder = path.dirname(file.path)
-    const names = await readdir(folder).catch(() => [])
-    const stem = path.parse(file.path).name
-    const current = await GrowingFile.open(file.path, `files.${position}`, file.source).catch(() => null)
-    await current?.close()
-    const bytes = cut.tooLarge ? Math.min(cut.end - cut.start, settings.limits.maxRecordBytes) : cut.end - cut.start
-    for (const name of [path.basename(file.path), ...names.filter((n) => n.startsWith(stem))]) {
-      const opened = await GrowingFile.open(path.join(folder, name), `files.${position}`, file.source).catch(() => null)
-      if (opened === null) continue
-      try {
-        const { head } = opened.identity
-        const places = file.source !== null ? [''] : [opened.place, ...(current === null ? [] : [current.place])]
-        const same = places.some((place) => {
-          const id = new FileIdentity(file.source, place, head).idAt(cut.end)
-          return id.source === cut.source && id.incarnation === cut.incarnation
-        })
-        if (!same || (await opened.stat()).size < cut.end) continue
-        const arena = Buffer.alloc(2 * bytes + settings.limits.maxRecordBytes)
-        if (await opened.read(arena, 0, cut.start, bytes) < 0) continue
-        const batch = new Batch(catalogue)
-        const parts: Buffer[] = []
-        for (let at = 0; at < bytes;) {
-          batch.reset(arena, bytes)
-          let next = bytes
-          if (cut.tooLarge) batch.refuse('too_large', 0, bytes)
-          else next = reader.fill(batch, at, bytes, cut.last)
-          parts.push(encoder.encode(batch, reader.format, tenantOf(file.tenant)))
-          if (next === at) break
-          at = next
-        }
-        return Buffer.concat(parts)
-      } finally {
-        await opened.close()
+    const { path } = this.#options.file
+    let listed = await listRotated(path, [])
+    for (let looks = 0; looks < MAX_LOOKS; looks++) {
+      for (const file of [path, ...listed.map((entry) => entry.file).reverse()]) {
+        const bytes = await this.#cutFrom(file, cut)
+        if (bytes !== null) return bytes
       }
+      const again = await listRotated(path, [])
+      if (looks > 0 && unchanged(listed, again)) return null
+      listed = again
     }
     return null
+  }
+
+  async #cutFrom(path: string, cut: Cut): Promise<Buffer | null> {
+    const { file, position, settings, catalogue, reader, encoder } = this.#options
+    const opened = await GrowingFile.open(path, `files.${position}`, file.source)
+    if (opened === null) return null
+    try {
+      const { source, incarnation } = new FileIdentity(file.source, cut.place, opened.identity.head).idAt(cut.end)
+      if (source !== cut.source || incarnation !== cut.incarnation || (await opened.stat()).size < cut.end) return null
+      const bytes = cut.tooLarge ? Math.min(cut.end - cut.start, settings.limits.maxRecordBytes) : cut.end - cut.start
+      const arena = Buffer.alloc(2 * bytes + settings.limits.maxRecordBytes)
+      if (await opened.read(arena, 0, cut.start, bytes) < 0) return null
+      const batch = new Batch(catalogue)
+      const parts: Buffer[] = []
+      for (let at = 0; at < bytes;) {
+        batch.reset(arena, bytes)
+        let next = bytes
+        if (cut.tooLarge) batch.refuse('too_large', 0, bytes)
+        else next = reader.fill(batch, at, bytes, cut.last)
+        parts.push(encoder.encode(batch, reader.format, tenantOf(file.tenant)))
+        if (next === at) break
+        at = next
+      }
+      return Buffer.concat(parts)
+    } finally {
+      await opened.close()
+    }
   }
 
   #say(what: string): boolean {

@@ -42,6 +42,8 @@ export interface FollowedPiece {
   /** The file's identity at its end, and what that was at its beginning. */
   readonly id: SourceId
   readonly idBefore: SourceId
+  /** Device and inode that the identities are of; empty for a file that is named. */
+  readonly place: string
   /** Where it begins and ends in the file. */
   readonly start: number
   readonly endOffset: number
@@ -98,6 +100,8 @@ const SCRATCH_BYTES = 131_072
 const BACKOFF_MAX_MS = 60_000
 /** Hints come in swarms: a busy file is looked at so often at most. */
 const HINT_MS = 20
+/** More than a tick of any file system's clock. */
+const TICK_MS = 100
 /** Rotated files that are looked at: the youngest. */
 const MAX_CANDIDATES = 512
 
@@ -202,15 +206,19 @@ function fit(entry: string, file: string): number {
   return entry.startsWith(base) ? base.length + 1 : entry.startsWith(stem) ? stem.length : -1
 }
 
-interface Listed {
+/** A file that may be a rotated one of a path. */
+export interface Listed {
   readonly file: string
   readonly name: string
   readonly mtimeNs: bigint
   readonly inode: bigint
 }
 
+/** Rotated within one tick of the file system's clock: the higher number is the older file. */
+const byNumber = new Intl.Collator('en', { numeric: true })
+
 /** The files of a folder that may be rotated ones of a path: the youngest, oldest first. */
-async function listRotated(file: string, others: readonly string[]): Promise<Listed[]> {
+export async function listRotated(file: string, others: readonly string[]): Promise<Listed[]> {
   const folder = path.dirname(file)
   const base = path.basename(file)
   const rivals = others.filter((other) => path.dirname(other) === folder)
@@ -223,11 +231,16 @@ async function listRotated(file: string, others: readonly string[]): Promise<Lis
     const found = await lstat(path.join(folder, entry), { bigint: true }).catch(() => null)
     if (found?.isFile() === true && found.size > 0n) listed.push({ file: path.join(folder, entry), name: entry, mtimeNs: found.mtimeNs, inode: found.ino })
   }
-  return listed.sort((a, b) => (a.mtimeNs < b.mtimeNs ? -1 : a.mtimeNs > b.mtimeNs ? 1 : a.name < b.name ? 1 : -1)).slice(-MAX_CANDIDATES)
+  return listed.sort((a, b) => (a.mtimeNs < b.mtimeNs ? -1 : a.mtimeNs > b.mtimeNs ? 1 : byNumber.compare(b.name, a.name))).slice(-MAX_CANDIDATES)
+}
+
+/** Whether a folder's files are called as they were: they are renamed in turn, and one may be passed over while it bears another's name. */
+export function unchanged(before: readonly Listed[], now: readonly Listed[]): boolean {
+  return now.length === before.length && now.every((entry, i) => entry.name === before[i].name && entry.inode === before[i].inode)
 }
 
 /** How often a folder is looked at that changes while it is. */
-const MAX_LOOKS = 20
+export const MAX_LOOKS = 20
 
 /**
  * Finds the rotated files of a path that are not finished, oldest first.
@@ -247,10 +260,9 @@ export async function rotatedFiles(file: string, name: string | null, places: Pl
       if (looked !== null) candidates.push({ ...entry, ...looked })
     }
     current = await look(file)
-    // Files are renamed in turn: one that was passed over, since it bore another's name just then, would never be read.
+    // One that was passed over would never be read.
     const again = await listRotated(file, others)
-    const unchanged = again.length === listed.length && again.every((entry, i) => entry.name === listed[i].name && entry.inode === listed[i].inode)
-    if (unchanged && candidates.length === listed.length) break
+    if (unchanged(listed, again) && candidates.length === listed.length) break
     listed = again
   }
   const rotatedName = new RegExp(`^(?:${literally(base)}|${literally(stem)})[._-]\\d[\\d._-]*(?:${literally(ext)})?$`)
@@ -285,6 +297,7 @@ export async function rotatedFiles(file: string, name: string | null, places: Pl
       }
       return
     }
+    if (current !== null && beginsLike(current, candidate.head, candidate.size)) return
     if (rotatedName.test(candidate.name)) unknown.push({ index, rotated: rotated(candidate, null) })
   })
   // Written and rotated while nobody looked: after the youngest that is known, before the file as it is.
@@ -408,12 +421,14 @@ export class Follower {
       if (this.#offset >= this.#until) this.#until = Infinity
       this.#long = null
       this.#offered = null
-      let { size, changedMs } = await file.stat()
-      if (this.#offset > size) throw new MinimError('MINIM_FILE_CHANGED', { label: this.#label })
+      const found = await file.stat()
+      if (this.#offset > found.size) throw new MinimError('MINIM_FILE_CHANGED', { label: this.#label })
       const from = this.#offset
       this.#said = ''
-      log.info({ file: position, from, size }, rotated ? 'rotated file: finishing it' : 'file followed')
+      log.info({ file: position, from, size: found.size }, rotated ? 'rotated file: finishing it' : 'file followed')
       let moved = rotated
+      // Its contents may have been replaced by as many bytes since it was opened: the first look at its end proves them.
+      let [size, changedMs] = [-1, -1]
       let unchangedSince = performance.now()
       for (;;) {
         const seen = await this.#step(file, rotated, false)
@@ -425,8 +440,12 @@ export class Follower {
         }
         const now = await file.stat()
         if (now.size < this.#offset) break
-        if (now.size !== size || now.changedMs !== changedMs) {
+        // A change within the clock tick of the one before leaves the time as it is.
+        const racy = Date.now() - now.changedMs < TICK_MS
+        if (racy || now.size !== size || now.changedMs !== changedMs) {
           if (!await file.begins()) break
+        }
+        if (now.size !== size || now.changedMs !== changedMs) {
           if (now.size !== size) unchangedSince = performance.now();
           ({ size, changedMs } = now)
           continue
@@ -552,7 +571,7 @@ export class Follower {
   #piece(file: GrowingFile, inner: FilePiece, last: boolean, tooLarge: boolean): FollowedPiece {
     const { reader, shared } = this.#options
     const piece: FollowedPiece = {
-      id: file.identity.idAt(inner.endOffset), idBefore: file.identity.idAt(this.#offset), start: this.#offset, endOffset: inner.endOffset, bytes: inner.bytes, receivedAt: inner.receivedAt, last, tooLarge,
+      id: file.identity.idAt(inner.endOffset), idBefore: file.identity.idAt(this.#offset), place: file.identity.place, start: this.#offset, endOffset: inner.endOffset, bytes: inner.bytes, receivedAt: inner.receivedAt, last, tooLarge,
       batch: () => {
         if (shared.filledBy !== piece) inner.refill(reader, shared.batch)
         shared.filledBy = null

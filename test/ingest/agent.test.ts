@@ -1,5 +1,5 @@
 /** The agent against a gRPC source in this process: what it does when state and proxy do not fit, and when lines are gone. */
-import { appendFileSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, readFileSync, renameSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { readEnvelope } from '../../src/batch/scanner.js'
@@ -61,7 +61,7 @@ async function place(t: Test): Promise<{ file: string; stateFile: string; ledger
   const source = new GrpcSource({ listen: '127.0.0.1:0', maxMessageBytes: 4_194_304, maxStreams: 8, idleMs: 60_000, tls: null, catalogue: catalogue(), intake: ledger, tenant: 'default' })
   const proxy = await source.start()
   t.teardown(() => source.stop())
-  const settings = loadSettings(null, { agent: { proxy, source: 'pbx-1', stateFile, reconnectMaxMs: 250, windowBatches: 4 }, files: [{ path: file, format: 'jsonl', pollMs: 10 }] })
+  const settings = loadSettings(null, { agent: { proxy, source: 'pbx-1', stateFile, reconnectMaxMs: 250, windowBatches: 4 }, files: [{ path: file, format: 'jsonl', pollMs: 10, settleMs: 50 }] })
   const none = (): void => undefined
   return {
     file, stateFile, ledger,
@@ -104,6 +104,26 @@ t.test('a proxy that knows more, or less, than was sent gets nothing', async (t)
   await until('said', () => third.log.some((l) => l.includes('MINIM_AGENT_RESUME')))
   await third.agent.stop()
   t.same(ledger.batches, [1])
+})
+
+t.test('lines that were cut, and whose file was copied, emptied, and renamed since', async (t) => {
+  const { file, ledger, start } = await place(t)
+  writeFileSync(file, '{"call_id":"a"}\n{"call_id":"b"}\n')
+  ledger.held = []
+  const first = start()
+  await until('offered', () => ledger.held?.length === 1)
+  await first.agent.stop()
+  copyFileSync(file, `${file}.2`)
+  truncateSync(file)
+  appendFileSync(file, '{"call_id":"c"}\n')
+  renameSync(file, `${file}.1`)
+  writeFileSync(file, '{"call_id":"d"}\n')
+  ledger.held = null
+  const second = start()
+  await until('all', () => ledger.taken === 3)
+  t.notMatch(second.log.join(''), /MINIM_AGENT_LOST/)
+  t.same(ledger.batches, [2, 1, 1])
+  await second.agent.stop()
 })
 
 t.test('lines that were cut, and whose file is gone: said, and the numbers go on', async (t) => {

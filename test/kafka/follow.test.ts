@@ -27,9 +27,6 @@ const POLICY = {
 
 const stamp = (ms: number): string => new Date(ms).toISOString().slice(0, 19).replace('T', ' ')
 
-/** Every second rotation by copytruncate, which `create` is to be preferred to (README): asked for only, since a line was once missed under it. */
-const COPIES = process.env['MINIM_COPYTRUNCATE'] === '1'
-
 /** Writes Master.csv as Asterisk does: a line at a time, the file opened for each; and in between half a line, as a full disk leaves it. */
 class Pbx {
   lines = 0
@@ -39,8 +36,7 @@ class Pbx {
   readonly #path: string
   readonly #done: Promise<void>
 
-  /** @param copies every second rotation is by copytruncate */
-  constructor(path: string, private readonly copies: boolean) {
+  constructor(path: string) {
     this.#path = path
     this.#done = this.#write()
   }
@@ -67,7 +63,8 @@ class Pbx {
   #rotate(): void {
     for (let i = this.rotations; i >= 1; i--) if (existsSync(`${this.#path}.${i}`)) renameSync(`${this.#path}.${i}`, `${this.#path}.${i + 1}`)
     this.rotations++
-    if (this.copies && this.rotations % 2 === 0) {
+    // Every second rotation is by copytruncate.
+    if (this.rotations % 2 === 0) {
       copyFileSync(this.#path, `${this.#path}.1`)
       truncateSync(this.#path, 0)
     } else renameSync(this.#path, `${this.#path}.1`)
@@ -126,7 +123,7 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
     }
     let program = await start()
     // What is there before the first start, under other names, is not read.
-    const pbx = new Pbx(path, COPIES)
+    const pbx = new Pbx(path)
     t.teardown(() => pbx.stop())
     await program.line('file followed')
     await until('the first lines are taken', async () => (metric((await get(String((await program.line('ready'))['ops']), '/metrics')).body, 'minim_records_received_total')['source_kind="file"'] ?? 0) > 0)
@@ -182,7 +179,7 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
       return program
     }
     let a = await agent()
-    const pbx = new Pbx(path, COPIES)
+    const pbx = new Pbx(path)
     t.teardown(() => pbx.stop())
     await a.line('file followed')
     // The file is cut and waits; batches go once there is a proxy.
