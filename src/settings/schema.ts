@@ -63,7 +63,7 @@ export interface Settings extends SourceSettings {
     readonly listen: string; readonly maxMessageBytes: number; readonly maxStreams: number; readonly idleMs: number; readonly tls: TlsSettings | null
   }
   readonly files: readonly FileSettings[]
-  /** As written; `ingest/mapping.ts` checks them. */
+  /** As written; `ingest/formats/mapping.ts` checks them. */
   readonly mappings: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   readonly ops: { readonly listen: string }
   readonly limits: { readonly maxRecordBytes: number; readonly futureMs: number }

@@ -1,7 +1,7 @@
 /** What was refused, looked at on the embedded cluster; replay and drop need a real one (test/kafka/quarantine.test.ts). */
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { DeliverClient } from '../../src/ingest/grpc-client.js'
+import { DeliverClient } from '../../src/ingest/grpc/client.js'
 import { minim, Place, run, until } from './program.js'
 import { call, records } from './records.js'
 import type { QuarantineRow } from '../../src/cli/quarantine.js'

@@ -1,7 +1,7 @@
 /** What one PBX says by AMI, turned into records. Knows nothing of the connection: events come in, records go to the outbox. */
 import type { SourceCounters } from '../../ops/metrics.js'
 import type { AmiSettings } from '../../settings/sources/ami.js'
-import { LocalTime } from '../local-time.js'
+import { LocalTime } from '../formats/local-time.js'
 import { asCause, completeCall, learnFromCel, newFacts, pickCalls, readCdr, rowId, type CdrRow, type ChannelFacts } from './calls.js'
 import { Contacts } from './contacts.js'
 import { Followed } from './followed.js'

@@ -2,7 +2,7 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
-import { isTimeZone } from '../../ingest/local-time.js'
+import { isTimeZone } from '../../ingest/formats/local-time.js'
 import { closed, file, NAME, NAME_IN_WORDS, whole } from '../parts.js'
 import type { SourceSection } from './sections.js'
 

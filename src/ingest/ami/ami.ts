@@ -1,0 +1,173 @@
+/**
+ * Asterisk's manager interface: a connection to each PBX of the settings, whose events become calls, qualities and devices.
+ *
+ *   session.ts   connects, logs in, pings, connects again       stanzas.ts   bytes to stanzas
+ *   node.ts      events to records: calls.ts, rtcp.ts, contacts.ts           outbox.ts   records to the spool
+ *
+ * AMI cannot replay: what is sent while nobody listens is missed, and the gap's length is counted and logged. Where a followed file has
+ * the same `node`, it gives that node's call records and misses none; `Cdr` events are then left alone.
+ */
+import { readFileSync } from 'node:fs'
+import type { ConnectionOptions } from 'node:tls'
+import { MinimError } from '../../errors/catalogue.js'
+import type { AmiSettings } from '../../settings/sources/ami.js'
+import { AmiNode } from './node.js'
+import { Outbox } from './outbox.js'
+import { AmiSession } from './session.js'
+import { parseNumber } from './times.js'
+import type { Source, SourceContext } from '../source.js'
+
+const KIND = 'ami'
+const SWEEP_MS = 100
+
+/** Connections that are logged in, over all nodes. */
+interface Open {
+  count: number
+}
+
+/**
+ * Starts a connection to each PBX of `ami:`. One that cannot be reached is tried again for ever, and holds up nothing.
+ * @throws MinimError MINIM_AMI_SECRET, MINIM_TLS_FILE
+ */
+export function startAmi(context: SourceContext): Promise<Source | null> {
+  const { settings } = context
+  if (settings.ami.length === 0) return Promise.resolve(null)
+  // All files are read before anything is connected.
+  const prepared = settings.ami.map((entry, i) => ({ entry, secret: readSecret(entry, i), tls: readTls(entry, i) }))
+  const open: Open = { count: 0 }
+  const running = prepared.map(({ entry, secret, tls }) => startNode(context, entry, secret, tls, open))
+  return Promise.resolve({
+    kind: KIND, addresses: {},
+    stopTaking: async () => { await Promise.all(running.map((stop) => stop())) },
+    stop: () => Promise.resolve(),
+  })
+}
+
+/** @returns what ends it, once all that came is safe */
+function startNode(context: SourceContext, entry: AmiSettings, secret: string, tls: ConnectionOptions | null, open: Open): () => Promise<void> {
+  const { settings, catalogue, log, inlet, onBroken } = context
+  const counters = context.counters(KIND)
+  const { node } = entry
+  // `node` of a followed file or of a topic says whose call records it holds.
+  const callsElsewhere = [...settings.files, ...settings.kafkaInput].some((other) => other.node === node)
+  const outbox = new Outbox({
+    catalogue, inlet, counters, tenant: entry.tenant,
+    onBehind: (behind) => {
+      log.warn({ node, behind }, behind ? 'AMI: reading is paused until the spool has taken what came' : 'AMI: reading goes on')
+      session.hold('outbox', behind)
+    },
+    onBroken: (error) => { onBroken(KIND, error) },
+  })
+  const records = new AmiNode({ settings: entry, counters, outbox, callsElsewhere, onUnknownContact: () => { session.contactUnknown() } })
+  const gap = new Gap((seconds) => { counters.gap(seconds) })
+  const session: AmiSession = new AmiSession({
+    settings: entry, secret, tls, log,
+    onEvent: (stanza, name) => {
+      counters.received(1)
+      const now = Date.now()
+      gap.heard()
+      try {
+        records.event(stanza, name, now)
+      } catch (error) {
+        // An event that trips the program is a defect of it; the next event is another matter.
+        onBroken(KIND, error)
+      }
+      const stamp = stanza.text.includes('\nTimestamp: ') ? parseNumber(stanza.get('timestamp')) : NaN
+      if (stamp > 0) counters.lag(Math.max(0, now / 1000 - stamp))
+    },
+    onTooLarge: () => {
+      counters.received(1)
+      counters.refused('too_large')
+    },
+    onMalformed: () => {
+      counters.received(1)
+      counters.refused('malformed')
+    },
+    onRefused: () => { counters.refused('unauthorised') },
+    onUp: () => {
+      counters.connections(++open.count)
+      const seconds = gap.ends()
+      if (seconds > 0) {
+        log.warn({ node, gapSeconds: Math.round(seconds * 10) / 10, calls: callsElsewhere && entry.calls !== 'always' ? 'none missed: they come from the file of this node' : 'missed' },
+          'AMI: connected again; what the PBX said meanwhile is missed')
+      }
+    },
+    onDown: () => { counters.connections(--open.count) },
+    onWaiting: () => { gap.grows() },
+  })
+  const sweep = setInterval(() => { records.sweep(Date.now()) }, Math.max(10, Math.min(SWEEP_MS, entry.settleMs)))
+  session.start()
+  return async () => {
+    await session.stop()
+    clearInterval(sweep)
+    records.flush()
+    await outbox.close()
+  }
+}
+
+/** Time in which nothing could be heard: from the last that was heard to the next log-in. Counted while it lasts, so that it can be seen. */
+class Gap {
+  readonly #count: (seconds: number) => void
+  /** When something was heard last, or the gap was counted up to. */
+  #since = performance.now()
+  #total = 0
+  #open = false
+
+  constructor(count: (seconds: number) => void) {
+    this.#count = count
+  }
+
+  heard(): void {
+    this.#since = performance.now()
+  }
+
+  /** There is a gap, and it lasts. */
+  grows(): void {
+    this.#open = true
+    const now = performance.now()
+    const seconds = (now - this.#since) / 1000
+    this.#since = now
+    this.#total += seconds
+    this.#count(seconds)
+  }
+
+  /** Logged in. @returns how long it was, s; 0 if there was none */
+  ends(): number {
+    if (this.#open) this.grows()
+    const seconds = this.#total
+    this.#open = false
+    this.#total = 0
+    this.#since = performance.now()
+    return seconds
+  }
+}
+
+function readSecret({ secretFile, secretEnv }: AmiSettings, i: number): string {
+  const failed = (key: string, what: string): MinimError => new MinimError('MINIM_AMI_SECRET', { path: `ami.${i}.${key}`, what })
+  const key = secretFile === null ? 'secretEnv' : 'secretFile'
+  let secret: string
+  if (secretFile === null) secret = process.env[secretEnv ?? ''] ?? ''
+  else {
+    try {
+      secret = readFileSync(secretFile, 'utf8').replace(/\r?\n$/, '')
+    } catch (error) {
+      throw failed(key, `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'error'})`)
+    }
+  }
+  if (secret === '') throw failed(key, 'is empty')
+  if (/[\r\n\0]/.test(secret)) throw failed(key, 'holds more than one line')
+  return secret
+}
+
+function readTls({ tls, host }: AmiSettings, i: number): ConnectionOptions | null {
+  if (tls === null) return null
+  const read = (path: string | null | undefined, key: string): Buffer | undefined => {
+    if (path === null || path === undefined) return undefined
+    try {
+      return readFileSync(path)
+    } catch (error) {
+      throw new MinimError('MINIM_TLS_FILE', { what: `ami.${i}.tls.${key}`, code: (error as NodeJS.ErrnoException).code ?? 'error' })
+    }
+  }
+  return { ca: read(tls.ca, 'ca'), cert: read(tls.cert, 'cert'), key: read(tls.key, 'key'), servername: tls.serverName ?? (/^[\d.]+$|:/.test(host) ? '' : host), minVersion: 'TLSv1.2', rejectUnauthorized: true }
+}

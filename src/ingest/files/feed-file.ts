@@ -1,0 +1,378 @@
+/**
+ * Feeds a file to delivery: from where the ledger says it was left, a batch at a time, each acknowledged by its commit.
+ *
+ * Lines (CSV, JSON) are cut into batches by their reader, whose columns are used for the first delivery as they are; only a batch
+ * that must be delivered again is read again. Length-delimited messages are cut at their ends, since a position inside one would
+ * be no place to go on from after a crash.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Batch, type Reader } from '../../batch/batch.js'
+import { lastDelimitedEnd, ProtobufReader } from '../../batch/scanner.js'
+import type { Catalogue, Kind } from '../../catalogue/catalogue.js'
+import { shardOf } from '../../deliver/shards.js'
+import type { SourceId, WorkItem } from '../../deliver/work-item.js'
+import { MinimError } from '../../errors/catalogue.js'
+import { ProblemsError, useOneOf } from '../../errors/problems.js'
+import type { SourceCounters } from '../../ops/metrics.js'
+import type { Minimised } from '../../project/minimised.js'
+import type { FileSettings, Settings } from '../../settings/schema.js'
+import { CsvReader } from '../formats/csv.js'
+import { ChunkPool, FileSource, type FileChunk, type FilePiece } from './files.js'
+import { Follower, type FollowedPiece, type FollowSink, type SharedBatch } from './follow-file.js'
+import type { Intake } from '../intake.js'
+import { JsonLinesReader } from '../formats/json-lines.js'
+import type { Source, SourceContext } from '../source.js'
+import { BUILT_IN_MAPPINGS, builtInMapping, checkMapping, type BuiltInMapping, type Mapping } from '../formats/mapping.js'
+import { ALONE } from '../../workers.js'
+
+export const FILE_FORMATS = ['asterisk-csv', 'jsonl', 'protobuf'] as const
+export type FileFormat = (typeof FILE_FORMATS)[number]
+
+export interface FeedOptions {
+  readonly path: string
+  readonly format: FileFormat
+  /** For formats that need one. */
+  readonly mapping: Mapping | null
+  readonly catalogue: Catalogue
+  readonly intake: Intake
+  readonly tenant: string
+  /** Name in the ledger; null: the file's own identity. */
+  readonly source: string | null
+  readonly maxRecordBytes: number
+  /** Longest length-delimited message. */
+  readonly maxMessageBytes: number
+  /** What messages call the file. Default "input file". */
+  readonly label?: string
+  /** Nothing is taken of a file that was not begun yet if nearly all of its first batch would go to quarantine. */
+  readonly refuseWrongFormat?: boolean
+  /** Called at each commit with how far the file is done, bytes. */
+  readonly onProgress?: (done: number, size: number) => void
+  /** Stops reading; what was read is still committed. */
+  readonly signal?: AbortSignal
+}
+
+export interface FeedResult {
+  readonly size: number
+  /** Where the ledger said to go on: bytes that an earlier run had taken. */
+  readonly from: number
+}
+
+/** The mapping of each format where none is named. */
+export const DEFAULT_MAPPING: Readonly<Record<FileFormat, string | null>> = { 'asterisk-csv': 'asterisk-cdr', jsonl: 'minim', protobuf: null }
+
+/**
+ * A mapping by its name: built in, or one of the settings' own.
+ * @param path where the name was given, for the problem's path
+ * @throws ProblemsError MINIM_SETTINGS_INVALID
+ */
+export function resolveMapping(
+  name: string, own: Readonly<Record<string, unknown>>, catalogue: Catalogue, options: { readonly kind?: Kind; readonly timeZone: string }, path: string,
+): Mapping {
+  if ((BUILT_IN_MAPPINGS as readonly string[]).includes(name)) return builtInMapping(name as BuiltInMapping, catalogue, options)
+  if (!Object.hasOwn(own, name)) {
+    const [code, where] = path.startsWith('--') ? ['MINIM_COMMAND_LINE', 'the command'] as const : ['MINIM_SETTINGS_INVALID', 'mapping'] as const
+    throw new ProblemsError(code, where, [{ path, what: 'is no mapping', mend: useOneOf(name, [...BUILT_IN_MAPPINGS, ...Object.keys(own)]) }])
+  }
+  const { mapping, problems } = checkMapping(own[name], catalogue, name, `mappings.${name}`)
+  if (mapping === null) throw new ProblemsError('MINIM_SETTINGS_INVALID', 'mapping', problems)
+  return mapping
+}
+
+/** A reader for a format. */
+export function readerFor(format: FileFormat, mapping: Mapping | null, catalogue: Catalogue, maxRecordBytes: number): Reader {
+  if (format === 'protobuf') return new ProtobufReader(catalogue, 'delimited')
+  if (mapping === null) throw new TypeError(`${format} needs a mapping`)
+  return format === 'jsonl' ? new JsonLinesReader(mapping, catalogue, { maxRecordBytes }) : new CsvReader(mapping, catalogue, { maxRecordBytes })
+}
+
+/**
+ * Feeds a whole file. Resolves when all of it is committed, or all that was read when the signal came.
+ * @throws MinimError when the file cannot be read, or when delivery gives up
+ */
+export async function feedFile(options: FeedOptions): Promise<FeedResult> {
+  const { catalogue, intake, format, mapping, maxRecordBytes, maxMessageBytes } = options
+  const delimited = format === 'protobuf'
+  const longest = delimited ? maxMessageBytes : maxRecordBytes
+  const file = await FileSource.open(options.path, {
+    pool: new ChunkPool({ buffers: 4, maxRecordBytes: longest, scratchBytes: delimited ? longest : Math.max(131_072, longest) }),
+    framing: delimited ? 'length-delimited' : 'lines',
+    ...(options.source === null ? {} : { source: options.source }),
+    ...(options.label === undefined ? {} : { label: options.label }),
+  })
+  try {
+    const from = Math.min(file.identity.taken(intake), file.size)
+    const reader = readerFor(format, mapping, catalogue, maxRecordBytes)
+    const feeder = new Feeder(file, reader, new Batch(catalogue), options, options.refuseWrongFormat === true && from === 0)
+    for await (const chunk of file.chunks(from)) {
+      if (delimited) await feeder.messages(chunk)
+      else await feeder.lines(chunk)
+      if (feeder.error !== null || options.signal?.aborted === true) break
+    }
+    await feeder.settled()
+    if (feeder.error !== null) throw feeder.error
+    return { size: file.size, from }
+  } finally {
+    await file.close()
+  }
+}
+
+/** The mapping of each of the settings' files. @throws ProblemsError MINIM_SETTINGS_INVALID */
+export function checkMappings(settings: Settings, catalogue: Catalogue): (Mapping | null)[] {
+  return settings.files.map((file, i) =>
+    file.mapping === null ? null : resolveMapping(file.mapping, settings.mappings, catalogue, { timeZone: file.timeZone }, `files.${i}.mapping`))
+}
+
+/** How long a file that is read once may take to be left. */
+const LEAVE_MS = 1000
+/** How often the lag of files is measured. */
+const LAG_MS = 1000
+
+/**
+ * The settings' files as a source. Those of lines are followed, each for itself; the others are read once, from where each was left, one
+ * after the other.
+ */
+export function startFiles({ settings, catalogue, intake, counters, log, worker = ALONE }: SourceContext): Promise<Source | null> {
+  if (settings.files.length === 0) return Promise.resolve(null)
+  const mappings = checkMappings(settings, catalogue)
+  const stopping = new AbortController()
+  const { signal } = stopping
+  const counted = counters('file')
+  const files = settings.files
+    .map((file, position) => ({ file, position, mapping: mappings[position] }))
+    // Of several workers the one whose shard it is; the settings see to it that each has a name then.
+    .filter(({ file }) => worker.count === 1 || shardOf(file.source ?? '', worker.count) === worker.index)
+  const followers = followersOf(files, {
+    settings, catalogue, signal, log, counters: counted,
+    sinkOf: ({ file }, reader) => new IntakeSink(intake('file'), reader.format, file.tenant),
+  })
+  const lag = setInterval(() => counted.lag(Math.max(0, ...followers.map((f) => f.lagSeconds))), LAG_MS)
+  lag.unref()
+  const following = followers.map((follower) => follower.run())
+  const reading = (async () => {
+    for (const { file, position, mapping } of files) {
+      if (file.follow) continue
+      if (signal.aborted) return
+      try {
+        const { size, from } = await feedFile({
+          path: file.path, format: file.format, mapping, catalogue, intake: intake('file'), tenant: file.tenant, label: `files.${position}`,
+          source: file.source, maxRecordBytes: settings.limits.maxRecordBytes, maxMessageBytes: settings.grpc.maxMessageBytes, signal,
+        })
+        log.info({ file: position, from, size }, signal.aborted ? 'file left: the next start goes on with it' : 'file read')
+      } catch (error) {
+        log.error({ err: error, file: position })
+      }
+    }
+  })()
+  return Promise.resolve({
+    kind: 'file', addresses: {},
+    stopTaking: () => {
+      stopping.abort()
+      return Promise.resolve()
+    },
+    stop: async () => {
+      stopping.abort()
+      clearInterval(lag)
+      await Promise.all(following)
+      // What delivery has given up comes to an end only after this: it is not waited for long.
+      await Promise.race([reading, sleep(LEAVE_MS, undefined, { ref: false })])
+    },
+  })
+}
+
+/** One of the settings' files. */
+export interface ConfiguredFile {
+  readonly file: FileSettings
+  readonly position: number
+  readonly mapping: Mapping | null
+}
+
+/** What followers share. */
+export interface FollowersOptions {
+  readonly settings: Settings
+  readonly catalogue: Catalogue
+  readonly signal: AbortSignal
+  readonly log: SourceContext['log']
+  readonly counters: SourceCounters
+  readonly sinkOf: (file: ConfiguredFile, reader: Reader) => FollowSink
+  readonly chunkBytes?: number
+}
+
+/** Followers of those of the settings' files that are followed. */
+export function followersOf(files: readonly ConfiguredFile[], options: FollowersOptions): Follower[] {
+  const { settings, catalogue, signal, log, counters, chunkBytes } = options
+  const { maxRecordBytes } = settings.limits
+  const shared: SharedBatch = { batch: new Batch(catalogue), filledBy: null }
+  return files.filter(({ file }) => file.follow).map((configured) => {
+    const { file, position, mapping } = configured
+    const reader = readerFor(file.format, mapping, catalogue, maxRecordBytes)
+    return new Follower({
+      path: file.path, position, source: file.source, pollMs: file.pollMs, settleMs: file.settleMs, maxRecordBytes, reader, shared, signal, log, counters,
+      others: settings.files.filter((other) => other !== file).map((other) => other.path), sink: options.sinkOf(configured, reader),
+      ...(chunkBytes === undefined ? {} : { chunkBytes }),
+    })
+  })
+}
+
+/** Hands the pieces of one followed file to delivery. */
+export class IntakeSink implements FollowSink {
+  /** When each piece that is not decided was read, in their order. */
+  readonly #pending = new Map<FollowedPiece, number>()
+  #failure: { readonly error: Error; readonly sequence: number } | null = null
+  readonly #waiting: (() => void)[] = []
+  readonly #intake: Intake
+  readonly #format: string
+  readonly #tenant: string
+
+  constructor(intake: Intake, format: string, tenant: string) {
+    this.#intake = intake
+    this.#format = format
+    this.#tenant = tenant
+  }
+
+  lastTaken(id: SourceId): number {
+    return this.#intake.lastTaken(id)
+  }
+
+  streamsOf(source: string): { readonly incarnation: string; readonly sequence: number }[] {
+    return this.#intake.streamsOf(source)
+  }
+
+  get oldest(): number | null {
+    for (const receivedAt of this.#pending.values()) return receivedAt
+    return null
+  }
+
+  failure(): { readonly error: Error; readonly sequence: number } | null {
+    const failed = this.#failure
+    this.#failure = null
+    return failed
+  }
+
+  settled(): Promise<void> {
+    if (this.#pending.size === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  offer(piece: FollowedPiece): Promise<void> {
+    const { id, endOffset, bytes, receivedAt } = piece
+    this.#pending.set(piece, receivedAt)
+    return this.#intake.offer({
+      id, sequence: endOffset, bytes, receivedAt,
+      minimise: (excluded) => this.#intake.minimiseFilled(piece.batch(), this.#format, this.#tenant, excluded),
+      committed: () => this.#done(piece),
+      failed: (error) => {
+        this.#failure ??= { error, sequence: endOffset }
+        this.#done(piece)
+      },
+    })
+  }
+
+  #done(piece: FollowedPiece): void {
+    piece.release()
+    this.#pending.delete(piece)
+    if (this.#pending.size === 0) for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+}
+
+/** So many in a hundred of a file's first records in quarantine say that its format is another. */
+const WRONG_PERCENT = 90
+
+class Feeder {
+  error: Error | null = null
+  private pending = 0
+  private waiting: (() => void) | null = null
+  /** The item whose records the batch holds. */
+  private filledFor: WorkItem | null = null
+  /** Of which ledger entry the last piece was: the first pieces of a file have an entry each, and are decided in their order. */
+  private entry: string | null = null
+
+  constructor(
+    private readonly file: FileSource,
+    private readonly reader: Reader,
+    private readonly batch: Batch,
+    private readonly options: FeedOptions,
+    /** The next batch decides whether the format can be right. */
+    private doubted: boolean,
+  ) {}
+
+  /** Resolves when nothing is on its way. */
+  settled(): Promise<void> {
+    if (this.pending === 0) return Promise.resolve()
+    return new Promise((resolve) => { this.waiting = resolve })
+  }
+
+  async lines(chunk: FileChunk): Promise<void> {
+    const { reader, batch } = this
+    for (;;) {
+      if (this.options.signal?.aborted === true) return
+      const piece = chunk.take(reader, batch)
+      if (piece === null || this.error !== null) {
+        piece?.release()
+        return
+      }
+      const item = this.item(piece, (excluded) => {
+        if (this.filledFor !== item) piece.refill(reader, batch)
+        this.filledFor = null
+        return this.believed(this.options.intake.minimiseFilled(batch, reader.format, this.options.tenant, excluded))
+      })
+      this.filledFor = item
+      await this.offer(item)
+    }
+  }
+
+  async messages(chunk: FileChunk): Promise<void> {
+    const { reader } = this
+    const piece = chunk.takeUpTo(lastDelimitedEnd)
+    if (piece === null) return
+    const { intake, tenant } = this.options
+    const { start, end, arena } = piece
+    const input = { reader, arena, start, end, scratchStart: end, last: true, tenant }
+    await this.offer(this.item(piece, (excluded) => this.believed(intake.minimise(input, excluded))))
+  }
+
+  private item(piece: FilePiece, minimise: WorkItem['minimise']): WorkItem {
+    const { onProgress } = this.options
+    return {
+      id: this.file.identity.idAt(piece.endOffset), sequence: piece.endOffset, bytes: piece.bytes, receivedAt: piece.receivedAt, minimise,
+      committed: () => {
+        onProgress?.(piece.endOffset, this.file.size)
+        this.done(piece)
+      },
+      failed: (error) => {
+        this.error ??= error.cause instanceof MinimError && error.cause.code === 'MINIM_FILE_WRONG_FORMAT' ? error.cause : error
+        this.done(piece)
+      },
+    }
+  }
+
+  /** Before the first batch can be committed. @throws MinimError MINIM_FILE_WRONG_FORMAT */
+  private believed(made: Minimised): Minimised {
+    if (!this.doubted) return made
+    const { records, quarantined } = made.outcome
+    const refused = Object.values(quarantined).reduce((sum, count) => sum + count, 0)
+    if (records > 0 && refused * 100 >= records * WRONG_PERCENT) {
+      throw new MinimError('MINIM_FILE_WRONG_FORMAT', { label: this.file.label, refused, records, reasons: Object.keys(quarantined).join(', ') })
+    }
+    return made
+  }
+
+  private async offer(item: WorkItem): Promise<void> {
+    const { doubted } = this
+    if (this.entry !== null && this.entry !== item.id.incarnation) await this.settled()
+    this.entry = item.id.incarnation
+    this.pending++
+    await this.options.intake.offer(item)
+    if (!doubted) return
+    // Nothing more is offered before the first batch has decided.
+    await this.settled()
+    this.doubted = false
+  }
+
+  private done(piece: FilePiece): void {
+    piece.release()
+    if (--this.pending === 0) {
+      this.waiting?.()
+      this.waiting = null
+    }
+  }
+}

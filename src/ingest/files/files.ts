@@ -1,0 +1,390 @@
+/**
+ * Files as sources: chunks of bytes in a few buffers that are used over and over.
+ *
+ * A buffer is `[room for a carried tail][chunk][scratch space]`. What a reader leaves of a chunk (the beginning of a record) is copied
+ * in front of the next one, which by then has been read. Nothing is read before it is asked for, but for one chunk ahead, and a
+ * chunk's buffer returns to the pool when the last of its pieces is released: so memory is bounded by the pool, and a slow Kafka
+ * slows the reading.
+ *
+ * The position of a source in the ledger is a byte offset: where the piece that was committed last ends. A file shorter than what
+ * tells it from others has a ledger entry for each such offset ({@link FileIdentity}), so that it is known again once it has grown.
+ */
+import { createHash } from 'node:crypto'
+import { open, type FileHandle } from 'node:fs/promises'
+import type { Batch, Reader } from '../../batch/batch.js'
+import type { SourceId } from '../../deliver/work-item.js'
+import { MinimError } from '../../errors/catalogue.js'
+import { MAX_RECORD_BYTES } from '../formats/json-lines.js'
+
+/** How much of a file's beginning tells it from others. */
+export const IDENTITY_BYTES = 4096
+
+export interface ChunkPoolOptions {
+  /** Buffers at most: at least 3. Default 8. */
+  readonly buffers?: number
+  /** Bytes read at once. Default 1 MiB. */
+  readonly chunkBytes?: number
+  /** Longest record that may be cut by a chunk's end. Default 64 KiB; must be that of the reader. */
+  readonly maxRecordBytes?: number
+  /** Space for unescaped text. At least `maxRecordBytes`. Default 128 KiB. */
+  readonly scratchBytes?: number
+}
+
+/** The buffers that files are read into. One pool can serve several files. */
+export class ChunkPool {
+  readonly chunkBytes: number
+  readonly maxRecordBytes: number
+  readonly scratchBytes: number
+  readonly buffers: number
+  private readonly free: Buffer[] = []
+  private readonly waiting: ((buffer: Buffer) => void)[] = []
+  private made = 0
+
+  constructor(options: ChunkPoolOptions = {}) {
+    this.buffers = Math.max(3, options.buffers ?? 8)
+    this.maxRecordBytes = options.maxRecordBytes ?? MAX_RECORD_BYTES
+    this.chunkBytes = options.chunkBytes ?? 1_048_576
+    this.scratchBytes = Math.max(this.maxRecordBytes, options.scratchBytes ?? 131_072)
+  }
+
+  /** Buffers that are out. */
+  get used(): number {
+    return this.made - this.free.length
+  }
+
+  /** A buffer, as soon as there is one. */
+  async acquire(): Promise<Buffer> {
+    const buffer = this.free.pop()
+    if (buffer !== undefined) return buffer
+    if (this.made < this.buffers) {
+      this.made++
+      return Buffer.allocUnsafeSlow(this.maxRecordBytes + this.chunkBytes + this.scratchBytes)
+    }
+    return new Promise((resolve) => this.waiting.push(resolve))
+  }
+
+  release(buffer: Buffer): void {
+    const next = this.waiting.shift()
+    if (next === undefined) this.free.push(buffer)
+    else next(buffer)
+  }
+}
+
+/** Bytes that fill one batch, kept until they are released. */
+export interface FilePiece {
+  readonly bytes: number
+  /** Offset in the file behind this piece: the ledger's sequence once it is committed. */
+  readonly endOffset: number
+  /** When its chunk had been read: `performance.now()` ms. */
+  readonly receivedAt: number
+  /** Makes the same batch again. */
+  refill(reader: Reader, batch: Batch): void
+  /** Lets go of the bytes. To be called once. */
+  release(): void
+}
+
+/** One chunk of a file. Take all of it before the next one is asked for. */
+export class FileChunk {
+  private uses = 1
+  /** What was not taken yet: from `position` to `end`. */
+  position: number
+  /** A record that is longer than may be: where it ends in the file, once that is known. */
+  private tooLargeUntil = -1
+
+  constructor(
+    private readonly pool: ChunkPool,
+    readonly arena: Buffer,
+    start: number,
+    readonly end: number,
+    /** Offset in the file of `end`. */
+    readonly endOffset: number,
+    /** Nothing follows. */
+    readonly last: boolean,
+    readonly receivedAt: number,
+  ) {
+    this.position = start
+  }
+
+  /**
+   * Fills a batch with what comes next.
+   * @returns null, with an empty batch, if the rest must wait for the next chunk
+   */
+  take(reader: Reader, batch: Batch): FilePiece | null {
+    const scratchStart = this.end
+    if (this.tooLargeUntil >= 0) {
+      const start = this.position
+      const end = Math.min(this.end, start + this.pool.maxRecordBytes)
+      const endOffset = this.tooLargeUntil
+      this.tooLargeUntil = -1
+      this.position = this.end
+      const refuse = (batch: Batch): void => {
+        batch.reset(this.arena, scratchStart)
+        batch.refuse('too_large', start, end)
+      }
+      refuse(batch)
+      return this.piece(end - start, endOffset, (_, batch) => refuse(batch))
+    }
+    for (;;) {
+      const start = this.position
+      batch.reset(this.arena, scratchStart)
+      if (start === this.end) return null
+      const next = reader.fill(batch, start, this.end, this.last)
+      this.position = next
+      if (batch.taken > 0) {
+        return this.piece(next - start, this.endOffset - (this.end - next), (reader, batch) => {
+          batch.reset(this.arena, scratchStart)
+          reader.fill(batch, start, this.end, this.last)
+        })
+      }
+      if (next === start) return null
+    }
+  }
+
+  /**
+   * Takes what comes next up to where a format says that it may be cut.
+   * @param cut where the last whole message between two offsets ends; the first of them when there is none
+   * @returns null if the rest must wait for the next chunk; else where the piece is in the arena. The end of a finished file is
+   *   part of the last piece, whole or not
+   */
+  takeUpTo(cut: (arena: Buffer, start: number, end: number) => number): (FilePiece & { readonly arena: Buffer; readonly start: number; readonly end: number }) | null {
+    const start = this.position
+    if (start === this.end) return null
+    const { arena } = this
+    if (this.tooLargeUntil >= 0) {
+      const end = Math.min(this.end, start + this.pool.maxRecordBytes)
+      const endOffset = this.tooLargeUntil
+      this.tooLargeUntil = -1
+      this.position = this.end
+      return { ...this.piece(end - start, endOffset, noRefill), arena, start, end }
+    }
+    const end = this.last ? this.end : cut(arena, start, this.end)
+    if (end === start) return null
+    this.position = end
+    return { ...this.piece(end - start, this.endOffset - (this.end - end), noRefill), arena, start, end }
+  }
+
+  private piece(bytes: number, endOffset: number, refill: FilePiece['refill']): FilePiece {
+    this.uses++
+    let released = false
+    return {
+      bytes, endOffset, refill,
+      receivedAt: this.receivedAt,
+      release: () => {
+        if (released) return
+        released = true
+        this.release()
+      },
+    }
+  }
+
+  /** Makes the next {@link take} refuse what is left of this chunk, as one record that ends at an offset of the file. */
+  refuseRest(endOffset: number): void {
+    this.tooLargeUntil = endOffset
+  }
+
+  release(): void {
+    if (--this.uses === 0) this.pool.release(this.arena)
+  }
+}
+
+export interface FileSourceOptions {
+  /** Name of the source. Default: a short hash of where the file is, which tells nobody its path. */
+  readonly source?: string
+  /** What messages call the file: never its path, which may hold a number. Default "input file". */
+  readonly label?: string
+  readonly pool?: ChunkPool
+  /**
+   * What follows a record that is too long: after `lines` reading goes on behind the next line feed,
+   * after `length-delimited` records nothing in the file can be trusted.
+   */
+  readonly framing?: 'lines' | 'length-delimited'
+  /** Nothing will be written to the file any more, so that its last record is complete as it is. Default true. */
+  readonly finished?: boolean
+}
+
+/** What the ledger knows of files: Kafka's, or an agent's state. */
+export interface Places {
+  /** Last sequence of a stream that was taken; 0 if none was. */
+  lastTaken(id: SourceId): number
+  /** All streams of a source. */
+  streamsOf(source: string): { readonly incarnation: string; readonly sequence: number }[]
+}
+
+/**
+ * Which file it is: where it lies (device and inode) and the SHA-256 of its first 4 KiB; with a source's name given, that hash alone,
+ * so that a copy is known again.
+ */
+export class FileIdentity {
+  readonly source: string
+  /**
+   * @param place `device inode`; empty for a source that is named
+   * @param head as much of the file's first {@link IDENTITY_BYTES} as is known
+   */
+  constructor(name: string | null, readonly place: string, readonly head: Buffer) {
+    this.source = name ?? `file-${createHash('sha256').update(place).digest('hex').slice(0, 12)}`
+  }
+
+  /**
+   * The ledger's key of what ends at an offset: up to 4 KiB it is of what the file was when it was only so long, so that a file
+   * that has grown since is known again.
+   */
+  idAt(offset: number): SourceId {
+    return { source: this.source, incarnation: identity(this.place, this.head.subarray(0, offset)) }
+  }
+
+  /** How far the file was taken: where to go on. */
+  taken(places: Places): number {
+    const { head, source } = this
+    const whole = head.length < IDENTITY_BYTES ? 0 : places.lastTaken(this.idAt(IDENTITY_BYTES))
+    if (whole > 0) return whole
+    return Math.max(0, ...places.streamsOf(source)
+      .filter(({ incarnation, sequence }) => sequence <= head.length && incarnation === this.idAt(sequence).incarnation)
+      .map(({ sequence }) => sequence))
+  }
+}
+
+/** A file, open for reading from any offset. */
+export class FileSource {
+  private constructor(
+    private readonly handle: FileHandle,
+    readonly identity: FileIdentity,
+    /** Size when it was opened: what is written later is not read. */
+    readonly size: number,
+    readonly label: string,
+    readonly pool: ChunkPool,
+    private readonly framing: 'lines' | 'length-delimited',
+    private readonly finished: boolean,
+  ) {}
+
+  /**
+   * Opens a file and tells which it is.
+   * @throws MinimError MINIM_FILE_UNREADABLE
+   */
+  static async open(path: string, options: FileSourceOptions = {}): Promise<FileSource> {
+    const label = options.label ?? 'input file'
+    let handle: FileHandle | null = null
+    try {
+      handle = await open(path, 'r')
+      const { dev, ino, size, isFile } = await handle.stat({ bigint: true }).then((s) => ({ dev: s.dev, ino: s.ino, size: Number(s.size), isFile: s.isFile() }))
+      if (!isFile) throw Object.assign(new Error(), { code: 'NOT_A_FILE' })
+      const head = Buffer.alloc(Math.min(IDENTITY_BYTES, size))
+      await readFully(handle, head, 0, 0, head.length)
+      const id = new FileIdentity(options.source ?? null, options.source === undefined ? `${dev} ${ino}` : '', head)
+      return new FileSource(handle, id, size, label, options.pool ?? new ChunkPool(), options.framing ?? 'lines', options.finished ?? true)
+    } catch (error) {
+      await handle?.close()
+      throw unreadable(error, label)
+    }
+  }
+
+  /** The ledger's key of the file as a whole. */
+  get id(): SourceId {
+    return this.identity.idAt(this.size)
+  }
+
+  /**
+   * The file in chunks, from a byte offset on: as much as there was when it was opened.
+   * @throws MinimError MINIM_FILE_CHANGED, MINIM_FILE_UNREADABLE
+   */
+  async *chunks(from = 0): AsyncGenerator<FileChunk, void, void> {
+    if (from > this.size) throw new MinimError('MINIM_FILE_CHANGED', { label: this.label })
+    const { pool, size } = this
+    const { chunkBytes, maxRecordBytes: room } = pool
+    let current: FileChunk | null = null
+    let ahead: Promise<Buffer> | null = null
+    let offset = from
+    try {
+      if (offset < size) ahead = this.read(offset)
+      while (ahead !== null) {
+        const arena: Buffer = await ahead
+        const bytes = Math.min(chunkBytes, size - offset)
+        const end = room + bytes
+        offset += bytes
+        ahead = offset < size ? this.read(offset) : null
+        let start = room
+        const previous: FileChunk | null = current
+        if (previous !== null) {
+          const tail: number = previous.end - previous.position
+          if (tail > room) {
+            const lf = this.framing === 'lines' ? arena.indexOf(0x0a, room) : -1
+            if (lf < 0 || lf >= end) {
+              // Still inside a record that is too long
+              pool.release(arena)
+              if (ahead === null && (this.finished || this.framing !== 'lines')) {
+                previous.refuseRest(size)
+                yield previous
+              }
+              continue
+            }
+            start = lf + 1
+            previous.refuseRest(offset - (end - start))
+            // This chunk is not owned by a FileChunk yet
+            current = new FileChunk(pool, arena, start, end, offset, offset === size && this.finished, performance.now())
+            try {
+              yield previous
+            } finally {
+              previous.release()
+            }
+            yield current
+            continue
+          }
+          previous.arena.copy(arena, room - tail, previous.position, previous.end)
+          start = room - tail
+          previous.release()
+        }
+        current = new FileChunk(pool, arena, start, end, offset, offset === size && this.finished, performance.now())
+        yield current
+      }
+    } finally {
+      current?.release()
+      // An unfinished read still writes to its buffer
+      await ahead?.then((arena) => pool.release(arena), () => undefined)
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close()
+  }
+
+  /** Reads one chunk into a buffer of the pool. */
+  private read(offset: number): Promise<Buffer> {
+    const { pool, handle, label, size } = this
+    const reading = (async () => {
+      const arena = await pool.acquire()
+      try {
+        await readFully(handle, arena, pool.maxRecordBytes, offset, Math.min(pool.chunkBytes, size - offset))
+        return arena
+      } catch (error) {
+        pool.release(arena)
+        throw unreadable(error, label)
+      }
+    })()
+    // It may fail before it is waited for
+    reading.catch(() => undefined)
+    return reading
+  }
+}
+
+/** Pieces that are cut by {@link FileChunk.takeUpTo} are read by their owner. */
+function noRefill(): never {
+  throw new TypeError('this piece is read by its owner')
+}
+
+function identity(place: string, head: Buffer): string {
+  return createHash('sha256').update(`${place} `).update(head).digest('hex').slice(0, 32)
+}
+
+/** Reads so many bytes. @throws an error with code SHRUNK when the file has no more */
+export async function readFully(handle: FileHandle, into: Buffer, at: number, offset: number, length: number): Promise<void> {
+  for (let done = 0; done < length;) {
+    const { bytesRead } = await handle.read(into, at + done, length - done, offset + done)
+    if (bytesRead === 0) throw Object.assign(new Error(), { code: 'SHRUNK' })
+    done += bytesRead
+  }
+}
+
+/** Without the system's own error as cause: its message names the path. */
+export function unreadable(error: unknown, label: string): MinimError {
+  const code = (error as { code?: string }).code ?? 'UNKNOWN'
+  return code === 'SHRUNK' ? new MinimError('MINIM_FILE_CHANGED', { label }) : new MinimError('MINIM_FILE_UNREADABLE', { label, code })
+}

@@ -1,0 +1,55 @@
+/**
+ * FreeSWITCH's mod_json_cdr: one POST a channel, when it ends. Acknowledged when its records are safe, and not before; posted again
+ * (after a time-out, to the next of its URLs) it is known by its uuid, acknowledged, and not taken twice.
+ *
+ * A body that is no CDR is acknowledged as well, and goes to quarantine, encrypted: refused, mod_json_cdr would post it again as often
+ * as it is told to, and then write it to its disk in clear (`err-log-dir`).
+ */
+import { Credentials, loadCredentials } from '../http/auth.js'
+import { cdrJson, readCdr } from './body.js'
+import { writeCdr } from './records.js'
+import { HttpListener, refusal, type HttpAnswer, type ListenerSettings } from '../http/server.js'
+import { RecordWriter } from '../record-writer.js'
+import type { Source, SourceContext } from '../source.js'
+import type { Refusal } from '../../batch/batch.js'
+
+/** Credentials where the settings name no file. */
+export const FREESWITCH_AUTH_VARIABLE = 'MINIM_FREESWITCH_AUTH'
+
+/** Starts the listener, if the settings have one. */
+export async function startFreeswitch({ settings, catalogue, inlet, counters, log }: SourceContext): Promise<Source | null> {
+  const { freeswitch } = settings
+  const { listen, tenant, legs, path } = freeswitch
+  if (listen === null) return null
+  const credentials = loadCredentials({ file: freeswitch.auth, variable: FREESWITCH_AUTH_VARIABLE, setting: 'freeswitch.auth' })
+  warnIfOpen('freeswitch', { ...freeswitch, listen }, credentials, log)
+  const counted = counters('freeswitch')
+  const writer = new RecordWriter(catalogue)
+  const quarantine = async (bytes: Buffer, reason: Refusal): Promise<HttpAnswer> => {
+    await inlet.put({ source: 'freeswitch', format: 'refused', tenant, bytes, reason, id: null })
+    return { status: 200, body: { records: 0, quarantined: true }, refused: 'malformed' }
+  }
+  const listener = new HttpListener({
+    section: 'freeswitch', settings: { ...freeswitch, listen }, credentials, counters: counted, inlet, log, paths: [path],
+    handle: async ({ body }): Promise<HttpAnswer> => {
+      if (body.length === 0) return refusal(400, 'malformed', 'malformed')
+      const json = cdrJson(body)
+      const cdr = json === null ? null : readCdr(json)
+      if (cdr === null) return await quarantine(body, 'malformed_json')
+      const taken = writeCdr(cdr, legs, writer)
+      if (taken === null) return await quarantine(body, 'no_start_time')
+      if (taken.records === 0) return { status: 200, body: { records: 0 }, refused: 'unused' }
+      const put = await inlet.put({ source: 'freeswitch', format: 'protobuf', tenant, bytes: writer.take(), id: taken.id })
+      if (put === 'repeated') return { status: 200, body: { records: 0, repeated: true }, refused: 'repeated' }
+      return { status: 200, body: { records: taken.records } }
+    },
+  })
+  const address = await listener.start()
+  return { kind: 'freeswitch', addresses: { freeswitch: address }, stopTaking: () => listener.stopTaking(), stop: () => listener.stop() }
+}
+
+/** Said once, at start: anybody who can reach the port can post. */
+export function warnIfOpen(section: string, { listen, tls }: ListenerSettings, credentials: Credentials | null, log: SourceContext['log']): void {
+  const loopback = /^(localhost|127\.[0-9.]+|\[::1\]):/.test(listen)
+  if (!loopback && credentials === null && (tls?.clientCa ?? null) === null) log.warn({ listen }, `${section}: whoever reaches this port may post; set ${section}.auth or ${section}.tls.clientCa`)
+}
