@@ -3,13 +3,13 @@ import process from 'node:process'
 import type { Command } from 'commander'
 import { catalogue } from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
-import { ProblemsError } from '../errors/problems.js'
 import { startAgent, type Agent } from '../ingest/agent/agent.js'
 import { startOps } from '../ops/health.js'
 import { createLog } from '../ops/log.js'
 import { Metrics } from '../ops/metrics.js'
 import { loadSettings, maskSettings } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
+import { pemFiles, pemProblems } from '../settings/tls-files.js'
 import { VERSION } from '../version.js'
 import { exitCode, EXIT } from './exit.js'
 
@@ -21,6 +21,7 @@ function agentProblems(settings: Settings): Problem[] {
   settings.files.forEach((file, i) => {
     if (!file.follow) problems.push({ path: `files.${i}`, what: 'is not followed', mend: 'an agent follows files of lines; load others at the proxy' })
   })
+  if (settings.agent.tls !== null) problems.push(...pemProblems(pemFiles(settings.agent.tls, 'agent.tls')))
   return problems
 }
 
@@ -29,9 +30,7 @@ export function register(program: Command): void {
     .description('on a PBX node: follow the files of the settings and stream their records to a distant proxy, exactly once')
     .requiredOption('--config <file>', 'settings: agent and files')
     .action(async (options: { readonly config: string }) => {
-      const settings = loadSettings(options.config)
-      const problems = agentProblems(settings)
-      if (problems.length > 0) throw new ProblemsError('MINIM_SETTINGS_INVALID', options.config, problems)
+      const settings = loadSettings(options.config, {}, agentProblems)
       const log = createLog(settings.log.level)
       const { agent: agentSettings, files, ops: opsSettings } = maskSettings(settings)
       log.info({ settings: { agent: agentSettings, files, ops: opsSettings } }, 'settings')

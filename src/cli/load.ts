@@ -11,7 +11,7 @@ import { DEFAULT_MAPPING, FILE_FORMATS, feedFile, resolveMapping, type FileForma
 import { FileSource } from '../ingest/files/files.js'
 import { isTimeZone } from '../ingest/formats/local-time.js'
 import { createLog } from '../ops/log.js'
-import { loadSettings } from '../settings/load.js'
+import { kafkaFileProblems, loadSettings } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 import { EXIT, fail } from './exit.js'
 import { printer } from './output.js'
@@ -112,7 +112,7 @@ export function register(program: Command): void {
         ...(options.policy === undefined ? {} : { policy: options.policy }),
         ...(options.keyStore === undefined ? {} : { keys: { store: options.keyStore } }),
         ...(options.config === undefined ? { log: { level: 'warn' } } : {}),
-      })
+      }, kafkaFileProblems)
       const problems = checkOptions(options, settings)
       if (problems.length > 0) throw new ProblemsError('MINIM_COMMAND_LINE', 'minim load', problems)
       const format = options.format as FileFormat

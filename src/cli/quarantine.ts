@@ -22,7 +22,7 @@ import { ProtobufReader } from '../batch/scanner.js'
 import { loadMaster } from '../keys/master.js'
 import { KeyStore } from '../keys/store.js'
 import { createLog, type Logger } from '../ops/log.js'
-import { loadSettings } from '../settings/load.js'
+import { kafkaFileProblems, loadSettings } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 import { fail } from './exit.js'
 import { brokersOf, keyStoreOption, positiveInteger } from './options.js'
@@ -181,7 +181,7 @@ function locate(options: PlaceOptions): Place {
     ...(options.brokers === undefined ? {} : { kafka: { 'bootstrap.servers': options.brokers } }),
     ...(options.keyStore === undefined ? {} : { keys: { store: options.keyStore } }),
     ...(options.policy === undefined ? {} : { policy: options.policy }),
-  })
+  }, kafkaFileProblems)
   const properties = Object.fromEntries(Object.entries(settings.kafka).filter(([name]) => name !== 'bootstrap.servers'))
   return { settings, bootstrap: brokersOf('minim quarantine', options.brokers, settings), properties }
 }

@@ -4,7 +4,7 @@ import { setDefaultHighWaterMark } from 'node:stream'
 import type { Command } from 'commander'
 import type { App } from '../app.js'
 import { createLog, type Logger } from '../ops/log.js'
-import { loadSettings, maskSettings } from '../settings/load.js'
+import { loadSettings, maskSettings, proxyFileProblems } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 import { ALONE, startSupervisor, workerPlace } from '../workers.js'
 import { exitCode, EXIT } from './exit.js'
@@ -16,7 +16,7 @@ export function register(program: Command): void {
     .description('run the proxy: PBX nodes send records, minimised topics come out in Kafka')
     .requiredOption('--config <file>', 'settings; config/minim.yaml shows them all')
     .action(async (options: { readonly config: string }) => {
-      const settings = loadSettings(options.config)
+      const settings = loadSettings(options.config, {}, proxyFileProblems)
       const log = createLog(settings.log.level)
       const place = workerPlace()
       if (settings.workers > 1 && place === null) await supervise(settings, log)

@@ -5,7 +5,7 @@ import { catalogue as shippedCatalogue, KINDS } from '../catalogue/catalogue.js'
 import { tail } from '../deliver/tail.js'
 import { useOneOf } from '../errors/problems.js'
 import { loadPolicy } from '../policy/load.js'
-import { loadSettings } from '../settings/load.js'
+import { kafkaFileProblems, loadSettings } from '../settings/load.js'
 import { decoderOf, type Decoder } from './decode.js'
 import { runningDemo } from './demo-file.js'
 import { brokersOf, positiveInteger } from './options.js'
@@ -31,7 +31,7 @@ export function register(program: Command): void {
     .option('--once', 'end when everything that is there has been read')
     .option('--limit <n>', 'end after so many records', positiveInteger)
     .action(async (name: string, options: TailOptions) => {
-      const settings = loadSettings(options.config ?? null, options.policy === undefined ? {} : { policy: options.policy })
+      const settings = loadSettings(options.config ?? null, options.policy === undefined ? {} : { policy: options.policy }, kafkaFileProblems)
       const demo = options.brokers === undefined && options.config === undefined ? runningDemo() : null
       const bootstrap = demo?.bootstrap ?? brokersOf('minim tail', options.brokers, settings)
       const properties = Object.fromEntries(Object.entries(settings.kafka).filter(([name]) => name !== 'bootstrap.servers'))

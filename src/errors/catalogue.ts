@@ -229,11 +229,6 @@ export const ERRORS = {
     message: 'grpc.listen: cannot listen on {listen}',
     fix: 'free the port or choose another; 0 takes a free one',
   },
-  MINIM_TLS_FILE: {
-    stage: 'ingest', retryable: false,
-    message: '{what}: cannot be read ({code})',
-    fix: 'name a PEM file that minim may read',
-  },
   MINIM_GRPC_SOURCE_INVALID: {
     stage: 'ingest', retryable: false,
     message: 'the stream names no valid source and incarnation',
@@ -359,11 +354,6 @@ export const ERRORS = {
     message: '{path}: the spool holds records that these keys cannot open ({what})',
     fix: 'give the key store and master key that it was written with; or move the folder away, and what is in it is lost',
   },
-  MINIM_AMI_SECRET: {
-    stage: 'ingest', retryable: false,
-    message: '{path}: the secret of the manager interface {what}',
-    fix: 'put the secret of manager.conf, and nothing else, where the settings say',
-  },
   MINIM_AMI_REFUSED: {
     stage: 'ingest', retryable: true,
     message: 'AMI of {node}: {what} was refused',
@@ -384,11 +374,6 @@ export const ERRORS = {
     message: 'AMI of {node}: what listens there is no manager interface ({what})',
     fix: 'see host, port (5038; 5039 with TLS) and tls of the settings',
   },
-  MINIM_HTTP_AUTH: {
-    stage: 'ingest', retryable: false,
-    message: '{what}',
-    fix: 'name a file with a line user:password or a token of 16 characters or more for each sender, which only the user minim runs as can read',
-  },
   MINIM_HTTP_LISTEN: {
     stage: 'ingest', retryable: false,
     message: '{section}.listen: cannot listen on {listen} ({what})',
@@ -399,20 +384,10 @@ export const ERRORS = {
     message: 'hep.{by}: cannot listen on {listen}',
     fix: 'free the port or choose another; 0 takes a free one',
   },
-  MINIM_HEP_KEY: {
-    stage: 'ingest', retryable: false,
-    message: 'hep.keyFile: {what}',
-    fix: 'name a file that holds the key that capture agents send (Kamailio auth_key, Asterisk capture_password), and nothing else',
-  },
   MINIM_SIP_LISTEN: {
     stage: 'ingest', retryable: true,
     message: '{setting}: cannot listen on {listen} ({what})',
     fix: 'free the port or choose another; 0 takes a free one',
-  },
-  MINIM_SIP_SECRET: {
-    stage: 'ingest', retryable: false,
-    message: 'sip.drachtio.secretFile: cannot be read ({what})',
-    fix: 'name a file that minim may read and that holds the secret of drachtio.conf, at most 256 characters in one line',
   },
   MINIM_SIP_DRACHTIO: {
     stage: 'ingest', retryable: true,

@@ -1,7 +1,6 @@
 /** Certificate files of the servers that sources listen with. */
-import { readFileSync } from 'node:fs'
-import { MinimError } from '../errors/catalogue.js'
 import type { TlsSettings } from '../settings/schema.js'
+import { pemFiles, readPem } from '../settings/tls-files.js'
 
 /** PEM, as Node.js's TLS servers take it. */
 export interface ServerTls {
@@ -14,15 +13,10 @@ export interface ServerTls {
 /**
  * Reads a server's certificate files.
  * @param path where they stand in the settings: `http.tls`
- * @throws MinimError MINIM_TLS_FILE
+ * @throws ProblemsError MINIM_SETTINGS_INVALID
  */
 export function readServerTls(tls: TlsSettings, path: string): ServerTls {
-  const read = (file: string, key: string): Buffer => {
-    try {
-      return readFileSync(file)
-    } catch (error) {
-      throw new MinimError('MINIM_TLS_FILE', { what: `${path}.${key}`, code: (error as NodeJS.ErrnoException).code ?? 'error' })
-    }
-  }
-  return { cert: read(tls.cert, 'cert'), key: read(tls.key, 'key'), ca: tls.clientCa === null ? null : read(tls.clientCa, 'clientCa') }
+  const { cert, key, ca } = readPem(pemFiles(tls, path))
+  // The schema asks for both.
+  return { cert: cert!, key: key!, ca }
 }

@@ -8,6 +8,7 @@ import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../error
 import { DEFAULTS } from './defaults.js'
 import { kafkaProblems } from './kafka.js'
 import { SOURCE_SECTIONS, type SourceSection } from './sources/sections.js'
+import { pemFiles, pemProblems, type PemFile } from './tls-files.js'
 import { settingsSchema, type FileFormat, type FileSettings, type KafkaValue, type Settings, type TenantSettings } from './schema.js'
 
 import type { SourceSettings } from './sources/sections.js'
@@ -69,9 +70,10 @@ function lay(base: unknown, over: unknown, key = ''): unknown {
  * Loads settings. Relative paths in the file are meant from the file's folder, those in `overrides` from the working directory.
  * @param file null: the defaults, with the policy that minim ships and the key store in the working directory
  * @param overrides laid over the file: what the command line says
+ * @param more what else the command needs of them: its problems are told together with the others
  * @throws ProblemsError `MINIM_SETTINGS_INVALID` with every mistake
  */
-export function loadSettings(file: string | null, overrides: SettingsInput = {}): Settings {
+export function loadSettings(file: string | null, overrides: SettingsInput = {}, more: (settings: Settings) => readonly Problem[] = () => []): Settings {
   const name = file ?? 'settings'
   let written: unknown = {}
   if (file !== null) {
@@ -94,7 +96,7 @@ export function loadSettings(file: string | null, overrides: SettingsInput = {})
   const settings = complete(isTree(given) ? given : {}, folder, policyFolder)
   // Of a place that the schema refuses, nothing more can be said.
   const said = problems.map((p) => p.path)
-  problems.push(...crossChecks(settings).filter((p) => !said.some((path) => path === p.path || p.path.startsWith(`${path}.`))))
+  problems.push(...[...crossChecks(settings), ...more(settings)].filter((p) => !said.some((path) => path === p.path || p.path.startsWith(`${path}.`))))
   if (problems.length > 0) throw new ProblemsError('MINIM_SETTINGS_INVALID', name, problems)
   return deepFreeze(settings)
 }
@@ -287,6 +289,27 @@ function crossChecks(s: Settings): Problem[] {
     add('grpc.maxMessageBytes', 'is less than limits.maxRecordBytes, so a record could fit no batch', `set it to ${s.limits.maxRecordBytes} or more`)
   }
   return problems
+}
+
+/** What is wrong with the files and variables that a proxy with these settings reads when it starts. */
+export function proxyFileProblems(settings: Settings): Problem[] {
+  const { grpc } = settings
+  return [
+    ...kafkaFileProblems(settings),
+    ...grpc.tls === null ? [] : pemProblems(pemFiles(grpc.tls, 'grpc.tls')),
+    ...SOURCE_SECTIONS.flatMap((section) => isOn(section, settings[section.key]) ? section.checkFiles?.(settings[section.key]) ?? [] : []),
+  ]
+}
+
+/** What is wrong with the certificate files of the connections to Kafka. */
+export function kafkaFileProblems({ kafka, embedded }: Settings): Problem[] {
+  if (embedded || !/ssl$/i.test(String(kafka['security.protocol'] ?? ''))) return []
+  const at = (name: string, inline: string): PemFile | null => kafka[name] === undefined || kafka[inline] !== undefined ? null : { file: String(kafka[name]), path: `kafka.${name}` }
+  const passphrase = kafka['ssl.key.password']
+  return pemProblems({
+    ca: at('ssl.ca.location', 'ssl.ca.pem'), cert: at('ssl.certificate.location', 'ssl.certificate.pem'), key: at('ssl.key.location', 'ssl.key.pem'),
+    ...(passphrase === undefined ? {} : { passphrase: String(passphrase) }),
+  })
 }
 
 const MASK = '***'

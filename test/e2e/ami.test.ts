@@ -1,4 +1,5 @@
 /** `minim run` connected to a manager interface: minimised topics read back, a connection that breaks, repeats over a restart. */
+import { chmodSync } from 'node:fs'
 import t from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { decoderOf } from '../../src/cli/decode.js'
@@ -16,6 +17,7 @@ t.test('calls, quality and devices from AMI to the topics of their purposes', as
   const place = new Place(t)
   place.makeStore()
   const secretFile = place.write('ami-secret', `${SECRET}\n`)
+  chmodSync(secretFile, 0o600)
   const entry = { host: '127.0.0.1', user: 'minim', secretFile, timeZone: 'Etc/GMT', settleMs: 200, reconnectMs: 50, reconnectMaxMs: 200 }
   const settings = place.settings({ ami: [{ ...entry, node: 'pbx1', port: server.port }, { ...entry, node: 'dead', port: 1 }] })
   const written = [secretFile, settings]

@@ -11,7 +11,6 @@
  * - `windowBatches` are on their way at most; then reading waits for acknowledgements.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { ChannelCredentials, status, type ChannelOptions, type ServiceError } from '@grpc/grpc-js'
 import { Batch, type Reader } from '../../batch/batch.js'
 import type { Catalogue } from '../../catalogue/catalogue.js'
@@ -22,6 +21,7 @@ import type { SourceCounters } from '../../ops/metrics.js'
 import { DEFAULTS } from '../../settings/defaults.js'
 import type { Settings } from '../../settings/schema.js'
 import type { AgentTls } from '../../settings/sources/agent.js'
+import { pemFiles, readPem } from '../../settings/tls-files.js'
 import { AgentState, movePlace, type Cut, type StreamState } from './state.js'
 import { BatchEncoder } from './batch-encoder.js'
 import { checkMappings, followersOf, type ConfiguredFile } from '../files/feed-file.js'
@@ -96,20 +96,13 @@ export function startAgent({ settings, catalogue, log, counters }: AgentOptions)
   }
 }
 
-/** What a stream to the proxy is opened with. @throws MinimError MINIM_TLS_FILE */
+/** What a stream to the proxy is opened with. @throws ProblemsError MINIM_SETTINGS_INVALID */
 export function clientTls(tls: AgentTls | null): { readonly credentials: ChannelCredentials; readonly channel: ChannelOptions } {
   const channel: ChannelOptions = { 'grpc.keepalive_time_ms': KEEP_ALIVE_MS, 'grpc.keepalive_timeout_ms': ANSWER_MS, 'grpc.max_reconnect_backoff_ms': 1000 }
   if (tls === null) return { credentials: ChannelCredentials.createInsecure(), channel }
-  const read = (file: string | null | undefined, key: string): Buffer | null => {
-    if (file === null || file === undefined) return null
-    try {
-      return readFileSync(file)
-    } catch (error) {
-      throw new MinimError('MINIM_TLS_FILE', { what: `agent.tls.${key}`, code: (error as NodeJS.ErrnoException).code ?? 'error' })
-    }
-  }
+  const { ca, cert, key } = readPem(pemFiles(tls, 'agent.tls'))
   return {
-    credentials: ChannelCredentials.createSsl(read(tls.ca, 'ca'), read(tls.key, 'key'), read(tls.cert, 'cert')),
+    credentials: ChannelCredentials.createSsl(ca, key, cert),
     channel: typeof tls.serverName === 'string' ? { ...channel, 'grpc.ssl_target_name_override': tls.serverName, 'grpc.default_authority': tls.serverName } : channel,
   }
 }

@@ -7,10 +7,10 @@
  * AMI cannot replay: what is sent while nobody listens is missed, and the gap's length is counted and logged. Where a followed file has
  * the same `node`, it gives that node's call records and misses none; `Cdr` events are then left alone.
  */
-import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
-import { MinimError } from '../../errors/catalogue.js'
-import type { AmiSettings } from '../../settings/sources/ami.js'
+import { readSecret } from '../../settings/secrets.js'
+import { amiSecret, type AmiSettings } from '../../settings/sources/ami.js'
+import { pemFiles, readPem } from '../../settings/tls-files.js'
 import { AmiNode } from './node.js'
 import { Outbox } from './outbox.js'
 import { AmiSession } from './session.js'
@@ -27,13 +27,13 @@ interface Open {
 
 /**
  * Starts a connection to each PBX of `ami:`. One that cannot be reached is tried again for ever, and holds up nothing.
- * @throws MinimError MINIM_AMI_SECRET, MINIM_TLS_FILE
+ * @throws ProblemsError MINIM_SETTINGS_INVALID
  */
 export function startAmi(context: SourceContext): Promise<Source | null> {
   const { settings } = context
   if (settings.ami.length === 0) return Promise.resolve(null)
   // All files are read before anything is connected.
-  const prepared = settings.ami.map((entry, i) => ({ entry, secret: readSecret(entry, i), tls: readTls(entry, i) }))
+  const prepared = settings.ami.map((entry, i) => ({ entry, secret: readSecret(amiSecret(entry, i)) ?? '', tls: readTls(entry, i) }))
   const open: Open = { count: 0 }
   const running = prepared.map(({ entry, secret, tls }) => startNode(context, entry, secret, tls, open))
   return Promise.resolve({
@@ -142,32 +142,11 @@ class Gap {
   }
 }
 
-function readSecret({ secretFile, secretEnv }: AmiSettings, i: number): string {
-  const failed = (key: string, what: string): MinimError => new MinimError('MINIM_AMI_SECRET', { path: `ami.${i}.${key}`, what })
-  const key = secretFile === null ? 'secretEnv' : 'secretFile'
-  let secret: string
-  if (secretFile === null) secret = process.env[secretEnv ?? ''] ?? ''
-  else {
-    try {
-      secret = readFileSync(secretFile, 'utf8').replace(/\r?\n$/, '')
-    } catch (error) {
-      throw failed(key, `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'error'})`)
-    }
-  }
-  if (secret === '') throw failed(key, 'is empty')
-  if (/[\r\n\0]/.test(secret)) throw failed(key, 'holds more than one line')
-  return secret
-}
-
 function readTls({ tls, host }: AmiSettings, i: number): ConnectionOptions | null {
   if (tls === null) return null
-  const read = (path: string | null | undefined, key: string): Buffer | undefined => {
-    if (path === null || path === undefined) return undefined
-    try {
-      return readFileSync(path)
-    } catch (error) {
-      throw new MinimError('MINIM_TLS_FILE', { what: `ami.${i}.tls.${key}`, code: (error as NodeJS.ErrnoException).code ?? 'error' })
-    }
+  const { ca, cert, key } = readPem(pemFiles(tls, `ami.${i}.tls`))
+  return {
+    ca: ca ?? undefined, cert: cert ?? undefined, key: key ?? undefined,
+    servername: tls.serverName ?? (/^[\d.]+$|:/.test(host) ? '' : host), minVersion: 'TLSv1.2', rejectUnauthorized: true,
   }
-  return { ca: read(tls.ca, 'ca'), cert: read(tls.cert, 'cert'), key: read(tls.key, 'key'), servername: tls.serverName ?? (/^[\d.]+$|:/.test(host) ? '' : host), minVersion: 'TLSv1.2', rejectUnauthorized: true }
 }

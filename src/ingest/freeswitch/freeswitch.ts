@@ -5,23 +5,22 @@
  * A body that is no CDR is acknowledged as well, and goes to quarantine, encrypted: refused, mod_json_cdr would post it again as often
  * as it is told to, and then write it to its disk in clear (`err-log-dir`).
  */
-import { Credentials, loadCredentials } from '../http/auth.js'
+import type { Credentials } from '../http/auth.js'
 import { cdrJson, readCdr } from './body.js'
 import { writeCdr } from './records.js'
 import { HttpListener, refusal, type HttpAnswer, type ListenerSettings } from '../http/server.js'
 import { RecordWriter } from '../record-writer.js'
 import type { Source, SourceContext } from '../source.js'
 import type { Refusal } from '../../batch/batch.js'
-
-/** Credentials where the settings name no file. */
-export const FREESWITCH_AUTH_VARIABLE = 'MINIM_FREESWITCH_AUTH'
+import { readSecret } from '../../settings/secrets.js'
+import { credentialsPlace } from '../../settings/sources/http.js'
 
 /** Starts the listener, if the settings have one. */
 export async function startFreeswitch({ settings, catalogue, inlet, counters, log }: SourceContext): Promise<Source | null> {
   const { freeswitch } = settings
   const { listen, tenant, legs, path } = freeswitch
   if (listen === null) return null
-  const credentials = loadCredentials({ file: freeswitch.auth, variable: FREESWITCH_AUTH_VARIABLE, setting: 'freeswitch.auth' })
+  const credentials = readSecret(credentialsPlace('freeswitch', freeswitch))
   warnIfOpen('freeswitch', { ...freeswitch, listen }, credentials, log)
   const counted = counters('freeswitch')
   const writer = new RecordWriter(catalogue)

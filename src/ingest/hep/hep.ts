@@ -3,14 +3,13 @@
  * heplify. HEP has no acknowledgements, so nothing can be sent again: what is lost before the spool (in the network, in the kernel's buffer,
  * in a crash while a call is going on) is lost, and what the kernel dropped is counted.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { createServer, isIPv6, type AddressInfo, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { Worker } from 'node:worker_threads'
 import { MinimError } from '../../errors/catalogue.js'
-import { errorCode, refuseLoose } from '../../keys/master.js'
 import type { Settings } from '../../settings/schema.js'
-import type { HepSettings } from '../../settings/sources/hep.js'
+import { readSecret } from '../../settings/secrets.js'
+import { hepKey, type HepSettings } from '../../settings/sources/hep.js'
 import type { Source, SourceContext, StartSource } from '../source.js'
 import { readServerTls } from '../tls.js'
 import { frameLength } from './frame.js'
@@ -31,7 +30,6 @@ const MIN_RING_BYTES = 262_144
 const DRAIN_PACKETS = 512
 /** How often TCP is asked again whether the spool has room. */
 const FULL_MS = 100
-const MAX_KEY_BYTES = 255
 /** TLS handshake, and for a plain connection its first octet. */
 const HANDSHAKE_MS = 10_000
 
@@ -57,31 +55,6 @@ export function hasCallRecords(settings: Settings): boolean {
   return settings.files.length > 0
     || entries('ami').some((entry) => (entry as { calls?: unknown }).calls !== 'never')
     || listens('freeswitch') || listens('http') || entries('kafkaInput').length > 0
-}
-
-/**
- * The key of a file, without the line's end.
- * @throws MinimError MINIM_HEP_KEY
- */
-export function readHepKey(path: string): Buffer {
-  let key: Buffer
-  try {
-    const fd = openSync(path, 'r')
-    try {
-      refuseLoose(path, fstatSync(fd).mode)
-      key = Buffer.alloc(MAX_KEY_BYTES + 3)
-      key = key.subarray(0, readSync(fd, key, 0, key.length, 0))
-    } finally {
-      closeSync(fd)
-    }
-  } catch (error) {
-    if (error instanceof MinimError) throw error
-    throw new MinimError('MINIM_HEP_KEY', { what: `cannot be read (${errorCode(error)})` })
-  }
-  let end = key.length
-  while (end > 0 && (key[end - 1] === 10 || key[end - 1] === 13)) end--
-  if (end === 0 || end > MAX_KEY_BYTES) throw new MinimError('MINIM_HEP_KEY', { what: end === 0 ? 'is empty' : `is longer than ${MAX_KEY_BYTES} octets` })
-  return key.subarray(0, end)
 }
 
 /** Splits `host:port`, `[host]:port`. */
@@ -121,7 +94,7 @@ class HepServer implements Source {
     const calls = (choice: HepSettings['calls']): boolean => choice === 'always' || (choice === 'auto' && !found)
     const node: HepNode = { tenant: hep.tenant, calls: calls(hep.calls) }
     this.#reader = new HepReader({
-      catalogue, inlet, counters: context.counters('hep'), key: hep.keyFile === null ? null : readHepKey(hep.keyFile), node,
+      catalogue, inlet, counters: context.counters('hep'), key: readSecret(hepKey(hep)), node,
       nodes: new Map(hep.nodes.map((n) => [n.captureId, { tenant: n.tenant ?? hep.tenant, calls: calls(n.calls ?? hep.calls) }])),
       setupMs: hep.setupSeconds * 1000, callMs: hep.callSeconds * 1000, maxCalls: hep.maxCalls,
       maxFrameBytes: hep.maxFrameBytes, maxInflatedBytes: hep.maxInflatedBytes, inflationsPerSecond: hep.inflationsPerSecond,

@@ -1,14 +1,9 @@
 /**
- * Who may post: `user:password` (RFC 7617) and bearer tokens (RFC 6750), out of a file that only its owner may read, or out of the
- * environment. Kept as digests; each request is compared with all of them, whole, whatever the first one says, so that the time it
- * takes tells nothing.
+ * Who may post: `user:password` (RFC 7617) and bearer tokens (RFC 6750). Kept as digests; each request is compared with all of them,
+ * whole, whatever the first one says, so that the time it takes tells nothing.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { MinimError } from '../../errors/catalogue.js'
-import { refuseLoose } from '../../keys/master.js'
 
-const MAX_FILE_BYTES = 65_536
 const MAX_ENTRIES = 256
 /** A shorter token could be guessed. */
 const MIN_TOKEN = 16
@@ -21,15 +16,6 @@ interface Entry {
   readonly who: string
 }
 
-/** Where credentials come from. */
-export interface CredentialSource {
-  /** null: from the environment, or none. */
-  readonly file: string | null
-  readonly variable: string
-  /** Way of the file in the settings: `http.auth`. */
-  readonly setting: string
-}
-
 function digestOf(scheme: 'basic' | 'bearer', secret: string): Buffer {
   return createHash('sha256').update(`${scheme}\0`).update(secret, 'utf8').digest()
 }
@@ -39,28 +25,29 @@ export class Credentials {
   readonly #entries: readonly Entry[]
   readonly #schemes: readonly string[]
 
+  private constructor(entries: readonly Entry[], schemes: readonly string[]) {
+    this.#entries = entries
+    this.#schemes = schemes
+  }
+
   /** @param text a line each: `user:password`, or a token, which has no colon; `#` begins a comment */
-  constructor(text: string, setting: string) {
-    const wrong = (line: number, what: string): never => {
-      throw new MinimError('MINIM_HTTP_AUTH', { what: `${setting}: line ${line} ${what}` })
-    }
+  static parse(text: string): { readonly value: Credentials } | { readonly wrong: string } {
     const entries: Entry[] = []
     const schemes = new Set<string>()
-    text.split(/\r?\n/).forEach((raw, i) => {
+    for (const [i, raw] of text.split(/\r?\n/).entries()) {
       const line = raw.trim()
-      if (line === '' || line.startsWith('#')) return
+      if (line === '' || line.startsWith('#')) continue
       const colon = line.indexOf(':')
-      if (colon === 0 || colon === line.length - 1) wrong(i + 1, 'has no user or no password')
-      if (colon < 0 && line.length < MIN_TOKEN) wrong(i + 1, `is a token of less than ${MIN_TOKEN} characters`)
-      if (/\s/.test(line)) wrong(i + 1, 'has a space in it')
-      if (entries.length === MAX_ENTRIES) wrong(i + 1, `is more than ${MAX_ENTRIES} entries`)
+      const wrong = (what: string): { readonly wrong: string } => ({ wrong: `in line ${i + 1} ${what}` })
+      if (colon === 0 || colon === line.length - 1) return wrong('has no user or no password')
+      if (colon < 0 && line.length < MIN_TOKEN) return wrong(`has a token of less than ${MIN_TOKEN} characters`)
+      if (/\s/.test(line)) return wrong('has a space')
+      if (entries.length === MAX_ENTRIES) return wrong(`has more than the ${MAX_ENTRIES} entries that there may be`)
       const digest = digestOf(colon < 0 ? 'bearer' : 'basic', line)
       entries.push({ digest, who: colon < 0 ? `token ${digest.toString('hex', 0, 8)}` : `user ${line.slice(0, colon)}` })
       schemes.add(colon < 0 ? 'Bearer' : 'Basic')
-    })
-    if (entries.length === 0) throw new MinimError('MINIM_HTTP_AUTH', { what: `${setting}: nobody is in it` })
-    this.#entries = entries
-    this.#schemes = [...schemes]
+    }
+    return entries.length === 0 ? { wrong: 'has nobody in it' } : { value: new Credentials(entries, [...schemes]) }
   }
 
   /** For `WWW-Authenticate`. */
@@ -80,35 +67,4 @@ export class Credentials {
   }
 
   toJSON(): string { return '[credentials]' }
-}
-
-/**
- * The credentials of a listener; null if the settings have none.
- * @throws MinimError MINIM_HTTP_AUTH, MINIM_KEYS_LOOSE_PERMISSIONS
- */
-export function loadCredentials({ file, variable, setting }: CredentialSource, env: Readonly<Record<string, string | undefined>> = process.env): Credentials | null {
-  if (file !== null) return new Credentials(readSecret(file, setting), setting)
-  const text = env[variable]
-  return text === undefined || text === '' ? null : new Credentials(text, variable)
-}
-
-function readSecret(path: string, setting: string): string {
-  const failed = (error: unknown): MinimError => new MinimError('MINIM_HTTP_AUTH', { what: `${setting}: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'error'})` })
-  let fd: number
-  try {
-    fd = openSync(path, 'r')
-  } catch (error) {
-    throw failed(error)
-  }
-  try {
-    const stat = fstatSync(fd)
-    if (!stat.isFile() || stat.size > MAX_FILE_BYTES) throw new MinimError('MINIM_HTTP_AUTH', { what: `${setting}: is no file of at most ${MAX_FILE_BYTES} octets` })
-    refuseLoose(path, stat.mode)
-    const bytes = Buffer.alloc(stat.size)
-    return bytes.toString('utf8', 0, readSync(fd, bytes, 0, bytes.length, 0))
-  } catch (error) {
-    throw error instanceof MinimError ? error : failed(error)
-  } finally {
-    closeSync(fd)
-  }
 }

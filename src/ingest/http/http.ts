@@ -9,15 +9,13 @@
  * JSON Lines go to the spool as they came, and are read again when they leave it: making records of them twice costs less than making
  * other bytes of them. Guarded by the HTTP row of `bench/`.
  */
-import { loadCredentials } from './auth.js'
 import { HTTP_PATHS, kindOf, PostChecker } from './check.js'
 import { warnIfOpen } from '../freeswitch/freeswitch.js'
 import { jsonToLines } from './json.js'
 import { HttpListener, refusal, type HttpAnswer, type HttpPost } from './server.js'
 import type { Source, SourceContext, SpooledFormat } from '../source.js'
-
-/** Credentials where the settings name no file. */
-export const HTTP_AUTH_VARIABLE = 'MINIM_HTTP_AUTH'
+import { readSecret } from '../../settings/secrets.js'
+import { credentialsPlace } from '../../settings/sources/http.js'
 
 type Form = 'json' | 'lines' | 'protobuf'
 
@@ -41,7 +39,7 @@ export async function startHttp({ settings, catalogue, inlet, counters, log }: S
   const { http, limits } = settings
   const { listen, tenant } = http
   if (listen === null) return null
-  const credentials = loadCredentials({ file: http.auth, variable: HTTP_AUTH_VARIABLE, setting: 'http.auth' })
+  const credentials = readSecret(credentialsPlace('http', http))
   warnIfOpen('http', { ...http, listen }, credentials, log)
   const tenants = new Set(Object.keys(settings.tenants))
   const ways = new Map(HTTP_PATHS.map((name) => {

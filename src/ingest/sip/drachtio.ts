@@ -6,13 +6,13 @@
  * and connects again without TLS. So each frame is looked at before it gets there ({@link FrameGuard}), and each connection is
  * a new client's; the waits between them are minim's.
  */
-import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { SrfRequest, SrfResponse } from 'drachtio-srf'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { SourceCounters } from '../../ops/metrics.js'
-import type { DrachtioSettings } from '../../settings/sources/sip.js'
+import { readSecret } from '../../settings/secrets.js'
+import { drachtioSecret, type DrachtioSettings } from '../../settings/sources/sip.js'
 import { readSip } from './message.js'
 import { plainAddress } from './networks.js'
 import type { SipService } from './service.js'
@@ -43,22 +43,6 @@ interface Request extends SrfRequest {
   readonly msg: SrfRequest['msg'] & { readonly raw: string }
 }
 
-/**
- * Reads the secret.
- * @throws MinimError MINIM_SIP_SECRET
- */
-export function readSecret(path: string): string {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8').trim()
-  } catch (error) {
-    throw new MinimError('MINIM_SIP_SECRET', { what: (error as NodeJS.ErrnoException).code ?? 'error' })
-  }
-  // It stands between bars in a line.
-  if (!/^[^|\s]{1,256}$/.test(text)) throw new MinimError('MINIM_SIP_SECRET', { what: 'it is no secret' })
-  return text
-}
-
 /** A connection to a drachtio-server, made anew whenever it is lost. */
 export class DrachtioApplication {
   readonly #options: DrachtioOptions
@@ -70,10 +54,10 @@ export class DrachtioApplication {
   #stopped = false
   #lostAt = performance.now()
 
-  /** @throws MinimError MINIM_SIP_SECRET */
+  /** @throws ProblemsError MINIM_SETTINGS_INVALID */
   constructor(options: DrachtioOptions) {
     this.#options = options
-    this.#secret = readSecret(options.settings.secretFile)
+    this.#secret = readSecret(drachtioSecret(options.settings)) ?? ''
   }
 
   /** Loads the library and begins to connect. That the server is not there yet is no failure. */

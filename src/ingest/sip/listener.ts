@@ -89,7 +89,7 @@ export class SipListener {
     this.#allowed = new Networks(options.settings.allow)
   }
 
-  /** @throws MinimError MINIM_SIP_LISTEN, MINIM_TLS_FILE */
+  /** @throws MinimError MINIM_SIP_LISTEN, MINIM_SETTINGS_INVALID */
   async start(): Promise<void> {
     const { udp, tcp, tlsListen, tls } = this.#options.settings
     try {

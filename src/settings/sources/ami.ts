@@ -4,6 +4,8 @@ import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { isTimeZone } from '../../ingest/formats/local-time.js'
 import { closed, file, NAME, NAME_IN_WORDS, whole } from '../parts.js'
+import { secretProblems, type SecretPlace } from '../secrets.js'
+import { pemFiles, pemProblems } from '../tls-files.js'
 import type { SourceSection } from './sections.js'
 
 export interface AmiTlsSettings {
@@ -78,6 +80,18 @@ function oneOf<T extends string>(values: readonly T[], fallback: T, description:
 
 const isSet = (value: string | null | undefined): boolean => value !== null && value !== undefined
 
+/** The secret of an entry's user. */
+export function amiSecret({ secretFile, secretEnv }: AmiSettings, i: number): SecretPlace<string> {
+  return {
+    file: secretFile, fileSetting: `ami.${i}.secretFile`, variable: secretEnv, variableSetting: `ami.${i}.secretEnv`, needed: true,
+    parse: (bytes) => {
+      const value = bytes.toString('utf8').replace(/\r?\n$/, '')
+      return value === '' ? { wrong: 'is empty' } : /[\r\n\0]/.test(value) ? { wrong: 'holds more than one line' } : { value }
+    },
+    mend: 'put the secret of manager.conf there, and nothing else',
+  }
+}
+
 export const AMI: SourceSection<'ami'> = {
   key: 'ami',
   defaults: [],
@@ -130,4 +144,5 @@ export const AMI: SourceSection<'ami'> = {
     })
     return problems
   },
+  checkFiles: (entries) => entries.flatMap((entry, i) => [...secretProblems(amiSecret(entry, i)), ...entry.tls === null ? [] : pemProblems(pemFiles(entry.tls, `ami.${i}.tls`))]),
 }

@@ -1,7 +1,7 @@
 /** `freeswitch:` where FreeSWITCH's mod_json_cdr posts. */
 import { Type } from '@sinclair/typebox'
 import { section } from '../parts.js'
-import { checkPosted, POSTED_DEFAULTS, POSTED_PATHS, postedParts, type PostedSettings } from './http.js'
+import { checkPosted, postedFileProblems, POSTED_DEFAULTS, POSTED_PATHS, postedParts, type PostedSettings } from './http.js'
 import type { SourceSection } from './sections.js'
 
 export interface FreeswitchSettings extends PostedSettings {
@@ -25,6 +25,7 @@ export const FREESWITCH: SourceSection<'freeswitch'> = {
   paths: POSTED_PATHS,
   listens: ['listen'],
   check: (value, settings) => checkPosted('freeswitch', value, settings),
+  checkFiles: (value) => postedFileProblems('freeswitch', value),
   schema: section({
     ...postedParts(DEFAULTS.maxBodyBytes, 'where FreeSWITCH posts'),
     path: Type.String({ pattern: '^/[A-Za-z0-9._/-]{0,200}$', default: DEFAULTS.path, description: 'path of the URL that is posted to: a slash, then letters, digits, dots, hyphens, underscores and slashes' }),

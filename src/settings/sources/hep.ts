@@ -5,6 +5,8 @@ import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { closed, file, listen, NAME, section, tlsFiles, whole } from '../parts.js'
 import type { TlsSettings } from '../schema.js'
+import { secretProblems, type SecretPlace } from '../secrets.js'
+import { pemFiles, pemProblems } from '../tls-files.js'
 import type { SourceSection } from './sections.js'
 
 /** Whether calls are made of what is captured. */
@@ -77,6 +79,22 @@ const callsOf = (fallback: HepCalls | null) => Type.Unsafe<HepCalls>({
 })
 const listenOn = (what: string) => Type.Optional(Type.Union([Type.Null(), listen('', what)], { default: null, description: `${what}: host:port, or null for not at all` }))
 
+/** A longer key is none that capture agents can send. */
+const MAX_KEY_BYTES = 255
+
+/** The key that packets must carry, without the line's end. */
+export function hepKey({ keyFile }: HepSettings): SecretPlace<Buffer> {
+  return {
+    file: keyFile, fileSetting: 'hep.keyFile', variable: null, variableSetting: '', needed: true,
+    parse: (bytes) => {
+      let end = bytes.length
+      while (end > 0 && (bytes[end - 1] === 10 || bytes[end - 1] === 13)) end--
+      return end === 0 ? { wrong: 'is empty' } : end > MAX_KEY_BYTES ? { wrong: `is longer than ${MAX_KEY_BYTES} octets` } : { value: bytes.subarray(0, end) }
+    },
+    mend: 'put the key there that capture agents send (Kamailio auth_key, Asterisk capture_password), and nothing else',
+  }
+}
+
 export const HEP: SourceSection<'hep'> = {
   key: 'hep',
   defaults: DEFAULTS,
@@ -100,6 +118,7 @@ export const HEP: SourceSection<'hep'> = {
     })
     return problems
   },
+  checkFiles: (value) => [...secretProblems(hepKey(value)), ...value.tlsListen === null || value.tls === null ? [] : pemProblems(pemFiles(value.tls, 'hep.tls'))],
   schema: section({
     udp: listenOn('where HEP3 is received by UDP'),
     tcp: listenOn('where HEP3 is received by TCP'),

@@ -2,8 +2,11 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
+import { Credentials } from '../../ingest/http/auth.js'
 import { file, listen, NAME, section, tlsFiles, whole } from '../parts.js'
 import type { Settings, TlsSettings } from '../schema.js'
+import { secretProblems, type SecretPlace } from '../secrets.js'
+import { pemFiles, pemProblems } from '../tls-files.js'
 import type { SourceSection } from './sections.js'
 
 /** What all sources that are posted to have in their settings. */
@@ -73,6 +76,20 @@ export function checkPosted(key: string, value: PostedSettings, settings: Settin
   return names.includes(value.tenant) ? [] : [{ path: `${key}.tenant`, what: 'is no tenant of these settings', mend: useOneOf(value.tenant, names) }]
 }
 
+/** Who may post. */
+export function credentialsPlace(key: 'http' | 'freeswitch', { auth }: PostedSettings): SecretPlace<Credentials> {
+  const variable = key === 'http' ? 'MINIM_HTTP_AUTH' : 'MINIM_FREESWITCH_AUTH'
+  return {
+    file: auth, fileSetting: `${key}.auth`, variable, variableSetting: variable, needed: false, parse: (bytes) => Credentials.parse(bytes.toString('utf8')),
+    mend: 'write a line user:password, or a token of 16 characters or more, for each sender',
+  }
+}
+
+/** What is wrong with the files that they need. */
+export function postedFileProblems(key: 'http' | 'freeswitch', value: PostedSettings): Problem[] {
+  return [...secretProblems(credentialsPlace(key, value)), ...value.tls === null ? [] : pemProblems(pemFiles(value.tls, `${key}.tls`))]
+}
+
 /** Their paths. */
 export const POSTED_PATHS = ['auth', 'tls.cert', 'tls.key', 'tls.clientCa'] as const
 
@@ -82,5 +99,6 @@ export const HTTP: SourceSection<'http'> = {
   paths: POSTED_PATHS,
   listens: ['listen'],
   check: (value, settings) => checkPosted('http', value, settings),
+  checkFiles: (value) => postedFileProblems('http', value),
   schema: section(postedParts(DEFAULTS.maxBodyBytes, 'where records are posted'), 'records posted as JSON, JSON Lines or protobuf: /v1/calls, /v1/qualities, /v1/devices'),
 }

@@ -5,6 +5,8 @@ import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { closed, file, listen, NAME, section, tlsFiles, whole } from '../parts.js'
 import type { TlsSettings } from '../schema.js'
+import { secretProblems, type SecretPlace } from '../secrets.js'
+import { pemFiles, pemProblems } from '../tls-files.js'
 import type { SourceSection } from './sections.js'
 
 /** A drachtio-server that hands requests on. */
@@ -87,6 +89,19 @@ function check(value: SipSettings, tenants: readonly string[]): Problem[] {
   return problems
 }
 
+/** drachtio-server's secret. */
+export function drachtioSecret({ secretFile }: DrachtioSettings): SecretPlace<string> {
+  return {
+    file: secretFile, fileSetting: 'sip.drachtio.secretFile', variable: null, variableSetting: '', needed: true,
+    parse: (bytes) => {
+      const value = bytes.toString('utf8').trim()
+      // It stands between bars in a line.
+      return /^[^|\s]{1,256}$/.test(value) ? { value } : { wrong: 'is no secret of up to 256 characters in one line, without spaces and bars' }
+    },
+    mend: 'put the secret of drachtio.conf there, and nothing else',
+  }
+}
+
 export const SIP: SourceSection<'sip'> = {
   key: 'sip',
   defaults: DEFAULTS,
@@ -94,6 +109,10 @@ export const SIP: SourceSection<'sip'> = {
   listens: ['tcp', 'tlsListen'],
   connects: ['udp', 'drachtio'],
   check: (value, settings) => check(value, Object.keys(settings.tenants)),
+  checkFiles: (value) => [
+    ...value.drachtio === null ? [] : secretProblems(drachtioSecret(value.drachtio)),
+    ...value.tlsListen === null || value.tls === null ? [] : pemProblems(pemFiles(value.tls, 'sip.tls')),
+  ],
   schema: section({
     udp: address('where SIP comes by UDP', DEFAULTS.udp),
     tcp: address('where SIP comes by TCP', DEFAULTS.tcp),

@@ -353,11 +353,11 @@ async function startTls(t: Test, ca: Buffer, entry: Readonly<Record<string, unkn
 }
 
 t.test('a secret that cannot be had stops the start', async (t) => {
-  for (const [name, value, what] of [['AMI_TEST_NONE', undefined, /is empty/], ['AMI_TEST_LINES', 'two\nlines', /more than one line/]] as const) {
+  for (const [name, value, what] of [['AMI_TEST_NONE', undefined, /ami\.0\.secretEnv: names a variable that is not set/], ['AMI_TEST_EMPTY', '', /is empty/], ['AMI_TEST_LINES', 'two\nlines', /more than one line/]] as const) {
     if (value !== undefined) process.env[name] = value
-    await t.rejects(start(t, [{ port: 1, secretEnv: name }]), { code: 'MINIM_AMI_SECRET', message: what })
+    await t.rejects(start(t, [{ port: 1, secretEnv: name }]), { code: 'MINIM_SETTINGS_INVALID', message: what })
   }
-  await t.rejects(start(t, [{ port: 1, secretEnv: null, secretFile: 'nowhere' }]), { code: 'MINIM_AMI_SECRET' })
+  await t.rejects(start(t, [{ port: 1, secretEnv: null, secretFile: 'nowhere' }]), { code: 'MINIM_SETTINGS_INVALID', message: /ami\.0\.secretFile: cannot be read \(ENOENT\)/ })
 })
 
 t.test('settings: mistakes are named', async (t) => {

@@ -4,12 +4,13 @@ import t, { type Test } from 'tap'
 import { catalogue as shipped } from '../../../src/catalogue/catalogue.js'
 import { BATCH_ROWS } from '../../../src/batch/columns.js'
 import { MinimError } from '../../../src/errors/catalogue.js'
-import { Credentials, loadCredentials } from '../../../src/ingest/http/auth.js'
-import { HTTP_AUTH_VARIABLE, startHttp } from '../../../src/ingest/http/http.js'
+import type { Credentials } from '../../../src/ingest/http/auth.js'
+import { startHttp } from '../../../src/ingest/http/http.js'
 import { RecordWriter } from '../../../src/ingest/record-writer.js'
 import type { ProblemsError } from '../../../src/errors/problems.js'
 import { loadSettings, type SettingsInput } from '../../../src/settings/load.js'
-import type { HttpSettings } from '../../../src/settings/sources/http.js'
+import { readSecret } from '../../../src/settings/secrets.js'
+import { credentialsPlace, type HttpSettings } from '../../../src/settings/sources/http.js'
 import { basic, listening, Raw, secretFile, type Listening } from './client.js'
 
 const catalogue = shipped()
@@ -210,22 +211,19 @@ t.test('who may post', async (t) => {
 })
 
 t.test('credentials that cannot be used stop the start, and are in no message', async (t) => {
-  const code = (run: () => unknown): string => {
-    try {
-      run()
-      return ''
-    } catch (error) {
-      t.notMatch((error as Error).message, /hunter2|alice/)
-      return (error as MinimError).code
-    }
+  const load = (auth: string | null, env = {}): Credentials | null => readSecret(credentialsPlace('http', { ...loadSettings(null).http, auth }), env)
+  const wrong = (auth: string): string => {
+    const { message, code } = t.throws(() => load(auth)) as MinimError
+    t.equal(code, 'MINIM_SETTINGS_INVALID')
+    t.notMatch(message, /hunter2|alice/)
+    return message
   }
-  const load = (file: string | null, env = {}): unknown => loadCredentials({ file, variable: HTTP_AUTH_VARIABLE, setting: 'http.auth' }, env)
-  t.equal(code(() => load(secretFile(t, 'alice:hunter2', 0o640))), 'MINIM_KEYS_LOOSE_PERMISSIONS')
-  for (const text of ['', '#alice:hunter2', ':hunter2', 'alice:', 'hunter2', 'alice:hunter2 x', Array(300).fill('alice:hunter2').join('\n')]) t.equal(code(() => load(secretFile(t, text))), 'MINIM_HTTP_AUTH', text.slice(0, 20))
-  t.equal(code(() => load('/nonexistent/alice')), 'MINIM_HTTP_AUTH')
-  t.equal(code(() => load(t.testdir({}))), 'MINIM_HTTP_AUTH')
+  t.match(wrong(secretFile(t, 'alice:hunter2', 0o640)), /http\.auth: may be read or written by others \(mode 0640\)/)
+  for (const text of ['', '#alice:hunter2', ':hunter2', 'alice:', 'hunter2', 'alice:hunter2 x', Array(300).fill('alice:hunter2').join('\n')]) t.match(wrong(secretFile(t, text)), /http\.auth: (in line \d+ )?has /, text.slice(0, 20))
+  t.match(wrong('/nonexistent/alice'), /cannot be read \(ENOENT\)/)
+  t.match(wrong(t.testdir({})), /is no file/)
   t.equal(load(null), null)
-  const env = load(null, { [HTTP_AUTH_VARIABLE]: 'alice:hunter2' }) as Credentials
+  const env = load(null, { MINIM_HTTP_AUTH: 'alice:hunter2' })!
   t.equal(env.check(basic('alice', 'hunter2')), 'user alice')
   t.equal(JSON.stringify({ env }), '{"env":"[credentials]"}')
   t.notMatch(Object.keys(env).join(), /./, 'nothing to see for a logger')

@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { DrachtioApplication, FrameGuard, loadLibraryReader, readSecret } from '../../../src/ingest/sip/drachtio.js'
+import { DrachtioApplication, FrameGuard, loadLibraryReader } from '../../../src/ingest/sip/drachtio.js'
 import type { Logger } from '../../../src/ops/log.js'
+import { drachtioSecret } from '../../../src/settings/sources/sip.js'
 import { DrachtioServer } from './drachtio-server.js'
 import { common, publish, register, sip, vqBody } from './messages.js'
 import { headerOf, rig, until, type Rig } from './rig.js'
@@ -14,7 +15,7 @@ await loadLibraryReader()
 const folder = mkdtempSync(join(tmpdir(), 'minim-drachtio-'))
 t.teardown(() => { rmSync(folder, { recursive: true }) })
 const secretFile = join(folder, 'secret')
-writeFileSync(secretFile, 'cymru\n')
+writeFileSync(secretFile, 'cymru\n', { mode: 0o600 })
 
 interface Running extends Rig {
   readonly server: DrachtioServer
@@ -153,12 +154,9 @@ t.test('a server that is not there yet', async (t) => {
 })
 
 t.test('secrets', async (t) => {
-  t.equal(readSecret(secretFile), 'cymru')
-  t.throws(() => readSecret(join(folder, 'none')), { code: 'MINIM_SIP_SECRET', details: { what: 'ENOENT' } })
-  for (const text of ['', 'a|b', 'a b', 'two\nlines', 'x'.repeat(300)]) {
-    writeFileSync(join(folder, 'bad'), text)
-    t.throws(() => readSecret(join(folder, 'bad')), { code: 'MINIM_SIP_SECRET' }, JSON.stringify(text.slice(0, 10)))
-  }
+  const { parse } = drachtioSecret({ host: '127.0.0.1', port: 9022, secretFile, tls: false })
+  t.same(parse(Buffer.from('cymru\n')), { value: 'cymru' })
+  for (const text of ['', 'a|b', 'a b', 'two\nlines', 'x'.repeat(300)]) t.ok('wrong' in parse(Buffer.from(text)), JSON.stringify(text.slice(0, 10)))
 })
 
 t.test('the guard, by itself', async (t) => {

@@ -1,0 +1,124 @@
+import t, { type Test } from 'tap'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ProblemsError } from '../../src/errors/problems.js'
+import { kafkaFileProblems, loadSettings, proxyFileProblems, type SettingsInput } from '../../src/settings/load.js'
+import { trySecret, type SecretPlace } from '../../src/settings/secrets.js'
+import { pemFiles, pemProblems } from '../../src/settings/tls-files.js'
+
+const CANARY = 'hunter2-canary'
+
+/** A file with a mode of its own, whatever the umask. */
+function file(folder: string, name: string, text: string, mode = 0o600): string {
+  const path = join(folder, name)
+  writeFileSync(path, text)
+  chmodSync(path, mode)
+  return path
+}
+
+function problems(over: SettingsInput): string[] {
+  try {
+    loadSettings(null, over, proxyFileProblems)
+    return []
+  } catch (error) {
+    if (!(error instanceof ProblemsError)) throw error
+    return error.problems.map(({ path, what }) => `${path}: ${what}`)
+  }
+}
+
+/** A certificate of its own authority. */
+function certificate(folder: string, name: string): { readonly cert: string; readonly key: string } {
+  const [cert, key] = [join(folder, `${name}.pem`), join(folder, `${name}.key`)]
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key, '-out', cert, '-days', '1', '-subj', '/CN=localhost'], { stdio: 'ignore' })
+  for (const path of [cert, key]) chmodSync(path, 0o600)
+  return { cert, key }
+}
+
+t.test('all files and variables of all sources are checked at once, with the other mistakes', async (t) => {
+  const folder = t.testdir({})
+  const none = join(folder, 'none')
+  const own = certificate(folder, 'own')
+  const entry = { host: '192.0.2.10', user: 'minim' }
+  const found = problems({
+    topics: { partitions: 0 },
+    grpc: { tls: { cert: none, key: none, clientCa: null } },
+    kafka: { 'security.protocol': 'ssl', 'ssl.ca.location': none },
+    http: { listen: '127.0.0.1:0', auth: file(folder, 'http', 'alice:hunter2-canary\nhunter2\n') },
+    freeswitch: { listen: '127.0.0.1:0', auth: file(folder, 'fs', `fs:${CANARY}`, 0o644), tls: { cert: own.cert, key: own.cert, clientCa: own.key } },
+    hep: { udp: '127.0.0.1:0', keyFile: file(folder, 'hep', '\n'), allow: ['127.0.0.1'] },
+    ami: [{ ...entry, node: 'a', secretFile: none }, { ...entry, node: 'b', secretEnv: 'SECRETS_TEST_UNSET' }, { ...entry, node: 'c', secretFile: file(folder, 'ami', `${CANARY}\nmore`), tls: { ca: none } }],
+    sip: { drachtio: { host: '127.0.0.1', port: 9022, secretFile: file(folder, 'sip', `${CANARY}|`), tls: false } },
+  } as unknown as SettingsInput)
+  t.same(found.map((line) => line.slice(0, line.indexOf(': '))), [
+    'topics.partitions', 'kafka.ssl.ca.location', 'grpc.tls.cert', 'grpc.tls.key', 'ami.0.secretFile', 'ami.1.secretEnv', 'ami.2.secretFile', 'ami.2.tls.ca',
+    'freeswitch.auth', 'freeswitch.tls.key', 'freeswitch.tls.clientCa', 'hep.keyFile', 'http.auth', 'sip.drachtio.secretFile',
+  ])
+  t.notMatch(found.join('\n'), /hunter2|alice/)
+})
+
+t.test('what is off is not read', async (t) => {
+  t.same(problems({ http: { auth: '/nonexistent' }, freeswitch: { auth: '/nonexistent' }, hep: { keyFile: '/nonexistent' }, kafka: { 'ssl.ca.location': '/nonexistent' } }), [])
+  t.same(problems({ hep: { udp: '127.0.0.1:0', allow: ['127.0.0.1'], tls: { cert: '/nonexistent', key: '/nonexistent', clientCa: null } } }), [], 'and so are certificates that nothing listens with')
+  t.doesNotThrow(() => loadSettings(null, { http: { listen: '127.0.0.1:0', auth: '/nonexistent' } }), 'nor does a command that starts no source read anything')
+  t.same(kafkaFileProblems(loadSettings(null, { embedded: true, kafka: { 'security.protocol': 'ssl', 'ssl.ca.location': '/nonexistent' } })), [])
+})
+
+t.test('what has no form at all is named by the schema alone', async (t) => {
+  for (const wrong of [5, true, [], {}]) {
+    t.same(problems({ http: { listen: '127.0.0.1:0', auth: wrong, tls: wrong } } as unknown as SettingsInput).map((line) => line.replace(/: .*/, '')).sort(), ['http.auth', 'http.tls'])
+    for (const way of ['sip', 'hep', 'ami', 'grpc', 'http', 'freeswitch', 'agent']) t.same(problems({ [way]: wrong === true || wrong === 5 ? wrong : { x: wrong } }).length, 1, way)
+  }
+})
+
+t.test('a secret', async (t) => {
+  const folder = t.testdir({})
+  const place = (over: Partial<SecretPlace<string>>): SecretPlace<string> => ({
+    file: null, fileSetting: 'a.file', variable: null, variableSetting: 'a.env', needed: true, mend: 'mend it',
+    parse: (bytes) => bytes.length === 0 ? { wrong: 'is empty' } : { value: bytes.toString() }, ...over,
+  })
+  const read = (over: Partial<SecretPlace<string>>, env: NodeJS.ProcessEnv = {}): unknown => trySecret(place(over), env)
+  const says = (path: string, what: RegExp) => ({ problem: { path, what, mend: /./ } })
+  t.same(read({}), { value: null }, 'none is named')
+  t.same(read({ file: file(folder, 'good', CANARY, 0o400) }), { value: CANARY })
+  t.same(read({ file: file(folder, 'both', CANARY), variable: 'V' }, { V: 'other' }), { value: CANARY }, 'the file comes first')
+  t.same(read({ variable: 'V' }, { V: CANARY }), { value: CANARY })
+  t.match(read({ variable: 'V' }), says('a.env', /not set/))
+  t.match(read({ variable: 'V' }, { V: '' }), says('a.env', /is empty/))
+  t.match(read({ file: file(folder, 'empty', '') }), says('a.file', /is empty/))
+  t.match(read({ file: join(folder, 'none') }), says('a.file', /ENOENT/))
+  t.match(read({ file: folder }), says('a.file', /is no file/))
+  t.match(read({ file: file(folder, 'large', 'x'.repeat(1_048_577)) }), says('a.file', /is no file of at most/))
+  execFileSync('mkfifo', [join(folder, 'pipe')])
+  t.match(read({ file: join(folder, 'pipe') }), says('a.file', /is no file/), 'a pipe is not waited for')
+  for (const mode of [0o640, 0o604, 0o620, 0o610, 0o644]) t.match(read({ file: file(folder, 'loose', CANARY, mode) }), says('a.file', new RegExp(`by others \\(mode 0${mode.toString(8)}\\)`)))
+})
+
+t.test('certificates', async (t) => {
+  const folder = t.testdir({})
+  const [own, other] = [certificate(folder, 'own'), certificate(folder, 'other')]
+  const says = (tls: Parameters<typeof pemFiles>[0]): string[] => pemProblems(pemFiles(tls, 'x.tls')).map(({ path, what }) => `${path}: ${what}`)
+  t.same(says(own), [])
+  t.same(says({ ...own, clientCa: other.cert }), [])
+  t.same(says({ ca: other.cert }), [])
+  t.same(says({ ca: null, cert: null, key: null }), [])
+  t.same(says({ cert: own.cert, key: other.key }), ['x.tls.key: is not the key of the certificate'])
+  t.same(says({ cert: own.key, key: own.cert, clientCa: join(folder, 'none') }), ['x.tls.cert: holds no certificate', 'x.tls.key: holds no private key that can be read', 'x.tls.clientCa: cannot be read (ENOENT)'])
+  chmodSync(own.key, 0o640)
+  t.same(says(own), [], 'a group may have keys')
+  chmodSync(own.key, 0o644)
+  t.same(says(own), ['x.tls.key: may be read or written by others (mode 0644)'])
+  chmodSync(own.cert, 0o644)
+  t.same(says({ cert: own.cert }), [], 'a certificate is no secret')
+})
+
+t.test('a key with a password, for Kafka', async (t: Test) => {
+  const folder = t.testdir({})
+  const { cert, key } = certificate(folder, 'own')
+  const locked = join(folder, 'locked.key')
+  execFileSync('openssl', ['pkcs8', '-topk8', '-in', key, '-out', locked, '-passout', `pass:${CANARY}`], { stdio: 'ignore' })
+  chmodSync(locked, 0o600)
+  const kafka = { 'security.protocol': 'SASL_SSL', 'ssl.certificate.location': cert, 'ssl.key.location': locked }
+  t.match(kafkaFileProblems(loadSettings(null, { kafka })), [{ path: 'kafka.ssl.key.location', what: /no private key/ }])
+  t.same(kafkaFileProblems(loadSettings(null, { kafka: { ...kafka, 'ssl.key.password': CANARY } })), [])
+})
