@@ -392,7 +392,7 @@ export const ERRORS = {
   MINIM_SIP_DRACHTIO: {
     stage: 'ingest', retryable: true,
     message: 'sip.drachtio: {host}:{port} {what}; trying again in {delayMs} ms',
-    fix: 'see that the drachtio-server runs, can be reached, and has the secret of sip.drachtio.secretFile',
+    fix: 'see that the drachtio-server runs, can be reached, and has the secret of sip.drachtio',
   },
   MINIM_WORKER_DIED: {
     stage: 'ops', retryable: true,

@@ -17,9 +17,22 @@ export function file(description: string): TSchema {
   return Type.String({ minLength: 1, maxLength: 4096, description })
 }
 
+/** All of them may be left out. */
+export function optionalParts(parts: Record<string, TSchema>): Record<string, TSchema> {
+  return Object.fromEntries(Object.entries(parts).map(([key, part]) => [key, Type.Optional(part)]))
+}
+
 /** All parts may be left out: the defaults stand in. */
 export function section(parts: Record<string, TSchema>, description: string): TSchema {
-  return Type.Optional(Type.Object(Object.fromEntries(Object.entries(parts).map(([k, v]) => [k, Type.Optional(v)])), { ...closed, description }))
+  return Type.Optional(Type.Object(optionalParts(parts), { ...closed, description }))
+}
+
+/** `secretFile` and `secretEnv`, or `credentialsFile` and `credentialsEnv`. */
+export function secretParts(name: 'secret' | 'credentials', what: string, otherwise = 'or null'): Record<string, TSchema> {
+  return {
+    [`${name}File`]: Type.Union([Type.Null(), file('a file')], { default: null, description: `a file, readable by its owner only, with ${what}; ${otherwise}` }),
+    [`${name}Env`]: Type.Union([Type.Null(), Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$', maxLength: 128 })], { default: null, description: `name of an environment variable with ${what}; ${otherwise}` }),
+  }
 }
 
 /** Certificate files of a server, or none. */

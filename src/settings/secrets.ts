@@ -1,6 +1,8 @@
 /**
- * Secrets that settings name, each in a file that only its owner may read or in a variable of the environment. Read by the same code
- * when the settings are checked, before anything is connected, and when a source starts: so a start finds nothing that a check did not.
+ * Secrets that settings name: `secretFile` (one secret) or `credentialsFile` (a list of users and tokens), which only its owner may read;
+ * or `secretEnv`, `credentialsEnv`, the name of a variable of the environment. Named, not taken from a name that minim knows: a variable
+ * that is misspelt would leave a listener open to everybody then. Read by the same code when the settings are checked, before anything
+ * is connected, and when a source starts: so a start finds nothing that a check did not.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import type { Problem } from '../errors/catalogue.js'
@@ -15,14 +17,12 @@ export type Read<T> = { readonly value: T } | { readonly problem: Problem }
 
 /** Where a secret is, and what it must be like. */
 export interface SecretPlace<T> {
-  /** The file, and its path in the settings; null where it is not given. */
-  readonly file: string | null
-  readonly fileSetting: string
-  /** The variable, and the path of its name in the settings; null where it is not given. */
-  readonly variable: string | null
-  readonly variableSetting: string
-  /** Whether a variable that is not set is a mistake. */
-  readonly needed: boolean
+  /** Where it stands in the settings, less `File` and `Env`: `http.credentials`. */
+  readonly setting: string
+  /** null: not given. */
+  readonly file: string | null | undefined
+  /** Name of the variable; null: not given. */
+  readonly variable: string | null | undefined
   /** What the octets say, or what is wrong with them, in words that hold none of them. */
   readonly parse: (bytes: Buffer) => { readonly value: T } | { readonly wrong: string }
   /** What to put there. */
@@ -31,19 +31,18 @@ export interface SecretPlace<T> {
 
 /** Reads a secret; a value of null is one that settings do not name. */
 export function trySecret<T>(place: SecretPlace<T>, env: NodeJS.ProcessEnv = process.env): Read<T | null> {
-  const { variable, parse, mend } = place
-  // Of settings that the schema refuses, it may be anything.
-  const file = typeof place.file === 'string' ? place.file : null
+  const { setting, file, variable, parse, mend } = place
   let bytes: Buffer
-  let path = place.fileSetting
-  if (file !== null) {
+  let path = `${setting}File`
+  // Of settings that the schema refuses, either may be anything.
+  if (typeof file === 'string') {
     const read = readOwn(file, path, 0o077)
     if ('problem' in read) return read
     bytes = read.value
   } else {
-    path = place.variableSetting
-    const text = variable === null ? undefined : env[variable]
-    if (text === undefined && (variable === null || !place.needed)) return { value: null }
+    if (typeof variable !== 'string') return { value: null }
+    path = `${setting}Env`
+    const text = env[variable]
     if (text === undefined) return { problem: { path, what: 'names a variable that is not set', mend: 'set it in the environment that minim runs in' } }
     bytes = Buffer.from(text, 'utf8')
   }
@@ -63,6 +62,14 @@ export function readSecret<T>(place: SecretPlace<T>, env?: NodeJS.ProcessEnv): T
 export function secretProblems(place: SecretPlace<unknown>): Problem[] {
   const read = trySecret(place)
   return 'problem' in read ? [read.problem] : []
+}
+
+/** What is wrong with where a secret is said to be: in both places, or in none though it is needed. */
+export function placeProblems({ setting, file, variable, mend }: SecretPlace<unknown>, needed: boolean): Problem[] {
+  const [path, other] = [`${setting}File`, `${setting.slice(setting.lastIndexOf('.') + 1)}Env`]
+  const given = [file, variable].filter((value) => value !== null && value !== undefined).length
+  if (given === 2) return [{ path, what: `and ${other} are both given`, mend: 'leave one of them out' }]
+  return given === 0 && needed ? [{ path, what: `and ${other} are missing, and one of them is needed`, mend: `name a file, or a variable of the environment, and ${mend}` }] : []
 }
 
 /** @throws ProblemsError MINIM_SETTINGS_INVALID */

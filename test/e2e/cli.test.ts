@@ -50,15 +50,15 @@ t.test('files of secrets and certificates: all of them at once, with the other m
   const place = new Place(t)
   const [none, loose] = [place.path('none'), place.write('loose', 'freeswitch:hunter2-canary\n')]
   chmodSync(loose, 0o644)
-  const over = { topics: { partitions: 0 }, http: { listen: '127.0.0.1:0', auth: none }, freeswitch: { listen: '127.0.0.1:0', auth: loose }, agent: { proxy: '127.0.0.1:1', source: 'pbx-1', tls: { ca: none } } }
+  const over = { topics: { partitions: 0 }, http: { listen: '127.0.0.1:0', credentialsFile: none }, freeswitch: { listen: '127.0.0.1:0', credentialsFile: loose }, agent: { proxy: '127.0.0.1:1', source: 'pbx-1', tls: { ca: none } } }
   const proxy = await minim(t, ['run', '--config', place.settings(over)], place)
   t.equal(proxy.code, 2)
-  for (const part of ['MINIM_SETTINGS_INVALID', 'topics.partitions', 'http.auth: cannot be read (ENOENT)', 'freeswitch.auth: may be read or written by others (mode 0644); chmod 600']) t.ok(proxy.stderr.includes(part), `${part}\n${proxy.stderr}`)
+  for (const part of ['MINIM_SETTINGS_INVALID', 'topics.partitions', 'http.credentialsFile: cannot be read (ENOENT)', 'freeswitch.credentialsFile: may be read or written by others (mode 0644); chmod 600']) t.ok(proxy.stderr.includes(part), `${part}\n${proxy.stderr}`)
   t.notMatch(proxy.stderr, /hunter2|agent\.tls|embedded cluster/)
   const agent = await minim(t, ['agent', '--config', place.settings(over, 'agent.yaml')], place)
   t.equal(agent.code, 2)
   for (const part of ['topics.partitions', 'files: is empty', 'agent.tls.ca: cannot be read (ENOENT)']) t.ok(agent.stderr.includes(part), `${part}\n${agent.stderr}`)
-  t.notMatch(agent.stderr, /http\.auth/)
+  t.notMatch(agent.stderr, /http\.credentials/)
 })
 
 t.test('mistakes in settings and policy: all at once, each with path and mend', async (t) => {

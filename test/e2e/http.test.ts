@@ -31,9 +31,9 @@ async function start(t: Test, place: Place, settings: string): Promise<Posted> {
 function prepare(t: Test): { place: Place; settings: string } {
   const place = new Place(t)
   place.makeStore()
-  const [fs, http] = [place.write('fs.auth', 'freeswitch:a-long-random-one\n'), place.write('http.auth', 'crm:a-long-random-one\nAbCdEfGhIjKlMnOp\n')]
+  const [fs, http] = [place.write('fs.users', 'freeswitch:a-long-random-one\n'), place.write('http.users', 'crm:a-long-random-one\nAbCdEfGhIjKlMnOp\n')]
   for (const path of [fs, http]) chmodSync(path, 0o600)
-  return { place, settings: place.settings({ freeswitch: { listen: '127.0.0.1:0', auth: fs }, http: { listen: '127.0.0.1:0', auth: http } }) }
+  return { place, settings: place.settings({ freeswitch: { listen: '127.0.0.1:0', credentialsFile: fs }, http: { listen: '127.0.0.1:0', credentialsFile: http } }) }
 }
 
 /** A call that began ten minutes ago. */
@@ -104,7 +104,7 @@ t.test('posted, acknowledged, in the topics once; known again over a restart', a
   for (const canary of CANARIES) t.notOk(said.some((text) => text.includes(canary)), `${canary} is nowhere`)
   first.program.kill('SIGTERM')
   t.equal((await first.program.end()).code, 0)
-  for (const { path, bytes } of place.left([place.path('fs.auth'), place.path('http.auth')])) for (const canary of CANARIES) t.notOk(bytes.includes(canary), `${canary} in ${path}`)
+  for (const { path, bytes } of place.left([place.path('fs.users'), place.path('http.users')])) for (const canary of CANARIES) t.notOk(bytes.includes(canary), `${canary} in ${path}`)
 
   const second = await start(t, place, settings)
   t.match(await post(second.freeswitch, cdr(), { authorization: FREESWITCH }), { status: 200, body: { repeated: true } })

@@ -128,9 +128,9 @@ t.test('Kamailio, sipp and baresip', async (t) => {
   }
   const place = new Place(t)
   place.makeStore()
-  writeFileSync(place.path('hep.key'), KEY, { mode: 0o600 })
+  writeFileSync(place.path('hep.secret'), KEY, { mode: 0o600 })
   const running = await run(t, place, place.settings({
-    hep: { udp: '127.0.0.1:0', tcp: '127.0.0.1:0', keyFile: place.path('hep.key'), allow: ['127.0.0.0/8'], nodes: [{ captureId: 101, calls: 'always' }] },
+    hep: { udp: '127.0.0.1:0', tcp: '127.0.0.1:0', secretFile: place.path('hep.secret'), allow: ['127.0.0.0/8'], nodes: [{ captureId: 101, calls: 'always' }] },
     tenants: { default: { id: 1, region: 'GB', extensionDigits: 6, domains: ['pbx.example'] } },
   }))
   const ready = await running.program.line('ready')

@@ -50,5 +50,5 @@ export async function startFreeswitch({ settings, catalogue, inlet, counters, lo
 /** Said once, at start: anybody who can reach the port can post. */
 export function warnIfOpen(section: string, { listen, tls }: ListenerSettings, credentials: Credentials | null, log: SourceContext['log']): void {
   const loopback = /^(localhost|127\.[0-9.]+|\[::1\]):/.test(listen)
-  if (!loopback && credentials === null && (tls?.clientCa ?? null) === null) log.warn({ listen }, `${section}: whoever reaches this port may post; set ${section}.auth or ${section}.tls.clientCa`)
+  if (!loopback && credentials === null && (tls?.clientCa ?? null) === null) log.warn({ listen }, `${section}: whoever reaches this port may post; set ${section}.credentialsFile or ${section}.tls.clientCa`)
 }

@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Settings } from '../../settings/schema.js'
 import { readSecret } from '../../settings/secrets.js'
-import { hepKey, type HepSettings } from '../../settings/sources/hep.js'
+import { hepSecret, type HepSettings } from '../../settings/sources/hep.js'
 import type { Source, SourceContext, StartSource } from '../source.js'
 import { readServerTls } from '../tls.js'
 import { frameLength } from './frame.js'
@@ -94,7 +94,7 @@ class HepServer implements Source {
     const calls = (choice: HepSettings['calls']): boolean => choice === 'always' || (choice === 'auto' && !found)
     const node: HepNode = { tenant: hep.tenant, calls: calls(hep.calls) }
     this.#reader = new HepReader({
-      catalogue, inlet, counters: context.counters('hep'), key: readSecret(hepKey(hep)), node,
+      catalogue, inlet, counters: context.counters('hep'), key: readSecret(hepSecret(hep)), node,
       nodes: new Map(hep.nodes.map((n) => [n.captureId, { tenant: n.tenant ?? hep.tenant, calls: calls(n.calls ?? hep.calls) }])),
       setupMs: hep.setupSeconds * 1000, callMs: hep.callSeconds * 1000, maxCalls: hep.maxCalls,
       maxFrameBytes: hep.maxFrameBytes, maxInflatedBytes: hep.maxInflatedBytes, inflationsPerSecond: hep.inflationsPerSecond,

@@ -3,8 +3,8 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { isTimeZone } from '../../ingest/formats/local-time.js'
-import { closed, file, NAME, NAME_IN_WORDS, whole } from '../parts.js'
-import { secretProblems, type SecretPlace } from '../secrets.js'
+import { closed, file, NAME, NAME_IN_WORDS, optionalParts, secretParts, whole } from '../parts.js'
+import { placeProblems, secretProblems, type SecretPlace } from '../secrets.js'
 import { pemFiles, pemProblems } from '../tls-files.js'
 import type { SourceSection } from './sections.js'
 
@@ -83,7 +83,7 @@ const isSet = (value: string | null | undefined): boolean => value !== null && v
 /** The secret of an entry's user. */
 export function amiSecret({ secretFile, secretEnv }: AmiSettings, i: number): SecretPlace<string> {
   return {
-    file: secretFile, fileSetting: `ami.${i}.secretFile`, variable: secretEnv, variableSetting: `ami.${i}.secretEnv`, needed: true,
+    setting: `ami.${i}.secret`, file: secretFile, variable: secretEnv,
     parse: (bytes) => {
       const value = bytes.toString('utf8').replace(/\r?\n$/, '')
       return value === '' ? { wrong: 'is empty' } : /[\r\n\0]/.test(value) ? { wrong: 'holds more than one line' } : { value }
@@ -107,8 +107,7 @@ export const AMI: SourceSection<'ami'> = {
       serverName: optional(orNull(Type.String({ minLength: 1, maxLength: 255, description: 'name in the certificate, where it is not host' }))),
     }, closed)], { default: null, description: '{ ca: PATH, cert: PATH, key: PATH, serverName: NAME }, or null for no TLS' })),
     user: Type.String({ minLength: 1, maxLength: 80, pattern: '^[^\\r\\n\\u0000]+$', description: 'a user of manager.conf' }),
-    secretFile: optional(orNull(file('a file that holds its secret, or null'))),
-    secretEnv: optional(orNull(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$', description: 'name of an environment variable that holds its secret, or null' }))),
+    ...optionalParts(secretParts('secret', 'its secret')),
     challenge: optional(oneOf(['md5', 'plain'], D.challenge, 'how to log in; plain sends the secret as it is')),
     filter: optional(Type.Boolean({ default: D.filter, description: 'true or false: ask the PBX to send only the events that are of use' })),
     timeZone: optional(Type.String({ minLength: 1, maxLength: 64, default: D.timeZone, description: 'time zone of the PBX\'s call records: an IANA name such as Europe/London' })),
@@ -138,7 +137,7 @@ export const AMI: SourceSection<'ami'> = {
       const tenants = Object.keys(settings.tenants)
       if (!tenants.includes(entry.tenant)) add('tenant', 'is no tenant of these settings', useOneOf(entry.tenant, tenants))
       if (!isTimeZone(entry.timeZone)) add('timeZone', 'is no time zone', 'use an IANA name: Europe/London')
-      if ((entry.secretFile === null) === (entry.secretEnv === null)) add('secretFile', 'and secretEnv: one of them is needed', 'name a file, or an environment variable, that holds the secret of manager.conf')
+      problems.push(...placeProblems(amiSecret(entry, i), true))
       if (entry.reconnectMaxMs < entry.reconnectMs) add('reconnectMaxMs', 'is less than reconnectMs', `set it to ${entry.reconnectMs} or more`)
       if (entry.tls !== null && isSet(entry.tls.cert) !== isSet(entry.tls.key)) add('tls.cert', 'and key: both are needed, or none', 'name both PEM files')
     })

@@ -3,9 +3,9 @@ import { isIP } from 'node:net'
 import { Type } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
-import { closed, file, listen, NAME, section, tlsFiles, whole } from '../parts.js'
+import { closed, listen, NAME, secretParts, section, tlsFiles, whole } from '../parts.js'
 import type { TlsSettings } from '../schema.js'
-import { secretProblems, type SecretPlace } from '../secrets.js'
+import { placeProblems, secretProblems, type SecretPlace } from '../secrets.js'
 import { pemFiles, pemProblems } from '../tls-files.js'
 import type { SourceSection } from './sections.js'
 
@@ -27,7 +27,9 @@ export interface HepSettings {
   readonly tcp: string | null
   readonly tlsListen: string | null
   readonly tls: TlsSettings | null
-  readonly keyFile: string | null
+  /** Of the key that packets must carry, and variable; both null: nobody is asked. */
+  readonly secretFile: string | null
+  readonly secretEnv: string | null
   readonly allow: readonly string[]
   readonly tenant: string
   readonly calls: HepCalls
@@ -51,7 +53,8 @@ const DEFAULTS: HepSettings = {
   tlsListen: null,
   tls: null,
   /** Nobody is asked. */
-  keyFile: null,
+  secretFile: null,
+  secretEnv: null,
   /** Everybody who reaches the port. */
   allow: [],
   tenant: 'default',
@@ -83,9 +86,9 @@ const listenOn = (what: string) => Type.Optional(Type.Union([Type.Null(), listen
 const MAX_KEY_BYTES = 255
 
 /** The key that packets must carry, without the line's end. */
-export function hepKey({ keyFile }: HepSettings): SecretPlace<Buffer> {
+export function hepSecret({ secretFile, secretEnv }: HepSettings): SecretPlace<Buffer> {
   return {
-    file: keyFile, fileSetting: 'hep.keyFile', variable: null, variableSetting: '', needed: true,
+    setting: 'hep.secret', file: secretFile, variable: secretEnv,
     parse: (bytes) => {
       let end = bytes.length
       while (end > 0 && (bytes[end - 1] === 10 || bytes[end - 1] === 13)) end--
@@ -98,10 +101,10 @@ export function hepKey({ keyFile }: HepSettings): SecretPlace<Buffer> {
 export const HEP: SourceSection<'hep'> = {
   key: 'hep',
   defaults: DEFAULTS,
-  paths: ['keyFile', 'tls.cert', 'tls.key', 'tls.clientCa'],
+  paths: ['secretFile', 'tls.cert', 'tls.key', 'tls.clientCa'],
   listens: ['udp', 'tcp', 'tlsListen'],
   check: (value, settings) => {
-    const problems: Problem[] = []
+    const problems: Problem[] = placeProblems(hepSecret(value), false)
     const add = (path: string, what: string, mend: string): void => void problems.push({ path: `hep.${path}`, what, mend })
     const tenants = Object.keys(settings.tenants)
     if (!tenants.includes(value.tenant)) add('tenant', 'is no tenant of these settings', useOneOf(value.tenant, tenants))
@@ -118,15 +121,13 @@ export const HEP: SourceSection<'hep'> = {
     })
     return problems
   },
-  checkFiles: (value) => [...secretProblems(hepKey(value)), ...value.tlsListen === null || value.tls === null ? [] : pemProblems(pemFiles(value.tls, 'hep.tls'))],
+  checkFiles: (value) => [...secretProblems(hepSecret(value)), ...value.tlsListen === null || value.tls === null ? [] : pemProblems(pemFiles(value.tls, 'hep.tls'))],
   schema: section({
     udp: listenOn('where HEP3 is received by UDP'),
     tcp: listenOn('where HEP3 is received by TCP'),
     tlsListen: listenOn('where HEP3 is received by TLS'),
     tls: tlsFiles('PEM files'),
-    keyFile: Type.Union([Type.Null(), file('a file that holds the key that every packet must carry, readable by its owner only')], {
-      default: DEFAULTS.keyFile, description: 'a file that holds the key that every packet must carry, readable by its owner only; null: none is asked for',
-    }),
+    ...secretParts('secret', 'the key that every packet must carry', 'both null: none is asked for'),
     allow: Type.Array(Type.String({ minLength: 2, maxLength: 64, description: 'an address, or a network: 192.0.2.0/24' }), {
       maxItems: 1024, default: [], description: 'a list of networks whose packets are taken; empty: everybody\'s',
     }),

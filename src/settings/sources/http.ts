@@ -3,9 +3,9 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { Credentials } from '../../ingest/http/auth.js'
-import { file, listen, NAME, section, tlsFiles, whole } from '../parts.js'
+import { listen, NAME, secretParts, section, tlsFiles, whole } from '../parts.js'
 import type { Settings, TlsSettings } from '../schema.js'
-import { secretProblems, type SecretPlace } from '../secrets.js'
+import { placeProblems, secretProblems, type SecretPlace } from '../secrets.js'
 import { pemFiles, pemProblems } from '../tls-files.js'
 import type { SourceSection } from './sections.js'
 
@@ -14,8 +14,9 @@ export interface PostedSettings {
   /** null: off. */
   readonly listen: string | null
   readonly tls: TlsSettings | null
-  /** File of users and tokens; null: nobody is asked, unless the environment says otherwise. */
-  readonly auth: string | null
+  /** File of users and tokens, and variable; both null: nobody is asked. */
+  readonly credentialsFile: string | null
+  readonly credentialsEnv: string | null
   /** Tenant of records that name none. */
   readonly tenant: string
   readonly maxBodyBytes: number
@@ -34,7 +35,8 @@ export const POSTED_DEFAULTS = {
   /** No TLS. */
   tls: null,
   /** Nobody is asked. */
-  auth: null,
+  credentialsFile: null,
+  credentialsEnv: null,
   tenant: 'default',
   /** Senders connected at once. */
   maxConnections: 1024,
@@ -58,9 +60,7 @@ export function postedParts(maxBodyBytes: number, what: string): Record<string, 
   return {
     listen: Type.Union([Type.Null(), listen('', what)], { default: D.listen, description: `${what}: host:port, or null for not at all` }),
     tls: tlsFiles('PEM files'),
-    auth: Type.Union([Type.Null(), file('a file with a line user:password or a token for each sender, readable by its owner only')], {
-      default: D.auth, description: 'a file with a line user:password or a token for each sender, readable by its owner only; or null for the environment\'s, or nobody\'s',
-    }),
+    ...secretParts('credentials', 'a line user:password or a token for each sender', 'both null: nobody is asked'),
     tenant: Type.String({ pattern: NAME, default: D.tenant, description: 'tenant of records that name none' }),
     maxBodyBytes: whole(maxBodyBytes, 1024, 67_108_864, 'octets of a body, and of what it inflates to, at most'),
     maxConnections: whole(D.maxConnections, 1, 100_000, 'senders connected at once at most'),
@@ -71,16 +71,18 @@ export function postedParts(maxBodyBytes: number, what: string): Record<string, 
 }
 
 /** What the schema cannot say. */
-export function checkPosted(key: string, value: PostedSettings, settings: Settings): Problem[] {
+export function checkPosted(key: 'http' | 'freeswitch', value: PostedSettings, settings: Settings): Problem[] {
   const names = Object.keys(settings.tenants)
-  return names.includes(value.tenant) ? [] : [{ path: `${key}.tenant`, what: 'is no tenant of these settings', mend: useOneOf(value.tenant, names) }]
+  return [
+    ...names.includes(value.tenant) ? [] : [{ path: `${key}.tenant`, what: 'is no tenant of these settings', mend: useOneOf(value.tenant, names) }],
+    ...placeProblems(credentialsPlace(key, value), false),
+  ]
 }
 
 /** Who may post. */
-export function credentialsPlace(key: 'http' | 'freeswitch', { auth }: PostedSettings): SecretPlace<Credentials> {
-  const variable = key === 'http' ? 'MINIM_HTTP_AUTH' : 'MINIM_FREESWITCH_AUTH'
+export function credentialsPlace(key: 'http' | 'freeswitch', { credentialsFile, credentialsEnv }: PostedSettings): SecretPlace<Credentials> {
   return {
-    file: auth, fileSetting: `${key}.auth`, variable, variableSetting: variable, needed: false, parse: (bytes) => Credentials.parse(bytes.toString('utf8')),
+    setting: `${key}.credentials`, file: credentialsFile, variable: credentialsEnv, parse: (bytes) => Credentials.parse(bytes.toString('utf8')),
     mend: 'write a line user:password, or a token of 16 characters or more, for each sender',
   }
 }
@@ -91,7 +93,7 @@ export function postedFileProblems(key: 'http' | 'freeswitch', value: PostedSett
 }
 
 /** Their paths. */
-export const POSTED_PATHS = ['auth', 'tls.cert', 'tls.key', 'tls.clientCa'] as const
+export const POSTED_PATHS = ['credentialsFile', 'tls.cert', 'tls.key', 'tls.clientCa'] as const
 
 export const HTTP: SourceSection<'http'> = {
   key: 'http',

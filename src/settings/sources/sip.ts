@@ -3,9 +3,9 @@ import { isIP } from 'node:net'
 import { Type } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
-import { closed, file, listen, NAME, section, tlsFiles, whole } from '../parts.js'
+import { closed, listen, NAME, optionalParts, secretParts, section, tlsFiles, whole } from '../parts.js'
 import type { TlsSettings } from '../schema.js'
-import { secretProblems, type SecretPlace } from '../secrets.js'
+import { placeProblems, secretProblems, type SecretPlace } from '../secrets.js'
 import { pemFiles, pemProblems } from '../tls-files.js'
 import type { SourceSection } from './sections.js'
 
@@ -13,8 +13,9 @@ import type { SourceSection } from './sections.js'
 export interface DrachtioSettings {
   readonly host: string
   readonly port: number
-  /** File with its secret (`<admin secret=…>` in drachtio.conf). */
-  readonly secretFile: string
+  /** File with its secret (`<admin secret=…>` in drachtio.conf), or variable. */
+  readonly secretFile?: string | null
+  readonly secretEnv?: string | null
   /** Whether the connection to it is TLS (`tls-port` of `<admin>`). */
   readonly tls: boolean
 }
@@ -74,7 +75,7 @@ export function isNetwork(text: string): boolean {
 }
 
 function check(value: SipSettings, tenants: readonly string[]): Problem[] {
-  const problems: Problem[] = []
+  const problems: Problem[] = value.drachtio === null ? [] : placeProblems(drachtioSecret(value.drachtio), true)
   if (!tenants.includes(value.tenant)) problems.push({ path: 'sip.tenant', what: 'is no tenant of these settings', mend: useOneOf(value.tenant, tenants) })
   value.allow.forEach((network, i) => {
     if (!isNetwork(network)) problems.push({ path: `sip.allow.${i}`, what: 'is no network', mend: 'write it as 192.0.2.0/24, 2001:db8::/32 or an address' })
@@ -90,9 +91,9 @@ function check(value: SipSettings, tenants: readonly string[]): Problem[] {
 }
 
 /** drachtio-server's secret. */
-export function drachtioSecret({ secretFile }: DrachtioSettings): SecretPlace<string> {
+export function drachtioSecret({ secretFile, secretEnv }: DrachtioSettings): SecretPlace<string> {
   return {
-    file: secretFile, fileSetting: 'sip.drachtio.secretFile', variable: null, variableSetting: '', needed: true,
+    setting: 'sip.drachtio.secret', file: secretFile, variable: secretEnv,
     parse: (bytes) => {
       const value = bytes.toString('utf8').trim()
       // It stands between bars in a line.
@@ -133,9 +134,9 @@ export const SIP: SourceSection<'sip'> = {
       Type.Object({
         host: Type.String({ minLength: 1, maxLength: 253, description: 'host of the drachtio-server' }),
         port: whole(null, 1, 65_535, 'its port for applications'),
-        secretFile: file('a file with its secret, readable by its owner only'),
+        ...optionalParts(secretParts('secret', 'its secret')),
         tls: Type.Optional(Type.Boolean({ default: false, description: 'true or false: whether that port is TLS' })),
       }, closed),
-    ], { default: DEFAULTS.drachtio, description: 'a drachtio-server that hands requests on: { host: NAME, port: 9022, secretFile: PATH, tls: false }, or null for none' }),
+    ], { default: DEFAULTS.drachtio, description: 'a drachtio-server that hands requests on: { host: NAME, port: 9022, secretFile: PATH or secretEnv: NAME, tls: false }, or null for none' }),
   }, 'quality reports by SIP (PUBLISH and NOTIFY of vq-rtcpxr) and copies of REGISTER'),
 }

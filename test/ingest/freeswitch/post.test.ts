@@ -73,7 +73,7 @@ t.test('what is no CDR is kept for quarantine and acknowledged: refused, it woul
 })
 
 t.test('refused: without password, elsewhere, too large, no room', async (t) => {
-  const server = await on(t, { auth: secretFile(t, 'freeswitch:hunter2hunter2'), maxBodyBytes: 20_000, path: '/pbx/cdr' })
+  const server = await on(t, { credentialsFile: secretFile(t, 'freeswitch:hunter2hunter2'), maxBodyBytes: 20_000, path: '/pbx/cdr' })
   const body = Buffer.from(cdrText())
   const auth = `Authorization: ${basic('freeswitch', 'hunter2hunter2')}\r\n`
   const to = async (more: string, path = '/pbx/cdr', what: Uint8Array = body): Promise<number> => (await deliver(t, server, curlPost(what, { more, path }))).status

@@ -17,7 +17,7 @@ import type { Source, SourceContext } from '../../../src/ingest/source.js'
 import { createLog } from '../../../src/ops/log.js'
 import type { SourceCounters } from '../../../src/ops/metrics.js'
 import { loadSettings, type SettingsInput } from '../../../src/settings/load.js'
-import { hepKey, type HepSettings } from '../../../src/settings/sources/hep.js'
+import { hepSecret, type HepSettings } from '../../../src/settings/sources/hep.js'
 import { collectingInlet, type CollectingInlet } from '../../helpers/inlet.js'
 import { chunk, frame, hep, request, response, SDP } from './frames.js'
 
@@ -144,7 +144,7 @@ t.test('the key: right, wrong, missing, and never told', async (t) => {
   const secret = 'k3y-that-nobody-must-see'
   const folder = t.testdir({ key: `${secret}\n` })
   spawnSync('chmod', ['600', join(folder, 'key')])
-  const r = await rig(t, { udp: '127.0.0.1:0', tcp: '127.0.0.1:0', keyFile: join(folder, 'key') })
+  const r = await rig(t, { udp: '127.0.0.1:0', tcp: '127.0.0.1:0', secretFile: join(folder, 'key') })
   await r.udp(...call('k1', { key: secret }))
   await r.until('one call', () => calls(r) === 1)
   const wrong = [undefined, '', 'k', secret.slice(0, -1), `${secret}x`, secret.toUpperCase(), '\0'.repeat(secret.length), 'x'.repeat(5000)]
@@ -155,7 +155,7 @@ t.test('the key: right, wrong, missing, and never told', async (t) => {
   await r.until('the connection is closed', () => r.counts.refused['unauthorised'] === wrong.length + 1 && r.counts.connections === 0)
   t.equal(calls(r), 1)
   t.notOk(r.log.join('').includes(secret.slice(4)), 'not in the log')
-  const { parse } = hepKey(loadSettings(null).hep)
+  const { parse } = hepSecret(loadSettings(null).hep)
   t.same(parse(Buffer.from(`${secret}\r\n`)), { value: Buffer.from(secret) })
   for (const text of ['', '\n', 'x'.repeat(300)]) t.ok('wrong' in parse(Buffer.from(text)), text.slice(0, 5))
 })

@@ -51,7 +51,7 @@ t.test('settings that cannot be', async (t) => {
   }
   const listen = '127.0.0.1:8080'
   t.same(wrong({ http: { listen } }), [])
-  for (const [key, value] of Object.entries({ tenant: 'nobody', listen: 'here', maxBodyBytes: 1, idleMs: 0, requestMs: null, auth: '' })) t.same(wrong({ http: { listen, [key]: value as never } }), [`http.${key}`])
+  for (const [key, value] of Object.entries({ tenant: 'nobody', listen: 'here', maxBodyBytes: 1, idleMs: 0, requestMs: null, credentialsFile: '', credentialsEnv: 'a-b' })) t.same(wrong({ http: { listen, [key]: value as never } }), [`http.${key}`])
   for (const [key, value] of Object.entries({ tenant: 'nobody', path: 'cdr', legs: 'b' })) t.same(wrong({ freeswitch: { listen, [key]: value as never } }), [`freeswitch.${key}`])
   t.same(wrong({ freeswitch: { listen }, http: { listen } }), ['http.listen'], 'one port for both')
 })
@@ -180,7 +180,7 @@ t.test('what is refused, with what', async (t) => {
 
 t.test('Idempotency-Key: the same post again is acknowledged and taken once', async (t) => {
   const path = secretFile(t, 'alice:secret of hers\n'.replaceAll(' ', '-') + 'bob:secret-of-his\n')
-  const server = await on(t, { auth: path })
+  const server = await on(t, { credentialsFile: path })
   const send = (key: string, who: string, way = '/v1/calls'): Promise<Answered> =>
     post(server, way, LINES, lines({ start_ms: NOW }), { 'idempotency-key': key, authorization: who })
   const alice = basic('alice', 'secret-of-hers')
@@ -195,7 +195,7 @@ t.test('Idempotency-Key: the same post again is acknowledged and taken once', as
 
 t.test('who may post', async (t) => {
   const file = secretFile(t, '# senders\n\nalice:pass:word\nAbCdEfGhIjKlMnOp123456\n')
-  const server = await on(t, { auth: file })
+  const server = await on(t, { credentialsFile: file })
   const status = async (authorization?: string): Promise<number> => (await post(server, '/v1/calls', JSON_TYPE, JSON.stringify(CALL), authorization === undefined ? {} : { authorization })).status
   for (const good of [basic('alice', 'pass:word'), 'basic ' + basic('alice', 'pass:word').slice(6), 'Bearer AbCdEfGhIjKlMnOp123456']) t.equal(await status(good), 202)
   for (const bad of [undefined, '', 'Basic', 'Basic !!!', basic('alice', 'pass'), basic('', 'pass:word'), 'Bearer alice:pass:word', basic('AbCdEfGhIjKlMnOp123456', ''), 'Bearer abcdefghijklmnop123456', `Bearer ${'x'.repeat(5000)}`]) {
@@ -211,19 +211,19 @@ t.test('who may post', async (t) => {
 })
 
 t.test('credentials that cannot be used stop the start, and are in no message', async (t) => {
-  const load = (auth: string | null, env = {}): Credentials | null => readSecret(credentialsPlace('http', { ...loadSettings(null).http, auth }), env)
-  const wrong = (auth: string): string => {
-    const { message, code } = t.throws(() => load(auth)) as MinimError
+  const load = (credentialsFile: string | null, env?: Record<string, string>): Credentials | null => readSecret(credentialsPlace('http', { ...loadSettings(null).http, credentialsFile, credentialsEnv: env === undefined ? null : 'SENDERS' }), env)
+  const wrong = (file: string): string => {
+    const { message, code } = t.throws(() => load(file)) as MinimError
     t.equal(code, 'MINIM_SETTINGS_INVALID')
     t.notMatch(message, /hunter2|alice/)
     return message
   }
-  t.match(wrong(secretFile(t, 'alice:hunter2', 0o640)), /http\.auth: may be read or written by others \(mode 0640\)/)
-  for (const text of ['', '#alice:hunter2', ':hunter2', 'alice:', 'hunter2', 'alice:hunter2 x', Array(300).fill('alice:hunter2').join('\n')]) t.match(wrong(secretFile(t, text)), /http\.auth: (in line \d+ )?has /, text.slice(0, 20))
+  t.match(wrong(secretFile(t, 'alice:hunter2', 0o640)), /http\.credentialsFile: may be read or written by others \(mode 0640\)/)
+  for (const text of ['', '#alice:hunter2', ':hunter2', 'alice:', 'hunter2', 'alice:hunter2 x', Array(300).fill('alice:hunter2').join('\n')]) t.match(wrong(secretFile(t, text)), /http\.credentialsFile: (in line \d+ )?has /, text.slice(0, 20))
   t.match(wrong('/nonexistent/alice'), /cannot be read \(ENOENT\)/)
   t.match(wrong(t.testdir({})), /is no file/)
   t.equal(load(null), null)
-  const env = load(null, { MINIM_HTTP_AUTH: 'alice:hunter2' })!
+  const env = load(null, { SENDERS: 'alice:hunter2' })!
   t.equal(env.check(basic('alice', 'hunter2')), 'user alice')
   t.equal(JSON.stringify({ env }), '{"env":"[credentials]"}')
   t.notMatch(Object.keys(env).join(), /./, 'nothing to see for a logger')
@@ -233,7 +233,7 @@ t.test('open to a network: said, at start', async (t) => {
   t.same((await on(t)).log, [])
   const open = await on(t, { listen: '0.0.0.0:0' })
   t.match(open.log.join(), /whoever reaches this port may post/)
-  t.same((await on(t, { listen: '0.0.0.0:0', auth: secretFile(t, 'alice:hunter2') })).log, [])
+  t.same((await on(t, { listen: '0.0.0.0:0', credentialsFile: secretFile(t, 'alice:hunter2') })).log, [])
 })
 
 t.test('no room: 503 before the body is read, and after', async (t) => {
@@ -251,7 +251,7 @@ t.test('no room: 503 before the body is read, and after', async (t) => {
 })
 
 t.test('a sender that floods is told to wait, and others are not', async (t) => {
-  const server = await on(t, { ratePerSecond: 5, auth: secretFile(t, 'alice:hunter2\nbob:hunter2') })
+  const server = await on(t, { ratePerSecond: 5, credentialsFile: secretFile(t, 'alice:hunter2\nbob:hunter2') })
   const send = (who: string): Promise<Answered> => post(server, '/v1/calls', JSON_TYPE, JSON.stringify(CALL), { authorization: basic(who, 'hunter2') })
   const answers = await Promise.all(Array.from({ length: 40 }, () => send('alice')))
   const slow = answers.filter(({ status }) => status === 429)
