@@ -96,7 +96,7 @@ export function loadSettings(file: string | null, overrides: SettingsInput = {},
   const settings = complete(isTree(given) ? given : {}, folder, policyFolder)
   // Of a place that the schema refuses, nothing more can be said.
   const said = problems.map((p) => p.path)
-  problems.push(...[...crossChecks(settings), ...more(settings)].filter((p) => !said.some((path) => path === p.path || p.path.startsWith(`${path}.`))))
+  problems.push(...[...crossChecks(settings, said), ...more(settings)].filter((p) => !said.some((path) => path === p.path || p.path.startsWith(`${path}.`))))
   if (problems.length > 0) throw new ProblemsError('MINIM_SETTINGS_INVALID', name, problems)
   return deepFreeze(settings)
 }
@@ -226,8 +226,20 @@ function isTimeZone(name: unknown): boolean {
   }
 }
 
-/** What the schema cannot say: how settings fit each other. */
-function crossChecks(s: Settings): Problem[] {
+/** What a section's check says. A check takes its section to be of the schema's form: where it is not, it may stumble over that, and what the schema says of it is all. */
+function sectionProblems(section: SourceSection, s: Settings, refused: readonly string[]): readonly Problem[] {
+  const { key } = section
+  if (!isOn(section, s[key])) return []
+  try {
+    return section.check?.(s[key], s) ?? []
+  } catch (error) {
+    if (refused.some((path) => path === key || path.startsWith(`${key}.`))) return []
+    throw error
+  }
+}
+
+/** What the schema cannot say: how settings fit each other. @param refused places that the schema refuses */
+function crossChecks(s: Settings, refused: readonly string[]): Problem[] {
   const problems: Problem[] = []
   const add = (at: string, what: string, mend: string): void => void problems.push({ path: at, what, mend })
 
@@ -284,7 +296,7 @@ function crossChecks(s: Settings): Problem[] {
     else if (owner !== undefined) add(path, `is the same as ${owner}`, 'give each a port of its own')
     else if (typeof listen === 'string' && !listen.endsWith(':0')) takenBy.set(taken, path)
   }
-  for (const section of SOURCE_SECTIONS) if (isOn(section, s[section.key])) problems.push(...section.check?.(s[section.key], s) ?? [])
+  for (const section of SOURCE_SECTIONS) problems.push(...sectionProblems(section, s, refused))
   if (s.grpc.maxMessageBytes < s.limits.maxRecordBytes) {
     add('grpc.maxMessageBytes', 'is less than limits.maxRecordBytes, so a record could fit no batch', `set it to ${s.limits.maxRecordBytes} or more`)
   }
