@@ -14,7 +14,7 @@ import type { SourceCounters } from '../../ops/metrics.js'
 import { readSecret } from '../../settings/secrets.js'
 import { drachtioSecret, type DrachtioSettings } from '../../settings/sources/sip.js'
 import { readSip } from './message.js'
-import { plainAddress } from './networks.js'
+import { plainAddress } from '../networks.js'
 import type { SipService } from './service.js'
 
 export interface DrachtioOptions {

@@ -16,7 +16,7 @@ import type { SourceCounters } from '../../ops/metrics.js'
 import type { TlsSettings } from '../../settings/schema.js'
 import { readServerTls } from '../tls.js'
 import { paramsOf, readSip, type SipMessage } from './message.js'
-import { Networks, plainAddress } from './networks.js'
+import { Networks, plainAddress } from '../networks.js'
 import type { SipAnswer, SipService } from './service.js'
 import { SipStream } from './stream.js'
 

@@ -1,8 +1,8 @@
 /** `hep:` where captures of SIP and RTCP are sent to, as HEP3: Kamailio, Asterisk, FreeSWITCH, captagent, heplify. */
-import { isIP } from 'node:net'
 import { Type } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
+import { allowPart, allowProblems, LOOPBACK } from '../networks.js'
 import { closed, listen, NAME, secretParts, section, tlsFiles, whole } from '../parts.js'
 import type { TlsSettings } from '../schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../secrets.js'
@@ -55,8 +55,7 @@ const DEFAULTS: HepSettings = {
   /** Nobody is asked. */
   secretFile: null,
   secretEnv: null,
-  /** Everybody who reaches the port. */
-  allow: [],
+  allow: LOOPBACK,
   tenant: 'default',
   calls: 'auto',
   nodes: [],
@@ -109,9 +108,7 @@ export const HEP: SourceSection<'hep'> = {
     const tenants = Object.keys(settings.tenants)
     if (!tenants.includes(value.tenant)) add('tenant', 'is no tenant of these settings', useOneOf(value.tenant, tenants))
     if (value.tlsListen !== null && value.tls === null) add('tls', 'is missing, and tlsListen needs it', 'name certificate and key: { cert: PATH, key: PATH }')
-    value.allow.forEach((network, i) => {
-      if (networkOf(network) === null) add(`allow.${i}`, 'is no network', 'write an address, or an address and its prefix: 192.0.2.0/24')
-    })
+    problems.push(...allowProblems('hep', value.allow, [value.udp, value.tcp, value.tlsListen], 'the capture agents'))
     const nodes = new Map<number, number>()
     value.nodes.forEach((node, i) => {
       const twin = nodes.get(node.captureId)
@@ -128,9 +125,7 @@ export const HEP: SourceSection<'hep'> = {
     tlsListen: listenOn('where HEP3 is received by TLS'),
     tls: tlsFiles('PEM files'),
     ...secretParts('secret', 'the key that every packet must carry', 'both null: none is asked for'),
-    allow: Type.Array(Type.String({ minLength: 2, maxLength: 64, description: 'an address, or a network: 192.0.2.0/24' }), {
-      maxItems: 1024, default: [], description: 'a list of networks whose packets are taken; empty: everybody\'s',
-    }),
+    allow: allowPart('what others send is refused unread'),
     tenant: Type.String({ pattern: NAME, default: DEFAULTS.tenant, description: 'tenant of its records' }),
     calls: callsOf(DEFAULTS.calls),
     nodes: Type.Array(Type.Object({
@@ -149,13 +144,4 @@ export const HEP: SourceSection<'hep'> = {
     maxConnections: whole(DEFAULTS.maxConnections, 1, 100_000, 'TCP and TLS connections at once at most'),
     idleMs: whole(DEFAULTS.idleMs, 1000, 86_400_000, 'a connection on which nothing comes for so long is closed, ms'),
   }, 'calls, quality and devices out of captured SIP and RTCP (HEP3)'),
-}
-
-/** An address and how many of its bits count; null for what is none. */
-export function networkOf(text: string): { readonly address: string; readonly prefix: number; readonly family: 'ipv4' | 'ipv6' } | null {
-  const [address, bits, ...more] = text.split('/')
-  const version = isIP(address)
-  const most = version === 4 ? 32 : 128
-  const prefix = bits === undefined ? most : /^\d{1,3}$/.test(bits) ? Number(bits) : -1
-  return version === 0 || more.length > 0 || prefix < 0 || prefix > most ? null : { address, prefix, family: version === 4 ? 'ipv4' : 'ipv6' }
 }

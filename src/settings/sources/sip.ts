@@ -1,8 +1,8 @@
 /** `sip:` where phones and gateways publish their quality reports, and proxies send copies of REGISTER. */
-import { isIP } from 'node:net'
 import { Type } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
+import { allowPart, allowProblems, LOOPBACK } from '../networks.js'
 import { closed, listen, NAME, optionalParts, secretParts, section, tlsFiles, whole } from '../parts.js'
 import type { TlsSettings } from '../schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../secrets.js'
@@ -44,8 +44,7 @@ const DEFAULTS: SipSettings = {
   tcp: null,
   tlsListen: null,
   tls: null,
-  /** Nobody: who may send is named. */
-  allow: [],
+  allow: LOOPBACK,
   tenant: 'default',
   /** REGISTER is answered with 200 and taken as a device's report; false: 405. */
   registerCopies: true,
@@ -66,24 +65,10 @@ const DEFAULTS: SipSettings = {
 const address = (what: string, fallback: string | null): ReturnType<typeof Type.Union> =>
   Type.Union([Type.Null(), listen('', what)], { default: fallback, description: `${what}: host:port, or null for not at all` })
 
-/** Whether a text is an address or a network in CIDR notation. */
-export function isNetwork(text: string): boolean {
-  const [host, bits, more] = text.split('/')
-  const family = isIP(host)
-  if (family === 0 || more !== undefined) return false
-  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
-}
-
 function check(value: SipSettings, tenants: readonly string[]): Problem[] {
   const problems: Problem[] = value.drachtio === null ? [] : placeProblems(drachtioSecret(value.drachtio), true)
   if (!tenants.includes(value.tenant)) problems.push({ path: 'sip.tenant', what: 'is no tenant of these settings', mend: useOneOf(value.tenant, tenants) })
-  value.allow.forEach((network, i) => {
-    if (!isNetwork(network)) problems.push({ path: `sip.allow.${i}`, what: 'is no network', mend: 'write it as 192.0.2.0/24, 2001:db8::/32 or an address' })
-  })
-  const listens = value.udp !== null || value.tcp !== null || value.tlsListen !== null
-  if (listens && value.allow.length === 0) {
-    problems.push({ path: 'sip.allow', what: 'names nobody who may send', mend: 'list the networks of the phones and proxies: [192.0.2.0/24]' })
-  }
+  problems.push(...allowProblems('sip', value.allow, [value.udp, value.tcp, value.tlsListen], 'the phones and proxies'))
   if (value.tlsListen !== null && value.tls === null) {
     problems.push({ path: 'sip.tls', what: 'is needed by sip.tlsListen', mend: 'give { cert: PATH, key: PATH }, or leave out sip.tlsListen' })
   }
@@ -119,9 +104,7 @@ export const SIP: SourceSection<'sip'> = {
     tcp: address('where SIP comes by TCP', DEFAULTS.tcp),
     tlsListen: address('where SIP comes by TLS', DEFAULTS.tlsListen),
     tls: tlsFiles('PEM files for tlsListen'),
-    allow: Type.Array(Type.String({ minLength: 2, maxLength: 64, description: 'a network, 192.0.2.0/24, or an address' }), {
-      default: DEFAULTS.allow, maxItems: 1024, description: 'networks that may send, as [192.0.2.0/24]; others get no answer',
-    }),
+    allow: allowPart('others get no answer'),
     tenant: Type.String({ pattern: NAME, default: DEFAULTS.tenant, description: 'tenant of the records' }),
     registerCopies: Type.Boolean({ default: DEFAULTS.registerCopies, description: 'true or false: whether REGISTER is taken and answered with 200, else with 405' }),
     expiresSeconds: whole(DEFAULTS.expiresSeconds, 60, 86_400, 'seconds that a publication stays at most'),

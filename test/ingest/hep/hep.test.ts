@@ -214,8 +214,10 @@ t.test('who may send, and how much', async (t) => {
     t.equal(senders.allows(address), taken === 'taken')
   }
   t.same([0, 1, 500, 999, 1001].map((now) => senders.take('192.0.2.77', now)), ['taken', 'taken', 'rate', 'rate', 'taken'])
-  const open = new Senders([], 0)
-  for (let i = 0; i < 5; i++) t.equal(open.take('203.0.113.5', 0), 'taken')
+  const open = new Senders(['::/0', '0.0.0.0/0'], 0)
+  for (const address of ['203.0.113.5', '2001:db8::5', '::ffff:203.0.113.5']) for (let i = 0; i < 3; i++) t.equal(open.take(address, 0), 'taken')
+  t.equal(new Senders(['0.0.0.0/0'], 0).take('2001:db8::5', 0), 'unauthorised', 'all of IPv4 is not everybody')
+  t.equal(new Senders([], 0).take('127.0.0.1', 0), 'unauthorised', 'nobody is nobody')
   for (let i = 0; i < 40_000; i++) senders.take(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`, 0)
   t.equal(senders.take('192.0.2.9', 0), 'taken', 'made-up addresses do not fill the memory')
   const r = await rig(t, { udp: '127.0.0.1:0', allow: ['192.0.2.0/24'] })

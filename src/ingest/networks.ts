@@ -1,23 +1,25 @@
 /** Who may send: networks out of settings. */
-import { BlockList, isIP } from 'node:net'
+import { BlockList, isIPv6 } from 'node:net'
+import { EVERYBODY, networkOf } from '../settings/networks.js'
 
 /** A list of networks; an empty one has nobody in it. */
 export class Networks {
   readonly #list = new BlockList()
+  /** Everybody is in it, and nobody need be looked for. */
+  readonly everybody: boolean
 
   /** @param networks addresses, or networks in CIDR notation, which the settings' check has found well-formed */
   constructor(networks: readonly string[]) {
-    for (const network of networks) {
-      const [host, bits] = network.split('/')
-      const family = isIP(host) === 6 ? 'ipv6' : 'ipv4'
-      if (bits === undefined) this.#list.addAddress(host, family)
-      else this.#list.addSubnet(host, Number(bits), family)
+    this.everybody = EVERYBODY.every((network) => networks.includes(network))
+    for (const text of networks) {
+      const network = networkOf(text)
+      if (network !== null) this.#list.addSubnet(network.address, network.prefix, network.family)
     }
   }
 
-  /** Whether an address is in one of them. */
+  /** Whether an address, as {@link plainAddress} gives it, is in one of them. */
   has(address: string): boolean {
-    return this.#list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+    return this.everybody || this.#list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
   }
 }
 
