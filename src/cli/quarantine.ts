@@ -24,6 +24,7 @@ import { KeyStore } from '../keys/store.js'
 import { createLog, type Logger } from '../ops/log.js'
 import { kafkaFileProblems, loadSettings } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
+import { plainObject } from './decode.js'
 import { fail } from './exit.js'
 import { brokersOf, keyStoreOption, positiveInteger } from './options.js'
 import { printer } from './output.js'
@@ -207,7 +208,7 @@ function contents(opened: ReturnType<typeof openQuarantined>): Pick<ShownMessage
   if (header.format === 'protobuf') {
     try {
       const type = shippedCatalogue().root.lookupType('minim.v1.Batch')
-      return { tenant, input: type.toObject(type.decode(input), { longs: Number, enums: String }) }
+      return { tenant, input: plainObject(type, input) }
     } catch {
       return { tenant, base64: input.toString('base64') }
     }

@@ -76,7 +76,7 @@ t.test('reports, registrations and questions by sipp', async (t) => {
   const qualities = await read(running, 'pbx.quality.quality', 30)
   t.equal(qualities.length, 30)
   t.match(qualities[0], {
-    start_ms: start, mos_cq: Math.fround(4.1), r_factor: 93, jitter_ms: 4, loss_percent: 0.5, round_trip_ms: 31, end_system_delay_ms: 55, gap_ms: 39850, codec: 'PCMA',
+    start_ms: start, mos_cq: 4.1, r_factor: 93, jitter_ms: 4, loss_percent: 0.5, round_trip_ms: 31, end_system_delay_ms: 55, gap_ms: 39850, codec: 'PCMA',
     device_model: 'Edge E350', mac_vendor: '00:00:5E', local_network: '192.0.2.0/24', remote_network: '198.51.100.0/24',
   })
   t.equal(qualities[0]['mos_lq'], undefined, '127 is not a score')
