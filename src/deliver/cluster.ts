@@ -1,9 +1,11 @@
 /**
  * The brokers as a producer sees them: who leads which partition, and connections to them. Connections (TCP, TLS, SASL, requests and their
  * answers) are `@platformatic/kafka`'s; the requests are encoded here, in versions that Kafka 2.1 to 4.x and librdkafka's mock cluster share.
+ * Produce requests go beside it (`produce-requests.ts`).
  */
 import type { Connection, ConnectionOptions, Reader, Writer } from '@platformatic/kafka'
 import { KafkaError, TIMED_OUT, TRANSPORT, UNKNOWN_PARTITION } from './kafka-errors.js'
+import { ProduceRequests, type ProduceAnswer, type ProduceTopic } from './produce-requests.js'
 import type { ProducerIdentity } from './record-batch.js'
 
 type Library = typeof import('@platformatic/kafka')
@@ -35,19 +37,6 @@ interface TopicMap {
   readonly leaders: Int32Array
 }
 
-/** What a partition's `Produce` was answered. */
-export interface ProduceAnswer {
-  readonly topic: string
-  readonly partition: number
-  readonly code: number
-}
-
-/** Sealed batches for one broker. */
-export interface ProduceTopic {
-  readonly topic: string
-  readonly partitions: readonly { readonly partition: number; readonly batch: Buffer }[]
-}
-
 const METADATA_V5 = [3, 5] as const
 const FIND_COORDINATOR_V2 = [10, 2] as const
 const INIT_PRODUCER_ID_V4 = [22, 4] as const
@@ -56,11 +45,13 @@ const ADD_OFFSETS_V1 = [25, 1] as const
 const END_TXN_V1 = [26, 1] as const
 const TXN_OFFSET_COMMIT_V3 = [28, 3] as const
 const OFFSET_COMMIT_V7 = [8, 7] as const
-const PRODUCE_V7 = [0, 7] as const
 
 /** The kinds of coordinator. */
 export const GROUP = 0
 export const TRANSACTION = 1
+
+/** The library's own. */
+const DEFAULT_REQUEST_TIMEOUT_MS = 30_000
 
 /** One connection to a broker. */
 export class Link {
@@ -68,7 +59,10 @@ export class Link {
   inFlight = 0
   #connection: Connection
 
-  private constructor(connection: Connection, readonly address: BrokerAddress) {
+  /** Made with the first one. */
+  #requests: ProduceRequests | null = null
+
+  private constructor(connection: Connection, readonly address: BrokerAddress, private readonly options: ClusterOptions) {
     this.#connection = connection
     // Its requests are told; an error event without a listener would end the process.
     connection.on('error', () => undefined)
@@ -77,7 +71,7 @@ export class Link {
   static async open(address: BrokerAddress, options: ClusterOptions): Promise<Link> {
     const { Connection } = await load()
     const connection = new Connection(options.clientId, { ...options.connection, maxInflights: 16 })
-    const link = new Link(connection, address)
+    const link = new Link(connection, address, options)
     try {
       await connection.connect(address.host, address.port)
     } catch (error) {
@@ -208,23 +202,16 @@ export class Link {
     })
   }
 
-  produce(transactionalId: string | null, timeoutMs: number, topics: readonly ProduceTopic[]): Promise<ProduceAnswer[]> {
-    return this.send(PRODUCE_V7, (w) => {
-      w.appendString(transactionalId, false).appendInt16(-1).appendInt32(timeoutMs)
-      w.appendArray([...topics], (w, { topic, partitions }) => {
-        w.appendString(topic, false).appendArray([...partitions], (w, { partition, batch }) => {
-          w.appendInt32(partition).appendInt32(batch.length).append(batch)
-        }, false, false)
-      }, false, false)
-    }, (r) => r.readArray((r) => {
-      const topic = r.readString(false)
-      return r.readArray((r) => {
-        const partition = r.readInt32()
-        const code = r.readInt16()
-        r.skip(24)
-        return { topic, partition, code }
-      }, false, false)
-    }, false, false).flat())
+  /** Sends batches; nobody may change them before the answer. */
+  async produce(transactionalId: string | null, timeoutMs: number, topics: readonly ProduceTopic[]): Promise<ProduceAnswer[]> {
+    const { socket } = this.#connection
+    this.#requests ??= new ProduceRequests(socket, this.options.clientId, this.options.connection.requestTimeout ?? DEFAULT_REQUEST_TIMEOUT_MS)
+    this.inFlight++
+    try {
+      return await this.#requests.send(transactionalId, timeoutMs, topics)
+    } finally {
+      this.inFlight--
+    }
   }
 }
 

@@ -12,9 +12,10 @@
  * is told so, instead of fencing the one that took its place.
  */
 import type { Minimised } from '../project/minimised.js'
-import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type ProduceTopic } from './cluster.js'
+import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link } from './cluster.js'
 import { CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE, KafkaError, TIMED_OUT, UNKNOWN_ID, UNKNOWN_PARTITION, isFenced, isNotYet } from './kafka-errors.js'
-import { RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, partitionOf, type Codec, type ProducerIdentity } from './record-batch.js'
+import type { ProduceTopic } from './produce-requests.js'
+import { RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, partitionOf, viewOf, type Codec, type ProducerIdentity } from './record-batch.js'
 
 /** Kafka keeps order and tells repeats of at most five requests under way (KIP-98). Two keep the broker busy. */
 const REQUESTS_UNDER_WAY = 2
@@ -24,7 +25,7 @@ const REQUEST_BYTES = 500_000
 const RETRY_MS = 3
 const RETRY_MAX_MS = 100
 /** Emptied batches that are kept for the next ones. */
-const SPARE_BATCHES = 32
+const SPARE_BATCHES = 64
 const INIT_TIMEOUT_MS = 15_000
 
 export interface LaneOptions {
@@ -169,6 +170,7 @@ export class Lane {
     const partitions = this.#planPartitions
     const slots = this.#planSlots
     const encoded = this.#planHeaders
+    const view = viewOf(bytes)
     const before = this.#queuedBytes
     let produced = 0
     let i = from
@@ -180,7 +182,7 @@ export class Lane {
       const valueLength = valueLen[i]
       const partition = keyLength === 0 ? this.#sticky % partitions[t] : partitionOf(bytes, keyOff[i], keyLength, partitions[t])
       const slot = slots[t][partition] ?? this.#slot(t, partition)
-      this.#append(slot, bytes, keyOff[i], keyLength, valueOff[i], valueLength, timestamp[i], encoded[t])
+      this.#append(slot, view, keyOff[i], keyLength, valueOff[i], valueLength, timestamp[i], encoded[t])
       produced++
     }
     this.producedMessages = produced
@@ -191,7 +193,7 @@ export class Lane {
 
   /** One message more, whatever waits: the ledger's. */
   produceTo(topic: string, partition: number, key: Uint8Array, value: Uint8Array, timestamp: number): void {
-    const both = Buffer.concat([key, value])
+    const both = viewOf(Buffer.concat([key, value]))
     this.#append(this.#slotOf(topic, partition), both, 0, key.length, key.length, value.length, timestamp, null)
     this.#pump()
   }
@@ -270,7 +272,7 @@ export class Lane {
     const t = topic[i]
     const partitions = this.#planPartitions[t]
     const slot = this.#slot(t, keyLen[i] === 0 ? 0 : partitionOf(bytes, keyOff[i], keyLen[i], partitions))
-    this.#append(slot, bytes, keyOff[i], keyLen[i], valueOff[i], valueLen[i], timestamp[i], this.#planHeaders[t])
+    this.#append(slot, viewOf(bytes), keyOff[i], keyLen[i], valueOff[i], valueLen[i], timestamp[i], this.#planHeaders[t])
     const sequence = slot.sequence
     try {
       this.#pump()
@@ -327,15 +329,15 @@ export class Lane {
 
   #slotOf(topic: string, partition: number): Slot {
     const slots = this.#slotsOf(topic)
-    return slots[partition] ??= { topic, partition, batch: new RecordBatch(), full: [], sequence: 0, added: false, proven: false, queued: false }
+    return slots[partition] ??= { topic, partition, batch: this.#emptyBatch(), full: [], sequence: 0, added: false, proven: false, queued: false }
   }
 
-  #append(slot: Slot, source: Uint8Array, keyOffset: number, keyLength: number, valueOffset: number, valueLength: number, timestamp: number, headers: Buffer | null): void {
+  #append(slot: Slot, source: DataView, keyOffset: number, keyLength: number, valueOffset: number, valueLength: number, timestamp: number, headers: Buffer | null): void {
     let { batch } = slot
     const before = batch.length
     if (batch.count > 0 && before + keyLength + valueLength + RECORD_OVERHEAD_BYTES > this.#options.maxBatchBytes) {
       slot.full.push(batch)
-      batch = slot.batch = this.#spare.pop() ?? new RecordBatch()
+      batch = slot.batch = this.#emptyBatch()
     }
     const start = batch.count === 0 ? 0 : batch.length
     batch.append(source, keyOffset, keyLength, valueOffset, valueLength, timestamp, headers)
@@ -344,6 +346,16 @@ export class Lane {
       slot.queued = true
       this.#waiting.push(slot)
     }
+  }
+
+  #emptyBatch(): RecordBatch {
+    return this.#spare.pop() ?? new RecordBatch()
+  }
+
+  /** Its bytes are with the broker, or nobody wants them any more. */
+  #recycle(batch: RecordBatch): void {
+    batch.clear()
+    if (this.#spare.length < SPARE_BATCHES) this.#spare.push(batch)
   }
 
   #discard(slot: Slot): void {
@@ -400,7 +412,6 @@ export class Lane {
   #send(node: number, link: Link): boolean {
     const topics = new Map<string, { partition: number; batch: Buffer }[]>()
     const sent: RecordBatch[] = []
-    const filled: RecordBatch[] = []
     const unproven: Slot[] = []
     let bytes = 0
     let rest = 0
@@ -408,7 +419,6 @@ export class Lane {
     for (const slot of waiting) {
       if (bytes < REQUEST_BYTES && this.#mayGo(slot) && this.#cluster.leader(slot.topic, slot.partition) === node) {
         const next = slot.full.shift()
-        if (next !== undefined) filled.push(next)
         const batch = next ?? slot.batch
         const sealed = batch.seal(this.identity, slot.sequence, this.#options.transactionalId !== null, this.#options.codec)
         slot.sequence = (slot.sequence + batch.count) % 0x8000_0000
@@ -418,8 +428,8 @@ export class Lane {
         if (list === undefined) topics.set(slot.topic, [{ partition: slot.partition, batch: sealed }])
         else list.push({ partition: slot.partition, batch: sealed })
         sent.push(batch)
-        if (batch === slot.batch) {
-          // Emptied below, once its bytes are on their way.
+        if (next === undefined) {
+          slot.batch = this.#emptyBatch()
           slot.queued = false
           continue
         }
@@ -437,6 +447,7 @@ export class Lane {
       this.#queuedBytes -= bytes
       if (unproven.length > 0) this.#firsts--
       for (const slot of unproven) slot.proven = true
+      for (const batch of sent) this.#recycle(batch)
       const refused = answers.find((answer) => answer.code !== 0)
       if (refused !== undefined) this.#fail(new KafkaError(refused.code, `${refused.topic}, partition ${refused.partition}`))
       else this.#pump()
@@ -447,9 +458,6 @@ export class Lane {
       if (unproven.length > 0) this.#firsts--
       this.#fail(error)
     })
-    // The request has copied them.
-    for (const batch of sent) batch.clear()
-    for (const batch of filled) if (this.#spare.length < SPARE_BATCHES) this.#spare.push(batch)
     return true
   }
 

@@ -48,6 +48,8 @@ export interface ProducerIdentity {
 
 export class RecordBatch {
   #bytes = Buffer.allocUnsafeSlow(INITIAL_BYTES)
+  /** The same bytes, four at a time. */
+  #view = viewOf(this.#bytes)
   #end = BATCH_HEADER_BYTES
   #count = 0
   #baseTimestamp = 0
@@ -69,7 +71,7 @@ export class RecordBatch {
    * @param timestamp Unix time, ms
    * @param headers as {@link encodeHeaders} makes them
    */
-  append(source: Uint8Array, keyOffset: number, keyLength: number, valueOffset: number, valueLength: number, timestamp: number, headers: Buffer | null): void {
+  append(source: DataView, keyOffset: number, keyLength: number, valueOffset: number, valueLength: number, timestamp: number, headers: Buffer | null): void {
     const tail = headers ?? NO_HEADERS
     const needed = this.#end + RECORD_OVERHEAD_BYTES + keyLength + valueLength + tail.length
     if (needed > this.#bytes.length) this.#grow(needed)
@@ -80,6 +82,7 @@ export class RecordBatch {
       this.#maxTimestamp = timestamp
     }
     const bytes = this.#bytes
+    const view = this.#view
     const delta = timestamp - this.#baseTimestamp
     // Zigzag by arithmetic: deltas of times do not fit 32 bits.
     const time = delta >= 0 ? delta * 2 : delta * -2 - 1
@@ -94,15 +97,9 @@ export class RecordBatch {
       // -1: none
       bytes[pos++] = 1
     } else {
-      pos = putVarint(bytes, pos, keyLength * 2)
-      for (let i = 0; i < keyLength; i++) bytes[pos + i] = source[keyOffset + i]
-      pos += keyLength
+      pos = copyShort(source, keyOffset, keyLength, view, putVarint(bytes, pos, keyLength * 2))
     }
-    pos = putVarint(bytes, pos, valueLength * 2)
-    // A call to copy costs more than so many bytes.
-    if (valueLength < 48) for (let i = 0; i < valueLength; i++) bytes[pos + i] = source[valueOffset + i]
-    else bytes.set(source.subarray(valueOffset, valueOffset + valueLength), pos)
-    pos += valueLength
+    pos = copyShort(source, valueOffset, valueLength, view, putVarint(bytes, pos, valueLength * 2))
     if (tail.length === 1) bytes[pos++] = 0
     else pos += tail.copy(bytes, pos)
     this.#end = pos
@@ -145,14 +142,40 @@ export class RecordBatch {
   clear(): void {
     this.#end = BATCH_HEADER_BYTES
     this.#count = 0
-    if (this.#bytes.length > KEPT_BYTES) this.#bytes = Buffer.allocUnsafeSlow(INITIAL_BYTES)
+    if (this.#bytes.length > KEPT_BYTES) this.#use(Buffer.allocUnsafeSlow(INITIAL_BYTES))
   }
 
   #grow(needed: number): void {
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#bytes.length * 2))
     this.#bytes.copy(larger, 0, 0, this.#end)
-    this.#bytes = larger
+    this.#use(larger)
   }
+
+  #use(bytes: Buffer<ArrayBuffer>): void {
+    this.#bytes = bytes
+    this.#view = viewOf(bytes)
+  }
+}
+
+/** Bytes as {@link RecordBatch.append} reads them. */
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** Above so many bytes a call to copy them costs less than the loop. */
+const LOOP_BYTES = 1024
+
+/** Copies four bytes at a time: for a message, a view of its bytes and a call to copy them cost more, and the view is garbage. @returns where they end */
+function copyShort(from: DataView, start: number, length: number, to: DataView, at: number): number {
+  if (length > LOOP_BYTES) {
+    new Uint8Array(to.buffer, to.byteOffset + at, length).set(new Uint8Array(from.buffer, from.byteOffset + start, length))
+    return at + length
+  }
+  const whole = length & ~3
+  let i = 0
+  for (; i < whole; i += 4) to.setInt32(at + i, from.getInt32(start + i, true), true)
+  for (; i < length; i++) to.setUint8(at + i, from.getUint8(start + i))
+  return at + length
 }
 
 /** Headers of a message, as a batch holds them: their number, then each name and value. */

@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib'
 import { decompressFrameSync } from 'lz4-napi'
 import fc from 'fast-check'
 import t from 'tap'
-import { BATCH_HEADER_BYTES, CODECS, RecordBatch, encodeHeaders, murmur2, partitionOf } from '../../src/deliver/record-batch.js'
+import { BATCH_HEADER_BYTES, CODECS, RecordBatch, encodeHeaders, murmur2, partitionOf, viewOf } from '../../src/deliver/record-batch.js'
 
 const message = fc.record({
   key: fc.option(fc.uint8Array({ minLength: 1, maxLength: 40 }), { nil: null }),
@@ -20,7 +20,7 @@ t.test('what is written is what another client reads', (t) => {
     for (const { key, value, timestamp, headers } of messages) {
       // Key and value somewhere within a larger arena, as in a batch of messages.
       const arena = Buffer.concat([Buffer.alloc(3), key ?? Buffer.alloc(0), Buffer.alloc(2), value, Buffer.alloc(1)])
-      batch.append(arena, 3, key?.length ?? 0, 5 + (key?.length ?? 0), value.length, timestamp, headers === null ? null : encodeHeaders([headers]))
+      batch.append(viewOf(arena), 3, key?.length ?? 0, 5 + (key?.length ?? 0), value.length, timestamp, headers === null ? null : encodeHeaders([headers]))
     }
     if (batch.count !== messages.length) throw new Error('miscounted')
     const sealed = batch.seal({ producerId: 4711n, epoch: 12 }, sequence, transactional)
@@ -44,11 +44,11 @@ t.test('what is written is what another client reads', (t) => {
 
 t.test('an emptied batch starts anew, and a large record is not kept', (t) => {
   const batch = new RecordBatch()
-  batch.append(Buffer.alloc(900_000, 1), 0, 0, 0, 900_000, 5, null)
+  batch.append(viewOf(Buffer.alloc(900_000, 1)), 0, 0, 0, 900_000, 5, null)
   t.ok(batch.length > 900_000)
   batch.clear()
   t.equal(batch.length, BATCH_HEADER_BYTES)
-  batch.append(Buffer.from('kv'), 0, 1, 1, 1, 7, null)
+  batch.append(viewOf(Buffer.from('kv')), 0, 1, 1, 1, 7, null)
   const read = readRecordsBatch(Reader.from(Buffer.from(batch.seal({ producerId: 1n, epoch: 0 }, 0, true))))
   t.equal(read.records.length, 1)
   t.equal(read.firstTimestamp, 7n)
@@ -58,7 +58,7 @@ t.test('an emptied batch starts anew, and a large record is not kept', (t) => {
 t.test('compressed batches hold the same records', (t) => {
   const batch = new RecordBatch()
   const value = Buffer.from('{"tag":"the same"}'.repeat(20))
-  for (let i = 0; i < 50; i++) batch.append(value, 0, 0, 0, value.length, 1_795_514_445_000 + i, null)
+  for (let i = 0; i < 50; i++) batch.append(viewOf(value), 0, 0, 0, value.length, 1_795_514_445_000 + i, null)
   const plain = Buffer.from(batch.seal({ producerId: 1n, epoch: 0 }, 0, true))
   for (const codec of [CODECS.gzip, CODECS.lz4]) {
     const sealed = Buffer.from(batch.seal({ producerId: 1n, epoch: 0 }, 0, true, codec))
@@ -69,7 +69,7 @@ t.test('compressed batches hold the same records', (t) => {
     t.ok(unpacked.equals(plain.subarray(BATCH_HEADER_BYTES)))
   }
   const short = new RecordBatch()
-  short.append(value, 0, 0, 0, 10, 5, null)
+  short.append(viewOf(value), 0, 0, 0, 10, 5, null)
   t.equal(Buffer.from(short.seal({ producerId: 1n, epoch: 0 }, 0, true, CODECS.lz4)).readInt16BE(21), 16, 'a short one is sent as it is')
   t.end()
 })

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { Batch } from '../../src/batch/batch.js'
 import { catalogue as shipped } from '../../src/catalogue/catalogue.js'
-import { CODECS, RecordBatch } from '../../src/deliver/record-batch.js'
+import { CODECS, RecordBatch, viewOf } from '../../src/deliver/record-batch.js'
 import { JsonLinesReader } from '../../src/ingest/formats/json-lines.js'
 import { convertEvent } from '../../src/ingest/kafka/freeswitch-event.js'
 import { ArenaPool, PieceBuilder, PieceReader, type MessageFormat } from '../../src/ingest/kafka/messages.js'
@@ -39,7 +39,7 @@ const batchOf = fc.record({ base: fc.nat(1000), values: fc.array(value, { minLen
     const made = new RecordBatch()
     for (const text of values) {
       const bytes = Buffer.from(text)
-      made.append(bytes, 0, 0, 0, bytes.length, 1000, null)
+      made.append(viewOf(bytes), 0, 0, 0, bytes.length, 1000, null)
     }
     const sealed = Buffer.from(made.seal({ producerId: 7n, epoch: 0 }, 0, transactional, codec))
     sealed.writeBigInt64BE(BigInt(base), 0)

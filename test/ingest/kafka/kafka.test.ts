@@ -6,7 +6,7 @@ import t from 'tap'
 import { Batch, REFUSALS } from '../../../src/batch/batch.js'
 import { ProtobufReader } from '../../../src/batch/scanner.js'
 import { catalogue as shipped } from '../../../src/catalogue/catalogue.js'
-import { CODECS, RecordBatch, type Codec } from '../../../src/deliver/record-batch.js'
+import { CODECS, RecordBatch, viewOf, type Codec } from '../../../src/deliver/record-batch.js'
 import { JsonLinesReader } from '../../../src/ingest/formats/json-lines.js'
 import { convertEvent, isHangup } from '../../../src/ingest/kafka/freeswitch-event.js'
 import { ArenaPool, PieceBuilder, PieceReader, type MessageFormat, type Piece } from '../../../src/ingest/kafka/messages.js'
@@ -34,7 +34,7 @@ function batch(base: number, values: readonly string[], { transactional = false,
   const made = new RecordBatch()
   values.forEach((value, i) => {
     const bytes = Buffer.from(`key${value}`)
-    made.append(bytes, 0, 3, 3, bytes.length - 3, 1_000 + i, null)
+    made.append(viewOf(bytes), 0, 3, 3, bytes.length - 3, 1_000 + i, null)
   })
   const sealed = Buffer.from(made.seal({ producerId, epoch: 0 }, 0, transactional, codec))
   sealed.writeBigInt64BE(BigInt(base), 0)
