@@ -87,9 +87,9 @@ t.test('posted, acknowledged, in the topics once; known again over a restart', a
   const refused = metric(body, 'minim_source_refused_total')
   t.match({
     received: metric(body, 'minim_source_received_total')['source_kind="freeswitch"'], repeated: refused['source_kind="freeswitch",reason="repeated"'],
-    malformed: refused['source_kind="freeswitch",reason="malformed"'], unauthorised: refused['source_kind="freeswitch",reason="unauthorised"'],
+    quarantined: metric(body, 'minim_records_quarantined_total')['reason="malformed_json"'], malformed: refused['source_kind="freeswitch",reason="malformed"'], unauthorised: refused['source_kind="freeswitch",reason="unauthorised"'],
     http: metric(body, 'minim_source_received_total')['source_kind="http"'], httpMalformed: refused['source_kind="http",reason="malformed"'],
-  }, { received: forms.length + 2, repeated: forms.length - 1, malformed: 1, unauthorised: 1, http: 3, httpMalformed: 1 })
+  }, { received: forms.length + 2, repeated: forms.length - 1, quarantined: 1, malformed: 0, unauthorised: 1, http: 3, httpMalformed: 1 })
   t.same([...new Set(Object.values(metric(body, 'minim_conservation_drift_records')))], [0])
 
   const [calls, qualities, devices, bills] = [await read(first.kafka, 'quality', 'call'), await read(first.kafka, 'quality', 'quality'), await read(first.kafka, 'quality', 'device'), await read(first.kafka, 'billing', 'call')]

@@ -26,7 +26,8 @@ export async function startFreeswitch({ settings, catalogue, inlet, counters, lo
   const writer = new RecordWriter(catalogue)
   const quarantine = async (bytes: Buffer, reason: Refusal): Promise<HttpAnswer> => {
     await inlet.put({ source: 'freeswitch', format: 'refused', tenant, bytes, reason, id: null })
-    return { status: 200, body: { records: 0, quarantined: true }, refused: 'malformed' }
+    // Counted where it is quarantined, as what other sources quarantine is.
+    return { status: 200, body: { records: 0, quarantined: true } }
   }
   const listener = new HttpListener({
     section: 'freeswitch', settings: { ...freeswitch, listen }, credentials, counters: counted, inlet, log, paths: [path],

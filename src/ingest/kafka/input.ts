@@ -445,8 +445,6 @@ class Tenure {
       committed: () => {
         counters.received(piece.messages)
         if (piece.unused > 0) counters.refused('unused', piece.unused)
-        if (piece.tooLarge > 0) counters.refused('too_large', piece.tooLarge)
-        if (piece.broken > 0) counters.refused('malformed', piece.broken)
         this.#listener.advanced()
         this.#decided(piece)
       },

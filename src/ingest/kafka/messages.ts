@@ -36,10 +36,8 @@ export interface Piece {
   readonly ends: readonly number[]
   readonly reasons: readonly (Refusal | null)[]
   readonly messages: number
-  /** Of these: of no use, and too large. */
+  /** Of these: of no use. */
   readonly unused: number
-  readonly tooLarge: number
-  readonly broken: number
 }
 
 /** Arenas that are used again. */
@@ -67,8 +65,6 @@ export class PieceBuilder {
   #reasons: (Refusal | null)[] = []
   #messages = 0
   #unused = 0
-  #tooLarge = 0
-  #broken = 0
 
   constructor(pool: ArenaPool, format: MessageFormat, maxMessageBytes: number) {
     this.#pool = pool
@@ -94,7 +90,6 @@ export class PieceBuilder {
       return
     }
     if (end - start > this.#maxMessageBytes) {
-      this.#tooLarge++
       this.#append(bytes, start, start + this.#maxMessageBytes, 'too_large')
       return
     }
@@ -114,7 +109,6 @@ export class PieceBuilder {
   /** A batch of messages that cannot be read. */
   addBroken(batch: Buffer): void {
     this.#messages++
-    this.#broken++
     this.#append(batch, 0, Math.min(batch.length, this.#maxMessageBytes), 'malformed_batch')
   }
 
@@ -122,7 +116,7 @@ export class PieceBuilder {
   take(): Piece {
     const piece: Piece = {
       arena: this.#arena ?? this.#pool.take(0), length: this.#length, ends: this.#ends, reasons: this.#reasons,
-      messages: this.#messages, unused: this.#unused, tooLarge: this.#tooLarge, broken: this.#broken,
+      messages: this.#messages, unused: this.#unused,
     }
     this.#arena = null
     this.#length = 0
@@ -130,8 +124,6 @@ export class PieceBuilder {
     this.#reasons = []
     this.#messages = 0
     this.#unused = 0
-    this.#tooLarge = 0
-    this.#broken = 0
     return piece
   }
 
