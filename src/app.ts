@@ -266,7 +266,7 @@ export async function startApp(options: CoreOptions): Promise<App> {
     for (const spool of spools) spool.start(core.spoolIntake, { reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes), scratchBytes: SPOOLED_SCRATCH_BYTES })
     sources = [...sources, ...await startSources(REPLAYABLE, context)]
     const addresses: Readonly<Record<string, string>> = Object.fromEntries(sources.flatMap((source) => Object.entries(source.addresses)))
-    log.info({ ...addresses, ops: opsAddress, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
+    log.info({ ...addresses, ...ops === null ? {} : { ops: opsAddress }, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
     return {
       ...core, inlet, addresses, grpcAddress: addresses['grpc'], opsAddress,
       stop: async (drainMs) => {

@@ -321,7 +321,7 @@ export const ERRORS = {
   },
   MINIM_AGENT_DISCONNECTED: {
     stage: 'ingest', retryable: true,
-    message: 'files.{file}: the stream to the proxy ended ({status}: {what}); connecting again, later and later',
+    message: 'files.{file}: not connected to the proxy ({status}: {what}); trying again',
     fix: 'see that agent.proxy is right, that the proxy runs, and that both sides\' certificates fit',
   },
   MINIM_SPOOL_FULL: {

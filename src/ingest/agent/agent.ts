@@ -36,6 +36,8 @@ const KEEP_ALIVE_MS = 20_000
 const ANSWER_MS = 30_000
 const SAVE_AGAIN_MS = 1000
 const DRAIN_MS = 5000
+/** Characters of what gRPC says at most. */
+const MAX_WHAT = 80
 
 export interface AgentOptions {
   readonly settings: Settings
@@ -142,6 +144,8 @@ class AgentStream implements FollowSink {
   #client: DeliverClient | null = null
   #room: (() => void)[] = []
   #said = ''
+  /** Codes whose mend was said: the next time the line alone will do. */
+  readonly #mended = new Set<string>()
 
   constructor(options: StreamOptions) {
     this.#options = options
@@ -220,7 +224,9 @@ class AgentStream implements FollowSink {
       } catch (error) {
         if (signal.aborted) return
         const said = error instanceof MinimError ? error : new MinimError('MINIM_AGENT_DISCONNECTED', { file: position, ...saidBy(error) })
-        if (this.#say(`${said.code} ${said.message}`)) log.warn({ err: said })
+        const { code, message } = said
+        if (this.#say(`${code} ${message}`)) log.warn(this.#mended.has(code) ? { code, file: position } : { err: said }, message)
+        this.#mended.add(code)
       }
       await this.#pause(backoffMs * (0.5 + Math.random()))
       backoffMs = Math.min(Math.max(settings.agent.reconnectMaxMs, BACKOFF_MIN_MS), backoffMs * 2)
@@ -395,5 +401,12 @@ function tenantOf(tenant: string): string | null {
 /** What a stream's error says, without anything that it was given. */
 function saidBy(error: unknown): { readonly status: string; readonly what: string } {
   const { code, details } = error as Partial<ServiceError>
-  return { status: typeof code === 'number' ? status[code] ?? String(code) : 'error', what: typeof details === 'string' ? details.slice(0, 300) : 'no text' }
+  return { status: typeof code === 'number' ? status[code] ?? String(code) : 'error', what: typeof details === 'string' ? shortly(details) : 'no text' }
+}
+
+/** Of minim's own errors code and message, whose mend the proxy's log has; of gRPC's what failed last, without when and where. */
+function shortly(details: string): string {
+  const own = /^MINIM_\w+: [^;]*/.exec(details)
+  const text = own?.[0] ?? details.replace(/^.*Last error: (?:Error: )?/s, '').replace(/[.\s]*Resolution note:.*$/s, '').replace(/ \(\d{4}-\d\d-\d\dT[^)]*\)/g, '')
+  return text.length <= MAX_WHAT ? text : `${text.slice(0, MAX_WHAT)}…`
 }

@@ -106,6 +106,36 @@ t.test('a proxy that knows more, or less, than was sent gets nothing', async (t)
   t.same(ledger.batches, [1])
 })
 
+t.test('a proxy that is not there: a short line with the code, and the mend the first time', async (t) => {
+  const folder = t.testdir()
+  const file = join(folder, 'calls.jsonl')
+  writeFileSync(file, '{"call_id":"a"}\n')
+  const ledger = new Ledger()
+  const proxy = (listen: string): GrpcSource => new GrpcSource({ listen, maxMessageBytes: 4_194_304, maxStreams: 8, idleMs: 60_000, tls: null, catalogue: catalogue(), intake: ledger, tenant: 'default' })
+  const first = proxy('127.0.0.1:0')
+  const address = await first.start()
+  await first.stop()
+  const settings = loadSettings(null, { agent: { proxy: address, source: 'pbx-1', stateFile: join(folder, 'agent.json'), reconnectMaxMs: 250 }, files: [{ path: file, format: 'jsonl', pollMs: 10 }] })
+  const none = (): void => undefined
+  const log: { msg: string; code?: string; err?: { code: string; fix: string } }[] = []
+  const agent = startAgent({ settings, catalogue: catalogue(), log: createLog('warn', { write: (line: string) => { log.push(JSON.parse(line) as typeof log[number]) } }), counters: { received: none, refused: none, lag: none, connections: none, gap: none } })
+  t.teardown(() => agent.stop())
+  await until('said', () => log.length > 0)
+  t.match(log[0], { err: { code: 'MINIM_AGENT_DISCONNECTED', fix: /agent\.proxy/ } })
+  for (let lines = 1; lines < 3; lines++) {
+    const again = proxy(address)
+    await again.start()
+    await until('connected', () => agent.connected)
+    await again.stop()
+    await until('said again', () => log.length > lines)
+  }
+  for (const [i, { msg, code, err }] of log.entries()) {
+    t.match(msg, /^files\.0: not connected to the proxy \([A-Z]+: .{3,81}\); trying again$/)
+    t.notMatch(msg, /Resolution|T\d\d:|No connection established/)
+    if (i > 0) t.match({ code, err }, { code: 'MINIM_AGENT_DISCONNECTED', err: undefined })
+  }
+})
+
 t.test('lines that were cut, and whose file was copied, emptied, and renamed since', async (t) => {
   const { file, ledger, start } = await place(t)
   writeFileSync(file, '{"call_id":"a"}\n{"call_id":"b"}\n')
