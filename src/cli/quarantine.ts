@@ -140,7 +140,7 @@ export function register(program: Command): void {
     })
 
   withPlace(quarantine.command('drop'))
-    .description('delete what was refused before a day, of whatever reason: Kafka deletes from the beginning only')
+    .description('delete what was refused before a day, whatever the reason: Kafka deletes records from the beginning of a topic only, so one reason alone cannot be dropped')
     .requiredOption('--before <day>', 'a day, UTC: 2026-11-24', day)
     .requiredOption('--yes', 'it cannot be undone')
     .action(async (options: PlaceOptions & { readonly before: string }) => {
