@@ -14,6 +14,7 @@ import { createLog } from '../ops/log.js'
 import { kafkaFileProblems, loadSettings } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 import { EXIT, fail } from './exit.js'
+import { brokersOver } from './options.js'
 import { printer } from './output.js'
 
 interface LoadOptions {
@@ -108,7 +109,7 @@ export function register(program: Command): void {
     .option('--key-store <file>', 'the key store, instead of the settings\'')
     .action(async (files: string[], options: LoadOptions) => {
       const settings = loadSettings(options.config ?? null, {
-        ...(options.brokers === undefined ? {} : { kafka: { 'bootstrap.servers': options.brokers } }),
+        ...brokersOver(options.brokers),
         ...(options.policy === undefined ? {} : { policy: options.policy }),
         ...(options.keyStore === undefined ? {} : { keys: { store: options.keyStore } }),
         ...(options.config === undefined ? { log: { level: 'warn' } } : {}),

@@ -1,6 +1,7 @@
 /** What options of several commands have in common. A value that does not hold is told with the option's name, and ends with exit code 2. */
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { ProblemsError } from '../errors/problems.js'
+import type { SettingsInput } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 
 /** A whole number above 0. */
@@ -28,12 +29,16 @@ export function keyStoreOption(command: Command): Command {
     })
 }
 
+/** What `--brokers` lays over the settings: it names a Kafka that is there, so none is embedded, whatever they say. */
+export function brokersOver(given: string | undefined): SettingsInput {
+  return given === undefined ? {} : { embedded: false, kafka: { 'bootstrap.servers': given } }
+}
+
 /**
- * The brokers of a command that looks at what a running minim writes: `--brokers`, else the settings'.
+ * The brokers of a command that looks at what a running minim writes, by settings over which {@link brokersOver} was laid.
  * @throws ProblemsError MINIM_COMMAND_LINE where only the running minim knows them
  */
-export function brokersOf(command: string, given: string | undefined, settings: Settings): string {
-  if (given !== undefined) return given
+export function brokersOf(command: string, settings: Settings): string {
   if (settings.embedded) {
     throw new ProblemsError('MINIM_COMMAND_LINE', command, [{
       path: '--brokers', what: 'is missing: the settings say embedded: true, and that Kafka has another address with each start',

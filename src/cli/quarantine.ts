@@ -26,7 +26,7 @@ import { kafkaFileProblems, loadSettings } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 import { plainObject } from './decode.js'
 import { fail } from './exit.js'
-import { brokersOf, keyStoreOption, positiveInteger } from './options.js'
+import { brokersOf, brokersOver, keyStoreOption, positiveInteger } from './options.js'
 import { printer } from './output.js'
 
 interface PlaceOptions {
@@ -179,12 +179,12 @@ function day(text: string): string {
 
 function locate(options: PlaceOptions): Place {
   const settings = loadSettings(options.config ?? null, {
-    ...(options.brokers === undefined ? {} : { kafka: { 'bootstrap.servers': options.brokers } }),
+    ...brokersOver(options.brokers),
     ...(options.keyStore === undefined ? {} : { keys: { store: options.keyStore } }),
     ...(options.policy === undefined ? {} : { policy: options.policy }),
   }, kafkaFileProblems)
   const properties = Object.fromEntries(Object.entries(settings.kafka).filter(([name]) => name !== 'bootstrap.servers'))
-  return { settings, bootstrap: brokersOf('minim quarantine', options.brokers, settings), properties }
+  return { settings, bootstrap: brokersOf('minim quarantine', settings), properties }
 }
 
 function passes({ header }: Quarantined, { reason, format, day }: FilterOptions): boolean {

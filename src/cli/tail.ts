@@ -8,7 +8,7 @@ import { loadPolicy } from '../policy/load.js'
 import { kafkaFileProblems, loadSettings } from '../settings/load.js'
 import { decoderOf, type Decoder } from './decode.js'
 import { runningDemo } from './demo-file.js'
-import { brokersOf, positiveInteger } from './options.js'
+import { brokersOf, brokersOver, positiveInteger } from './options.js'
 import { printer } from './output.js'
 
 interface TailOptions {
@@ -31,9 +31,9 @@ export function register(program: Command): void {
     .option('--once', 'end when everything that is there has been read')
     .option('--limit <n>', 'end after so many records', positiveInteger)
     .action(async (name: string, options: TailOptions) => {
-      const settings = loadSettings(options.config ?? null, options.policy === undefined ? {} : { policy: options.policy }, kafkaFileProblems)
+      const settings = loadSettings(options.config ?? null, { ...brokersOver(options.brokers), ...(options.policy === undefined ? {} : { policy: options.policy }) }, kafkaFileProblems)
       const demo = options.brokers === undefined && options.config === undefined ? runningDemo() : null
-      const bootstrap = demo?.bootstrap ?? brokersOf('minim tail', options.brokers, settings)
+      const bootstrap = demo?.bootstrap ?? brokersOf('minim tail', settings)
       const properties = Object.fromEntries(Object.entries(settings.kafka).filter(([name]) => name !== 'bootstrap.servers'))
       const catalogue = shippedCatalogue()
       const policy = loadPolicy(options.policy ?? demo?.policy ?? settings.policy, catalogue)

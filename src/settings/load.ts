@@ -29,6 +29,8 @@ const CONFIG_FOLDER = fileURLToPath(new URL('../../../config/', import.meta.url)
 /** Properties that minim sets itself, since exactly-once rests on them; with the mend. `deliver/kafka-config.ts` says why, one by one. */
 const OWN_KAFKA: Readonly<Record<string, string>> = {
   'transactional.id': 'take it out: set cluster instead',
+  // The same by another name: only one of the two could be laid over by --brokers.
+  'metadata.broker.list': 'take it out: set bootstrap.servers instead',
   'test.mock.num.brokers': 'take it out: set embedded: true instead',
   ...Object.fromEntries([
     'enable.idempotence', 'enable.gapless.guarantee', 'acks', 'request.required.acks', 'max.in.flight', 'max.in.flight.requests.per.connection',
@@ -244,7 +246,7 @@ function crossChecks(s: Settings, refused: readonly string[]): Problem[] {
   const add = (at: string, what: string, mend: string): void => void problems.push({ path: at, what, mend })
 
   for (const [key, mend] of Object.entries(OWN_KAFKA)) if (Object.hasOwn(s.kafka, key)) add(`kafka.${key}`, 'is set by minim itself', mend)
-  if (!s.embedded && s.kafka['bootstrap.servers'] === '' && s.kafka['metadata.broker.list'] === undefined) {
+  if (!s.embedded && s.kafka['bootstrap.servers'] === '') {
     add('kafka.bootstrap.servers', 'is empty', 'name a broker: host:9092')
   }
   if (s.embedded && s.workers > 1) add('workers', 'needs a Kafka of its own: each worker would have another embedded one', 'set it to 1, or embedded to false')

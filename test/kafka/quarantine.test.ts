@@ -94,7 +94,8 @@ t.test('refused, counted, shown, replayed, dropped', { skip: reason ?? false, ti
   t.equal(new Set(found).size, GOOD + UNKNOWN, 'each call once')
 
   // What is refused again goes back once, as a new message; the old ones count as replayed.
-  const again = reportOf(await minim(t, replay, place))
+  const embedded = place.settings({ ...common, embedded: true, kafka: {}, tenants: { default: { id: 1 }, acme: { id: 2 } } }, 'embedded.yaml')
+  const again = reportOf(await minim(t, ['quarantine', 'replay', '--brokers', kafka.bootstrap, '--config', embedded], place))
   t.match(again, { replayed: BAD, skipped: UNKNOWN, quarantined: { bad_value: BAD } })
   t.same(counts(await rows()), { unknown_tenant: [UNKNOWN, UNKNOWN], bad_value: [2 * BAD, BAD] })
   t.notOk(proxy.program.over, 'the proxy was not fenced')

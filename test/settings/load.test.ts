@@ -115,6 +115,7 @@ const mistakes: [values: Record<string, unknown> | string, path: string, what: R
   [{ policy: '' }, 'policy', /must NOT have fewer/, /the policy file/],
   [{ embedded: 'yes' }, 'embedded', /true or false/, /trying things out/],
   [{ kafka: { 'transactional.id': 'x' } }, 'kafka.transactional.id', /set by minim itself/, /set cluster instead/],
+  [{ kafka: { 'metadata.broker.list': 'b:1' } }, 'kafka.metadata.broker.list', /set by minim itself/, /set bootstrap\.servers instead/],
   [{ kafka: { 'enable.idempotence': false } }, 'kafka.enable.idempotence', /set by minim itself/, /take it out/],
   [{ kafka: { acks: 1 } }, 'kafka.acks', /set by minim itself/, /take it out/],
   [{ kafka: { 'test.mock.num.brokers': 1 } }, 'kafka.test.mock.num.brokers', /set by minim itself/, /embedded: true/],
