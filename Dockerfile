@@ -5,6 +5,7 @@
 #
 # Settings for it: `keys.store: /var/lib/minim/keys.json`, `spool.path: /var/lib/minim/spool`, `grpc.listen: 0.0.0.0:50051`. Nothing else is
 # written, but for the sockets of several workers: `--tmpfs /tmp` then.
+# Files of secrets belong to its user, and nobody else may read them: `chown 10001`, `chmod 600`.
 # The `RUN npm run docker:…` lines are package scripts: .ci/run reads them from here and runs them in a clean clone.
 FROM node:22-bookworm-slim AS build
 RUN apt-get update \
