@@ -19,7 +19,6 @@ import { ProblemsError } from './errors/problems.js'
 import { checkMappings } from './ingest/files/feed-file.js'
 import type { Intake } from './ingest/intake.js'
 import type { Inlet, Source, SourceContext } from './ingest/source.js'
-import { REPLAYABLE, SPOOLED, startSources, stopSources } from './ingest/sources.js'
 import { SPOOLED_SCRATCH_BYTES, spooledReaders } from './ingest/spooled.js'
 import type { CachedKeyring } from './keys/cached-keyring.js'
 import { loadMaster } from './keys/master.js'
@@ -240,6 +239,8 @@ export interface App extends Core {
 export async function startApp(options: CoreOptions): Promise<App> {
   const { settings, log, worker = ALONE } = options
   checkMappings(settings, shippedCatalogue())
+  // A bulk load needs none of their servers and parsers.
+  const { REPLAYABLE, SPOOLED, startSources, stopSources } = await import('./ingest/sources.js')
   const core = await startCore(options)
   let ops: Ops | null = null
   let sources: Source[] = []

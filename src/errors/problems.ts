@@ -111,7 +111,8 @@ function problemOf(error: ErrorObject): Problem {
  * A checker made from a JSON Schema.
  */
 export function checker(schema: object): (value: unknown) => Problem[] {
-  const validate = new Ajv({ allErrors: true, verbose: true, strict: true, allowUnionTypes: true }).compile(schema)
+  // Each process starts with this. That the schemas are right the tests say; a check that runs once gains nothing by being optimised.
+  const validate = new Ajv({ allErrors: true, verbose: true, strict: true, allowUnionTypes: true, meta: false, validateSchema: false, code: { optimize: false } }).compile(schema)
   return (value) => {
     if (validate(value)) return []
     const errors = validate.errors ?? []

@@ -1,6 +1,5 @@
 /** The operator's port: `/metrics`, `/healthz` (the process lives), `/readyz` (it can take records: 503 with reasons when it cannot). */
 import type { AddressInfo } from 'node:net'
-import { fastify } from 'fastify'
 import { MinimError } from '../errors/catalogue.js'
 
 export interface Readiness {
@@ -29,6 +28,8 @@ const REQUEST_TIMEOUT_MS = 10_000
 
 /** @throws MinimError `MINIM_OPS_LISTEN` when the address cannot be had */
 export async function startOps({ listen, registry, ready }: OpsOptions): Promise<Ops> {
+  // Commands without the port start without it.
+  const { fastify } = await import('fastify')
   const app = fastify({ logger: false, bodyLimit: 1024, requestTimeout: REQUEST_TIMEOUT_MS, connectionTimeout: 60_000, forceCloseConnections: 'idle', return503OnClosing: false })
   // Neither answer repeats what was asked for.
   app.setNotFoundHandler((_, reply) => reply.code(404).send({ error: 'not found' }))

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { isSupportedCountry } from 'libphonenumber-js/max'
+import { isSupportedCountry, type CountryCode } from 'libphonenumber-js/core'
+import metadata from 'libphonenumber-js/metadata.max'
 import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
 import { DEFAULTS } from './defaults.js'
@@ -262,7 +263,7 @@ function crossChecks(s: Settings, refused: readonly string[]): Problem[] {
     const owner = owners.get(tenant.id)
     if (owner !== undefined) add(`tenants.${name}.id`, `is the id of tenant ${owner} too`, 'give each tenant an id of its own')
     else owners.set(tenant.id, name)
-    if (typeof tenant.region === 'string' && !isSupportedCountry(tenant.region)) {
+    if (typeof tenant.region === 'string' && !isRegion(tenant.region)) {
       add(`tenants.${name}.region`, 'is no country with a numbering plan', 'use two capital letters of ISO 3166: GB')
     }
   }
@@ -336,4 +337,9 @@ export function maskSettings(settings: Settings): Settings {
   // A command's arguments may hold a token for the service it asks.
   const masked = master !== null && 'exec' in master ? { exec: [master.exec[0], ...master.exec.slice(1).map(() => MASK)] } : master
   return { ...settings, kafka, keys: { ...settings.keys, master: masked } }
+}
+
+/** The larger entry of the library is for parsing. */
+function isRegion(text: string): boolean {
+  return isSupportedCountry(text as CountryCode, metadata)
 }
