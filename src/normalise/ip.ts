@@ -26,6 +26,63 @@ function parseIpv4(src: Uint8Array, off: number, end: number): boolean {
   return true
 }
 
+/** Value of a hexadecimal digit by its octet; 255: none. */
+const HEX = new Uint8Array(256).fill(255)
+for (let value = 0; value < 16; value++) {
+  const digit = value.toString(16)
+  HEX[digit.charCodeAt(0)] = value
+  HEX[digit.toUpperCase().charCodeAt(0)] = value
+}
+const COLON = 58
+
+/** Reads groups of hexadecimal digits without allocation. @returns whether that is an address; a dotted end, a zone and brackets are not read here */
+function parseGroups(src: Uint8Array, off: number, end: number): boolean {
+  let groups = 0
+  let gap = -1
+  let value = 0
+  let digits = 0
+  for (let i = off; i < end; i++) {
+    const digit = HEX[src[i]]
+    if (digit < 16) {
+      if (++digits > 4) return false
+      value = (value << 4) | digit
+      continue
+    }
+    if (src[i] !== COLON || groups === 8) return false
+    if (digits > 0) {
+      ipBytes[2 * groups] = value >> 8
+      ipBytes[2 * groups++ + 1] = value & 0xff
+    }
+    if (i + 1 < end && src[i + 1] === COLON) {
+      if (gap >= 0) return false
+      gap = groups
+      i++
+    } else if (digits === 0 || i + 1 === end) return false
+    value = 0
+    digits = 0
+  }
+  if (digits > 0) {
+    if (groups === 8) return false
+    ipBytes[2 * groups] = value >> 8
+    ipBytes[2 * groups++ + 1] = value & 0xff
+  }
+  if (gap < 0) return groups === 8
+  if (groups === 8) return false
+  const tail = 2 * (groups - gap)
+  ipBytes.copyWithin(16 - tail, 2 * gap, 2 * groups)
+  ipBytes.fill(0, 2 * gap, 16 - tail)
+  return true
+}
+
+/** @returns 4 for an IPv4 address in IPv6's clothes (RFC 4291 §2.5.5.2), so that it gets the same token */
+function unmapped(): 4 | 16 {
+  for (let i = 0; i < 10; i++) if (ipBytes[i] !== 0) return 16
+  if (ipBytes[10] !== 0xff || ipBytes[11] !== 0xff) return 16
+  ipBytes.copyWithin(0, 12, 16)
+  return 4
+}
+
+/** The other ways to write one: in brackets, with a zone, with a dotted end. */
 function parseIpv6(text: string): 4 | 16 | 0 {
   let address = text
   if (address.startsWith('[')) {
@@ -50,12 +107,7 @@ function parseIpv6(text: string): 4 | 16 | 0 {
     ipBytes[2 * i] = value >> 8
     ipBytes[2 * i + 1] = value & 0xff
   })
-  // ::ffff:a.b.c.d is the IPv4 address (RFC 4291 §2.5.5.2), so it gets the same token.
-  let mapped = ipBytes[10] === 0xff && ipBytes[11] === 0xff
-  for (let i = 0; i < 10; i++) mapped &&= ipBytes[i] === 0
-  if (!mapped) return 16
-  ipBytes.copyWithin(0, 12, 16)
-  return 4
+  return unmapped()
 }
 
 /**
@@ -65,5 +117,6 @@ function parseIpv6(text: string): 4 | 16 | 0 {
 export function parseIp(src: Uint8Array, off: number, len: number): 4 | 16 | 0 {
   if (len < 2 || len > 64) return 0
   if (parseIpv4(src, off, off + len)) return 4
+  if (parseGroups(src, off, off + len)) return unmapped()
   return parseIpv6(Buffer.from(src.buffer, src.byteOffset + off, len).toString('latin1'))
 }

@@ -29,7 +29,9 @@ t.test('as Node and the URL parser read them', (t) => {
     const found = read(text)
     if (isIP(text) !== 0 && found === null) throw new Error(`${text} is one`)
     if (isIP(text) !== 0 && found !== readAddress(text)?.toString('hex')) throw new Error(`${text} is another`)
-  }), { seed: SEED, numRuns: 3000 })
-  t.pass('3000 runs')
+    // Brackets, zones and ports aside, nothing else is one.
+    if (isIP(text) === 0 && found !== null && !/[[%]|^\d+\.\d+\.\d+\.\d+:/.test(text)) throw new Error(`${text} is none`)
+  }), { seed: SEED, numRuns: 20_000 })
+  t.pass('20,000 runs')
   t.end()
 })
