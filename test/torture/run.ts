@@ -315,7 +315,7 @@ class Torture {
         continue
       }
       const found = messages.map((message) => observe(topic, message, { base: this.base, sources: this.nodes.length }))
-      observed.push(...found)
+      for (const message of found) observed.push(message)
       if (produced === null) continue
       const there = found.filter(({ record }) => record !== null && record.n > this.epilogueFrom[record.source]).length
       if (there !== produced.get(topic)) this.disagreements.push(`${topic}: ${there} messages of the last process, which counted ${produced.get(topic)}`)
