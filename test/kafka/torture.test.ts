@@ -23,7 +23,7 @@ t.setTimeout(limitMs)
 async function run(t: Test, over: Partial<TortureOptions>): Promise<TortureResult> {
   const seed = Number(process.env['MINIM_TORTURE_SEED'] ?? Date.now() % 1_000_000)
   const result = await torture({
-    minutes: 0.3, seed, workers: 1, brokers: 1, sources: ['grpc'], nodes: 2, rate: 200, sabotage: null, faults: null, say: (line) => { t.comment(line) }, ...over,
+    minutes: 0.3, seed, workers: 1, brokers: 1, sources: ['grpc'], nodes: 2, rate: 200, sabotage: null, guarantee: 'exactly-once', faults: null, say: (line) => { t.comment(line) }, ...over,
   })
   for (const what of [...result.verdict.examples, ...result.disagreements, ...result.voids]) t.comment(what)
   return result
@@ -40,6 +40,15 @@ t.test(`SIGKILL at ${ROUNDS} moments: nothing lost, nothing twice, and the figur
   const { lost, duplicated, misrouted, leaked } = verdict
   t.same({ lost, duplicated, misrouted, leaked }, { lost: 0, duplicated: 0, misrouted: 0, leaked: 0 })
   t.equal(verdict.outOfOrder, 0, 'in order')
+})
+
+t.test('at least once: nothing lost, and no more twice than was under way', { skip, timeout: limitMs }, async (t) => {
+  const { verdict, voids, disagreements } = await run(t, { minutes: 0.5, guarantee: 'at-least-once', faults: ['proxy killed', 'connections to Kafka cut'] })
+  t.same(voids, [])
+  t.same(disagreements, [])
+  t.ok(verdict.sent > 1_000, `${verdict.sent} records`)
+  const { lost, misrouted, leaked } = verdict
+  t.same({ lost, misrouted, leaked }, { lost: 0, misrouted: 0, leaked: 0 }, `${verdict.duplicated} twice`)
 })
 
 const KILLS = { faults: ['proxy killed'], gapMs: [2_500, 3_500] } as const

@@ -17,6 +17,7 @@ import { firstStart } from './numbers.js'
 import { POLICY, TOPICS } from './policy.js'
 import { ProxyProcess, type Addresses } from './proxy-process.js'
 import { leaks, observe } from './reading.js'
+import type { Guarantee } from '../../src/settings/schema.js'
 import { FAULTS, schedule, type Fault, type FaultKind } from './schedule.js'
 
 export const SOURCES = ['grpc', 'file', 'http'] as const
@@ -37,6 +38,8 @@ export interface TortureOptions {
   /** Records a second of each node. */
   readonly rate: number
   readonly sabotage: Sabotage | null
+  /** At least once, records may come again after a fault, so many at most as were under way. */
+  readonly guarantee: Guarantee
   /** Only these kinds of fault; null: all that can be done. */
   readonly faults: readonly FaultKind[] | null
   /** Time between faults, at least and at most. */
@@ -61,6 +64,10 @@ const READ_IDLE_MS = 4_000
 /** Readers at the same time: each is a Java process that mostly waits. */
 const READERS = 4
 const PARTITIONS = 3
+/** In one transaction, or between two flushes where there are none. Two are under way at once. */
+const MAX_MESSAGES = 2_000
+/** Without transactions there is no commit to hold back, and nobody is fenced. */
+const NEED_TRANSACTIONS = ['second proxy', 'second proxy while the first is stopped', 'a commit is held back', 'a commit\'s answer is held back'] as const
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
 
@@ -129,7 +136,13 @@ class Torture {
     const produced = settled ? await this.epilogue() : null
     for (const node of this.nodes) node.stop()
     await this.endProxies()
-    return { verdict: await this.verdict(produced), faults: done, voids: this.voids, disagreements: this.disagreements }
+    const verdict = await this.verdict(produced)
+    const again = this.options.guarantee === 'at-least-once' ? (done + 1) * 2 * MAX_MESSAGES : 0
+    if (again > 0) {
+      say(`${verdict.duplicated} messages twice; ${again} may be`)
+      if (verdict.duplicated > again) this.disagreements.push(`${verdict.duplicated} messages twice, more than were under way`)
+    }
+    return { verdict, faults: done, voids: this.voids, disagreements: this.disagreements }
   }
 
   private plan(): Fault[] {
@@ -137,6 +150,7 @@ class Torture {
     const without = new Set<FaultKind>()
     // The spool is a folder of one process.
     if (sources.includes('http') || sources.includes('file')) for (const kind of ['second proxy', 'second proxy while the first is stopped'] as const) without.add(kind)
+    if (this.options.guarantee === 'at-least-once') for (const kind of NEED_TRANSACTIONS) without.add(kind)
     if (faults !== null) for (const kind of Object.keys(FAULTS) as FaultKind[]) if (!faults.includes(kind)) without.add(kind)
     return schedule({ seed, durationMs: minutes * 60_000, brokers, without, ...(gapMs === undefined ? {} : { gapMs }) })
   }
@@ -179,7 +193,7 @@ class Torture {
       // As short as they may be, so that every time-out passes within a test.
       kafka: { 'bootstrap.servers': this.kafka.bootstrap, 'socket.timeout.ms': 11_000, 'transaction.timeout.ms': 12_000 },
       topics: { partitions: PARTITIONS, replication: Math.min(3, this.options.brokers) },
-      delivery: { maxMessages: 2_000 },
+      delivery: { guarantee: this.options.guarantee, maxMessages: MAX_MESSAGES },
       tenants: { default: { id: 1 }, acme: { id: 2 } },
       ...(workers > 1 ? { workers } : {}),
       ...(sources.includes('http') ? { http: { listen: '127.0.0.1:0' } } : {}),
