@@ -123,6 +123,7 @@ export function register(program: Command): void {
         skippedBytes: 0, quarantinedByReason: {}, unknownFields: 0, unsafeFields: 0,
       }
       await checkReadable(files)
+      if (settings.embedded) process.stderr.write('minim: the Kafka inside this process ends with it, and what is loaded with that: --brokers names one that stays\n')
       const core = await startCore({
         settings, log: createLog(settings.log.level), onFatal: fail, onNotice: noticePrinter(),
         onCommitted: (outcome) => {
