@@ -20,7 +20,7 @@ import * as tail from '../src/cli/tail.js'
 import { NO_PURPOSE, WITHHOLDINGS } from '../src/decide/decide.js'
 import { DEFAULT_MAPPING, FILE_FORMATS } from '../src/ingest/files/feed-file.js'
 import { BUILT_IN_MAPPINGS } from '../src/ingest/formats/mapping.js'
-import { Metrics } from '../src/ops/metrics.js'
+import { Metrics, SOURCE_REFUSALS } from '../src/ops/metrics.js'
 import { inspectPolicy } from '../src/policy/load.js'
 import { DEFAULTS } from '../src/settings/defaults.js'
 import { SOURCE_DEFAULTS } from '../src/settings/sources/sections.js'
@@ -109,6 +109,8 @@ t.test('every metric of README is counted, and every one that is counted is in R
   }
   const withheld = table('metric').find(([name]) => name.includes('withheld'))?.[2] ?? ''
   t.same(codes(withheld).sort(), [...WITHHOLDINGS, NO_PURPOSE].sort(), 'reasons for withholding')
+  const refused = table('metric').find(([name]) => name.includes('source_refused'))?.[2] ?? ''
+  t.same(codes(refused).sort(), [...SOURCE_REFUSALS].sort(), 'reasons of sources')
   const [, quarantine] = /^Reasons for quarantine: (.*)$/m.exec(readme) ?? []
   t.same(codes(quarantine).sort(), [...REFUSALS].sort(), 'reasons for quarantine')
 })

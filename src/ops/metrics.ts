@@ -17,6 +17,8 @@ export type SourceKind = (typeof SOURCE_KINDS)[number]
 export const SOURCE_REFUSALS = [
   /** Not of its protocol, or broken. */
   'malformed',
+  /** A URL or method that nothing is there for: its sender has a wrong one, and what it sends is lost until that is mended. */
+  'not_found',
   'too_large',
   /** No or wrong password, key or certificate. */
   'unauthorised',

@@ -198,8 +198,8 @@ export class HttpListener {
     if (sender === null && !spend(this.failures, request.socket.remoteAddress ?? '', FAILURES_PER_SECOND)) return TOO_FAST
     if (sender === null) return refusal(401, 'unauthorised', 'unauthorised', {}, { 'www-authenticate': credentials!.challenge })
     if (settings.ratePerSecond > 0 && !spend(this.buckets, sender, settings.ratePerSecond)) return TOO_FAST
-    if (!paths.includes(path)) return refusal(404, 'not_found', 'unused')
-    if (request.method !== 'POST') return refusal(405, 'method_not_allowed', 'unused', {}, { allow: 'POST' })
+    if (!paths.includes(path)) return refusal(404, 'not_found', 'not_found')
+    if (request.method !== 'POST') return refusal(405, 'method_not_allowed', 'not_found', {}, { allow: 'POST' })
     if (!ENCODINGS.has(request.headers['content-encoding'] ?? 'identity')) return refusal(415, 'unsupported_encoding', 'malformed', {}, { 'accept-encoding': 'gzip, identity' })
     if (Number(request.headers['content-length'] ?? 0) > settings.maxBodyBytes) return TOO_LARGE
     if (inlet.full || this.pending >= MAX_PENDING || this.pendingBytes >= MAX_PENDING_BYTES) return NO_ROOM

@@ -87,7 +87,7 @@ t.test('refused: without password, elsewhere, too large, no room', async (t) => 
   server.inlet.full = false
   t.equal(server.inlet.entries.length, 0)
   t.equal(await to(auth), 200, 'and posted again it is taken: nothing was remembered of what was refused')
-  t.same([server.counts['unauthorised'], server.counts['unused'], server.counts['too_large'], server.counts['no_room']], [2, 1, 1, 1])
+  t.same([server.counts['unauthorised'], server.counts['not_found'], server.counts['too_large'], server.counts['no_room']], [2, 1, 1, 1])
 })
 
 t.test('cut off in the middle, and posted again', async (t) => {

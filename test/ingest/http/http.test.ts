@@ -145,10 +145,10 @@ t.test('a post with one bad record is refused whole: line and field, and no valu
 })
 
 const REFUSED: readonly { name: string; path?: string; method?: string; type?: string | null; body?: string | Uint8Array; headers?: Record<string, string>; status: number; error: string; header?: [string, string]; counts: string }[] = [
-  { name: 'another path', path: '/v1/call', status: 404, error: 'not_found', counts: 'unused' },
-  { name: 'another path still', path: '/V1/calls', status: 404, error: 'not_found', counts: 'unused' },
-  { name: 'PUT', method: 'PUT', status: 405, error: 'method_not_allowed', header: ['allow', 'POST'], counts: 'unused' },
-  { name: 'GET', method: 'GET', status: 405, error: 'method_not_allowed', header: ['allow', 'POST'], counts: 'unused' },
+  { name: 'another path', path: '/v1/call', status: 404, error: 'not_found', counts: 'not_found' },
+  { name: 'another path still', path: '/V1/calls', status: 404, error: 'not_found', counts: 'not_found' },
+  { name: 'PUT', method: 'PUT', status: 405, error: 'method_not_allowed', header: ['allow', 'POST'], counts: 'not_found' },
+  { name: 'GET', method: 'GET', status: 405, error: 'method_not_allowed', header: ['allow', 'POST'], counts: 'not_found' },
   { name: 'a form', type: 'application/x-www-form-urlencoded', status: 415, error: 'unsupported_type', header: ['accept', 'application/json, application/x-ndjson, application/x-protobuf'], counts: 'malformed' },
   { name: 'no type', type: null, body: Buffer.from('{}'), status: 415, error: 'unsupported_type', counts: 'malformed' },
   { name: 'another compression', headers: { 'content-encoding': 'br' }, status: 415, error: 'unsupported_encoding', header: ['accept-encoding', 'gzip, identity'], counts: 'malformed' },
