@@ -29,6 +29,7 @@ import type { Logger } from './ops/log.js'
 import { Metrics, type Flow, type SourceKind } from './ops/metrics.js'
 import { compile, type Plan } from './policy/compile.js'
 import { loadPolicy, tenantProblems } from './policy/load.js'
+import type { Policy } from './policy/model.js'
 import type { Outcome } from './project/minimised.js'
 import { Pipeline } from './project/pipeline.js'
 import type { Settings } from './settings/schema.js'
@@ -39,6 +40,8 @@ import { ALONE, serveSupervisor, type WorkerPlace } from './workers.js'
 export interface CoreOptions {
   readonly settings: Settings
   readonly log: Logger
+  /** What `settings.policy` holds. Default: it is loaded. */
+  readonly policy?: Policy
   /** Default: the key store that the settings name, opened with the master key. */
   readonly keyring?: CachedKeyring
   /** Told when delivery can do no more: the process should end with a failure. */
@@ -124,7 +127,7 @@ function counted(item: WorkItem, source: SourceKind | null, metrics: Metrics, on
 export async function startCore(options: CoreOptions): Promise<Core> {
   const { settings, log, onFatal, onCommitted, worker = ALONE } = options
   const catalogue = shippedCatalogue()
-  const policy = loadPolicy(settings.policy, catalogue)
+  const policy = options.policy ?? loadPolicy(settings.policy, catalogue)
   const unknownTenants = tenantProblems(policy, Object.keys(settings.tenants))
   if (unknownTenants.length > 0) throw new ProblemsError('MINIM_POLICY_INVALID', settings.policy, unknownTenants)
   const plan = compile(policy, catalogue)

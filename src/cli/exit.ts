@@ -1,6 +1,7 @@
 /** How commands end: exit codes, and errors as lines for people. */
 import process from 'node:process'
 import { MinimError } from '../errors/catalogue.js'
+import { ProblemsError } from '../errors/problems.js'
 
 /** Documented in README.md. */
 export const EXIT = {
@@ -27,7 +28,10 @@ export function exitCode(error: unknown): number {
 
 /** Says what went wrong and how to mend it. Of an error that is not minim's own only its name and code: its text may quote anything. */
 export function explainError(error: unknown): string {
-  if (error instanceof MinimError) return `minim: ${error.code}: ${error.message}\n  → ${error.fix}`
+  if (error instanceof MinimError) {
+    const also = error instanceof ProblemsError && error.also !== null ? `\n${explainError(error.also)}` : ''
+    return `minim: ${error.code}: ${error.message}\n  → ${error.fix}${also}`
+  }
   const { name, code } = error as { name?: unknown; code?: unknown }
   return `minim: unexpected ${typeof name === 'string' ? name : 'error'}${typeof code === 'string' ? ` (${code})` : ''}; run with MINIM_DEBUG=1 to see where`
 }

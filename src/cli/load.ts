@@ -11,8 +11,9 @@ import { DEFAULT_MAPPING, FILE_FORMATS, feedFile, resolveMapping, type FileForma
 import { FileSource } from '../ingest/files/files.js'
 import { isTimeZone } from '../ingest/formats/local-time.js'
 import { createLog } from '../ops/log.js'
-import { kafkaFileProblems, loadSettings } from '../settings/load.js'
+import { kafkaFileProblems } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
+import { loadChecked } from './checked.js'
 import { EXIT, fail } from './exit.js'
 import { brokersOver } from './options.js'
 import { printer } from './output.js'
@@ -108,7 +109,7 @@ export function register(program: Command): void {
     .option('--policy <file>', 'the policy, instead of the settings\'')
     .option('--key-store <file>', 'the key store, instead of the settings\'')
     .action(async (files: string[], options: LoadOptions) => {
-      const settings = loadSettings(options.config ?? null, {
+      const { settings, policy } = loadChecked(options.config ?? null, {
         ...brokersOver(options.brokers),
         ...(options.policy === undefined ? {} : { policy: options.policy }),
         ...(options.keyStore === undefined ? {} : { keys: { store: options.keyStore } }),
@@ -125,7 +126,7 @@ export function register(program: Command): void {
       await checkReadable(files)
       if (settings.embedded) process.stderr.write('minim: the Kafka inside this process ends with it, and what is loaded with that: --brokers names one that stays\n')
       const core = await startCore({
-        settings, log: createLog(settings.log.level), onFatal: fail, onNotice: noticePrinter(),
+        settings, policy, log: createLog(settings.log.level), onFatal: fail, onNotice: noticePrinter(),
         onCommitted: (outcome) => {
           report.records += outcome.records
           report.unknownFields += outcome.unknownFields

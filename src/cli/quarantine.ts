@@ -24,6 +24,7 @@ import { KeyStore } from '../keys/store.js'
 import { createLog, type Logger } from '../ops/log.js'
 import { kafkaFileProblems, loadSettings } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
+import { loadChecked } from './checked.js'
 import { plainObject } from './decode.js'
 import { fail } from './exit.js'
 import { brokersOf, brokersOver, keyStoreOption, positiveInteger } from './options.js'
@@ -134,7 +135,7 @@ export function register(program: Command): void {
     .option('--time-zone <zone>', 'of times without an offset (IANA)', 'UTC')
     .option('--policy <file>', 'the policy, instead of the settings\'')
     .action(async (options: PlaceOptions & FilterOptions & { readonly map?: string; readonly timeZone: string }) => {
-      const report = await replay(locate(options), options)
+      const report = await replay(locate(options, (file, overrides = {}, more = () => []) => loadChecked(file, overrides, more).settings), options)
       print(JSON.stringify(report))
       process.exit(0)
     })
@@ -177,8 +178,8 @@ function day(text: string): string {
   return text
 }
 
-function locate(options: PlaceOptions): Place {
-  const settings = loadSettings(options.config ?? null, {
+function locate(options: PlaceOptions, load: typeof loadSettings = loadSettings): Place {
+  const settings = load(options.config ?? null, {
     ...brokersOver(options.brokers),
     ...(options.keyStore === undefined ? {} : { keys: { store: options.keyStore } }),
     ...(options.policy === undefined ? {} : { policy: options.policy }),

@@ -4,9 +4,11 @@ import { setDefaultHighWaterMark } from 'node:stream'
 import type { Command } from 'commander'
 import type { App } from '../app.js'
 import { createLog, type Logger } from '../ops/log.js'
-import { loadSettings, maskSettings, proxyFileProblems } from '../settings/load.js'
+import type { Policy } from '../policy/model.js'
+import { maskSettings, proxyFileProblems } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 import { ALONE, startSupervisor, workerPlace } from '../workers.js'
+import { loadChecked } from './checked.js'
 import { exitCode, EXIT } from './exit.js'
 
 const DRAIN_MS = 30_000
@@ -16,11 +18,11 @@ export function register(program: Command): void {
     .description('run the proxy: PBX nodes send records, minimised topics come out in Kafka')
     .requiredOption('--config <file>', 'settings; config/minim.yaml shows them all')
     .action(async (options: { readonly config: string }) => {
-      const settings = loadSettings(options.config, {}, proxyFileProblems)
+      const { settings, policy } = loadChecked(options.config, {}, proxyFileProblems)
       const log = createLog(settings.log.level)
       const place = workerPlace()
       if (settings.workers > 1 && place === null) await supervise(settings, log)
-      else await work(settings, log, place ?? ALONE)
+      else await work(settings, policy, log, place ?? ALONE)
     })
 }
 
@@ -33,7 +35,7 @@ async function supervise(settings: Settings, log: Logger): Promise<void> {
   process.exit(code)
 }
 
-async function work(settings: Settings, log: Logger, place: typeof ALONE): Promise<void> {
+async function work(settings: Settings, policy: Policy, log: Logger, place: typeof ALONE): Promise<void> {
   // Node.js reads 16 messages ahead of each stream of objects, which for gRPC are batches of up to 4 MiB each that nobody has taken.
   setDefaultHighWaterMark(true, 1)
   const { startApp } = await import('../app.js')
@@ -60,7 +62,7 @@ async function work(settings: Settings, log: Logger, place: typeof ALONE): Promi
   process.on('SIGTERM', () => stop('SIGTERM'))
   process.on('SIGINT', () => stop('SIGINT'))
   app = await startApp({
-    settings, log, worker: place,
+    settings, policy, log, worker: place,
     onOrphaned: () => stop('supervisor gone'),
     onFatal: (error) => {
       log.fatal({ err: error })

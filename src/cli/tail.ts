@@ -4,8 +4,8 @@ import type { Command } from 'commander'
 import { catalogue as shippedCatalogue, KINDS } from '../catalogue/catalogue.js'
 import { tail } from '../deliver/tail.js'
 import { useOneOf } from '../errors/problems.js'
-import { loadPolicy } from '../policy/load.js'
-import { kafkaFileProblems, loadSettings } from '../settings/load.js'
+import { kafkaFileProblems } from '../settings/load.js'
+import { loadChecked } from './checked.js'
 import { decoderOf, type Decoder } from './decode.js'
 import { runningDemo } from './demo-file.js'
 import { brokersOf, brokersOver, positiveInteger } from './options.js'
@@ -31,12 +31,12 @@ export function register(program: Command): void {
     .option('--once', 'end when everything that is there has been read')
     .option('--limit <n>', 'end after so many records', positiveInteger)
     .action(async (name: string, options: TailOptions) => {
-      const settings = loadSettings(options.config ?? null, { ...brokersOver(options.brokers), ...(options.policy === undefined ? {} : { policy: options.policy }) }, kafkaFileProblems)
       const demo = options.brokers === undefined && options.config === undefined ? runningDemo() : null
+      const named = options.policy ?? demo?.policy
+      const { settings, policy } = loadChecked(options.config ?? null, { ...brokersOver(options.brokers), ...(named === undefined ? {} : { policy: named }) }, kafkaFileProblems)
       const bootstrap = demo?.bootstrap ?? brokersOf('minim tail', settings)
       const properties = Object.fromEntries(Object.entries(settings.kafka).filter(([name]) => name !== 'bootstrap.servers'))
       const catalogue = shippedCatalogue()
-      const policy = loadPolicy(options.policy ?? demo?.policy ?? settings.policy, catalogue)
       const decoders = new Map<string, Decoder>()
       const known: string[] = []
       for (const purpose of policy.purposes) {

@@ -6,9 +6,12 @@ import { MinimError, problemLines, type ErrorCode, type Problem } from './catalo
 /** A file with mistakes. `problems` holds them one by one; the message holds them as lines. */
 export class ProblemsError extends MinimError {
   readonly problems: readonly Problem[]
-  constructor(code: ErrorCode, path: string, problems: readonly Problem[]) {
+  /** Another file's mistakes, found on the way: told after these. */
+  readonly also: ProblemsError | null
+  constructor(code: ErrorCode, path: string, problems: readonly Problem[], also: ProblemsError | null = null) {
     super(code, { path, count: problems.length, problems: problemLines(problems) })
     this.problems = Object.freeze([...problems])
+    this.also = also
   }
 }
 
