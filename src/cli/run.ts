@@ -7,6 +7,8 @@ import { createLog, type Logger } from '../ops/log.js'
 import type { Policy } from '../policy/model.js'
 import { maskSettings, proxyFileProblems } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
+import { summaryOf } from '../settings/summary.js'
+import { VERSION } from '../version.js'
 import { ALONE, startSupervisor, workerPlace } from '../workers.js'
 import { loadChecked } from './checked.js'
 import { exitCode, EXIT } from './exit.js'
@@ -21,13 +23,19 @@ export function register(program: Command): void {
       const { settings, policy } = loadChecked(options.config, {}, proxyFileProblems)
       const log = createLog(settings.log.level)
       const place = workerPlace()
+      if (place === null) logStart(settings, policy, log)
       if (settings.workers > 1 && place === null) await supervise(settings, log)
       else await work(settings, policy, log, place ?? ALONE)
     })
 }
 
+/** What runs, in a line; all of the settings only for who looks for something. */
+function logStart(settings: Settings, policy: Policy, log: Logger): void {
+  log.info(summaryOf(settings, policy, VERSION), 'starting')
+  log.debug({ settings: maskSettings(settings) }, 'settings')
+}
+
 async function supervise(settings: Settings, log: Logger): Promise<void> {
-  log.info({ settings: maskSettings(settings) }, 'settings')
   const supervisor = await startSupervisor({ settings, log, args: process.argv.slice(2), drainMs: DRAIN_MS })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => { supervisor.stop() })
   const code = await supervisor.ended
@@ -39,7 +47,6 @@ async function work(settings: Settings, policy: Policy, log: Logger, place: type
   // Node.js reads 16 messages ahead of each stream of objects, which for gRPC are batches of up to 4 MiB each that nobody has taken.
   setDefaultHighWaterMark(true, 1)
   const { startApp } = await import('../app.js')
-  if (place.folder === null) log.info({ settings: maskSettings(settings) }, 'settings')
   let app: App | null = null
   let stopping = false
   const stop = (why: string): void => {
