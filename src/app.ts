@@ -33,6 +33,7 @@ import type { Policy } from './policy/model.js'
 import type { Outcome } from './project/minimised.js'
 import { Pipeline } from './project/pipeline.js'
 import type { Settings } from './settings/schema.js'
+import { sourcesOf } from './settings/summary.js'
 import { usesSpool } from './settings/sources/sections.js'
 import { VERSION } from './version.js'
 import { ALONE, serveSupervisor, type WorkerPlace } from './workers.js'
@@ -133,7 +134,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
   const plan = compile(policy, catalogue)
   const keyring = options.keyring ?? KeyStore.open(settings.keys.store, loadMaster(settings.keys.master))
   const stopKeys = keyring.keepAhead(policy.purposes, (error) => log.error({ err: error }))
-  const metrics = new Metrics({ flows: flowsOf(plan), minimVersion: VERSION, policyVersion: policy.version, guarantee: settings.delivery.guarantee })
+  const metrics = new Metrics({ flows: flowsOf(plan), minimVersion: VERSION, policyVersion: policy.version, guarantee: settings.delivery.guarantee, sources: Object.keys(sourcesOf(settings)) as SourceKind[] })
   const pipeline = new Pipeline({ catalogue, plan, keyring, tenants: tenantsOf(settings), futureMs: settings.limits.futureMs, guarantee: settings.delivery.guarantee })
   if (settings.delivery.guarantee === 'at-least-once') log.warn('delivery is at least once, without transactions: after trouble records may be in topics twice, and a second process with the same cluster name is not noticed')
   const embedded: EmbeddedKafka | null = settings.embedded ? await startEmbeddedKafka() : null

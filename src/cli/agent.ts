@@ -35,7 +35,7 @@ export function register(program: Command): void {
       const { agent: agentSettings, files, ops: opsSettings } = maskSettings(settings)
       log.info({ version: VERSION, source: settings.agent.source, proxy: settings.agent.proxy, files: files.length }, 'starting')
       log.debug({ settings: { agent: agentSettings, files, ops: opsSettings } }, 'settings')
-      const metrics = new Metrics({ flows: [], minimVersion: VERSION, policyVersion: 'none' })
+      const metrics = new Metrics({ flows: [], minimVersion: VERSION, policyVersion: 'none', sources: ['file'] })
       const agent: Agent = startAgent({ settings, catalogue: catalogue(), log, counters: metrics.counters('file') })
       metrics.sampleFrom(() => ({ ready: agent.connected, inFlightItems: 0, retainedBytes: 0 }))
       const ops = await startOps({ listen: settings.ops.listen, registry: metrics.registry, ready: () => ({ ok: agent.connected, reasons: agent.connected ? [] : ['not_connected'] }) })

@@ -39,16 +39,21 @@ class Account {
 /** Keeps the accounts of all sources. */
 export class Conservation {
   readonly #accounts = new Map<string, Account>()
-  readonly #other: Account
+  readonly #open: (source: string) => Account
+  readonly #sources: readonly string[]
 
-  /** @param sources the closed set of labels; anything else is booked under the last */
-  constructor(registers: Registry[], flows: readonly Flow[], sources: readonly string[]) {
+  /**
+   * @param sources the closed set of labels; anything else is booked under the last
+   * @param on those of it whose series are there from the start; another's come with its first record
+   */
+  constructor(registers: Registry[], flows: readonly Flow[], sources: readonly string[], on: readonly string[]) {
+    this.#sources = sources
     const drift = new Gauge({
       name: 'minim_conservation_drift_records', labelNames: ['source_kind', 'purpose', 'kind'], registers,
       help: 'Records in, less messages out, withheld, quarantined and in flight: anything but 0 is a defect. "*" is over all kinds',
     })
     const inFlight = new Gauge({ name: 'minim_records_in_flight', labelNames: ['source_kind'], registers, help: 'Records read and not committed yet' })
-    for (const source of sources) {
+    this.#open = (source) => {
       const account = new Account(drift.labels(source, '*', '*'), inFlight.labels(source))
       for (const { purpose, kind, topic } of flows) {
         const sums: Sums = { produced: 0, withheld: 0, drift: drift.labels(source, purpose, kind) }
@@ -58,20 +63,26 @@ export class Conservation {
         account.byKind.set(kind, [...account.byKind.get(kind) ?? [], sums])
       }
       this.#accounts.set(source, account)
+      return account
     }
-    this.#other = [...this.#accounts.values()].at(-1)!
+    for (const source of on) this.#open(source)
+  }
+
+  #account(source: string): Account {
+    const name = this.#sources.includes(source) ? source : this.#sources[this.#sources.length - 1]
+    return this.#accounts.get(name) ?? this.#open(name)
   }
 
   /** A batch was read, made anew, or is on its way no more. @param records how many more are on their way; negative: fewer */
   onInFlight(source: string, records: number): void {
-    const account = this.#accounts.get(source) ?? this.#other
+    const account = this.#account(source)
     account.inFlight += records
     account.onItsWay.set(account.inFlight)
   }
 
   /** Once per batch, after its commit. */
   onCommitted(source: string, outcome: Outcome): void {
-    const account = this.#accounts.get(source) ?? this.#other
+    const account = this.#account(source)
     account.records += outcome.records
     for (const topic in outcome.produced) {
       const sums = account.byTopic.get(topic)

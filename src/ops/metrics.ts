@@ -94,6 +94,8 @@ export interface MetricsOptions {
   readonly flows: readonly Flow[]
   readonly minimVersion: string
   readonly policyVersion: string
+  /** Kinds whose series are there from the first scrape, at 0: those that are on. Another's come when it counts something. Default: all. */
+  readonly sources?: readonly SourceKind[]
   /** Default exactly-once. */
   readonly guarantee?: string
   /** Node's own: event loop, heap, garbage collection. On unless false. */
@@ -107,21 +109,22 @@ const OTHER = 'other'
 const LATENCY_BUCKETS = [0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 
 type Child = { inc(count: number): void }
+type Children = { get(label: string): Child | undefined }
 
 export class Metrics {
   readonly registry = new Registry()
-  readonly #received: ReadonlyMap<string, Child>
-  readonly #produced: ReadonlyMap<string, Child>
+  readonly #received: Children
+  readonly #produced: Children
   readonly #withheld: ReadonlyMap<string, Child>
-  readonly #quarantined: ReadonlyMap<string, Child>
+  readonly #quarantined: Children
   readonly #unknownFields: Child
   readonly #unsafeFields: Child
   readonly #dropped: Child
   readonly #latency: Histogram
   readonly #commitSeconds: Histogram
-  readonly #transactions: ReadonlyMap<string, Child>
+  readonly #transactions: Children
   readonly #conservation: Conservation
-  readonly #sources: ReadonlyMap<SourceKind, SourceCounters>
+  readonly #sources: (kind: SourceKind) => SourceCounters
   /** What the spool counts with. */
   readonly spool: SpoolCounters
   #sample: () => Sample = () => ({ ready: false, inFlightItems: 0, retainedBytes: 0 })
@@ -132,7 +135,8 @@ export class Metrics {
     if (options.defaults !== false) collectDefaultMetrics({ register: registry })
     const counter = (name: string, help: string, labelNames: string[] = []): Counter => new Counter({ name, help, labelNames, registers })
 
-    this.#received = children(counter('minim_records_received_total', 'Records read, well or ill, by where they came in', ['source_kind']), SOURCE_KINDS)
+    const on = options.sources ?? SOURCE_KINDS
+    this.#received = children(counter('minim_records_received_total', 'Records read, well or ill, by where they came in', ['source_kind']), SOURCE_KINDS, on)
     this.#produced = children(counter('minim_messages_produced_total', 'Messages committed to a purpose\'s topic', ['topic']), options.flows.map((flow) => flow.topic))
     const withheld = counter('minim_records_withheld_total', 'Records that a purpose may not have, by reason', ['purpose', 'reason'])
     const withheldChildren = new Map<string, Child>()
@@ -149,7 +153,7 @@ export class Metrics {
     this.#latency = new Histogram({ name: 'minim_receipt_to_commit_seconds', help: 'From a batch\'s first byte to its commit, one value per batch', buckets: LATENCY_BUCKETS, registers })
     this.#commitSeconds = new Histogram({ name: 'minim_commit_seconds', help: 'What Kafka took to commit a transaction', buckets: LATENCY_BUCKETS, registers })
 
-    this.#sources = sourceCounters(registers)
+    this.#sources = sourceCounters(registers, on)
     this.spool = spoolCounters(registers)
 
     const sampled = (name: string, help: string, value: (sample: Sample) => number): void => {
@@ -162,14 +166,14 @@ export class Metrics {
     sampled('minim_items_in_flight', 'Batches taken from sources and not committed yet', (sample) => sample.inFlightItems)
     sampled('minim_bytes_retained', 'Input kept in memory until it is committed', (sample) => sample.retainedBytes)
 
-    this.#conservation = new Conservation(registers, options.flows, [...SOURCE_KINDS, SPOOL_ACCOUNT, OTHER])
+    this.#conservation = new Conservation(registers, options.flows, [...SOURCE_KINDS, SPOOL_ACCOUNT, OTHER], on)
     new Gauge({ name: 'minim_build_info', help: 'Versions of minim and of its policy, and the guarantee of delivery', labelNames: ['version', 'policy', 'guarantee'], aggregator: 'first', registers })
       .labels(options.minimVersion, options.policyVersion, options.guarantee ?? 'exactly-once').set(1)
   }
 
   /** What a kind of source counts with. */
   counters(kind: SourceKind): SourceCounters {
-    return this.#sources.get(kind)!
+    return this.#sources(kind)
   }
 
   /** Where the gauges get their values, at each scrape. */
@@ -229,27 +233,34 @@ function accountOf(sources: ReadonlyMap<string, number>): string {
   return second === undefined ? first : SPOOL_ACCOUNT
 }
 
-function sourceCounters(registers: Registry[]): ReadonlyMap<SourceKind, SourceCounters> {
+/** @param on kinds whose series are made at once; another's are with its first counters */
+function sourceCounters(registers: Registry[], on: readonly SourceKind[]): (kind: SourceKind) => SourceCounters {
   const kind = ['source_kind']
   const received = new Counter({ name: 'minim_source_received_total', help: 'Posts, packets, events or lines received, each in its protocol\'s own units', labelNames: kind, registers })
   const refused = new Counter({ name: 'minim_source_refused_total', help: 'Of these, those that no record was taken from, by reason', labelNames: [...kind, 'reason'], registers })
   const lag = new Gauge({ name: 'minim_source_lag_seconds', help: 'Age of what a source has read last', labelNames: kind, aggregator: 'max', registers })
   const connections = new Gauge({ name: 'minim_source_connections', help: 'Senders connected', labelNames: kind, registers })
   const gap = new Counter({ name: 'minim_source_gap_seconds_total', help: 'Time in which a source that cannot send again was not connected', labelNames: kind, registers })
-  return new Map(SOURCE_KINDS.map((name): [SourceKind, SourceCounters] => {
+  const make = (name: SourceKind): SourceCounters => {
     const all = child(received, name)
     const reasons = new Map(SOURCE_REFUSALS.map((reason) => [reason, child(refused, name, reason)]))
     const [late, open, missed] = [lag.labels(name), connections.labels(name), child(gap, name)]
     late.set(0)
     open.set(0)
-    return [name, {
+    return {
       received: (count) => all.inc(count),
       refused: (reason, count = 1) => reasons.get(reason)?.inc(count),
       lag: (seconds) => late.set(seconds),
       connections: (count) => open.set(count),
       gap: (seconds) => missed.inc(seconds),
-    }]
-  }))
+    }
+  }
+  const made = new Map(on.map((name) => [name, make(name)]))
+  return (kind) => {
+    let counters = made.get(kind)
+    if (counters === undefined) made.set(kind, counters = make(kind))
+    return counters
+  }
 }
 
 /** From a fast disk's flush to one in trouble, s. */
@@ -277,9 +288,21 @@ function spoolCounters(registers: Registry[]): SpoolCounters {
   }
 }
 
-/** One bound child per label value, made at start: each series is there from the first scrape, at 0. */
-function children(counter: Counter, values: readonly string[]): ReadonlyMap<string, Child> {
-  return new Map([...values, OTHER].map((value) => [value, child(counter, value)]))
+/**
+ * One bound child per label value, made at start: each series is there from the first scrape, at 0.
+ * @param values the closed set
+ * @param atOnce those of it that are made at start; another is when it is first counted
+ */
+function children(counter: Counter, values: readonly string[], atOnce: readonly string[] = values): Children {
+  const known = new Set(values)
+  const made = new Map([...atOnce, OTHER].map((value) => [value, child(counter, value)]))
+  return {
+    get: (value) => {
+      let found = made.get(value)
+      if (found === undefined && known.has(value)) made.set(value, found = child(counter, value))
+      return found
+    },
+  }
 }
 
 function child(counter: Counter, ...labels: string[]): Child {
@@ -289,6 +312,6 @@ function child(counter: Counter, ...labels: string[]): Child {
   return bound
 }
 
-function add(of: ReadonlyMap<string, Child>, label: string, count: number): void {
+function add(of: Children, label: string, count: number): void {
   (of.get(label) ?? of.get(OTHER))?.inc(count)
 }

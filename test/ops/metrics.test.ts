@@ -144,7 +144,7 @@ t.test('no label is made of what comes in', async (t) => {
   }), 0.01, canary as 'grpc')
   metrics.onTransaction(canary as 'aborted', 1)
   const after = await scrape(metrics)
-  t.same(Object.keys(after), series, 'no series but those of the start')
+  t.same(Object.keys(after).filter((name) => !series.includes(name) && !name.includes('source_kind="other"')), [], 'no series but those of the start, and of "other"')
   t.notOk((await metrics.registry.metrics()).includes(canary.slice(1)))
   t.match(after, {
     'minim_messages_produced_total{topic="other"}': 1, 'minim_records_withheld_total{purpose="other",reason="other"}': 2,
@@ -157,6 +157,24 @@ t.test('every series of the closed sets is there from the start, at 0', async (t
   const series = await scrape(new Metrics(OPTIONS))
   for (const reason of REFUSALS) t.equal(series[`minim_records_quarantined_total{reason="${reason}"}`], 0)
   for (const { purpose } of FLOWS) for (const reason of WITHHOLDINGS) t.equal(series[`minim_records_withheld_total{purpose="${purpose}",reason="${reason}"}`], 0)
+})
+
+t.test('of sources that are off there are no series, until they count something after all', async (t) => {
+  const metrics = new Metrics({ ...OPTIONS, sources: ['grpc', 'http'] })
+  const kinds = async (): Promise<(string | undefined)[]> => [...new Set(Object.keys(await scrape(metrics)).map((name) => /source_kind="(\w+)"/.exec(name)?.[1]))].filter((kind) => kind !== undefined)
+  t.same((await kinds()).sort(), ['grpc', 'http', 'other'], 'other: a mistake of minim\'s own')
+  t.match(await scrape(metrics), {
+    'minim_source_received_total{source_kind="http"}': 0, 'minim_source_refused_total{source_kind="http",reason="not_found"}': 0,
+    'minim_records_received_total{source_kind="grpc"}': 0, 'minim_conservation_drift_records{source_kind="grpc",purpose="*",kind="*"}': 0,
+  })
+  // Left in the spool by a source that was on.
+  metrics.onCommitted(outcome({ records: 3, produced: { 'pbx.quality.quality': 2 } }), 0.01, new Map([['sip', 3]]))
+  metrics.onInFlight(null, 2)
+  metrics.counters('hep').refused('malformed')
+  t.match(await scrape(metrics), {
+    'minim_records_received_total{source_kind="sip"}': 3, 'minim_records_in_flight{source_kind="spool"}': 2,
+    'minim_source_refused_total{source_kind="hep",reason="malformed"}': 1, 'minim_conservation_drift_records{source_kind="sip",purpose="*",kind="*"}': 1,
+  })
 })
 
 t.test('Node\'s own metrics are on by default', async (t) => {
