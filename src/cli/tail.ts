@@ -6,6 +6,7 @@ import { tail } from '../deliver/tail.js'
 import { useOneOf } from '../errors/problems.js'
 import { kafkaFileProblems } from '../settings/load.js'
 import { loadChecked } from './checked.js'
+import { unknownName } from './command-line.js'
 import { decoderOf, type Decoder } from './decode.js'
 import { runningDemo } from './demo-file.js'
 import { brokersOf, brokersOver, positiveInteger } from './options.js'
@@ -22,7 +23,7 @@ interface TailOptions {
 
 export function register(program: Command): void {
   const print = printer(program)
-  const command: Command = program.command('tail <purpose>')
+  program.command('tail <purpose>')
     .description('what a purpose sees (billing), or one kind of it (billing.call): committed records as JSON Lines, as they come')
     .option('--brokers <list>', 'Kafka; without it the settings\', else the running demo\'s')
     .option('--config <file>', 'settings')
@@ -48,7 +49,7 @@ export function register(program: Command): void {
           if ([purpose.id, `${purpose.id}.${kind}`, rules.topic].includes(name)) decoders.set(rules.topic, decoderOf(purpose, rules, catalogue))
         }
       }
-      if (decoders.size === 0) command.error(`"${name}" is no purpose and no kind that it sees; ${useOneOf(name, known)}`, { exitCode: 2, code: 'minim.unknownName' })
+      if (decoders.size === 0) throw unknownName('tail', name, 'is no purpose and no kind that it sees', useOneOf(name, known))
       const limit = options.limit ?? Infinity
       const stop = new AbortController()
       process.once('SIGINT', () => stop.abort())

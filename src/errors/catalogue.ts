@@ -27,7 +27,7 @@ export const ERRORS = {
   MINIM_COMMAND_LINE: {
     stage: 'cli', retryable: false,
     message: '{path}: the command line has {count} mistake(s):\n{problems}',
-    fix: 'mend each option named; `--help` shows them all',
+    fix: 'mend what each line names; `--help` shows what there is',
   },
   MINIM_KEYS_NO_MASTER: {
     stage: 'keys', retryable: false,

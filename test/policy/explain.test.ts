@@ -1,7 +1,8 @@
 import t from 'tap'
-import { Command, CommanderError } from 'commander'
+import { Command } from 'commander'
 import { join } from 'node:path'
 import { writeFileSync } from 'node:fs'
+import { exitCode, explainError } from '../../src/cli/exit.js'
 import { register } from '../../src/cli/explain.js'
 import { catalogue, KINDS } from '../../src/catalogue/catalogue.js'
 import { explain, explanationLines, type FieldExplained, type PurposeExplained } from '../../src/policy/explain.js'
@@ -18,8 +19,7 @@ async function minim(...args: string[]): Promise<{ out: string; err: string; exi
     await program.parseAsync(['explain', ...args], { from: 'user' })
     return { out, err, exitCode: 0 }
   } catch (error) {
-    if (!(error instanceof CommanderError)) throw error
-    return { out, err, exitCode: error.exitCode }
+    return { out, err: err + explainError(error), exitCode: exitCode(error) }
   }
 }
 
@@ -85,7 +85,7 @@ t.test('minim explain', async (t) => {
   t.equal(new Set(rows.map((l) => l.indexOf('call.calling'))).size, 1, 'columns are straight')
   t.match(await minim('calling_name'), { out: /no purpose sees it/ })
   t.match(await minim('P2'), { out: /billing \(P2\)[^]*settlement \(P2\), off/ })
-  t.match(await minim('callng'), { exitCode: 2, out: '', err: /"callng" is no field.*did you mean calling/ })
+  t.match(await minim('callng'), { exitCode: 2, out: '', err: /MINIM_COMMAND_LINE[^]*"callng": is no field.*did you mean calling/ })
   t.match(await minim('call.callng'), { exitCode: 2, err: /did you mean calling/ })
   t.match(await minim('P10'), { exitCode: 2 })
   t.match(await minim('constructor'), { exitCode: 2 })
@@ -93,7 +93,7 @@ t.test('minim explain', async (t) => {
   t.match(JSON.parse((await minim('billing', '--json')).out), { about: 'purposes', purposes: [{ id: 'billing', retentionDays: 30 }] })
   const path = join(t.testdir({}), 'policy.yaml')
   writeFileSync(path, 'purposes: {}')
-  await t.rejects(minim('calling', '--policy', path), { code: 'MINIM_POLICY_INVALID' })
+  t.match(await minim('calling', '--policy', path), { exitCode: 2, err: /MINIM_POLICY_INVALID/ })
 })
 
 const forms: [treatment: Treatment, form: string][] = [
