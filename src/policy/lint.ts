@@ -40,7 +40,9 @@ export function lint(catalogue: Catalogue, source?: PolicySource, noticePath: st
   const policy = inspectPolicy(source, catalogue)
   const notice = readNotice(noticePath)
   const hasTests = existsSync(join(root, 'test'))
-  const noticeProblems = [...notice.problems, ...(notice.problems.length > 0 ? [] : promiseProblems(notice.promises, policy, hasTests ? root : null))]
+  // Of a policy without purposes every rule of the notice would be missing: that is said once, by the policy's own mistake.
+  const readable = isMapping(policy.document) && isMapping(policy.document['purposes'])
+  const noticeProblems = [...notice.problems, ...(notice.problems.length > 0 || !readable ? [] : promiseProblems(notice.promises, policy, hasTests ? root : null))]
   const on = policy.purposes.filter((p) => p.enabled)
   const warnings = [...joinable(on), ...on.flatMap(purposeWarnings)]
   const open = notice.promises.filter((p) => p.status === 'partly' || p.status === 'planned')
@@ -51,12 +53,17 @@ export function lint(catalogue: Catalogue, source?: PolicySource, noticePath: st
   if (policy.problems.length > 0) lines.push(`${policy.path}: ${policy.problems.length} mistake(s)`, problemLines(policy.problems))
   else lines.push(`policy ${policy.version}: ${on.length} purposes on, ${off} off`)
   if (noticeProblems.length > 0) lines.push(`${noticePath}: ${noticeProblems.length} mistake(s)`, problemLines(noticeProblems))
+  else if (!readable) lines.push('notice: not checked until the policy can be read')
   else lines.push(`notice: ${notice.promises.length} promises: ${STATUSES.map((s) => `${notice.promises.filter((p) => p.status === s).length} ${s}`).join(', ')}`)
   if (!hasTests) lines.push('tests: not part of this installation, so whether they exist was not checked')
-  if (open.length > 0) lines.push('promises not kept, or not wholly, by this version:', ...open.map((p) => `  ${p.id} ${p.status}: ${p.missing ?? p.promise}`))
+  if (readable && open.length > 0) lines.push('promises not kept, or not wholly, by this version:', ...open.map((p) => `  ${p.id} ${p.status}: ${p.missing ?? p.promise}`))
   if (warnings.length > 0) lines.push('worth knowing:', problemLines(warnings))
   lines.push(failed ? 'lint: failed' : 'lint: passed')
   return { policyProblems: policy.problems, noticeProblems, warnings, open, lines, failed }
+}
+
+function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function promiseProblems(promises: readonly Promised[], policy: InspectedPolicy, root: string | null): Problem[] {

@@ -109,6 +109,20 @@ t.test('fails: a notice that is not understood', async (t) => {
   t.match(lint(catalogue(), DEFAULT_POLICY_PATH, join(path, 'none')).noticeProblems, [{ what: /cannot be read/ }])
 })
 
+for (const [name, text] of [['is not there', null], ['is no YAML', 'purposes: [\n'], ['is empty', ''], ['has no purposes', 'purposes: 5\n']] as const) {
+  t.test(`a policy that ${name} is told, and not what follows from it`, async (t) => {
+    const policy = join(t.testdir(text === null ? {} : { 'policy.yaml': text }), 'policy.yaml')
+    const report = lint(catalogue(), policy)
+    t.ok(report.failed)
+    t.ok(report.policyProblems.length > 0)
+    t.same(report.noticeProblems, [])
+    t.same(report.lines.slice(-2), ['notice: not checked until the policy can be read', 'lint: failed'])
+    t.equal(report.lines.length, 4)
+    const notice = join(t.testdir({ 'notice.yaml': 'promises: 5' }), 'notice.yaml')
+    t.match(lint(catalogue(), policy, notice).noticeProblems, [{ path: 'promises' }], 'but the notice\'s own mistakes are')
+  })
+}
+
 t.test('fails: a purpose that keeps a promise without a row', async (t) => {
   const report = lint(catalogue(), { text: readFileSync(DEFAULT_POLICY_PATH, 'utf8').replace('notice: P5', 'notice: P12') })
   t.match(report.noticeProblems, [{ path: 'P12', what: /purposes\.research keeps it/ }])
