@@ -42,7 +42,8 @@ export function nearest(name: string, known: Iterable<string>, count = 3): strin
       const limit = wanted.length < 4 ? 1 : other.startsWith(wanted.slice(0, 4)) ? 4 : Math.max(2, Math.ceil(wanted.length / 3))
       return { candidate, edits: within ? Math.min(edits, 1) : edits, limit }
     })
-    .filter(({ edits, limit }) => edits <= limit)
+    // Of a word that is changed altogether nothing is near.
+    .filter(({ edits, limit }) => edits <= limit && edits < wanted.length)
     .sort((a, b) => a.edits - b.edits)
     .slice(0, count)
     .map(({ candidate }) => candidate)
@@ -70,17 +71,29 @@ interface SchemaNode {
 }
 
 const TYPE_NAMES: Readonly<Record<string, string>> = {
-  string: 'a text', integer: 'a whole number', number: 'a number', boolean: 'true or false', object: 'a mapping', array: 'a list', null: 'empty',
+  string: 'a text', integer: 'a whole number', number: 'a number', boolean: 'true or false', object: 'a mapping', array: 'a list', null: 'null',
+}
+
+function typesOf(errors: readonly ErrorObject[]): string {
+  const types = [...new Set(errors.flatMap((e) => [(e.params as { type: string | string[] }).type].flat()))]
+  // Null is the exception: last.
+  return types.sort((a, b) => Number(a === 'null') - Number(b === 'null')).map((type) => TYPE_NAMES[type] ?? type).join(' or ')
 }
 
 function describe(node: SchemaNode | undefined, fallback: string): string {
   return node?.description === undefined ? fallback : `needed: ${node.description}`
 }
 
-/** One of ajv's errors as a problem. Values that were given are never repeated: in settings they may be secrets. */
-function problemOf(error: ErrorObject): Problem {
+/** How many allowed values are listed beside the one that is near. */
+const MAX_LISTED = 12
+
+/**
+ * One of ajv's errors as a problem. Values that were given are never repeated: in settings they may be secrets.
+ * @param choice the choice that its schema is the only fitting form of: where both speak of the same place, it describes all forms
+ */
+function problemOf(error: ErrorObject, choice: ErrorObject | null): Problem {
   const path = dotted(error.instancePath)
-  const node = error.parentSchema as SchemaNode | undefined
+  const node = (choice?.instancePath === error.instancePath && error.keyword !== 'additionalProperties' && error.keyword !== 'required' ? choice : error).parentSchema as SchemaNode | undefined
   const params = error.params as Record<string, unknown>
   switch (error.keyword) {
     case 'additionalProperties': {
@@ -94,14 +107,16 @@ function problemOf(error: ErrorObject): Problem {
     }
     case 'enum': {
       const allowed = (params['allowedValues'] as unknown[]).map(String)
-      return { path, what: 'is none of the allowed values', mend: useOneOf(error.data, allowed) }
+      const mend = useOneOf(error.data, allowed)
+      const all = `use one of: ${allowed.join(', ')}`
+      return { path, what: 'is none of the allowed values', mend: mend === all || allowed.length > MAX_LISTED ? mend : `${mend} Else ${all}` }
     }
     case 'const':
       return { path, what: 'is not the allowed value', mend: `write ${String(params['allowedValue'])}` }
-    case 'type': {
-      const wanted = [params['type']].flat().map((type) => TYPE_NAMES[String(type)] ?? String(type)).join(' or ')
-      return { path, what: `must be ${wanted}`, mend: describe(node, 'mend its type') }
-    }
+    case 'type':
+      return { path, what: `must be ${typesOf([error])}`, mend: describe(node, 'mend its type') }
+    case 'pattern':
+      return { path, what: 'is of another form', mend: describe(node, `write it to match ${String(params['pattern'])}`) }
     case 'anyOf':
     case 'oneOf':
       return { path, what: 'has none of the forms allowed here', mend: describe(node, 'see the schema') }
@@ -118,14 +133,37 @@ export function checker(schema: object): (value: unknown) => Problem[] {
   const validate = new Ajv({ allErrors: true, verbose: true, strict: true, allowUnionTypes: true, meta: false, validateSchema: false, code: { optimize: false } }).compile(schema)
   return (value) => {
     if (validate(value)) return []
-    const errors = validate.errors ?? []
-    // The branches of a choice each say why they do not fit: the choice itself says it once.
-    const choices = errors.filter((e) => e.keyword === 'anyOf' || e.keyword === 'oneOf')
-    const told = errors.filter((e) => !choices.some((c) => c !== e && c.instancePath.length <= e.instancePath.length && e.schemaPath.startsWith(`${c.schemaPath}/`)))
     // What is said first of a place (its type) makes the rest of it void.
     const seen = new Set<string>()
-    return told.map(problemOf).filter((p) => !seen.has(p.path) && seen.add(p.path))
+    return told(validate.errors ?? [], null).filter((p) => !seen.has(p.path) && seen.add(p.path))
   }
+}
+
+/**
+ * Problems out of ajv's errors. The forms of a choice each say why they do not fit: those are left out, but for the one that was meant.
+ * @param choice the choice that these are a form's errors of
+ */
+function told(errors: readonly ErrorObject[], choice: ErrorObject | null): Problem[] {
+  const choices = errors.filter((e) => e.keyword === 'anyOf' || e.keyword === 'oneOf')
+  const within = (c: ErrorObject, e: ErrorObject): boolean => c !== e && e.instancePath.startsWith(c.instancePath) && e.schemaPath.startsWith(`${c.schemaPath}/`)
+  return errors.filter((e) => !choices.some((c) => within(c, e))).flatMap((e) => choices.includes(e) ? ofChoice(e, errors.filter((inner) => within(e, inner))) : [problemOf(e, choice)])
+}
+
+/** @param inner the errors of all its forms */
+function ofChoice(choice: ErrorObject, inner: readonly ErrorObject[]): Problem[] {
+  const forms = new Map<string, ErrorObject[]>()
+  for (const e of inner) {
+    const [form] = e.schemaPath.slice(choice.schemaPath.length + 1).split('/')
+    forms.set(form, [...forms.get(form) ?? [], e])
+  }
+  const ofType = (e: ErrorObject): boolean => e.keyword === 'type' && e.instancePath === choice.instancePath
+  const meant = [...forms.values()].filter((form) => !form.some(ofType)).sort((a, b) => a.length - b.length)
+  // No form is of the type that was written, or one only, or one that more of it fits.
+  if (meant.length === 0) {
+    const path = dotted(choice.instancePath)
+    return [{ path, what: `must be ${typesOf(inner.filter(ofType))}`, mend: describe(choice.parentSchema as SchemaNode | undefined, 'mend its type') }]
+  }
+  return meant.length === 1 || meant[0].length < meant[1].length ? told(meant[0], choice) : [problemOf(choice, null)]
 }
 
 /** YAML text as plain values; its mistakes (duplicate keys and unknown tags included) as problems with their line. */

@@ -63,7 +63,7 @@ function kindSchema(catalogue: Catalogue, kind: Kind, treatments: boolean): TSch
   const { fields, byName } = catalogue.kinds[kind]
   const sourceOf = (name: string): Field | undefined => byName.get(name)
   return Type.Object({
-    topic: Type.Optional(Type.String({ minLength: 1, maxLength: 249, pattern: '^[A-Za-z0-9._-]+$', description: `name of the Kafka topic; pbx.<purpose>.${kind} when left out` })),
+    topic: Type.Optional(Type.String({ minLength: 1, maxLength: 249, pattern: '^[A-Za-z0-9._-]+$', description: `name of the Kafka topic: letters, digits, dots, hyphens and underscores; pbx.<purpose>.${kind} when left out` })),
     format: Type.Optional(oneOf(['protobuf', 'json'], 'how values are written; protobuf when left out')),
     headers: Type.Optional(Type.Boolean({ description: 'true or false: the tag in Kafka headers as well; false when left out (headers cost more than the message)' })),
     key: Type.Optional(oneOf(fields.filter((f) => fitting(f, sourceOf).includes('token')).map((f) => f.name), 'the field whose token becomes the Kafka key; none when left out')),

@@ -9,8 +9,17 @@ export function whole(fallback: number | null, minimum: number, maximum: number,
   return Type.Integer({ minimum, maximum, description: `${description}: a whole number from ${minimum} to ${maximum}`, ...(fallback === null ? {} : { default: fallback }) })
 }
 
+const hostPort = (port: string | number): string => `host:port, as 127.0.0.1:${port} or [::1]:${port}`
+/** A name or an address, IPv6 in brackets, and a port. */
+export const HOST_PORT_PATTERN = '^(?:\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+):[0-9]{1,5}$'
+
 export function listen(fallback: string, description: string): TSchema {
-  return Type.String({ pattern: '^(?:\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+):[0-9]{1,5}$', default: fallback, description: `${description}: host:port` })
+  return Type.String({ pattern: HOST_PORT_PATTERN, default: fallback, description: `${description}: ${hostPort(fallback.slice(fallback.lastIndexOf(':') + 1))}` })
+}
+
+/** Where something may listen that is off by default. @param port for an example */
+export function listenOrOff(what: string, port: number): TSchema {
+  return Type.Union([Type.Null(), Type.String({ pattern: HOST_PORT_PATTERN })], { default: null, description: `${what}: ${hostPort(port)}; or null for not at all` })
 }
 
 export function file(description: string): TSchema {

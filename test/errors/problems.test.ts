@@ -18,6 +18,7 @@ t.test('a mend names the nearest, or all when none is near', async (t) => {
   t.equal(useOneOf('acount', known), 'did you mean account?')
   t.equal(useOneOf('zzz', ['a', 'b']), 'use one of: a, b')
   t.equal(useOneOf(7, ['a', 'b']), 'use one of: a, b')
+  t.equal(useOneOf('c', ['a', 'both']), 'use one of: a, both', 'of a word that is changed altogether nothing is near')
 })
 
 t.test('a checker names each place once', async (t) => {
@@ -32,7 +33,9 @@ t.test('a checker names each place once', async (t) => {
   t.same(check({ a: 'xx', b: null }), [])
   t.same(check({}), [{ path: 'a', what: 'is missing', mend: 'add it: two letters' }])
   t.match(check({ a: '' }), [{ path: 'a' }])
-  t.same(check({ a: 'xx', b: { c: 'x', d: 1 } }), [{ path: 'b', what: 'has none of the forms allowed here', mend: 'needed: null or c' }])
+  t.same(check({ a: 'xx', b: { c: 'x', d: 1 } }), [{ path: 'b.d', what: 'is unknown', mend: 'use one of: c' }, { path: 'b.c', what: 'must be a whole number', mend: 'mend its type' }], 'the form that was meant')
+  t.same(check({ a: 'xx', b: 5 }), [{ path: 'b', what: 'must be a mapping or null', mend: 'needed: null or c' }])
+  t.same(check({ a: 'yy' }), [{ path: 'a', what: 'is of another form', mend: 'needed: two letters' }])
   t.same(check({ a: 'xx', 'd/e~f': 2 }), [{ path: 'd/e~f', what: 'is not the allowed value', mend: 'write 1' }])
   t.same(check({ a: 'xx', aa: 1 }), [{ path: 'aa', what: 'is unknown', mend: 'did you mean a?' }])
   t.same(check([]), [{ path: '', what: 'must be a mapping', mend: 'needed: top' }])

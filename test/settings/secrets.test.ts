@@ -66,7 +66,7 @@ t.test('what is off is not read', async (t) => {
 
 t.test('what has no form at all is named by the schema alone', async (t) => {
   for (const wrong of [5, true, [], {}]) {
-    t.same(problems({ http: { listen: '127.0.0.1:0', credentialsFile: wrong, credentialsEnv: wrong, tls: wrong } } as unknown as SettingsInput).map((line) => line.replace(/: .*/, '')).sort(), ['http.credentialsEnv', 'http.credentialsFile', 'http.tls'])
+    t.same(problems({ http: { listen: '127.0.0.1:0', credentialsFile: wrong, credentialsEnv: wrong, tls: wrong } } as unknown as SettingsInput).map((line) => line.replace(/: .*/, '')).sort(), ['http.credentialsEnv', 'http.credentialsFile', ...JSON.stringify(wrong) === '{}' ? ['http.tls.cert', 'http.tls.key'] : ['http.tls']])
     for (const way of ['sip', 'hep', 'ami', 'grpc', 'http', 'freeswitch', 'agent']) t.same(problems({ [way]: wrong === true || wrong === 5 ? wrong : { x: wrong } }).length, 1, way)
   }
 })

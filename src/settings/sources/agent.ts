@@ -1,6 +1,6 @@
 /** `agent:` for `minim agent`, which runs on a PBX node and streams the files of `files:` to a distant proxy. */
 import { Type } from '@sinclair/typebox'
-import { closed, file, NAME, NAME_IN_WORDS, section, whole } from '../parts.js'
+import { closed, file, HOST_PORT_PATTERN, NAME, NAME_IN_WORDS, section, whole } from '../parts.js'
 import type { SourceSection } from './sections.js'
 
 export interface AgentSettings {
@@ -44,7 +44,7 @@ export const AGENT: SourceSection<'agent'> = {
   spools: false,
   paths: ['stateFile', 'tls.ca', 'tls.cert', 'tls.key'],
   schema: section({
-    proxy: Type.Union([Type.Null(), Type.String({ pattern: '^(?:\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+):[0-9]{1,5}$' })], { default: DEFAULTS.proxy, description: 'where the proxy takes gRPC: host:port' }),
+    proxy: Type.Union([Type.Null(), Type.String({ pattern: HOST_PORT_PATTERN })], { default: DEFAULTS.proxy, description: 'where the proxy takes gRPC: host:port, as minim.example:50051; or null: this is no agent' }),
     source: Type.Union([Type.Null(), Type.String({ pattern: NAME })], { default: DEFAULTS.source, description: `the node's name, its own in the whole installation: ${NAME_IN_WORDS}` }),
     stateFile: { ...file('which batches are on their way, and how far each file was sent; relative to this file'), default: DEFAULTS.stateFile },
     tls: Type.Union([

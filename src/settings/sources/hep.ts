@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { allowPart, allowProblems, LOOPBACK } from '../networks.js'
-import { closed, listen, NAME, secretParts, section, tlsFiles, whole } from '../parts.js'
+import { closed, listenOrOff, NAME, secretParts, section, tlsFiles, whole } from '../parts.js'
 import type { TlsSettings } from '../schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../secrets.js'
 import { pemFiles, pemProblems } from '../tls-files.js'
@@ -79,7 +79,6 @@ const CALLS = 'auto: unless the settings have a source of call detail records'
 const callsOf = (fallback: HepCalls | null) => Type.Unsafe<HepCalls>({
   type: 'string', enum: [...HEP_CALLS], ...(fallback === null ? {} : { default: fallback }), description: `whether calls are made of captured signalling (${CALLS}): one of ${HEP_CALLS.join(', ')}`,
 })
-const listenOn = (what: string) => Type.Optional(Type.Union([Type.Null(), listen('', what)], { default: null, description: `${what}: host:port, or null for not at all` }))
 
 /** A longer key is none that capture agents can send. */
 const MAX_KEY_BYTES = 255
@@ -120,9 +119,9 @@ export const HEP: SourceSection<'hep'> = {
   },
   checkFiles: (value) => [...secretProblems(hepSecret(value)), ...value.tlsListen === null || value.tls === null ? [] : pemProblems(pemFiles(value.tls, 'hep.tls'))],
   schema: section({
-    udp: listenOn('where HEP3 is received by UDP'),
-    tcp: listenOn('where HEP3 is received by TCP'),
-    tlsListen: listenOn('where HEP3 is received by TLS'),
+    udp: listenOrOff('where HEP3 is received by UDP', 9060),
+    tcp: listenOrOff('where HEP3 is received by TCP', 9060),
+    tlsListen: listenOrOff('where HEP3 is received by TLS', 9061),
     tls: tlsFiles('PEM files'),
     ...secretParts('secret', 'the key that every packet must carry', 'both null: none is asked for'),
     allow: allowPart('what others send is refused unread'),

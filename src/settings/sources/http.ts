@@ -3,7 +3,7 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { Credentials } from '../../ingest/http/auth.js'
-import { listen, NAME, secretParts, section, tlsFiles, whole } from '../parts.js'
+import { listenOrOff, NAME, secretParts, section, tlsFiles, whole } from '../parts.js'
 import type { Settings, TlsSettings } from '../schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../secrets.js'
 import { pemFiles, pemProblems } from '../tls-files.js'
@@ -55,10 +55,10 @@ const DEFAULTS: HttpSettings = {
 }
 
 /** Their schema. */
-export function postedParts(maxBodyBytes: number, what: string): Record<string, TSchema> {
+export function postedParts(maxBodyBytes: number, what: string, port: number): Record<string, TSchema> {
   const D = POSTED_DEFAULTS
   return {
-    listen: Type.Union([Type.Null(), listen('', what)], { default: D.listen, description: `${what}: host:port, or null for not at all` }),
+    listen: listenOrOff(what, port),
     tls: tlsFiles('PEM files'),
     ...secretParts('credentials', 'a line user:password or a token for each sender', 'both null: nobody is asked'),
     tenant: Type.String({ pattern: NAME, default: D.tenant, description: 'tenant of records that name none' }),
@@ -102,5 +102,5 @@ export const HTTP: SourceSection<'http'> = {
   listens: ['listen'],
   check: (value, settings) => checkPosted('http', value, settings),
   checkFiles: (value) => postedFileProblems('http', value),
-  schema: section(postedParts(DEFAULTS.maxBodyBytes, 'where records are posted'), 'records posted as JSON, JSON Lines or protobuf: /v1/calls, /v1/qualities, /v1/devices'),
+  schema: section(postedParts(DEFAULTS.maxBodyBytes, 'where records are posted', 8080), 'records posted as JSON, JSON Lines or protobuf: /v1/calls, /v1/qualities, /v1/devices'),
 }

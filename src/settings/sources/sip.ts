@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { allowPart, allowProblems, LOOPBACK } from '../networks.js'
-import { closed, listen, NAME, optionalParts, secretParts, section, tlsFiles, whole } from '../parts.js'
+import { closed, listenOrOff, NAME, optionalParts, secretParts, section, tlsFiles, whole } from '../parts.js'
 import type { TlsSettings } from '../schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../secrets.js'
 import { pemFiles, pemProblems } from '../tls-files.js'
@@ -62,9 +62,6 @@ const DEFAULTS: SipSettings = {
   drachtio: null,
 }
 
-const address = (what: string, fallback: string | null): ReturnType<typeof Type.Union> =>
-  Type.Union([Type.Null(), listen('', what)], { default: fallback, description: `${what}: host:port, or null for not at all` })
-
 function check(value: SipSettings, tenants: readonly string[]): Problem[] {
   const problems: Problem[] = value.drachtio === null ? [] : placeProblems(drachtioSecret(value.drachtio), true)
   if (!tenants.includes(value.tenant)) problems.push({ path: 'sip.tenant', what: 'is no tenant of these settings', mend: useOneOf(value.tenant, tenants) })
@@ -100,9 +97,9 @@ export const SIP: SourceSection<'sip'> = {
     ...value.tlsListen === null || value.tls === null ? [] : pemProblems(pemFiles(value.tls, 'sip.tls')),
   ],
   schema: section({
-    udp: address('where SIP comes by UDP', DEFAULTS.udp),
-    tcp: address('where SIP comes by TCP', DEFAULTS.tcp),
-    tlsListen: address('where SIP comes by TLS', DEFAULTS.tlsListen),
+    udp: listenOrOff('where SIP comes by UDP', 5060),
+    tcp: listenOrOff('where SIP comes by TCP', 5060),
+    tlsListen: listenOrOff('where SIP comes by TLS', 5061),
     tls: tlsFiles('PEM files for tlsListen'),
     allow: allowPart('others get no answer'),
     tenant: Type.String({ pattern: NAME, default: DEFAULTS.tenant, description: 'tenant of the records' }),
