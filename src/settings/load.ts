@@ -99,7 +99,8 @@ export function loadSettings(file: string | null, overrides: SettingsInput = {},
   const settings = complete(isTree(given) ? given : {}, folder, policyFolder)
   // Of a place that the schema refuses, nothing more can be said.
   const said = problems.map((p) => p.path)
-  problems.push(...[...crossChecks(settings, said), ...more(settings)].filter((p) => !said.some((path) => path === p.path || p.path.startsWith(`${path}.`))))
+  const mended = (): Settings => complete(said.reduce(without, given) as Tree, folder, policyFolder)
+  problems.push(...[...crossChecks(settings, said, mended), ...more(settings)].filter((p) => !said.some((path) => path === p.path || p.path.startsWith(`${path}.`))))
   if (problems.length > 0) throw new ProblemsError('MINIM_SETTINGS_INVALID', name, problems)
   return deepFreeze(settings)
 }
@@ -229,20 +230,41 @@ function isTimeZone(name: unknown): boolean {
   }
 }
 
-/** What a section's check says. A check takes its section to be of the schema's form: where it is not, it may stumble over that, and what the schema says of it is all. */
-function sectionProblems(section: SourceSection, s: Settings, refused: readonly string[]): readonly Problem[] {
+/** A tree without what is at a path. In a list the place stays, empty: those after it keep their numbers. */
+function without(part: unknown, path: string): unknown {
+  if (Array.isArray(part)) {
+    const [index] = path.split('.')
+    const rest = path.slice(index.length + 1)
+    return part.map((entry: unknown, i) => String(i) !== index ? entry : rest === '' || !isTree(entry) ? '' : Object.hasOwn(entry, rest) ? { ...entry, [rest]: '' } : without(entry, rest))
+  }
+  if (!isTree(part)) return part
+  // Names of Kafka's properties hold dots.
+  return Object.fromEntries(Object.entries(part).filter(([key]) => key !== path).map(([key, value]) => [key, path.startsWith(`${key}.`) ? without(value, path.slice(key.length + 1)) : value]))
+}
+
+/**
+ * What a section's check says. A check takes its section to be of the schema's form: where it is not, it may stumble over that. Then it is
+ * asked again without what the schema refuses, so that one mistake does not hide the others.
+ */
+function sectionProblems(section: SourceSection, s: Settings, refused: readonly string[], mended: () => Settings): readonly Problem[] {
   const { key } = section
   if (!isOn(section, s[key])) return []
   try {
     return section.check?.(s[key], s) ?? []
   } catch (error) {
-    if (refused.some((path) => path === key || path.startsWith(`${key}.`))) return []
-    throw error
+    if (!refused.some((path) => path === key || path.startsWith(`${key}.`))) throw error
+  }
+  const rest = mended()
+  try {
+    return section.check?.(rest[key], rest) ?? []
+  } catch {
+    // Then what the schema says of it is all.
+    return []
   }
 }
 
-/** What the schema cannot say: how settings fit each other. @param refused places that the schema refuses */
-function crossChecks(s: Settings, refused: readonly string[]): Problem[] {
+/** What the schema cannot say: how settings fit each other. @param refused places that the schema refuses @param mended the settings without these */
+function crossChecks(s: Settings, refused: readonly string[], mended: () => Settings): Problem[] {
   const problems: Problem[] = []
   const add = (at: string, what: string, mend: string): void => void problems.push({ path: at, what, mend })
 
@@ -299,7 +321,7 @@ function crossChecks(s: Settings, refused: readonly string[]): Problem[] {
     else if (owner !== undefined) add(path, `is the same as ${owner}`, 'give each a port of its own')
     else if (typeof listen === 'string' && !listen.endsWith(':0')) takenBy.set(taken, path)
   }
-  for (const section of SOURCE_SECTIONS) problems.push(...sectionProblems(section, s, refused))
+  for (const section of SOURCE_SECTIONS) problems.push(...sectionProblems(section, s, refused, mended))
   if (s.grpc.maxMessageBytes < s.limits.maxRecordBytes) {
     add('grpc.maxMessageBytes', 'is less than limits.maxRecordBytes, so a record could fit no batch', `set it to ${s.limits.maxRecordBytes} or more`)
   }

@@ -43,8 +43,9 @@ t.test('a checker names each place once', async (t) => {
 
 t.test('YAML: values, or problems with their line', async (t) => {
   t.same(readYaml('a: [1, b]'), { value: { a: [1, 'b'] }, problems: [] })
-  t.match(readYaml('a: 1\n\na: 2'), { problems: [{ path: 'line 3', what: /duplicate key/ }] })
-  t.match(readYaml('a: !x 1'), { value: undefined, problems: [{ path: 'line 1' }] })
+  t.match(readYaml('a: 1\n\na: 2'), { problems: [{ path: 'line 3, column 1', what: /duplicate key/ }] })
+  t.same(readYaml('a: @x\nb: `y\n  c: 1\n').problems.map(({ path }) => path), ['line 1, column 4', 'line 2, column 4'], 'all of them, each place once')
+  t.match(readYaml('a: !x 1'), { value: undefined, problems: [{ path: 'line 1, column 4' }] })
   t.match(readYaml('? [a]\n: 1'), { problems: [{ what: /not understood/ }] })
   const bomb = ['a: &a [x, x, x, x, x, x, x, x, x]', ...'bcdefgh'.split('').map((c, i) => `${c}: &${c} [${Array(9).fill(`*${'abcdefgh'[i]}`).join(', ')}]`)].join('\n')
   t.match(readYaml(bomb), { value: undefined, problems: [{ what: /aliases/ }] })

@@ -265,10 +265,10 @@ for (const [name, text, expected] of [
   ['no purposes', 'purposes: {}', [/^purposes: /]],
   ['purposes that are no mapping', 'purposes: [a]', [/^purposes: must be a mapping/]],
   ['an unknown key on top', 'purpose: {}', [/^purposes: is missing/, /^purpose: is unknown; did you mean purposes/]],
-  ['a duplicate key', 'purposes:\n  a: {}\n  a: {}\n', [/^line 3: .*duplicate key/]],
-  ['an unknown tag', 'purposes: !include x', [/^line 1: .*tag resolve failed/]],
+  ['a duplicate key', 'purposes:\n  a: {}\n  a: {}\n', [/^line 3, column 3: .*duplicate key/]],
+  ['an unknown tag', 'purposes: !include x', [/^line 1, column 11: .*tag resolve failed/]],
   ['an alias to nowhere', 'purposes: *x', [/not understood as YAML|aliases cannot be resolved/]],
-  ['broken YAML', 'purposes: {', [/^line 1: /]],
+  ['broken YAML', 'purposes: {', [/^line 1, column 12: /]],
   ['a purpose named like a prototype', 'purposes: { __proto__: {} }', [/^purposes/]],
   ['an id with a dot', 'purposes: { "a.b": {} }', [/^purposes\.a\.b: is unknown; needed: purposes by id/]],
 ] as const) {

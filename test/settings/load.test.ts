@@ -179,7 +179,7 @@ const mistakes: [values: Record<string, unknown> | string, path: string, what: R
   [{ mappings: { a: [] } }, 'mappings.a', /must be a mapping/, /names to fields/],
   [{ limits: { futureMs: 3600000 } }, 'limits.futureMs', /must be <= 3000000/, /Kafka refuses an hour/],
   [{ log: { level: 'verbose' } }, 'log.level', /none of the allowed values/, /trace, debug/],
-  ['a: 1\na: 2\n', 'line 2', /duplicate key/, /mend the YAML/],
+  ['a: 1\na: 2\n', 'line 2, column 1', /duplicate key/, /mend the YAML/],
   ['- a', '', /must be a mapping/, /settings by name/],
 ]
 for (const [values, path, what, mend] of mistakes) {
@@ -208,6 +208,24 @@ t.test('every wrong Kafka property is named at once, with the other mistakes, an
   t.equal(found.length, 6)
   t.notMatch(found.join('\n'), /b\.example|abc|SASL_SSSL|-4|zip,/)
 })
+
+const NOBODY: Readonly<Record<string, Record<string, unknown>>> = {
+  hep: { udp: '127.0.0.1:9060', tenant: 'nobody' }, sip: { udp: '127.0.0.1:5060', tenant: 'nobody' }, http: { listen: '127.0.0.1:8080', tenant: 'nobody' },
+}
+for (const wrong of [5, 'x', true, null, [null], [{}]]) {
+  for (const key of ['allow', 'nodes', 'tls', 'idleMs', 'drachtio']) {
+    t.test(`a value of another type hides no other mistake: ${key}: ${JSON.stringify(wrong)}`, async (t) => {
+      for (const [section, values] of Object.entries(NOBODY)) {
+        const found = problems(t, { ...NOBODY, [section]: { ...values, [key]: wrong } })
+        for (const name of Object.keys(NOBODY)) t.ok(found.some((p) => p.startsWith(`${name}.tenant: is no tenant`)), `${section}: ${name}`)
+      }
+    })
+  }
+  t.test(`nor does one in a list: ${JSON.stringify(wrong)}`, async (t) => {
+    const found = problems(t, { kafkaInput: [{ topic: wrong, tenant: 'nobody' }, { topic: 'b', timeZone: 'Mars/Base' }] })
+    for (const path of ['kafkaInput.0.tenant', 'kafkaInput.1.timeZone']) t.ok(found.some((p) => p.startsWith(path)), path)
+  })
+}
 
 t.test('what minim\'s own producer refuses of Kafka properties, the settings refuse', async (t) => {
   for (const codec of Object.keys(CODECS)) t.same(problems(t, { kafka: { 'compression.codec': codec } }), [], codec)
