@@ -80,9 +80,9 @@ export function noticePrinter(
   }
 }
 
-/** What messages call the file at a position: its name may tell whose it is. */
+/** What messages call the file at a position: its name may tell whose it is, and who looks for it should know that it is left out on purpose. */
 function labelOf(position: number, count: number): string {
-  return count === 1 ? 'input file' : `file ${position + 1} of ${count}`
+  return `${count === 1 ? 'input file' : `input file ${position + 1} of the ${count} given`} (file names are not printed, they may tell whose they are)`
 }
 
 /** Opens each file once, so that one that is not there is said before a broker is waited for. @throws MinimError MINIM_FILE_UNREADABLE */
