@@ -261,11 +261,13 @@ async function takenBefore(place: Place): Promise<((partition: number, header: B
 
 function table(rows: readonly QuarantineRow[], nowMs: number): string {
   if (rows.length === 0) return 'nothing is in quarantine'
-  const cells = [['day', 'reason', 'format', 'messages', 'bytes', 'replayed', 'oldest', 'newest'], ...rows.map((row) =>
-    [row.day, row.reason, row.format, String(row.messages), String(row.bytes), String(row.replayed ?? '?'), age(nowMs - row.oldest), age(nowMs - row.newest)])]
+  // One ledger for all rows: it is known of all or of none.
+  const known = rows.every((row) => row.replayed !== null)
+  const cells = [['day', 'reason', 'format', 'messages', 'bytes', ...known ? ['replayed'] : [], 'oldest', 'newest'], ...rows.map((row) =>
+    [row.day, row.reason, row.format, String(row.messages), String(row.bytes), ...known ? [String(row.replayed)] : [], age(nowMs - row.oldest), age(nowMs - row.newest)])]
   const widths = cells[0].map((_, column) => Math.max(...cells.map((row) => row[column].length)))
   const total = rows.reduce((sum, row) => sum + row.messages, 0)
-  return [...cells.map((row) => row.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd()), '', `${total} message(s)`].join('\n')
+  return [...cells.map((row) => row.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd()), '', `${total} message(s)${known ? '' : '; how many were replayed is not known, since the ledger cannot be read'}`].join('\n')
 }
 
 function age(ms: number): string {

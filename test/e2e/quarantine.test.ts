@@ -25,8 +25,9 @@ t.test('list and show', async (t) => {
   t.same(rows.map(({ day, reason, format, messages, replayed }) => [day, reason, format, messages, replayed]), ['clock', 'no_start_time', 'unknown_tenant'].map((reason) => [today, reason, 'protobuf', 1, null]))
   for (const { oldest, newest } of rows) t.ok(oldest <= newest && Date.now() - newest < 60_000)
   const table = await minim(t, ['quarantine', 'list', ...here], place, keyless)
-  t.match(table.stdout, /^day +reason +format +messages +bytes +replayed +oldest +newest$/m)
-  t.match(table.stdout, /^3 message\(s\)$/m)
+  t.match(table.stdout, /^day +reason +format +messages +bytes +oldest +newest$/m)
+  t.match(table.stdout, /^3 message\(s\); how many were replayed is not known/m, 'the embedded Kafka has no ledger to ask')
+  t.notMatch(table.stdout, /\?/)
 
   const headers = await minim(t, ['quarantine', 'show', '--reason', 'unknown_tenant', ...here], place, keyless)
   t.match(JSON.parse(headers.stdout), { reason: 'unknown_tenant', at: today, format: 'protobuf', offset: Number, partition: Number })
