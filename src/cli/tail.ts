@@ -3,6 +3,7 @@ import process from 'node:process'
 import type { Command } from 'commander'
 import { catalogue as shippedCatalogue, KINDS } from '../catalogue/catalogue.js'
 import { tail } from '../deliver/tail.js'
+import { MinimError } from '../errors/catalogue.js'
 import { useOneOf } from '../errors/problems.js'
 import { kafkaFileProblems } from '../settings/load.js'
 import { loadChecked } from './checked.js'
@@ -11,6 +12,9 @@ import { decoderOf, type Decoder } from './decode.js'
 import { runningDemo } from './demo-file.js'
 import { brokersOf, brokersOver, positiveInteger } from './options.js'
 import { printer } from './output.js'
+
+/** How often it is seen whether the demo still runs, ms. */
+const DEMO_POLL_MS = 500
 
 interface TailOptions {
   readonly brokers?: string
@@ -52,11 +56,25 @@ export function register(program: Command): void {
       if (decoders.size === 0) throw unknownName('tail', name, 'is no purpose and no kind that it sees', useOneOf(name, known))
       const limit = options.limit ?? Infinity
       const stop = new AbortController()
-      process.once('SIGINT', () => stop.abort())
-      process.once('SIGTERM', () => stop.abort())
-      process.stdout.on('error', () => stop.abort())
+      let told = false
+      const end = (): void => {
+        told = true
+        stop.abort()
+      }
+      process.once('SIGINT', end)
+      process.once('SIGTERM', end)
+      process.stdout.on('error', end)
+      // Its Kafka ends with it, and no other comes at that address.
+      const gone = (): boolean => demo !== null && runningDemo()?.pid !== demo.pid
+      let ended = false
+      const look = (): void => {
+        if (!gone()) return
+        ended = true
+        stop.abort()
+      }
+      if (demo !== null) setInterval(look, DEMO_POLL_MS).unref()
       let printed = 0
-      await tail({
+      const done = tail({
         bootstrap, properties, topics: [...decoders.keys()], from: options.fromNow === true ? 'end' : 'beginning', untilEnd: options.once === true, signal: stop.signal,
         onMessage: (topic, { value }) => {
           if (printed >= limit) return
@@ -64,6 +82,15 @@ export function register(program: Command): void {
           if (++printed >= limit) stop.abort()
         },
       })
+      await done.catch((error: unknown) => {
+        const away = error instanceof MinimError && error.code === 'MINIM_KAFKA_UNREACHABLE'
+        if (away && demo === null && options.brokers === undefined && options.config === undefined) {
+          throw new MinimError('MINIM_KAFKA_NO_DEMO', { what: `none was found, and nothing answers at ${bootstrap}, where Kafka is unless it is named` }, { cause: error })
+        }
+        look()
+        if (!ended) throw error
+      })
+      if (ended && !told && printed < limit) throw new MinimError('MINIM_KAFKA_NO_DEMO', { what: 'it has ended, and its Kafka with it' })
       process.exit(0)
     })
 }

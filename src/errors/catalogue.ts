@@ -24,6 +24,11 @@ export const ERRORS = {
     message: '{path}: the settings have {count} mistake(s):\n{problems}',
     fix: 'mend each line named; config/minim.yaml shows every setting with its default',
   },
+  MINIM_KAFKA_NO_DEMO: {
+    stage: 'cli', retryable: false,
+    message: 'no demo is running: {what}',
+    fix: 'start one with `npm start`, or name the Kafka of a minim that runs: --brokers host:9092, or its settings with --config',
+  },
   MINIM_COMMAND_LINE: {
     stage: 'cli', retryable: false,
     message: '{path}: the command line has {count} mistake(s):\n{problems}',

@@ -1,5 +1,7 @@
 /** `minim demo`, and `minim tail` finding it. */
 import { existsSync } from 'node:fs'
+import { connect } from 'node:net'
+import { userInfo } from 'node:os'
 import t from 'tap'
 import { canariesIn } from './records.js'
 import { get, metric, minim, Place, Program, readTopic, until } from './program.js'
@@ -21,6 +23,22 @@ t.test('demo --seconds 3 tells where it is, a line a second, and ends by itself'
   t.match(stdout, /committed [1-9]\d* records of 3 nodes\n$/)
   t.notMatch(stdout, SIMULATED)
   t.same(place.left([]), [], 'it leaves no file')
+})
+
+/** Whether something listens where Kafka is unless it is named. */
+const taken = await new Promise<boolean>((resolve) => {
+  const socket = connect(9092, '127.0.0.1', () => { resolve(true) }).on('error', () => { resolve(false) })
+  socket.on('connect', () => { socket.destroy() })
+})
+
+t.test('tail without a demo says so, with the mend', { skip: taken ? 'a broker runs here' : false }, async (t) => {
+  const place = new Place(t)
+  // What a demo leaves that was killed.
+  place.write(`tmp/minim-demo-${userInfo().uid}.json`, JSON.stringify({ bootstrap: '127.0.0.1:1', pid: 2 ** 30, policy: '/nonexistent' }))
+  const { code, stdout, stderr } = await minim(t, ['tail', 'billing'], place)
+  t.equal(code, 3)
+  t.match(stderr, /^minim: MINIM_KAFKA_NO_DEMO: no demo is running: none was found, and nothing answers at 127\.0\.0\.1:9092[^]*→ start one with `npm start`, or name the Kafka[^]*--brokers/)
+  t.equal(stdout, '')
 })
 
 t.test('tail finds a running demo', async (t) => {
@@ -51,7 +69,11 @@ t.test('tail finds a running demo', async (t) => {
   const [, ops] = /metrics +http:\/\/([^/]+)\//.exec(demo.stdout) ?? []
   t.same([...new Set(Object.values(metric((await get(ops, '/metrics')).body, 'minim_conservation_drift_records')))], [0])
 
+  const watching = new Program(t, ['tail', 'billing', '--from-now'], place)
+  await until('it reads', () => watching.stdout !== '')
   demo.kill('SIGINT')
+  const over = await watching.end()
+  t.match(over, { code: 3, stderr: /^minim: MINIM_KAFKA_NO_DEMO: no demo is running: it has ended[^]*→ start one with `npm start`[^]*$/ }, 'who watches is told, and does not wait for ever')
   const { code, stdout, stderr } = await demo.end()
   t.equal(code, 0, stderr)
   t.match(stdout, /committed [1-9]\d* records/)
