@@ -353,6 +353,49 @@ export class Cluster {
   }
 }
 
+/** Connections to brokers, one for each, made when they are first needed, and made again after Kafka closed one while nothing was asked. */
+export class Links {
+  readonly #links = new Map<number, Link>()
+  readonly #opening = new Map<number, Promise<Link>>()
+  #closed = false
+
+  constructor(private readonly cluster: Cluster) {}
+
+  /**
+   * The connection to a broker.
+   * @returns null while it is being made: then one of both is called
+   */
+  get(node: number, onOpen: () => void, onFailure: (error: unknown) => void): Link | null {
+    const link = this.#links.get(node)
+    if (link !== undefined && (link.connected || link.inFlight > 0)) return link
+    link?.close()
+    this.#links.delete(node)
+    this.#open(node).then(onOpen, onFailure)
+    return null
+  }
+
+  #open(node: number): Promise<Link> {
+    let opening = this.#opening.get(node)
+    if (opening !== undefined) return opening
+    opening = this.cluster.open(node).then((link) => {
+      if (this.#closed) {
+        link.close()
+        throw new KafkaError(TRANSPORT, 'closed')
+      }
+      this.#links.set(node, link)
+      return link
+    }).finally(() => { this.#opening.delete(node) })
+    this.#opening.set(node, opening)
+    return opening
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const link of this.#links.values()) link.close()
+    this.#links.clear()
+  }
+}
+
 function checked(code: number, what: string): void {
   if (code !== 0) throw new KafkaError(code, what)
 }

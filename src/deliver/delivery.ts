@@ -35,7 +35,7 @@ import {
 } from './kafka-config.js'
 import type { Guarantee } from '../settings/schema.js'
 import { UNKNOWN_PARTITION, classify, isForbidden, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
-import { Cluster, type GroupOffsets } from './cluster.js'
+import { Cluster, Links, type GroupOffsets } from './cluster.js'
 import { Lane, type LaneOptions } from './lane.js'
 import { LEDGER_TOPIC, encodeEntry, encodeOwner, ownerKey, readLedger, streamKey } from './ledger.js'
 import { findRefused } from './poison.js'
@@ -214,6 +214,7 @@ export class Delivery {
   /** Of the lanes that were opened last: the next ones continue them. */
   readonly #identities: (ProducerIdentity | null)[] = [null, null]
   #cluster: Cluster | null = null
+  #links: Links | null = null
   #laneReady: [boolean, boolean] = [false, false]
   #nextLane: 0 | 1 = 0
   #open: Turn | null = null
@@ -729,6 +730,7 @@ export class Delivery {
     })
     // Leaders may have moved: that is what many unclean ends are about.
     await cluster.refresh([this.#ledger, ...cluster.topics])
+    this.#links = new Links(cluster)
     // Both ids, before the ledger is read: what a predecessor, or our own former self, had under way is completed or aborted by it.
     const a = await this.#openLane(0)
     let b: Lane
@@ -828,12 +830,14 @@ export class Delivery {
   #laneOptions(transactionalId: string, former: ProducerIdentity | null): LaneOptions {
     const { transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes, codec } = this.#producer
     return {
-      cluster: this.#cluster as Cluster, transactionalId: this.settings.guarantee === 'exactly-once' ? transactionalId : null,
+      cluster: this.#cluster as Cluster, links: this.#links as Links, ledger: { topic: this.#ledger, partition: this.shard }, transactionalId: this.settings.guarantee === 'exactly-once' ? transactionalId : null,
       transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes, codec, maxBatchBytes: this.#batchBytes, former,
     }
   }
 
   #closeLanes(): void {
+    this.#links?.close()
+    this.#links = null
     const lanes = this.#lanes
     if (lanes === null) return
     this.#lanes = null

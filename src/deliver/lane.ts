@@ -12,12 +12,12 @@
  * is told so, instead of fencing the one that took its place.
  */
 import type { Minimised } from '../project/minimised.js'
-import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link } from './cluster.js'
+import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type Links } from './cluster.js'
 import { CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE, KafkaError, TIMED_OUT, UNKNOWN_ID, UNKNOWN_PARTITION, isFenced, isNotYet } from './kafka-errors.js'
 import type { ProduceTopic } from './produce-requests.js'
 import { RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, partitionOf, viewOf, type Codec, type ProducerIdentity } from './record-batch.js'
 
-/** Kafka keeps order and tells repeats of at most five requests under way (KIP-98). Two keep the broker busy. */
+/** Of a lane, to each broker. Kafka keeps order and tells repeats of at most five (KIP-98); two keep the broker busy. */
 const REQUESTS_UNDER_WAY = 2
 /** A request takes no more batches from so many bytes on. */
 const REQUEST_BYTES = 500_000
@@ -30,10 +30,14 @@ const INIT_TIMEOUT_MS = 15_000
 
 export interface LaneOptions {
   readonly cluster: Cluster
+  /** Connections for what is produced. Lanes that take turns share them: a broker works through one connection's requests in order. */
+  readonly links: Links
   /** null: no transactions, at least once. */
   readonly transactionalId: string | null
   /** After so long the coordinator aborts, ms. */
   readonly transactionTimeoutMs: number
+  /** Where each transaction has its last record: made part of it with the first others, which saves a request before the commit. */
+  readonly ledger: { readonly topic: string; readonly partition: number } | null
   /** How long a broker may wait for the copies, ms. */
   readonly requestTimeoutMs: number
   /** A batch takes no more records from so many bytes on. */
@@ -72,7 +76,6 @@ export class Lane {
   readonly #cluster: Cluster
   /** Null for a lane without transactions. */
   #coordinator: Link | null
-  readonly #links = new Map<number, Link | 'opening'>()
   /** To the coordinators of consumer groups. */
   readonly #groups = new Map<string, Link>()
   readonly #slots = new Map<string, (Slot | undefined)[]>()
@@ -88,6 +91,8 @@ export class Lane {
   readonly #spare: RecordBatch[] = []
   #queuedBytes = 0
   #underWay = 0
+  /** Of these, by broker. */
+  readonly #underWayTo = new Map<number, number>()
   #adding = false
   /** Requests under way that hold the first batch of a partition. */
   #firsts = 0
@@ -229,7 +234,7 @@ export class Lane {
     })
   }
 
-  /** Sends nothing until {@link release}: what another lane has still to send to the same partitions stands before it. */
+  /** Sends nothing until {@link release}: what the other lane has still to send to the same partitions stands before it. */
   hold(): void {
     this.#held = true
   }
@@ -242,12 +247,13 @@ export class Lane {
 
   /**
    * Resolves when the brokers have all of it and the transaction is committed.
-   * @param onFlushed called in between: the brokers have all of it, in its place
+   * @param onSent called in between: all of it is on its way, and what goes over the same connections from now on stands behind it
    */
-  commit(timeoutMs: number, onFlushed?: () => void): Promise<void> {
+  commit(timeoutMs: number, onSent?: () => void): Promise<void> {
     return this.#within(timeoutMs, async () => {
+      await this.#sent()
+      onSent?.()
       await this.#flushed()
-      onFlushed?.()
       await this.#end(true)
     })
   }
@@ -298,8 +304,6 @@ export class Lane {
     this.#closed = true
     this.#failure ??= new KafkaError(TIMED_OUT, 'closed')
     this.#coordinator?.close()
-    for (const link of this.#links.values()) if (link !== 'opening') link.close()
-    this.#links.clear()
     for (const link of this.#groups.values()) link.close()
     this.#groups.clear()
     this.#wake()
@@ -382,30 +386,14 @@ export class Lane {
         this.#fail(new KafkaError(UNKNOWN_PARTITION, 'a partition has no leader'))
         return
       }
-      const link = this.#links.get(node)
-      if (link === undefined || (link !== 'opening' && !link.connected && link.inFlight === 0)) this.#connect(node)
-      else if (link !== 'opening') while (link.inFlight < REQUESTS_UNDER_WAY && this.#send(node, link)) { /* the next */ }
+      const link = this.#options.links.get(node, () => { this.#pump() }, (error) => { this.#fail(error) })
+      if (link !== null) while ((this.#underWayTo.get(node) ?? 0) < REQUESTS_UNDER_WAY && this.#send(node, link)) { /* the next */ }
     }
   }
 
   #mayGo(slot: Slot): boolean {
     // While the coordinator adds partitions it cannot vouch for others: brokers would refuse what they ask it about (as "not enough replicas").
     return this.#options.transactionalId === null || (slot.added && (slot.proven || !this.#adding))
-  }
-
-  #connect(node: number): void {
-    this.#links.set(node, 'opening')
-    this.#cluster.open(node).then((link) => {
-      if (this.#closed) {
-        link.close()
-        return
-      }
-      this.#links.set(node, link)
-      this.#pump()
-    }, (error: unknown) => {
-      this.#links.delete(node)
-      this.#fail(error)
-    })
   }
 
   /** One request to a broker. @returns false when nothing is there for it */
@@ -440,12 +428,17 @@ export class Lane {
     if (sent.length === 0) return false
     this.#sticky = (this.#sticky + 1) % 0x7fff_ffff
     this.#underWay++
+    this.#underWayTo.set(node, (this.#underWayTo.get(node) ?? 0) + 1)
+    const answered = (): void => {
+      this.#underWay--
+      this.#underWayTo.set(node, (this.#underWayTo.get(node) ?? 0) - 1)
+      this.#queuedBytes -= bytes
+      if (unproven.length > 0) this.#firsts--
+    }
     if (unproven.length > 0) this.#firsts++
     const request: ProduceTopic[] = [...topics].map(([topic, partitions]) => ({ topic, partitions }))
     link.produce(this.#options.transactionalId, this.#options.requestTimeoutMs, request).then((answers) => {
-      this.#underWay--
-      this.#queuedBytes -= bytes
-      if (unproven.length > 0) this.#firsts--
+      answered()
       for (const slot of unproven) slot.proven = true
       for (const batch of sent) this.#recycle(batch)
       const refused = answers.find((answer) => answer.code !== 0)
@@ -453,9 +446,7 @@ export class Lane {
       else this.#pump()
       this.#wake()
     }, (error: unknown) => {
-      this.#underWay--
-      this.#queuedBytes -= bytes
-      if (unproven.length > 0) this.#firsts--
+      answered()
       this.#fail(error)
     })
     return true
@@ -466,6 +457,11 @@ export class Lane {
     if (this.#adding || this.#firsts > 0) return
     const fresh = this.#waiting.filter((slot) => !slot.added)
     if (fresh.length === 0) return
+    const { ledger } = this.#options
+    if (ledger !== null) {
+      const slot = this.#slotOf(ledger.topic, ledger.partition)
+      if (!slot.added && !fresh.includes(slot)) fresh.push(slot)
+    }
     const partitions = new Map<string, number[]>()
     for (const { topic, partition } of fresh) {
       const list = partitions.get(topic)
@@ -532,11 +528,20 @@ export class Lane {
     return found
   }
 
+  /** Resolves when nothing waits to be sent. @throws KafkaError what went wrong */
+  #sent(): Promise<void> {
+    return this.#until(() => this.#waiting.length === 0 && !this.#adding)
+  }
+
   /** Resolves when nothing waits and nothing is under way. @throws KafkaError what went wrong */
-  async #flushed(): Promise<void> {
+  #flushed(): Promise<void> {
+    return this.#until(() => this.#waiting.length === 0 && this.#underWay === 0 && !this.#adding)
+  }
+
+  async #until(done: () => boolean): Promise<void> {
     for (;;) {
       if (this.#failure !== null) throw this.#failure
-      if (this.#waiting.length === 0 && this.#underWay === 0 && !this.#adding) return
+      if (done()) return
       this.#pump()
       await new Promise<void>((resolve) => { this.#settled.push(resolve) })
     }

@@ -57,6 +57,9 @@ export interface FeedResult {
   readonly from: number
 }
 
+/** A buffer is out until its batch is committed: with fewer, a transaction cannot fill while the one before it commits. */
+const BUFFERS = 8
+
 /** The mapping of each format where none is named. */
 export const DEFAULT_MAPPING: Readonly<Record<FileFormat, string | null>> = { 'asterisk-csv': 'asterisk-cdr', jsonl: 'minim', protobuf: null }
 
@@ -94,7 +97,7 @@ export async function feedFile(options: FeedOptions): Promise<FeedResult> {
   const delimited = format === 'protobuf'
   const longest = delimited ? maxMessageBytes : maxRecordBytes
   const file = await FileSource.open(options.path, {
-    pool: new ChunkPool({ buffers: 4, maxRecordBytes: longest, scratchBytes: delimited ? longest : Math.max(131_072, longest) }),
+    pool: new ChunkPool({ buffers: BUFFERS, maxRecordBytes: longest, scratchBytes: delimited ? longest : Math.max(131_072, longest) }),
     framing: delimited ? 'length-delimited' : 'lines',
     ...(options.source === null ? {} : { source: options.source }),
     ...(options.label === undefined ? {} : { label: options.label }),
