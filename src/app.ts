@@ -250,12 +250,18 @@ export async function startApp(options: CoreOptions): Promise<App> {
   let sources: Source[] = []
   let spools: Spool[] = []
   let leave: (() => void) | null = null
+  let listening = false
+  // Who finds it ready may connect at once.
+  const ready = (): Readiness => {
+    const readiness = core.ready()
+    return readiness.ok && !listening ? { ok: false, reasons: ['starting'] } : readiness
+  }
   try {
     spools = await openSpools(settings, core, log, worker)
     const opened = spools
     // Of several processes the supervisor has the operator's port.
-    if (worker.folder === null) ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready: core.ready })
-    else leave = serveSupervisor(core.metrics.registry, core.ready, options.onOrphaned ?? (() => undefined))
+    if (worker.folder === null) ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready })
+    else leave = serveSupervisor(core.metrics.registry, ready, options.onOrphaned ?? (() => undefined))
     const port = ops
     const opsAddress = ops === null ? '' : `${ops.host}:${ops.port}`
     // Before a broker answers: it is asked then above all.
@@ -270,10 +276,11 @@ export async function startApp(options: CoreOptions): Promise<App> {
     await untilReady(core)
     for (const spool of spools) spool.start(core.spoolIntake, { reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes), scratchBytes: SPOOLED_SCRATCH_BYTES })
     sources = [...sources, ...await startSources(REPLAYABLE, context)]
+    listening = true
     const addresses: Readonly<Record<string, string>> = Object.fromEntries(sources.flatMap((source) => Object.entries(source.addresses)))
     log.info({ ...addresses, ...ops === null ? {} : { ops: opsAddress }, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
     return {
-      ...core, inlet, addresses, grpcAddress: addresses['grpc'], opsAddress,
+      ...core, ready, inlet, addresses, grpcAddress: addresses['grpc'], opsAddress,
       stop: async (drainMs) => {
         await Promise.allSettled(sources.map((source) => source.stopTaking()))
         // What is in the spool is safe there: it is not waited for.

@@ -14,7 +14,6 @@ const DRAIN_MS = 30_000
 const settings = loadSettings(process.argv[2])
 const log = createLog(settings.log.level)
 const core = await startCore({ settings, log, onFatal: (error) => { throw error } })
-const ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready: core.ready })
 await untilReady(core)
 
 const id = { source: 'bench', incarnation: randomUUID() }
@@ -43,6 +42,8 @@ const inlet: Inlet = {
 const http = await startHttp({
   settings, catalogue: core.catalogue, log, inlet, intake: core.intake, counters: (kind) => core.metrics.counters(kind), onBroken: (_, error) => { throw error as Error },
 })
+// Last: whoever finds it ready posts.
+const ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready: core.ready })
 
 process.once('SIGTERM', () => {
   void (async () => {
