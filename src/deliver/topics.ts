@@ -287,7 +287,9 @@ function noAnswer(error: unknown): string | null {
 function adminError(bootstrap: string, action: string, error: unknown): MinimError {
   const silence = noAnswer(error)
   if (silence !== null) return new MinimError('MINIM_KAFKA_UNREACHABLE', { bootstrap, what: silence }, { cause: error })
-  return new MinimError('MINIM_KAFKA_ADMIN', { bootstrap, action, what: textOf(error).slice(0, 500) }, { cause: error })
+  const said = textOf(error)
+  if (said.includes('UNSUPPORTED_VERSION')) return new MinimError('MINIM_KAFKA_NO_ADMIN', { bootstrap }, { cause: error })
+  return new MinimError('MINIM_KAFKA_ADMIN', { bootstrap, action, what: said.slice(0, 500) }, { cause: error })
 }
 
 const MECHANISMS = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] as const

@@ -149,6 +149,11 @@ export const ERRORS = {
     message: '{bootstrap}: topics could not be {action}: {what}',
     fix: 'see that the brokers run, and that this user may describe and create topics and read their settings',
   },
+  MINIM_KAFKA_NO_ADMIN: {
+    stage: 'deliver', retryable: false,
+    message: '{bootstrap}: whatever answers there does not know the requests that topics are made and checked with',
+    fix: 'name a Kafka from 2.1 on; the one inside a running minim takes what that process writes, and can be read, but not written to by another',
+  },
   MINIM_KAFKA_ADMIN_UNSUPPORTED: {
     stage: 'deliver', retryable: false,
     message: 'kafka."{property}" ({value}) cannot be used for creating and checking topics',

@@ -30,7 +30,11 @@ const REQUEST_TIMEOUT_MS = 10_000
 export async function startOps({ listen, registry, ready }: OpsOptions): Promise<Ops> {
   // Commands without the port start without it.
   const { fastify } = await import('fastify')
-  const app = fastify({ logger: false, bodyLimit: 1024, requestTimeout: REQUEST_TIMEOUT_MS, connectionTimeout: 60_000, forceCloseConnections: 'idle', return503OnClosing: false })
+  const app = fastify({
+    // What cannot even be read as a URL is not repeated either.
+    frameworkErrors: (_, __, reply) => { reply.raw.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"bad request"}') },
+    logger: false, bodyLimit: 1024, requestTimeout: REQUEST_TIMEOUT_MS, connectionTimeout: 60_000, forceCloseConnections: 'idle', return503OnClosing: false,
+  })
   // Neither answer repeats what was asked for.
   app.setNotFoundHandler((_, reply) => reply.code(404).send({ error: 'not found' }))
   app.setErrorHandler((_, __, reply) => reply.code(500).send({ error: 'internal error' }))

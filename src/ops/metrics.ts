@@ -237,7 +237,7 @@ function accountOf(sources: ReadonlyMap<string, number>): string {
 function sourceCounters(registers: Registry[], on: readonly SourceKind[]): (kind: SourceKind) => SourceCounters {
   const kind = ['source_kind']
   const received = new Counter({ name: 'minim_source_received_total', help: 'Posts, packets, events or lines received, each in its protocol\'s own units', labelNames: kind, registers })
-  const refused = new Counter({ name: 'minim_source_refused_total', help: 'Of these, those that no record was taken from, by reason', labelNames: [...kind, 'reason'], registers })
+  const refused = new Counter({ name: 'minim_source_refused_total', help: 'Those that no record was taken from, by reason; what is no message of the protocol is counted here alone', labelNames: [...kind, 'reason'], registers })
   const lag = new Gauge({ name: 'minim_source_lag_seconds', help: 'Age of what a source has read last', labelNames: kind, aggregator: 'max', registers })
   const connections = new Gauge({ name: 'minim_source_connections', help: 'Senders connected', labelNames: kind, registers })
   const gap = new Counter({ name: 'minim_source_gap_seconds_total', help: 'Time in which a source that cannot send again was not connected', labelNames: kind, registers })

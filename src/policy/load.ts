@@ -78,7 +78,7 @@ export function inspectPolicy(source: PolicySource = DEFAULT_POLICY_PATH, catalo
     bytes = typeof source === 'string' ? readFileSync(source) : Buffer.from(source.text as Uint8Array)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'error'
-    return { path, version: '', problems: [{ path: '', what: `cannot be read (${code})`, mend: 'name a policy file that can' }], purposes: [], document: undefined }
+    return { path, version: '', problems: [{ path: '', what: `cannot be read (${code})`, mend: 'name a file that can under policy: in the settings, or by --policy; policy.yaml beside the settings is what is meant without' }], purposes: [], document: undefined }
   }
   const version = createHash('sha256').update(bytes).digest('hex').slice(0, 12)
   const { value, problems: unreadable } = readYaml(bytes.toString('utf8'))

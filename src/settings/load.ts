@@ -263,6 +263,9 @@ function sectionProblems(section: SourceSection, s: Settings, refused: readonly 
   }
 }
 
+/** A broker's address. Its host may be any name that resolves: those of containers have underscores. */
+const BROKER = /^(?:\[[0-9A-Fa-f:.]+\]|[^\s:/[\]]+):[0-9]{1,5}$/
+
 /** What the schema cannot say: how settings fit each other. @param refused places that the schema refuses @param mended the settings without these */
 function crossChecks(s: Settings, refused: readonly string[], mended: () => Settings): Problem[] {
   const problems: Problem[] = []
@@ -271,6 +274,8 @@ function crossChecks(s: Settings, refused: readonly string[], mended: () => Sett
   for (const [key, mend] of Object.entries(OWN_KAFKA)) if (Object.hasOwn(s.kafka, key)) add(`kafka.${key}`, 'is set by minim itself', mend)
   if (!s.embedded && s.kafka['bootstrap.servers'] === '') {
     add('kafka.bootstrap.servers', 'is empty', 'name a broker: host:9092')
+  } else if (!s.embedded && typeof s.kafka['bootstrap.servers'] === 'string' && !s.kafka['bootstrap.servers'].split(',').every((broker) => BROKER.test(broker.trim()))) {
+    add('kafka.bootstrap.servers', 'names a broker without host or port', 'write host:port, as kafka.example:9092 or [2001:db8::1]:9092, more than one separated by commas')
   }
   if (s.embedded && s.workers > 1) add('workers', 'needs a Kafka of its own: each worker would have another embedded one', 'set it to 1, or embedded to false')
   const socketMs = kafkaMs(s.kafka, 'socket.timeout.ms', SOCKET_TIMEOUT_MS)

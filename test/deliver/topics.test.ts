@@ -1,4 +1,5 @@
 import t from 'tap'
+import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
 import { adminOptions, ensureTopics, ledgerTopic, topicConfig, QUARANTINE_TOPIC } from '../../src/deliver/topics.js'
 
 const DAY = 86_400_000
@@ -27,6 +28,13 @@ t.test('what cannot be wanted is refused before a broker is asked', async (t) =>
   for (const wanted of rows) {
     await t.rejects(ensureTopics({ bootstrap: '127.0.0.1:1', properties: {}, wanted: [wanted] }), { code: 'MINIM_KAFKA_TOPIC_INVALID' })
   }
+})
+
+t.test('the Kafka inside another minim is said to be none for this, and not asked again and again', async (t) => {
+  const embedded = await startEmbeddedKafka()
+  t.teardown(() => embedded.stop())
+  const wanted = [{ name: 'x', partitions: 1, retentionDays: 1, compacted: false }]
+  await t.rejects(ensureTopics({ bootstrap: embedded.bootstrap, properties: {}, wanted }), { code: 'MINIM_KAFKA_NO_ADMIN', retryable: false })
 })
 
 t.test('the admin client speaks as librdkafka was told to', (t) => {

@@ -36,6 +36,9 @@ t.test('metrics, health and readiness', async (t) => {
   t.equal(unknown.status, 404)
   t.notMatch(unknown.text, /4477/)
   t.equal((await get('/metrics', { method: 'POST', body: 'x' })).status, 404)
+  const broken = await get('/%zz+447700900123')
+  t.equal(broken.status, 400)
+  t.notMatch(broken.text, /4477/)
 })
 
 t.test('a failure within answers 500 and says nothing of itself', async (t) => {

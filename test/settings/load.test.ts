@@ -120,6 +120,8 @@ const mistakes: [values: Record<string, unknown> | string, path: string, what: R
   [{ kafka: { acks: 1 } }, 'kafka.acks', /set by minim itself/, /take it out/],
   [{ kafka: { 'test.mock.num.brokers': 1 } }, 'kafka.test.mock.num.brokers', /set by minim itself/, /embedded: true/],
   [{ kafka: { 'bootstrap.servers': '' } }, 'kafka.bootstrap.servers', /is empty/, /host:9092/],
+  [{ kafka: { 'bootstrap.servers': ':9092' } }, 'kafka.bootstrap.servers', /without host or port/, /kafka\.example:9092/],
+  [{ kafka: { 'bootstrap.servers': 'kafka_1:9092, kafka_2' } }, 'kafka.bootstrap.servers', /without host or port/, /kafka\.example:9092/],
   [{ kafka: { 'bootstrap.servers': ['a:1'] } }, 'kafka.bootstrap.servers', /must be a text or a number/, /a text, a number, true or false/],
   [{ kafka: { 'socket.timeout.ms': 5000 } }, 'kafka.socket.timeout.ms', /not more than a commit may take/, /above 10000/],
   [{ kafka: { 'socket.timeout.ms': 'soon' } }, 'kafka.socket.timeout.ms', /not more than a commit may take/, /above 10000/],
