@@ -1,0 +1,73 @@
+/** The walls between the rooms of `src/`: an import that the table of `walls/rooms.ts` does not allow fails, and so does a circle. */
+import { join } from 'node:path'
+import t from 'tap'
+import { repositoryRoot } from './helpers/shared.js'
+import { allImports, circles, importsOf, sourceFiles, type Import } from './walls/imports.js'
+import { KNOWN_CIRCLES, KNOWN_VIOLATIONS, placeOf } from './walls/moving.js'
+import { GROUND, ROOMS } from './walls/rooms.js'
+
+const root = join(repositoryRoot(), 'src')
+
+/** The room of a path below `src/`. */
+function roomOf(file: string): string {
+  const [first, second, ...more] = file.split('/')
+  if (second === undefined) return file
+  return first === 'sources' && more.length > 0 ? `${first}/${second}` : first
+}
+
+const rulesOf = (name: string): readonly string[] | null => (ROOMS[name] ?? (name.startsWith('sources/') ? ROOMS['sources/*'] : undefined))?.imports ?? null
+
+/** Whether a file may import another. */
+function allowed({ from, to }: Import): boolean {
+  const [here, there] = [roomOf(from), roomOf(to)]
+  if (here === there || there === 'version.ts') return true
+  const rules = rulesOf(here)
+  if (rules === null) return false
+  if (rules.includes('*') || rules.includes(there)) return true
+  if (rules.includes('settings.ts') && to.endsWith('/settings.ts')) return true
+  const ground: readonly string[] = GROUND
+  const [own, other] = [ground.indexOf(here), ground.indexOf(there)]
+  return other >= 0 && (own < 0 || other < own)
+}
+
+const placed = ({ from, to }: Import): Import => ({ from: placeOf(from), to: placeOf(to) })
+const line = ({ from, to }: Import): string => `${from} -> ${to}`
+const imports = allImports(root).map(placed)
+
+t.test('the checker sees every way of importing, and what the table does not allow', (t) => {
+  const text = `
+    import { a } from '../deliver/delivery.js'
+    import type { B } from '../ops/metrics.js'
+    export { c } from '../cli/main.js'
+    type D = import('../policy/load.js').Policy
+    const e = await import('../app/app.js')
+    new Worker(new URL('./thread.js', import.meta.url))
+    import { readFileSync } from 'node:fs'`
+  const found = importsOf('normalise/x.ts', text)
+  t.same(found.map(({ to }) => to), ['deliver/delivery.ts', 'ops/metrics.ts', 'cli/main.ts', 'policy/load.ts', 'app/app.ts', 'normalise/thread.ts'])
+  t.same(found.map(allowed), [false, false, false, false, false, true])
+  t.ok(allowed({ from: 'cli/run.ts', to: 'app/app.ts' }))
+  t.ok(allowed({ from: 'flow/work-item.ts', to: 'batch/batch.ts' }))
+  t.notOk(allowed({ from: 'batch/batch.ts', to: 'flow/work-item.ts' }), 'ground rooms import upwards only')
+  t.notOk(allowed({ from: 'treatments/token.ts', to: 'kafka/cluster.ts' }), 'kafka must be named')
+  t.same(circles([{ from: 'a.ts', to: 'b.ts' }, { from: 'b.ts', to: 'a.ts' }, { from: 'b.ts', to: 'c.ts' }]), [['a.ts', 'b.ts']])
+  t.end()
+})
+
+t.test('every file is in a room', (t) => {
+  const homeless = sourceFiles(root).map(placeOf).filter((file) => rulesOf(roomOf(file)) === null)
+  t.same(homeless, [])
+  t.end()
+})
+
+t.test('rooms import what the table allows', (t) => {
+  const violations = imports.filter((one) => !allowed(one)).map(line).sort()
+  t.comment(`${imports.length} imports, ${violations.length} violations`)
+  t.same(violations, [...KNOWN_VIOLATIONS].sort(), 'a violation that is gone leaves the list; a new one never enters it')
+  t.end()
+})
+
+t.test('no circles', (t) => {
+  t.same(circles(imports).map((group) => group.join(' ')).sort(), [...KNOWN_CIRCLES].sort())
+  t.end()
+})
