@@ -7,7 +7,7 @@
 # written, but for the sockets of several workers: `--tmpfs /tmp` then.
 # Files of secrets belong to its user, and nobody else may read them: `chown 10001`, `chmod 600`.
 # The `RUN npm run docker:…` lines are package scripts: .ci/run reads them from here and runs them in a clean clone.
-FROM node:22-bookworm-slim AS build
+FROM node:24-bookworm-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 make g++ libssl-dev zlib1g-dev ca-certificates \
  && rm -rf /var/lib/apt/lists/*
@@ -19,7 +19,7 @@ COPY . .
 RUN npm run docker:build
 RUN npm run docker:prune
 
-FROM node:22-bookworm-slim
+FROM node:24-bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libssl3 zlib1g ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
