@@ -7,6 +7,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Batch, type Reader } from '../../batch/batch.js'
+import { SharedBatch } from '../../batch/lease.js'
 import { lastDelimitedEnd, ProtobufReader } from '../../batch/scanner.js'
 import type { Catalogue, Kind } from '../../catalogue/catalogue.js'
 import { shardOf } from '../../deliver/shards.js'
@@ -18,7 +19,7 @@ import type { Minimised } from '../../project/minimised.js'
 import type { FileSettings, Settings } from '../../settings/schema.js'
 import { CsvReader } from '../formats/csv.js'
 import { ChunkPool, FileSource, type FileChunk, type FilePiece } from './files.js'
-import { Follower, type FollowedPiece, type FollowSink, type SharedBatch } from './follow-file.js'
+import { Follower, type FollowedPiece, type FollowSink } from './follow-file.js'
 import type { Intake } from '../intake.js'
 import { JsonLinesReader } from '../formats/json-lines.js'
 import type { Source, SourceContext } from '../source.js'
@@ -105,7 +106,7 @@ export async function feedFile(options: FeedOptions): Promise<FeedResult> {
   try {
     const from = Math.min(file.identity.taken(intake), file.size)
     const reader = readerFor(format, mapping, catalogue, maxRecordBytes)
-    const feeder = new Feeder(file, reader, new Batch(catalogue), options, options.refuseWrongFormat === true && from === 0)
+    const feeder = new Feeder(file, reader, new SharedBatch(new Batch(catalogue)), options, options.refuseWrongFormat === true && from === 0)
     for await (const chunk of file.chunks(from)) {
       if (delimited) await feeder.messages(chunk)
       else await feeder.lines(chunk)
@@ -204,7 +205,7 @@ export interface FollowersOptions {
 export function followersOf(files: readonly ConfiguredFile[], options: FollowersOptions): Follower[] {
   const { settings, catalogue, signal, log, counters, chunkBytes } = options
   const { maxRecordBytes } = settings.limits
-  const shared: SharedBatch = { batch: new Batch(catalogue), filledBy: null }
+  const shared = new SharedBatch(new Batch(catalogue))
   return files.filter(({ file }) => file.follow).map((configured) => {
     const { file, position, mapping } = configured
     const reader = readerFor(file.format, mapping, catalogue, maxRecordBytes)
@@ -284,15 +285,13 @@ class Feeder {
   error: Error | null = null
   private pending = 0
   private waiting: (() => void) | null = null
-  /** The item whose records the batch holds. */
-  private filledFor: WorkItem | null = null
   /** Of which ledger entry the last piece was: the first pieces of a file have an entry each, and are decided in their order. */
   private entry: string | null = null
 
   constructor(
     private readonly file: FileSource,
     private readonly reader: Reader,
-    private readonly batch: Batch,
+    private readonly shared: SharedBatch,
     private readonly options: FeedOptions,
     /** The next batch decides whether the format can be right. */
     private doubted: boolean,
@@ -305,20 +304,15 @@ class Feeder {
   }
 
   async lines(chunk: FileChunk): Promise<void> {
-    const { reader, batch } = this
+    const { reader, shared } = this
     for (;;) {
       if (this.options.signal?.aborted === true) return
-      const piece = chunk.take(reader, batch)
+      const piece = chunk.take(reader, shared.lease())
       if (piece === null || this.error !== null) {
         piece?.release()
         return
       }
-      const item = this.item(piece, (excluded) => {
-        if (this.filledFor !== item) piece.refill(reader, batch)
-        this.filledFor = null
-        return this.believed(this.options.intake.minimiseFilled(batch, reader.format, this.options.tenant, excluded))
-      })
-      this.filledFor = item
+      const item = this.item(piece, (excluded) => this.believed(this.options.intake.minimiseFilled(piece.batch(), reader.format, this.options.tenant, excluded)))
       await this.offer(item)
     }
   }

@@ -12,6 +12,7 @@
 import { createHash } from 'node:crypto'
 import { open, type FileHandle } from 'node:fs/promises'
 import type { Batch, Reader } from '../../batch/batch.js'
+import type { BatchLease } from '../../batch/lease.js'
 import type { SourceId } from '../../deliver/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
 import { MAX_RECORD_BYTES } from '../formats/json-lines.js'
@@ -70,17 +71,25 @@ export class ChunkPool {
   }
 }
 
-/** Bytes that fill one batch, kept until they are released. */
+/** Bytes of a file, kept until they are released. */
 export interface FilePiece {
   readonly bytes: number
   /** Offset in the file behind this piece: the ledger's sequence once it is committed. */
   readonly endOffset: number
   /** When its chunk had been read: `performance.now()` ms. */
   readonly receivedAt: number
-  /** Makes the same batch again. */
-  refill(reader: Reader, batch: Batch): void
   /** Lets go of the bytes. To be called once. */
   release(): void
+}
+
+/** Bytes that fill one batch. */
+export interface FilledPiece extends FilePiece {
+  /** Records that were read of it, well or ill. */
+  readonly records: number
+  /**
+   * The batch with its records, to be used up before anything else runs: as it was filled, if nobody has taken it since; else filled again.
+   */
+  batch(): Batch
 }
 
 /** One chunk of a file. Take all of it before the next one is asked for. */
@@ -107,9 +116,12 @@ export class FileChunk {
 
   /**
    * Fills a batch with what comes next.
+   * @param lease of the batch: the piece goes on with it, or with another one if it is lost
    * @returns null, with an empty batch, if the rest must wait for the next chunk
+   * @throws LeaseLost
    */
-  take(reader: Reader, batch: Batch): FilePiece | null {
+  take(reader: Reader, lease: BatchLease): FilledPiece | null {
+    const batch = lease.batch()
     const scratchStart = this.end
     if (this.tooLargeUntil >= 0) {
       const start = this.position
@@ -122,7 +134,7 @@ export class FileChunk {
         batch.refuse('too_large', start, end)
       }
       refuse(batch)
-      return this.piece(end - start, endOffset, (_, batch) => refuse(batch))
+      return this.filled(end - start, endOffset, lease, refuse)
     }
     for (;;) {
       const start = this.position
@@ -131,7 +143,7 @@ export class FileChunk {
       const next = reader.fill(batch, start, this.end, this.last)
       this.position = next
       if (batch.taken > 0) {
-        return this.piece(next - start, this.endOffset - (this.end - next), (reader, batch) => {
+        return this.filled(next - start, this.endOffset - (this.end - next), lease, (batch) => {
           batch.reset(this.arena, scratchStart)
           reader.fill(batch, start, this.end, this.last)
         })
@@ -155,19 +167,35 @@ export class FileChunk {
       const endOffset = this.tooLargeUntil
       this.tooLargeUntil = -1
       this.position = this.end
-      return { ...this.piece(end - start, endOffset, noRefill), arena, start, end }
+      return { ...this.piece(end - start, endOffset), arena, start, end }
     }
     const end = this.last ? this.end : cut(arena, start, this.end)
     if (end === start) return null
     this.position = end
-    return { ...this.piece(end - start, this.endOffset - (this.end - end), noRefill), arena, start, end }
+    return { ...this.piece(end - start, this.endOffset - (this.end - end)), arena, start, end }
   }
 
-  private piece(bytes: number, endOffset: number, refill: FilePiece['refill']): FilePiece {
+  /** @param fill the batch with the same again */
+  private filled(bytes: number, endOffset: number, lease: BatchLease, fill: (batch: Batch) => void): FilledPiece {
+    let own = lease
+    return {
+      ...this.piece(bytes, endOffset),
+      records: own.batch().taken,
+      batch: () => {
+        if (!own.held) {
+          own = own.renew()
+          fill(own.batch())
+        }
+        return own.spend()
+      },
+    }
+  }
+
+  private piece(bytes: number, endOffset: number): FilePiece {
     this.uses++
     let released = false
     return {
-      bytes, endOffset, refill,
+      bytes, endOffset,
       receivedAt: this.receivedAt,
       release: () => {
         if (released) return
@@ -363,11 +391,6 @@ export class FileSource {
     reading.catch(() => undefined)
     return reading
   }
-}
-
-/** Pieces that are cut by {@link FileChunk.takeUpTo} are read by their owner. */
-function noRefill(): never {
-  throw new TypeError('this piece is read by its owner')
 }
 
 function identity(place: string, head: Buffer): string {

@@ -24,18 +24,12 @@ import { constants, watch, type FSWatcher } from 'node:fs'
 import { lstat, open, readdir, stat, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import type { Batch, Reader } from '../../batch/batch.js'
+import type { SharedBatch } from '../../batch/lease.js'
 import type { SourceId } from '../../deliver/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { SourceCounters } from '../../ops/metrics.js'
-import { ChunkPool, FileChunk, FileIdentity, IDENTITY_BYTES, readFully, unreadable, type FilePiece, type Places } from './files.js'
-
-/** A batch that several files fill in turn. */
-export interface SharedBatch {
-  readonly batch: Batch
-  /** The piece whose records it holds. */
-  filledBy: object | null
-}
+import { ChunkPool, FileChunk, FileIdentity, IDENTITY_BYTES, readFully, unreadable, type FilledPiece, type Places } from './files.js'
 
 /** Whole records of a followed file. */
 export interface FollowedPiece {
@@ -48,6 +42,8 @@ export interface FollowedPiece {
   readonly start: number
   readonly endOffset: number
   readonly bytes: number
+  /** Records that were read of it, well or ill. */
+  readonly records: number
   readonly receivedAt: number
   /** Nothing follows it in the file. */
   readonly last: boolean
@@ -80,6 +76,7 @@ export interface FollowOptions {
   /** Name in the ledger; null: the file's own identity. */
   readonly source: string | null
   readonly reader: Reader
+  /** The batch that several files fill in turn. */
   readonly shared: SharedBatch
   readonly sink: FollowSink
   readonly pollMs: number
@@ -529,12 +526,11 @@ export class Follower {
       }
       let taken = false
       for (;;) {
-        const inner = chunk.take(reader, shared.batch)
+        const inner = chunk.take(reader, shared.lease())
         if (inner === null) break
         taken = true
         const piece = this.#piece(file, inner, last && atEnd, tooLarge)
-        shared.filledBy = piece
-        counters.received(shared.batch.taken)
+        counters.received(piece.records)
         this.#behindSince ??= inner.receivedAt
         // Pieces of one ledger entry are decided in their order; the first ones of a file have an entry each.
         if (this.#offered !== null && this.#offered !== piece.id.incarnation) await this.#unlessAborted(sink.settled())
@@ -568,22 +564,16 @@ export class Follower {
     }
   }
 
-  #piece(file: GrowingFile, inner: FilePiece, last: boolean, tooLarge: boolean): FollowedPiece {
-    const { reader, shared } = this.#options
-    const piece: FollowedPiece = {
-      id: file.identity.idAt(inner.endOffset), idBefore: file.identity.idAt(this.#offset), place: file.identity.place, start: this.#offset, endOffset: inner.endOffset, bytes: inner.bytes, receivedAt: inner.receivedAt, last, tooLarge,
-      batch: () => {
-        if (shared.filledBy !== piece) inner.refill(reader, shared.batch)
-        shared.filledBy = null
-        return shared.batch
-      },
-      release: () => inner.release(),
+  #piece(file: GrowingFile, inner: FilledPiece, last: boolean, tooLarge: boolean): FollowedPiece {
+    const { bytes, endOffset, receivedAt, records } = inner
+    return {
+      id: file.identity.idAt(endOffset), idBefore: file.identity.idAt(this.#offset), place: file.identity.place, start: this.#offset, endOffset,
+      bytes, records, receivedAt, last, tooLarge, batch: () => inner.batch(), release: () => inner.release(),
     }
-    return piece
   }
 
   /** @throws what became of a piece that was not taken: the file is opened again, and read from its place */
-  #throwFailure(piece?: FilePiece): void {
+  #throwFailure(piece?: FilledPiece): void {
     const failed = this.#options.sink.failure()
     if (failed === null) return
     piece?.release()

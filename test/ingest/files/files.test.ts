@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import { Batch } from '../../../src/batch/batch.js'
+import { SharedBatch } from '../../../src/batch/lease.js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
 import { MinimError } from '../../../src/errors/catalogue.js'
 import { ChunkPool, FileSource, type FileChunk, type FilePiece, type FileSourceOptions } from '../../../src/ingest/files/files.js'
@@ -33,18 +34,19 @@ async function readFile(
   const source = await FileSource.open(path, { ...options, pool })
   const reader = new JsonLinesReader(mapping, catalogue(), { maxRecordBytes: pool.maxRecordBytes })
   const batch = new Batch(catalogue(), options.capacity ?? 3)
-  const again = new Batch(catalogue(), options.capacity ?? 3)
+  const shared = new SharedBatch(batch)
   const out = nothing()
   const ends: number[] = []
   for await (const chunk of source.chunks(options.from)) {
-    for (let piece = chunk.take(reader, batch); piece !== null; piece = chunk.take(reader, batch)) {
+    for (let piece = chunk.take(reader, shared.lease()); piece !== null; piece = chunk.take(reader, shared.lease())) {
       const first = nothing()
       const second = nothing()
       collect(batch, 'call', first)
-      piece.refill(reader, again)
-      collect(again, 'call', second)
-      t.same(second, first, 'a refill gives the same')
-      collect(batch, 'call', out)
+      t.equal(piece.records, batch.taken)
+      collect(piece.batch(), 'call', out)
+      shared.lease().batch().reset(Buffer.alloc(10))
+      collect(piece.batch(), 'call', second)
+      t.same(second, first, 'filled again, it is the same')
       ends.push(piece.endOffset)
       piece.release()
     }
@@ -111,10 +113,11 @@ t.test('whatever the sizes, nothing is lost and nothing is counted twice', async
       const source = await FileSource.open(path, { pool })
       const reader = new JsonLinesReader(mapping, catalogue(), { maxRecordBytes })
       const batch = new Batch(catalogue(), capacity)
+      const shared = new SharedBatch(batch)
       const out = nothing()
       let end = 0
       for await (const chunk of source.chunks()) {
-        for (let piece = chunk.take(reader, batch); piece !== null; piece = chunk.take(reader, batch)) {
+        for (let piece = chunk.take(reader, shared.lease()); piece !== null; piece = chunk.take(reader, shared.lease())) {
           collect(batch, 'call', out)
           if (piece.endOffset <= end) throw new Error(`offset ${piece.endOffset} after ${end}`)
           end = piece.endOffset
@@ -135,7 +138,7 @@ t.test('reading waits while all buffers are kept', async (t) => {
   const pool = new ChunkPool({ ...small, buffers: 4 })
   const source = await FileSource.open(file(`${line(1)}\n`.repeat(200)), { pool })
   const reader = new JsonLinesReader(mapping, catalogue(), small)
-  const batch = new Batch(catalogue())
+  const shared = new SharedBatch(new Batch(catalogue()))
   const kept: FilePiece[] = []
   const chunks = source.chunks()
   let waiting: Promise<IteratorResult<FileChunk, void>> | null = null
@@ -144,7 +147,7 @@ t.test('reading waits while all buffers are kept', async (t) => {
     const got = await Promise.race([next, new Promise<null>((resolve) => setTimeout(resolve, 100, null))])
     if (got === null) waiting = next
     else {
-      const piece = (got.value as FileChunk).take(reader, batch)
+      const piece = (got.value as FileChunk).take(reader, shared.lease())
       if (piece !== null) kept.push(piece)
     }
   }
@@ -259,9 +262,10 @@ t.test('CSV over many chunks, with records on several lines and torn ones', asyn
   const source = await FileSource.open(file(text), { pool })
   const reader = new CsvReader(cdr, catalogue(), { maxRecordBytes: 1024 })
   const batch = new Batch(catalogue(), 16)
+  const shared = new SharedBatch(batch)
   const out = nothing()
   for await (const chunk of source.chunks()) {
-    for (let piece = chunk.take(reader, batch); piece !== null; piece = chunk.take(reader, batch)) {
+    for (let piece = chunk.take(reader, shared.lease()); piece !== null; piece = chunk.take(reader, shared.lease())) {
       collect(batch, 'call', out)
       piece.release()
     }

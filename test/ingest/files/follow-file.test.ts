@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Batch, REFUSALS, type Reader } from '../../../src/batch/batch.js'
+import { SharedBatch } from '../../../src/batch/lease.js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
 import type { SourceId, WorkItem } from '../../../src/deliver/work-item.js'
 import { MinimError } from '../../../src/errors/catalogue.js'
-import { IntakeSink } from '../../../src/ingest/files/feed-file.js'
+import { followersOf, IntakeSink } from '../../../src/ingest/files/feed-file.js'
 import { CsvReader } from '../../../src/ingest/formats/csv.js'
 import { Follower, rotatedFiles, type FollowOptions } from '../../../src/ingest/files/follow-file.js'
 import type { Intake } from '../../../src/ingest/intake.js'
@@ -15,6 +16,8 @@ import { JsonLinesReader } from '../../../src/ingest/formats/json-lines.js'
 import { builtInMapping } from '../../../src/ingest/formats/mapping.js'
 import { createLog } from '../../../src/ops/log.js'
 import type { Minimised } from '../../../src/project/minimised.js'
+import { DEFAULTS } from '../../../src/settings/defaults.js'
+import type { Settings } from '../../../src/settings/schema.js'
 import { fuzzRuns } from '../../helpers/fuzz.js'
 
 t.setTimeout(300_000)
@@ -130,7 +133,7 @@ function follow(t: Test | null, path: string, ledger: Ledger, over: Partial<Foll
   const log: string[] = []
   let received = 0
   const follower = new Follower({
-    path, position: 3, others: [], source: null, reader, shared: { batch: new Batch(catalogue()), filledBy: null }, sink: new IntakeSink(ledger, reader.format, 'default'),
+    path, position: 3, others: [], source: null, reader, shared: new SharedBatch(new Batch(catalogue())), sink: new IntakeSink(ledger, reader.format, 'default'),
     pollMs: 10, settleMs: 30, maxRecordBytes: 65_536, signal: aborting.signal, log: createLog('info', { write: (line: string) => { log.push(line) } }),
     counters: { received: (count) => { received += count }, refused: () => undefined, lag: () => undefined, connections: () => undefined, gap: () => undefined },
     ...over,
@@ -423,6 +426,46 @@ t.test('nothing is read ahead of a delivery that takes nothing', async (t) => {
   await until('all', () => ledger.records.length === all.ids.length)
   t.same(ledger.records, all.ids)
 })
+
+/** Followers of several files, as the program makes them: they share one batch. */
+function followAll(t: Test, paths: readonly string[], ledger: Ledger): void {
+  const aborting = new AbortController()
+  const files = paths.map((path) => ({ ...DEFAULTS.file, path, format: 'jsonl' as const, mapping: 'minim', follow: true, source: null, pollMs: 10, settleMs: 30 }))
+  const followers = followersOf(files.map((file, position) => ({ file, position, mapping: builtInMapping('minim', catalogue()) })), {
+    settings: { files, limits: { maxRecordBytes: 65_536 } } as unknown as Settings, catalogue: catalogue(), signal: aborting.signal,
+    log: createLog('info', { write: () => undefined }),
+    counters: { received: () => undefined, refused: () => undefined, lag: () => undefined, connections: () => undefined, gap: () => undefined },
+    sinkOf: (_, reader) => new IntakeSink(ledger, reader.format, 'default'),
+  })
+  const running = followers.map((follower) => follower.run())
+  t.teardown(async () => {
+    aborting.abort()
+    await Promise.all(running)
+  })
+}
+
+for (const [name, other] of [['half a line', line('b').slice(0, 9)], ['a blank line', '\n'], ['a whole line', line('b')]] as const) {
+  t.test(`lines that wait for delivery are all taken, though another file gets ${name} meanwhile`, async (t) => {
+    const folder = t.testdir()
+    const [a, b] = [join(folder, 'a.jsonl'), join(folder, 'b.jsonl')]
+    const ledger = new Ledger()
+    writeFileSync(a, line('a0'))
+    writeFileSync(b, line('b0'))
+    followAll(t, [a, b], ledger)
+    await until('both are followed', () => ledger.records.length === 2)
+    ledger.held = true
+    const waiting = next(100)
+    appendFileSync(a, waiting.text)
+    await until('they wait', () => ledger.waiting === 1)
+    appendFileSync(b, other)
+    // It is looked at every 10 ms.
+    await sleep(100)
+    ledger.release()
+    const wanted = [...waiting.ids, ...other === line('b') ? ['cb'] : []]
+    await until('they are taken', () => ledger.records.length >= 2 + wanted.length || ledger.waiting === 0)
+    t.same(ledger.records.slice(2), wanted)
+  })
+}
 
 /** A generator of its own, so that a run can be repeated by its seed. */
 function random(seed: number): (below: number) => number {
