@@ -19,7 +19,7 @@ import { ProblemsError } from './errors/problems.js'
 import { checkMappings } from './ingest/files/feed-file.js'
 import type { Intake } from './ingest/intake.js'
 import type { Inlet, Source, SourceContext } from './ingest/source.js'
-import { SPOOLED_SCRATCH_BYTES, spooledReaders } from './ingest/spooled.js'
+import { SPOOLED_SCRATCH_BYTES, spooledReaders, spooledRecords } from './ingest/spooled.js'
 import type { CachedKeyring } from './keys/cached-keyring.js'
 import { loadMaster } from './keys/master.js'
 import { KeyStore } from './keys/store.js'
@@ -91,23 +91,18 @@ function flowsOf(plan: Plan): Flow[] {
 /** Keeps what became of each batch until it is committed, then counts it. */
 function counted(item: WorkItem, source: SourceKind | null, metrics: Metrics, onCommitted: CoreOptions['onCommitted']): WorkItem {
   let outcome: Outcome | null = null
-  let inFlight = 0
-  const nowInFlight = (records: number): void => {
-    metrics.onInFlight(source, records - inFlight)
-    inFlight = records
-  }
+  const handover = metrics.handOver(source, item.records ?? null)
   return {
     id: item.id, sequence: item.sequence, bytes: item.bytes, receivedAt: item.receivedAt,
     ...(item.offset === undefined ? {} : { offset: item.offset }),
     minimise: (excluded) => {
       const made = item.minimise(excluded)
       outcome = made.outcome
-      // Made again, it is the same records.
-      nowInFlight(outcome.records)
+      handover.minimised(outcome.records)
       return made
     },
     committed: () => {
-      nowInFlight(0)
+      handover.committed()
       if (outcome !== null) {
         metrics.onCommitted(outcome, (performance.now() - item.receivedAt) / 1000, source ?? item.received?.() ?? new Map())
         onCommitted?.(outcome, item)
@@ -115,7 +110,7 @@ function counted(item: WorkItem, source: SourceKind | null, metrics: Metrics, on
       item.committed()
     },
     failed: (error) => {
-      nowInFlight(0)
+      handover.failed()
       item.failed(error)
     },
   }
@@ -162,9 +157,10 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     replication: settings.topics.replication,
     shard: worker.index, shards: worker.count,
   })
+  metrics.driftTo(({ source, purpose, kind, records }) => log.error({ err: new MinimError('MINIM_CONSERVATION_DRIFT', { source, purpose, kind, records }) }))
   const ready = (): Readiness => {
-    const { phase, ready: ok } = delivery.state
-    return { ok, reasons: ok ? [] : [`delivery_${phase}`] }
+    const reasons = [...delivery.state.ready ? [] : [`delivery_${delivery.state.phase}`], ...metrics.drifting ? ['conservation_drift'] : []]
+    return { ok: reasons.length === 0, reasons }
   }
   metrics.sampleFrom(() => ({ ready: ready().ok, inFlightItems: delivery.stats.inFlightItems + delivery.stats.waitingItems, retainedBytes: delivery.stats.retainedBytes }))
   const started = delivery.start()
@@ -274,7 +270,7 @@ export async function startApp(options: CoreOptions): Promise<App> {
     }
     sources = await startSources(SPOOLED, context)
     await untilReady(core)
-    for (const spool of spools) spool.start(core.spoolIntake, { reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes), scratchBytes: SPOOLED_SCRATCH_BYTES })
+    for (const spool of spools) spool.start(core.spoolIntake, { reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes), count: spooledRecords, scratchBytes: SPOOLED_SCRATCH_BYTES })
     sources = [...sources, ...await startSources(REPLAYABLE, context)]
     listening = true
     const addresses: Readonly<Record<string, string>> = Object.fromEntries(sources.flatMap((source) => Object.entries(source.addresses)))

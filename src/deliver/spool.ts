@@ -63,6 +63,8 @@ export interface SpoolIntake extends Pick<Intake, 'lastTaken' | 'offer'> {
 export interface SpoolReaders {
   /** The reader of a run of entries, which end at `ends`. */
   readonly reader: (run: BlockRun) => Reader
+  /** How many records a run of a block has that was read from disk; NaN where only reading them tells. Left out: never known. */
+  readonly count?: (run: BlockRun, block: Buffer) => number
   /** Bytes that readers need behind a block. */
   readonly scratchBytes: number
 }
@@ -88,6 +90,8 @@ interface Pending extends BlockEntry {
   readonly name: SeenName | null
   readonly bytes: Buffer
   readonly size: number
+  /** As its source counts them; NaN where it has not. */
+  readonly records: number
   readonly putAt: number
   readonly resolve: (outcome: 'stored' | 'repeated') => void
   readonly reject: (error: MinimError) => void
@@ -95,7 +99,7 @@ interface Pending extends BlockEntry {
 
 /** What one write did. */
 interface Written {
-  readonly block: { readonly sequence: number; readonly plain: Buffer; readonly sealedAt: number } | null
+  readonly block: { readonly sequence: number; readonly plain: Buffer; readonly records: number; readonly sealedAt: number } | null
   readonly repeated: ReadonlySet<Pending>
   readonly deletedTo: number
   readonly moved: readonly number[]
@@ -105,6 +109,8 @@ interface Written {
 /** A block in memory. */
 interface Kept {
   readonly plain: Buffer
+  /** Records in it, as their sources counted them; NaN where that is not known. */
+  readonly records: number
   readonly receivedAt: number
 }
 
@@ -225,7 +231,7 @@ export class Spool implements Inlet {
     const shortened = Buffer.byteLength(tenant) > MAX_TENANT_BYTES ? tenant.slice(0, MAX_TENANT_BYTES / 4) : tenant
     const bytes = Buffer.from(records.bytes)
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ source, format, reason: reason ?? '', tenant: shortened, bytes, name, size, putAt: performance.now(), resolve, reject })
+      this.#waiting.push({ source, format, reason: reason ?? '', tenant: shortened, bytes, name, size, records: recordsIn(records), putAt: performance.now(), resolve, reject })
       this.#waitingBytes += size
       this.#kick()
     })
@@ -380,7 +386,8 @@ export class Spool implements Inlet {
     const deletedTo = Math.min(this.#committed, this.#deleted + DELETES)
     for (let at = this.#deleted + 1; at <= deletedTo; at++) blocks.removeSync(at)
     const swept = (this.#seenDue || this.#seenCrowded) && this.#sweep(tables, nowMs)
-    return { block: plain === null ? null : { sequence, plain, sealedAt: nowMs }, repeated, deletedTo, moved, swept }
+    const records = fresh.reduce((sum, pending) => sum + pending.records, 0)
+    return { block: plain === null ? null : { sequence, plain, records, sealedAt: nowMs }, repeated, deletedTo, moved, swept }
   }
 
   /** Forgets ids that are due, some at a time. Returns whether that is all. */
@@ -424,7 +431,7 @@ export class Spool implements Inlet {
     this.#next = block.sequence + 1
     this.#stored = block.sequence
     if (this.#keptBytes + block.plain.length <= KEPT_BYTES) {
-      this.#kept.set(block.sequence, { plain: block.plain, receivedAt: group[0].putAt })
+      this.#kept.set(block.sequence, { plain: block.plain, records: block.records, receivedAt: group[0].putAt })
       this.#keptBytes += block.plain.length
     }
     this.#wake?.()
@@ -578,10 +585,11 @@ export class Spool implements Inlet {
   }
 
   /** Reads blocks from a sequence on, as many as make one item. null: the store is closed just now. */
-  async #gather(from: number, { reader, scratchBytes }: SpoolReaders): Promise<Gathered | null> {
+  async #gather(from: number, { reader, count, scratchBytes }: SpoolReaders): Promise<Gathered | null> {
     const inputs: Input[] = []
     const sources: string[] = []
     let bytes = 0
+    let records = 0
     let last = from - 1
     let receivedAt = performance.now()
     for (let sequence = from; sequence <= this.#stored; sequence++) {
@@ -600,11 +608,13 @@ export class Spool implements Inlet {
           last = sequence
           continue
         }
-        kept = { plain, receivedAt: performance.now() }
+        const runs = decodeBlock(plain) ?? []
+        kept = { plain, records: runs.reduce((sum, run) => sum + (count?.(run, plain) ?? NaN), 0), receivedAt: performance.now() }
       }
       if (bytes > 0 && bytes + kept.plain.length > BLOCK_BYTES) break
       if (this.#kept.delete(sequence)) this.#keptBytes -= kept.plain.length
       bytes += kept.plain.length
+      records += kept.records
       receivedAt = Math.min(receivedAt, kept.receivedAt)
       last = sequence
       for (const run of decodeBlock(kept.plain) ?? []) {
@@ -623,7 +633,7 @@ export class Spool implements Inlet {
         sources.push(run.source)
       }
     }
-    return { inputs, sources, bytes, last, receivedAt }
+    return { inputs, sources, bytes, records, last, receivedAt }
   }
 
   /** Reads one block from disk. null: it is not there, or damaged, which is seen to. */
@@ -650,14 +660,15 @@ export class Spool implements Inlet {
     return null
   }
 
-  #item({ inputs, sources, bytes, last, receivedAt }: Gathered, intake: SpoolIntake, done: (failed: boolean) => void): WorkItem {
-    const records: number[] = []
+  #item({ inputs, sources, bytes, records, last, receivedAt }: Gathered, intake: SpoolIntake, done: (failed: boolean) => void): WorkItem {
+    const found: number[] = []
     return {
       id: this.id, sequence: last, bytes, receivedAt,
-      minimise: (excluded) => intake.minimiseAll(inputs, excluded, records),
+      ...(Number.isNaN(records) ? {} : { records }),
+      minimise: (excluded) => intake.minimiseAll(inputs, excluded, found),
       received: () => {
         const bySource = new Map<string, number>()
-        records.forEach((count, i) => bySource.set(sources[i], (bySource.get(sources[i]) ?? 0) + count))
+        found.forEach((count, i) => bySource.set(sources[i], (bySource.get(sources[i]) ?? 0) + count))
         return bySource
       },
       committed: () => {
@@ -675,11 +686,19 @@ interface Gathered {
   readonly inputs: readonly Input[]
   readonly sources: readonly string[]
   readonly bytes: number
+  /** NaN where that is not known. */
+  readonly records: number
   readonly last: number
   readonly receivedAt: number
 }
 
 const NOTHING = Buffer.alloc(0)
+
+/** Records of what is put; NaN where its source does not say. What is refused is one, as it is. */
+function recordsIn({ format, bytes, records }: Spooled): number {
+  if (format === 'refused') return bytes.length > 0 ? 1 : 0
+  return records ?? NaN
+}
 
 /** The spans that the table of ids holds. */
 function spansOf({ seen }: SpoolTables): ReadonlySet<number> {

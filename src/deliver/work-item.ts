@@ -34,6 +34,8 @@ export interface WorkItem {
   readonly bytes: number
   /** When the first byte was received: `performance.now()` ms. */
   readonly receivedAt: number
+  /** Records in it, well or ill, as its source counts them; left out where the source has not read them. What `minimise` finds must be as many. */
+  readonly records?: number
   /**
    * Makes the messages. Called once, and again for each refill; the result is valid until the next call of any item's `minimise`.
    * @param excluded records (numbers as in `Minimised.record`) that Kafka refuses: each becomes a quarantine message instead

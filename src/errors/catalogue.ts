@@ -409,6 +409,11 @@ export const ERRORS = {
     message: 'worker {index} has ended ({how}); it is started again in {delayMs} ms',
     fix: 'see its last lines in the log; what it had not committed is taken again',
   },
+  MINIM_CONSERVATION_DRIFT: {
+    stage: 'ops', retryable: false,
+    message: '{records} record(s) that came in by {source} are not accounted for (purpose {purpose}, kind {kind}); fewer than 0: so many too many',
+    fix: 'this is a defect of minim: report it with the log and /metrics, and compare what the source still has with the topics; the accounts begin anew with a restart',
+  },
   MINIM_OPS_LISTEN: {
     stage: 'ops', retryable: false,
     message: 'ops.listen: {listen} cannot be listened on: {what}',

@@ -24,6 +24,8 @@ export interface Spooled {
   readonly tenant: string
   /** `protobuf`: an encoded `Batch` without header (`record-writer.ts`). Copied: the caller may use the memory again once `put` has returned. */
   readonly bytes: Uint8Array
+  /** Records in it, as the source counts them; left out where it does not. What is read of it later must be as many. */
+  readonly records?: number
   /** For `refused`: why these bytes could not become records. They go to quarantine. */
   readonly reason?: Refusal
   /**

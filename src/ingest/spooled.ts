@@ -1,6 +1,6 @@
 /** How spooled entries are read again: by the reader of their format, each for itself, though several lie in one block. */
 import { REFUSALS, type Batch, type Reader, type Refusal } from '../batch/batch.js'
-import { ProtobufReader } from '../batch/scanner.js'
+import { ProtobufReader, readEnvelope } from '../batch/scanner.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
 import { JsonLinesReader } from './formats/json-lines.js'
 import { builtInMapping } from './formats/mapping.js'
@@ -64,4 +64,20 @@ export function spooledReaders(catalogue: Catalogue, maxRecordBytes: number): (r
     const reader = readers.get(format) ?? new RefusedReader(source, REFUSALS.find((known) => known === reason) ?? 'malformed_record')
     return new EntriesReader(reader, ends)
   }
+}
+
+/** How many records a run of entries has; NaN where only reading them tells. */
+export function spooledRecords({ format, start, ends }: SpooledRun & { readonly start: number }, block: Buffer): number {
+  let from = start
+  let count = 0
+  for (const end of ends) {
+    if (format === 'protobuf') {
+      const { intact, records } = readEnvelope(block, from, end)
+      if (!intact) return NaN
+      count += records
+    } else if (format !== 'refused') return NaN
+    else if (end > from) count++
+    from = end
+  }
+  return count
 }

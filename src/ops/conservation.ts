@@ -1,9 +1,16 @@
 /**
- * Conservation: of each source, what came in is what went out, was withheld, was quarantined or is still on its way; for each purpose
- * and kind. Kept in plain numbers, checked at each commit; a difference is a defect of minim's own, and a metric that must be 0.
+ * Conservation: nothing is lost, and nothing made, between what a source handed over and what went out. Kept in plain numbers, checked at
+ * each commit; a difference is a defect of minim's own, and a metric that must be 0.
  *
- * Every record of a kind is either produced or withheld, in every purpose that has rules for the kind: so the sums of a kind's purposes
- * are equal, and over the kinds they are what was read and not quarantined.
+ *   source ──handOver(records)──▶ pipeline ──minimised(records)──▶ commit ──▶ produced, withheld, quarantined
+ *          └── its own count               └── the pipeline's own count
+ *
+ * - Of each source: `received = minimised + refused + in flight`. Received is what the source says that it handed over, minimised what
+ *   the pipeline found in it. Refused is what was handed over and not taken: the ledger had it, or it went back to its source, which
+ *   hands it over again. The spool is a source of its own here: what others put into it is handed over when it is read again. All begins
+ *   with the process.
+ * - Of each source, and for each purpose and kind: every record of a kind is either produced or withheld, in every purpose that has rules
+ *   for the kind: so the sums of a kind's purposes are equal, and over the kinds they are what was minimised and not quarantined.
  */
 import { Gauge, type Registry } from 'prom-client'
 import type { Kind } from '../catalogue/catalogue.js'
@@ -14,10 +21,30 @@ import type { Flow } from './metrics.js'
 /** Where records came in that several kinds of source wrote to the spool, which are delivered together. */
 export const SPOOL_ACCOUNT = 'spool'
 
+/** Records that are not accounted for: of labels out of closed sets, `*` over all. */
+export interface Drift {
+  readonly source: string
+  readonly purpose: string
+  readonly kind: string
+  readonly records: number
+}
+
+/** What was handed over at once, from then until it is decided. */
+export interface Handover {
+  /** The pipeline has made messages of it, for the first time or again. @param records that it found in it */
+  minimised(records: number): void
+  /** It is in Kafka; or it was before, if the pipeline has never had it. */
+  committed(): void
+  /** It went back to its source. */
+  failed(): void
+}
+
+type DriftGauge = { set(value: number): void }
+
 interface Sums {
   produced: number
   withheld: number
-  readonly drift: { set(value: number): void }
+  readonly drift: DriftGauge
 }
 
 /** The sums of one kind of source. */
@@ -28,11 +55,72 @@ class Account {
   records = 0
   quarantined = 0
   noPurpose = 0
+  /** As the source counts. */
+  received = 0
   inFlight = 0
+  refused = 0
+  /** As the pipeline counts. */
+  minimised = 0
+  /** Of what was produced, withheld and quarantined, as of the last commit: what is missing. */
+  missing = 0
 
-  constructor(readonly overall: { set(value: number): void }, readonly onItsWay: { set(value: number): void }) {
-    overall.set(0)
+  constructor(readonly overall: DriftGauge, readonly onItsWay: { set(value: number): void }) {
     onItsWay.set(0)
+  }
+
+  check(): void {
+    this.overall.set(this.received - this.minimised - this.refused - this.inFlight + this.missing)
+  }
+}
+
+/** What one item does to its account. */
+class OpenHandover implements Handover {
+  #received: number
+  readonly #known: boolean
+  /** -1: the pipeline has not had it. */
+  #minimised = -1
+  #open = true
+
+  constructor(private readonly account: Account, records: number | null) {
+    this.#known = records !== null
+    this.#received = 0
+    this.#receive(records ?? 0)
+  }
+
+  minimised(records: number): void {
+    this.#minimised = records
+    // Of what its source has not read the pipeline's count is the first there is.
+    if (!this.#known) this.#receive(records)
+  }
+
+  committed(): void {
+    const { account } = this
+    this.#decide()
+    if (this.#minimised < 0) account.refused += this.#received
+    else account.minimised += this.#minimised
+    account.check()
+  }
+
+  failed(): void {
+    this.#decide()
+    this.account.refused += this.#received
+    this.account.check()
+  }
+
+  #receive(records: number): void {
+    const { account } = this
+    account.received += records - this.#received
+    account.inFlight += records - this.#received
+    this.#received = records
+    account.onItsWay.set(account.inFlight)
+  }
+
+  /** Once: what is decided twice was taken twice, and shows. */
+  #decide(): void {
+    const { account } = this
+    if (this.#open) account.inFlight -= this.#received
+    this.#open = false
+    account.onItsWay.set(account.inFlight)
   }
 }
 
@@ -41,6 +129,10 @@ export class Conservation {
   readonly #accounts = new Map<string, Account>()
   readonly #open: (source: string) => Account
   readonly #sources: readonly string[]
+  /** Sums that are not 0. */
+  #drifting = 0
+  /** Told of a sum that is not 0, and again when it has doubled: not at each commit. */
+  onDrift: (drift: Drift) => void = () => undefined
 
   /**
    * @param sources the closed set of labels; anything else is booked under the last
@@ -53,11 +145,28 @@ export class Conservation {
       help: 'Records in, less messages out, withheld, quarantined and in flight: anything but 0 is a defect. "*" is over all kinds',
     })
     const inFlight = new Gauge({ name: 'minim_records_in_flight', labelNames: ['source_kind'], registers, help: 'Records read and not committed yet' })
+    const watched = (source: string, purpose: string, kind: string): DriftGauge => {
+      const gauge = drift.labels(source, purpose, kind)
+      gauge.set(0)
+      let value = 0
+      let told = 0
+      return {
+        set: (records) => {
+          if (records === value) return
+          if ((records === 0) !== (value === 0)) this.#drifting += records === 0 ? -1 : 1
+          value = records
+          gauge.set(records)
+          if (records === 0) told = 0
+          if (Math.abs(records) < Math.max(1, 2 * told)) return
+          told = Math.abs(records)
+          this.onDrift({ source, purpose, kind, records })
+        },
+      }
+    }
     this.#open = (source) => {
-      const account = new Account(drift.labels(source, '*', '*'), inFlight.labels(source))
+      const account = new Account(watched(source, '*', '*'), inFlight.labels(source))
       for (const { purpose, kind, topic } of flows) {
-        const sums: Sums = { produced: 0, withheld: 0, drift: drift.labels(source, purpose, kind) }
-        sums.drift.set(0)
+        const sums: Sums = { produced: 0, withheld: 0, drift: watched(source, purpose, kind) }
         account.byTopic.set(topic, sums)
         account.byName.set(`${purpose}\0${kind}`, sums)
         account.byKind.set(kind, [...account.byKind.get(kind) ?? [], sums])
@@ -73,11 +182,17 @@ export class Conservation {
     return this.#accounts.get(name) ?? this.#open(name)
   }
 
-  /** A batch was read, made anew, or is on its way no more. @param records how many more are on their way; negative: fewer */
-  onInFlight(source: string, records: number): void {
-    const account = this.#account(source)
-    account.inFlight += records
-    account.onItsWay.set(account.inFlight)
+  /** Something is not accounted for. */
+  get drifting(): boolean {
+    return this.#drifting > 0
+  }
+
+  /**
+   * A source has handed something over.
+   * @param records as the source counts them, well or ill; null where it has not read them
+   */
+  handOver(source: string, records: number | null): Handover {
+    return new OpenHandover(this.#account(source), records)
   }
 
   /** Once per batch, after its commit. */
@@ -102,6 +217,7 @@ export class Conservation {
       for (const sums of flows) sums.drift.set(most - sums.produced - sums.withheld)
       accounted += most
     }
-    account.overall.set(account.records - accounted)
+    account.missing = account.records - accounted
+    account.check()
   }
 }

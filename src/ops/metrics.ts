@@ -7,7 +7,7 @@ import { REFUSALS, type Refusal } from '../batch/batch.js'
 import type { Kind } from '../catalogue/catalogue.js'
 import { NO_PURPOSE, WITHHOLDINGS } from '../decide/decide.js'
 import type { Outcome } from '../project/minimised.js'
-import { Conservation, SPOOL_ACCOUNT } from './conservation.js'
+import { Conservation, SPOOL_ACCOUNT, type Drift, type Handover } from './conservation.js'
 
 /** Where records come in. */
 export const SOURCE_KINDS = ['grpc', 'file', 'ami', 'freeswitch', 'http', 'hep', 'sip', 'kafka', 'quarantine'] as const
@@ -208,11 +208,22 @@ export class Metrics {
   }
 
   /**
-   * A batch was read (its records are on their way), or is on its way no more (as many fewer).
-   * @param source null: the spool's, of whatever sources
+   * A source has handed something over: told, at the latest, when it is decided what became of it.
+   * @param source null: the spool, whatever sources its records are of
+   * @param records as the source counts them; null where it has not read them
    */
-  onInFlight(source: SourceKind | null, records: number): void {
-    this.#conservation.onInFlight(source ?? SPOOL_ACCOUNT, records)
+  handOver(source: SourceKind | null, records: number | null): Handover {
+    return this.#conservation.handOver(source ?? SPOOL_ACCOUNT, records)
+  }
+
+  /** Records are not accounted for: a defect. */
+  get drifting(): boolean {
+    return this.#conservation.drifting
+  }
+
+  /** Who is told when records are not accounted for. */
+  driftTo(onDrift: (drift: Drift) => void): void {
+    this.#conservation.onDrift = onDrift
   }
 
   /** Once per transaction. */

@@ -118,11 +118,69 @@ t.test('each source has its own account: what one loses, another cannot make goo
 
 t.test('records are in flight from when they are read until they are committed', async (t) => {
   const metrics = new Metrics(OPTIONS)
-  metrics.onInFlight('grpc', 10)
-  metrics.onInFlight('grpc', 5)
-  metrics.onInFlight(null, 7)
-  metrics.onInFlight('grpc', -10)
+  const first = metrics.handOver('grpc', 10)
+  metrics.handOver('grpc', 5)
+  // Not read by its source: known when the pipeline has had it.
+  metrics.handOver(null, null).minimised(7)
+  first.minimised(10)
+  first.committed()
   t.match(await scrape(metrics), { 'minim_records_in_flight{source_kind="grpc"}': 5, 'minim_records_in_flight{source_kind="spool"}': 7, 'minim_records_in_flight{source_kind="file"}': 0 })
+})
+
+t.test('what a source handed over is what the pipeline took, or was refused, or is in flight', async (t) => {
+  const metrics = new Metrics(OPTIONS)
+  const told: unknown[] = []
+  metrics.driftTo((drift) => told.push(drift))
+  const item = (records: number | null, ...minimised: number[]): ReturnType<Metrics['handOver']> => {
+    const handover = metrics.handOver('file', records)
+    for (const found of minimised) handover.minimised(found)
+    return handover
+  }
+  await t.test('honest ones', async (t) => {
+    item(10, 10).committed()
+    // Filled again after an aborted transaction, once with other records excluded; in trials of what Kafka refuses.
+    item(10, 10, 10, 10).committed()
+    // The ledger had it: the pipeline never saw it.
+    item(10).committed()
+    // It went back to its source, before the pipeline had it and after, and comes again.
+    item(10).failed()
+    item(10, 10).failed()
+    item(10, 10).committed()
+    // Not read by its source.
+    item(null, 4).committed()
+    item(null, 4, 4).committed()
+    item(null).failed()
+    item(null).committed()
+    // On their way.
+    item(10, 10)
+    item(3)
+    t.same(await drifts(metrics), {})
+    t.match(await scrape(metrics), { 'minim_records_in_flight{source_kind="file"}': 13 })
+    t.notOk(metrics.drifting)
+    t.same(told, [])
+  })
+  await t.test('a batch that was another\'s, and filled again in time', async (t) => {
+    item(10, 0, 10).committed()
+    t.same(await drifts(metrics), {})
+  })
+  await t.test('a batch that was another\'s', async (t) => {
+    item(100, 0).committed()
+    t.same(await drifts(metrics), { '{source_kind="file",purpose="*",kind="*"}': 100 })
+    t.ok(metrics.drifting)
+    item(99, 0).committed()
+    t.same(told, [{ source: 'file', purpose: '*', kind: '*', records: 100 }], 'not said at each commit')
+    item(1, 0).committed()
+    t.same(told.slice(1), [{ source: 'file', purpose: '*', kind: '*', records: 200 }], 'but when it has doubled')
+    metrics.handOver('grpc', 5).committed()
+    t.equal(Object.keys(await drifts(metrics)).length, 1, 'of other sources nothing is said')
+  })
+  await t.test('what is decided twice', async (t) => {
+    const twice = metrics.handOver('grpc', 5)
+    twice.minimised(5)
+    twice.committed()
+    twice.committed()
+    t.match(await drifts(metrics), { '{source_kind="grpc",purpose="*",kind="*"}': -5 })
+  })
 })
 
 t.test('a kind that no purpose has rules for is counted as withheld, or it is drift', async (t) => {
@@ -169,7 +227,7 @@ t.test('of sources that are off there are no series, until they count something 
   })
   // Left in the spool by a source that was on.
   metrics.onCommitted(outcome({ records: 3, produced: { 'pbx.quality.quality': 2 } }), 0.01, new Map([['sip', 3]]))
-  metrics.onInFlight(null, 2)
+  metrics.handOver(null, 2)
   metrics.counters('hep').refused('malformed')
   t.match(await scrape(metrics), {
     'minim_records_received_total{source_kind="sip"}': 3, 'minim_records_in_flight{source_kind="spool"}': 2,

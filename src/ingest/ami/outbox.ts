@@ -80,7 +80,7 @@ export class Outbox {
     this.#pending++
     this.#pendingBytes += entry.bytes.length
     if (!this.#behind && this.#pendingBytes > MAX_PENDING_BYTES) this.#setBehind(true)
-    void this.#safe({ source: 'ami', tenant: this.#options.tenant, ...entry }, records).finally(() => {
+    void this.#safe({ source: 'ami', tenant: this.#options.tenant, records, ...entry }, records).finally(() => {
       this.#pending--
       this.#pendingBytes -= entry.bytes.length
       if (this.#behind && this.#pendingBytes <= MAX_PENDING_BYTES / 2) this.#setBehind(false)

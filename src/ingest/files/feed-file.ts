@@ -258,10 +258,10 @@ export class IntakeSink implements FollowSink {
   }
 
   offer(piece: FollowedPiece): Promise<void> {
-    const { id, endOffset, bytes, receivedAt } = piece
+    const { id, endOffset, bytes, records, receivedAt } = piece
     this.#pending.set(piece, receivedAt)
     return this.#intake.offer({
-      id, sequence: endOffset, bytes, receivedAt,
+      id, sequence: endOffset, bytes, records, receivedAt,
       minimise: (excluded) => this.#intake.minimiseFilled(piece.batch(), this.#format, this.#tenant, excluded),
       committed: () => this.#done(piece),
       failed: (error) => {
@@ -312,7 +312,7 @@ class Feeder {
         piece?.release()
         return
       }
-      const item = this.item(piece, (excluded) => this.believed(this.options.intake.minimiseFilled(piece.batch(), reader.format, this.options.tenant, excluded)))
+      const item = this.item(piece, (excluded) => this.believed(this.options.intake.minimiseFilled(piece.batch(), reader.format, this.options.tenant, excluded)), piece.records)
       await this.offer(item)
     }
   }
@@ -327,10 +327,11 @@ class Feeder {
     await this.offer(this.item(piece, (excluded) => this.believed(intake.minimise(input, excluded))))
   }
 
-  private item(piece: FilePiece, minimise: WorkItem['minimise']): WorkItem {
+  private item(piece: FilePiece, minimise: WorkItem['minimise'], records?: number): WorkItem {
     const { onProgress } = this.options
     return {
       id: this.file.identity.idAt(piece.endOffset), sequence: piece.endOffset, bytes: piece.bytes, receivedAt: piece.receivedAt, minimise,
+      ...(records === undefined ? {} : { records }),
       committed: () => {
         onProgress?.(piece.endOffset, this.file.size)
         this.done(piece)

@@ -39,7 +39,7 @@ export async function startFreeswitch({ settings, catalogue, inlet, counters, lo
       const taken = writeCdr(cdr, legs, writer)
       if (taken === null) return await quarantine(body, 'no_start_time')
       if (taken.records === 0) return { status: 200, body: { records: 0 }, refused: 'unused' }
-      const put = await inlet.put({ source: 'freeswitch', format: 'protobuf', tenant, bytes: writer.take(), id: taken.id })
+      const put = await inlet.put({ source: 'freeswitch', format: 'protobuf', tenant, records: taken.records, bytes: writer.take(), id: taken.id })
       if (put === 'repeated') return { status: 200, body: { records: 0, repeated: true }, refused: 'repeated' }
       return { status: 200, body: { records: taken.records } }
     },

@@ -9,7 +9,7 @@
  * its stream: its bytes go to quarantine and the stream goes on, since the node would only send the same bytes again.
  */
 import { ChannelCredentials, Client, Server, ServerCredentials, status, type ServerDuplexStream, type ServiceError, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
-import { ProtobufReader, readEnvelope } from '../../batch/scanner.js'
+import { ProtobufReader, readEnvelope, type Envelope } from '../../batch/scanner.js'
 import type { Catalogue } from '../../catalogue/catalogue.js'
 import { shardOf } from '../../deliver/shards.js'
 import type { SourceId, WorkItem } from '../../deliver/work-item.js'
@@ -211,7 +211,7 @@ class StreamSession {
     if (sequence > next) throw new MinimError('MINIM_GRPC_GAP', { expected: next, got: sequence })
     this.last = sequence
     this.options.onEvent?.({ kind: 'received', source: id.source, bytes: bytes.length })
-    await this.options.intake.offer(this.item(id, sequence, bytes, receivedAt))
+    await this.options.intake.offer(this.item(id, sequence, bytes, receivedAt, envelope))
   }
 
   private open(source: string, incarnation: string): void {
@@ -226,12 +226,14 @@ class StreamSession {
     this.acknowledge(this.last, true)
   }
 
-  private item(id: SourceId, sequence: number, bytes: Buffer, receivedAt: number): WorkItem {
+  private item(id: SourceId, sequence: number, bytes: Buffer, receivedAt: number, { intact, records }: Envelope): WorkItem {
     const { intake, tenant } = this.options
     const input = { reader: this.reader, arena: bytes, start: 0, end: bytes.length, scratchStart: bytes.length, last: true, tenant }
     return {
       id, sequence, receivedAt,
       bytes: bytes.length,
+      // Behind a break in the envelope nothing can be counted.
+      ...(intact ? { records } : {}),
       minimise: (excluded) => intake.minimise(input, excluded),
       committed: () => {
         this.committed = sequence

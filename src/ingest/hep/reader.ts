@@ -339,7 +339,7 @@ export class HepReader {
       return
     }
     this.#callWriter.add('call', fields)
-    this.#put(this.#callWriter.take(), call.tenant, call.recordId)
+    this.#put(this.#callWriter, call.tenant, call.recordId)
   }
 
   #gather(kind: Kind, fields: RecordFields, tenant: string): void {
@@ -349,23 +349,25 @@ export class HepReader {
       this.#writers.set(tenant, writer)
     }
     writer.add(kind, fields)
-    if (writer.length >= GATHER_BYTES) this.#put(writer.take(), tenant, null)
+    if (writer.length >= GATHER_BYTES) this.#put(writer, tenant, null)
     else this.#gatherTimer ??= setTimeout(() => this.#flushGathered(), GATHER_MS)
   }
 
   #flushGathered(): void {
     if (this.#gatherTimer !== null) clearTimeout(this.#gatherTimer)
     this.#gatherTimer = null
-    for (const [tenant, writer] of this.#writers) if (writer.records > 0) this.#put(writer.take(), tenant, null)
+    for (const [tenant, writer] of this.#writers) if (writer.records > 0) this.#put(writer, tenant, null)
   }
 
-  #put(bytes: Buffer, tenant: string, id: string | null): void {
+  #put(writer: RecordWriter, tenant: string, id: string | null): void {
+    const { records } = writer
+    const bytes = writer.take()
     if (this.#puts >= MAX_PUTS) {
       this.refuse('no_room')
       return
     }
     this.#puts++
-    this.#options.inlet.put({ source: 'hep', format: 'protobuf', tenant, bytes, id }).then(
+    this.#options.inlet.put({ source: 'hep', format: 'protobuf', tenant, records, bytes, id }).then(
       (taken) => { if (taken === 'repeated') this.refuse('repeated') },
       // Nobody can be told, so it is lost, and counted.
       () => this.refuse('no_room'),

@@ -68,7 +68,7 @@ export async function startHttp({ settings, catalogue, inlet, counters, log }: S
     if (checked.bad !== null) return refusal(422, 'bad_record', 'malformed', { ...checked.bad })
     if (checked.records === 0) return { status: 200, body: { records: 0 }, refused: 'unused' }
     // Two senders' keys are two, and so are those of two kinds.
-    const put = await inlet.put({ source: 'http', format, tenant, bytes, id: key === null ? null : `${kind} ${sender} ${key}` })
+    const put = await inlet.put({ source: 'http', format, tenant, bytes, records: checked.records, id: key === null ? null : `${kind} ${sender} ${key}` })
     if (put === 'repeated') return { status: 200, body: { records: 0, repeated: true }, refused: 'repeated' }
     return { status: 202, body: { records: checked.records } }
   }

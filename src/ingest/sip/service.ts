@@ -209,7 +209,7 @@ export class SipService {
     }
     this.#pending++
     try {
-      return await this.#options.inlet.put({ source: 'sip', format: 'protobuf', tenant: this.#options.tenant, bytes, id }) === 'stored'
+      return await this.#options.inlet.put({ source: 'sip', format: 'protobuf', tenant: this.#options.tenant, records: records.length, bytes, id }) === 'stored'
     } finally {
       this.#pending--
       if (this.#pending === 0) for (const done of this.#idle.splice(0)) done()
