@@ -48,11 +48,36 @@ export class RecordWriter {
   }
 
   /**
-   * Adds a record.
+   * Runs what adds the records of one message. If it throws, none of them stays: what is written next is another sender's.
+   */
+  whole<T>(write: () => T): T {
+    const end = this.#end
+    const records = this.#records
+    try {
+      return write()
+    } catch (error) {
+      this.#end = end
+      this.#records = records
+      throw error
+    }
+  }
+
+  /**
+   * Adds a record, or throws and adds nothing.
    * @param parts its fields. Several objects, none of which may name a field that another one does, cost less than one spread out of them
    * @throws TypeError for a name that is no field of the kind, which is a mistake of the source's, not of its input
    */
   add(kind: Kind, ...parts: readonly RecordFields[]): void {
+    const start = this.#end
+    try {
+      this.#add(kind, parts)
+    } catch (error) {
+      this.#end = start
+      throw error
+    }
+  }
+
+  #add(kind: Kind, parts: readonly RecordFields[]): void {
     const { tag, fields } = this.#kinds[kind]
     // The record's length is written once it is known; three octets hold 2 MiB.
     this.#reserve(8)

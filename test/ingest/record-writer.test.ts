@@ -63,3 +63,28 @@ t.test('a name that a source may not give is a mistake', (t) => {
 function sorted(records: readonly unknown[]): unknown {
   return records.map((record) => Object.entries(record as object).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
+
+t.test('what throws leaves nothing behind for the next one, who is another sender', (t) => {
+  const writer = new RecordWriter(catalogue)
+  const calls = (bytes: Buffer): unknown => (BatchMessage.toObject(BatchMessage.decode(bytes), { longs: Number, enums: String, arrays: true }) as Record<string, unknown>)['calls']
+  const bad = (): void => { writer.add('call', { call_id: 'theirs', calling: '+447700900417' }, { disposition: 'no such thing' }) }
+  t.throws(bad, TypeError)
+  t.equal(writer.length, 0)
+  writer.add('call', { call_id: 'ours' })
+  t.throws(bad, TypeError)
+  t.equal(writer.records, 1)
+  t.same(calls(writer.take()), [{ call_id: 'ours' }])
+
+  writer.add('call', { call_id: 'first' })
+  t.throws(() => writer.whole(() => {
+    writer.add('call', { call_id: 'theirs' })
+    bad()
+  }), TypeError)
+  t.equal(writer.records, 1)
+  t.equal(writer.whole(() => {
+    writer.add('call', { call_id: 'second' })
+    return writer.records
+  }), 2)
+  t.same(calls(writer.take()), [{ call_id: 'first' }, { call_id: 'second' }])
+  t.end()
+})

@@ -94,9 +94,11 @@ export function writeCdr(cdr: Cdr, legs: Legs, writer: RecordWriter): Taken | nu
   }
   const calling = first(opening?.caller.get('caller_id_number'), opening?.caller.get('ani'), v.get('caller_id_number'), v.get('sip_from_uri'), v.get('sip_from_user'))
   const called = first(opening?.caller.get('destination_number'), v.get('destination_number'), v.get('dialed_user'), v.get('sip_req_user'), v.get('sip_to_user'))
-  if (!isB || legs === 'both') writeCalls(cdr, isB, times, common, { calling, called }, writer)
-  writeQuality(cdr, times, common, isB ? { local_party: called, remote_party: calling } : { local_party: calling, remote_party: called }, writer)
-  writeDevice(cdr, isB, times, writer)
+  writer.whole(() => {
+    if (!isB || legs === 'both') writeCalls(cdr, isB, times, common, { calling, called }, writer)
+    writeQuality(cdr, times, common, isB ? { local_party: called, remote_party: calling } : { local_party: calling, remote_party: called }, writer)
+    writeDevice(cdr, isB, times, writer)
+  })
   return { id: uuid === null || uuid.length > UUID_MAX ? null : `${uuid} ${isB ? 'b' : 'a'}`, records: writer.records - before }
 }
 

@@ -200,13 +200,10 @@ export class SipService {
   /** Makes records safe; false where they were before. */
   async #put(kind: 'quality' | 'device', records: readonly RecordFields[], id: string): Promise<boolean> {
     if (this.#stopping || this.#options.inlet.full || this.#pending >= MAX_PENDING) throw new MinimError('MINIM_SPOOL_FULL')
-    let bytes: Buffer
-    try {
+    this.#writer.whole(() => {
       for (const record of records) this.#writer.add(kind, record)
-    } finally {
-      // Also after a failure: nothing of it may be in the next one's.
-      bytes = this.#writer.take()
-    }
+    })
+    const bytes = this.#writer.take()
     this.#pending++
     try {
       return await this.#options.inlet.put({ source: 'sip', format: 'protobuf', tenant: this.#options.tenant, records: records.length, bytes, id }) === 'stored'
