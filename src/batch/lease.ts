@@ -11,7 +11,7 @@
  */
 import type { Batch } from './batch.js'
 
-/** A mistake of minim's own: a lease was used that is over. */
+/** A mistake of minim's own: what was to be read is another's by now. */
 export class LeaseLost extends Error {
   override readonly name = 'LeaseLost'
 

@@ -11,6 +11,7 @@
  * A lane that takes over from its own former self continues that identity (KIP-360), so a process that was fenced while it did not look
  * is told so, instead of fencing the one that took its place.
  */
+import { LeaseLost } from '../batch/lease.js'
 import type { Minimised } from '../project/minimised.js'
 import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type Links } from './cluster.js'
 import { CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE, KafkaError, TIMED_OUT, UNKNOWN_ID, UNKNOWN_PARTITION, isFenced, isNotYet } from './kafka-errors.js'
@@ -166,9 +167,11 @@ export class Lane {
    * @param dropped numbers of messages that are not to be sent
    * @returns the first that was not taken, since too much waits for the brokers; or `messages.count`
    * @throws KafkaError why the transaction cannot be committed, as far as it is known already
+   * @throws LeaseLost when the messages' memory holds another batch's by now
    */
   produce(messages: Minimised, from: number, dropped: ReadonlySet<number> | null): number {
     if (this.#failure !== null) throw this.#failure
+    if (messages.stale?.() === true) throw new LeaseLost()
     const { count, topic, topics, bytes, valueOff, valueLen, keyOff, keyLen, timestamp, headers } = messages
     if (this.#plan !== topics) this.#usePlan(topics, headers)
     const { maxQueuedBytes } = this.#options
@@ -273,6 +276,7 @@ export class Lane {
    * @returns Kafka's code, 0 when it was taken
    */
   async trial(messages: Minimised, i: number, timeoutMs: number): Promise<number> {
+    if (messages.stale?.() === true) throw new LeaseLost()
     const { topics, headers, topic, bytes, keyOff, keyLen, valueOff, valueLen, timestamp } = messages
     if (this.#plan !== topics) this.#usePlan(topics, headers)
     const t = topic[i]

@@ -40,4 +40,6 @@ export interface Minimised {
   /** Kafka headers by topic index, where the policy asks for them. */
   readonly headers: readonly (readonly Record<string, string>[] | undefined)[]
   readonly outcome: Outcome
+  /** Whether another batch's messages are in its place by now: nobody may read it then. Left out where it has its memory to itself. */
+  stale?(): boolean
 }

@@ -17,8 +17,11 @@ export class Output {
   keyLen = new Int32Array(FIRST_MESSAGES)
   timestamp = new Float64Array(FIRST_MESSAGES)
   record = new Int32Array(FIRST_MESSAGES)
+  /** How often it was emptied: what was minted before the last time holds another batch's messages. */
+  #generation = 0
 
   clear(): void {
+    this.#generation++
     this.pos = 0
     this.count = 0
   }
@@ -67,6 +70,8 @@ export class Output {
   /** Mints what `deliver` takes. Valid until the next {@link clear}. Only `src/project` may call it. */
   mint(topics: readonly string[], headers: Minimised['headers'], outcome: Outcome): Minimised {
     const { count, topic, bytes, valueOff, valueLen, keyOff, keyLen, timestamp, record } = this
-    return { count, topic, topics, bytes, valueOff, valueLen, keyOff, keyLen, timestamp, record, headers, outcome } as unknown as Minimised
+    const generation = this.#generation
+    const stale = (): boolean => generation !== this.#generation
+    return { count, topic, topics, bytes, valueOff, valueLen, keyOff, keyLen, timestamp, record, headers, outcome, stale } as unknown as Minimised
   }
 }

@@ -4,6 +4,8 @@ import { Delivery, type DeliveryOptions, type DeliveryPhase } from '../../src/de
 import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
 import { tail, type TailOptions } from '../../src/deliver/tail.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
+import type { Minimised } from '../../src/project/minimised.js'
+import { Output } from '../../src/project/output.js'
 import { fakeItem, newIncarnation, QUARANTINE, type FakeItem, type FakeMessage } from '../helpers/minimised.js'
 
 const HOUR_MS = 3_600_000
@@ -55,6 +57,29 @@ void t.test('delivery on the embedded cluster', async (t) => {
     t.match(delivery.stats, { messages: 100, items: 50, inFlightItems: 0, inFlightMessages: 0, waitingItems: 0, retainedBytes: 0 })
     await delivery.stop()
     t.same(phases, ['connecting', 'ready', 'stopping', 'stopped'])
+  })
+
+  t.test('messages whose memory holds another batch\'s by now are not sent: the batch is made again', async (t) => {
+    const { delivery, notices } = await start(t)
+    const output = new Output()
+    const minted = (value: string): Minimised => {
+      output.clear()
+      output.pos = output.bytes.length > 0 ? Buffer.from(output.bytes.buffer).write(value) : 0
+      output.add(0, 0, 0, 0, Date.now(), 0)
+      return output.mint(['stale'], [undefined], { records: 1, produced: { stale: 1 }, withheld: {}, quarantined: {}, unknownFields: 0, unsafeFields: 0 })
+    }
+    let made = 0
+    const item = fakeItem({ sequence: 1, messages: [] })
+    item.minimise = () => {
+      const own = minted('own')
+      if (made++ === 0) minted('another\'s')
+      return own
+    }
+    await delivery.offer(item)
+    await item.done
+    t.same(await values('stale'), ['own'])
+    t.equal(made, 2)
+    t.same(notices.map(({ code }) => code), ['MINIM_DELIVERY_ABORTED'])
   })
 
   t.test('keys, times, headers and partitions are those asked for', async (t) => {
