@@ -5,6 +5,7 @@
  */
 import t, { type Test } from 'tap'
 import { kafkaAvailable } from '../helpers/kafka.js'
+import { allEnded } from '../torture/checker.js'
 import { torture, type TortureOptions, type TortureResult } from '../torture/run.js'
 
 const reason = kafkaAvailable()
@@ -25,6 +26,7 @@ async function run(t: Test, over: Partial<TortureOptions>): Promise<TortureResul
   const result = await torture({
     minutes: 0.3, seed, workers: 1, brokers: 1, sources: ['grpc'], nodes: 2, rate: 200, sabotage: null, guarantee: 'exactly-once', faults: null, say: (line) => { t.comment(line) }, ...over,
   })
+  t.ok(allEnded(result.processes), `${result.processes.started} processes, each ended in time: ${result.processes.notEnded.join('; ')}`)
   for (const what of [...result.verdict.examples, ...result.disagreements, ...result.voids]) t.comment(what)
   return result
 }
@@ -49,6 +51,18 @@ t.test('at least once: nothing lost, and no more twice than was under way', { sk
   t.ok(verdict.sent > 1_000, `${verdict.sent} records`)
   const { lost, misrouted, leaked } = verdict
   t.same({ lost, misrouted, leaked }, { lost: 0, misrouted: 0, leaked: 0 }, `${verdict.duplicated} twice`)
+})
+
+t.test('another host takes over, from one that runs and from one that is stopped: streams, files and posts', { skip, timeout: limitMs }, async (t) => {
+  const { verdict, faults, voids, disagreements } = await run(t, {
+    minutes: 0.6, sources: ['grpc', 'file', 'http'], nodes: 1, faults: ['second proxy', 'second proxy while the first is stopped'],
+  })
+  t.same(voids, [])
+  t.same(disagreements, [])
+  t.ok(faults >= 2, `${faults} times`)
+  t.ok(verdict.sent > 1_000, `${verdict.sent} records`)
+  const { lost, duplicated, misrouted, leaked, outOfOrder } = verdict
+  t.same({ lost, duplicated, misrouted, leaked, outOfOrder }, { lost: 0, duplicated: 0, misrouted: 0, leaked: 0, outOfOrder: 0 })
 })
 
 const KILLS = { faults: ['proxy killed'], gapMs: [2_500, 3_500] } as const

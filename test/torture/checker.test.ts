@@ -1,5 +1,5 @@
 import t from 'tap'
-import { check, isClean, summary, type Observed, type Sender } from './checker.js'
+import { allEnded, check, isClean, summary, type Observed, type Sender } from './checker.js'
 import { CANARIES, fieldsOf, firstStart, identify, kindOf, MAX_SOURCES, startOf, tenantOf } from './numbers.js'
 import { TOPICS, topicsOf } from './policy.js'
 import { leaks, observe } from './reading.js'
@@ -34,7 +34,33 @@ t.test('a good log is good, in whatever order it was read', async (t) => {
   const verdict = check(senders, cleanLog().reverse())
   t.same(verdict, { sent: 20, lost: 0, duplicated: 0, misrouted: 0, leaked: 0, outOfOrder: 0, examples: [] })
   t.ok(isClean(verdict))
-  t.equal(summary(verdict, 4), 'sent 20, faults 4, lost 0, duplicated 0, misrouted 0, leaked 0, out of order 0')
+  t.equal(summary(verdict, 4, { started: 3, ended: 2, notEnded: ['told to end'] }),
+    'sent 20, faults 4, started 3, ended 2, not ended 1, lost 0, duplicated 0, misrouted 0, leaked 0, out of order 0')
+})
+
+t.test('every process that was started must have ended', async (t) => {
+  t.ok(allEnded({ started: 3, ended: 3, notEnded: [] }))
+  t.notOk(allEnded({ started: 3, ended: 2, notEnded: ['told to end'] }), 'one hung')
+  t.notOk(allEnded({ started: 3, ended: 2, notEnded: [] }), 'one is still there')
+  t.notOk(allEnded({ started: 0, ended: 0, notEnded: [] }), 'there was none')
+})
+
+t.test('records are in order among those that went the same way, and a subject has one partition over all', async (t) => {
+  const ways = senders.map((sender) => ({ ...sender, wayOf: (n: number) => n <= 4 ? 'a' : 'b' }))
+  const log = cleanLog()
+  // The first way's are read last.
+  for (const m of log) if (m.record!.n <= 4) Object.assign(m, { offset: m.offset + 500 })
+  t.ok(isClean(check(ways, log)))
+  t.ok(check(senders, log).outOfOrder > 0, 'of one way it would be out of order')
+  const swapped = cleanLog()
+  const [four, two] = [4, 2].map((n) => swapped[find(swapped, ONE, 1, n)])
+  const { offset } = four
+  Object.assign(four, { offset: two.offset })
+  Object.assign(two, { offset })
+  t.match(check(ways, swapped), { outOfOrder: 1, lost: 0 })
+  const moved = cleanLog()
+  for (const m of moved) if (m.record!.n > 4 && m.topic === ONE && m.record!.source === 1) Object.assign(m, { partition: m.partition + 2 })
+  t.ok(check(ways, moved).outOfOrder > 0, 'another partition by the other way')
 })
 
 const rows: readonly { readonly name: string; readonly spoil: (log: Observed[]) => void; readonly expected: object }[] = [

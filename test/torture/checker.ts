@@ -12,6 +12,8 @@ export interface Sender {
   readonly acknowledged: number
   /** Topics where a record must be, if it was acknowledged; it may be in no other. */
   readonly topicsOf: (n: number) => readonly string[]
+  /** Records of one way to Kafka are in order among themselves. Default: all go the same. */
+  readonly wayOf?: (n: number) => string
 }
 
 /** A message as an independent reader found it. */
@@ -63,8 +65,10 @@ export function check(senders: readonly Sender[], messages: Iterable<Observed>):
     if (found === undefined) counts.set(name, found = new Uint8Array(senders[source].sent + 1))
     return found
   }
-  /** By topic, partition, node and subject: the latest record so far, and where. */
-  const latest = new Map<string, { partition: number; n: number }>()
+  /** By topic, node and subject: its partition. */
+  const homes = new Map<string, number>()
+  /** By topic, node, subject and way: the latest record so far. */
+  const latest = new Map<string, number>()
   for (const message of inLogOrder(messages)) {
     const { topic, partition, offset, key, record } = message
     const at = `${topic} ${partition}/${offset}`
@@ -91,15 +95,17 @@ export function check(senders: readonly Sender[], messages: Iterable<Observed>):
     }
     seen[n] = 1
     if (key === null) continue
-    const stream = `${topic} ${source} ${key}`
-    const before = latest.get(stream)
+    const subject = `${topic} ${source} ${key}`
+    const way = `${subject} ${senders[source].wayOf?.(n) ?? ''}`
+    const home = homes.get(subject) ?? partition
+    const before = latest.get(way) ?? 0
     // A subject in two partitions has no order at all.
-    if (before !== undefined && (before.n > n || before.partition !== partition)) {
+    if (before > n || home !== partition) {
       verdict.outOfOrder++
-      example('out of order', `${at}, record ${n} of node ${source} behind ${before.n} of partition ${before.partition}`)
+      example('out of order', `${at}, record ${n} of node ${source} behind ${before} of partition ${home}`)
     }
-    if (before === undefined) latest.set(stream, { partition, n })
-    else if (n > before.n) Object.assign(before, { partition, n })
+    homes.set(subject, home)
+    latest.set(way, Math.max(before, n))
   }
   senders.forEach((sender, source) => {
     verdict.sent += sender.acknowledged
@@ -119,10 +125,25 @@ function inLogOrder(messages: Iterable<Observed>): Observed[] {
   return [...messages].sort((a, b) => a.topic === b.topic ? a.partition - b.partition || a.offset - b.offset : a.topic < b.topic ? -1 : 1)
 }
 
+/** Processes of the program. */
+export interface Processes {
+  readonly started: number
+  /** When they had to, or by themselves. */
+  readonly ended: number
+  /** Those that had to and did not, until they were killed: why they had to. */
+  readonly notEnded: readonly string[]
+}
+
 /** The last line of a run. */
-export function summary(verdict: Verdict, faults: number): string {
+export function summary(verdict: Verdict, faults: number, { started, ended, notEnded }: Processes): string {
   const { sent, lost, duplicated, misrouted, leaked, outOfOrder } = verdict
-  return `sent ${sent}, faults ${faults}, lost ${lost}, duplicated ${duplicated}, misrouted ${misrouted}, leaked ${leaked}, out of order ${outOfOrder}`
+  return `sent ${sent}, faults ${faults}, started ${started}, ended ${ended}, not ended ${notEnded.length}, ` +
+    `lost ${lost}, duplicated ${duplicated}, misrouted ${misrouted}, leaked ${leaked}, out of order ${outOfOrder}`
+}
+
+/** Whether every process that was started has ended, and within its limit. */
+export function allEnded({ started, ended, notEnded }: Processes): boolean {
+  return started > 0 && ended === started && notEnded.length === 0
 }
 
 /** Whether all five are 0. */

@@ -2,7 +2,7 @@
 import type { Held } from '../helpers/fault-proxy.js'
 import { API, type FaultProxy } from '../helpers/fault-proxy.js'
 import { electPreferred, type ProxiedKafka } from '../helpers/kafka-cluster.js'
-import type { ProxyProcess } from './proxy-process.js'
+import { STOP_LIMIT_MS, type ProxyProcess } from './proxy-process.js'
 import type { Fault } from './schedule.js'
 
 export interface Victims {
@@ -11,8 +11,10 @@ export interface Victims {
   readonly doors: readonly FaultProxy[]
   /** The proxy in charge. */
   readonly proxy: () => ProxyProcess
-  /** Another one of the same cluster, ready. Null when none can be started. */
+  /** Starts another one of the same cluster, on another host. */
   readonly second: () => ProxyProcess
+  /** Starts another one on the same host: the folder of its spool is in use. */
+  readonly rival: () => ProxyProcess
   /** Nodes are sent to this one from now on. */
   readonly takeOver: (proxy: ProxyProcess) => void
   readonly note: (what: string) => void
@@ -31,9 +33,11 @@ async function within(ms: number, condition: () => boolean): Promise<boolean> {
 
 const CUT_EVERY_MS = 120
 const SECOND_READY_MS = 60_000
-/** A proxy that lost its shard must have noticed by then: it commits all the time. */
-const FENCED_MS = 45_000
-const DRAIN_MS = 40_000
+/** A proxy that lost its shard must have ended by then, also when it has nothing to commit. */
+const FENCED_MS = 20_000
+const REFUSED_MS = 20_000
+/** What it ends with that may not use its spool's folder. */
+const SPOOL_ERROR = /^MINIM_SPOOL_/
 
 /** @returns whether it could be done */
 export async function inflict(fault: Fault, victims: Victims): Promise<boolean> {
@@ -56,15 +60,17 @@ export async function inflict(fault: Fault, victims: Victims): Promise<boolean> 
       return true
     case 'proxy told to end': {
       if (!proxy.running) return false
+      const { starts } = proxy
       proxy.kill('SIGTERM')
-      const starts = proxy.starts
-      if (!await within(DRAIN_MS, () => proxy.starts > starts || !proxy.running)) note('told to end, and did not within its limit')
+      // Killed after its limit, and told by the process.
+      await within(STOP_LIMIT_MS + 5_000, () => proxy.starts > starts || !proxy.running)
       return true
     }
     case 'second proxy':
     case 'second proxy while the first is stopped': {
       if (!proxy.running) return false
       const asleep = fault.kind !== 'second proxy'
+      const hung = proxy.notEnded.length
       if (asleep) proxy.kill('SIGSTOP')
       proxy.retire()
       const second = victims.second()
@@ -74,15 +80,27 @@ export async function inflict(fault: Fault, victims: Victims): Promise<boolean> 
         await sleep(holdMs)
         proxy.kill('SIGCONT')
       }
-      // It has batches to commit, or its nodes come here: in both cases it is over.
-      if (!await within(asleep ? 5_000 : FENCED_MS, () => !proxy.running)) {
-        if (!asleep) note('a proxy that lost its shard went on')
-      } else {
-        const code = await proxy.end()
-        if (code !== 3) note(`a proxy that lost its shard ended with ${code}`)
-      }
+      proxy.mustEnd(FENCED_MS, asleep ? 'another had its shard, and all its nodes' : 'another had its shard')
+      const code = await proxy.end()
+      // One that had to be killed is told of by itself.
+      if (code !== 3 && proxy.notEnded.length === hung) note(`a proxy that lost its shard ended with ${code ?? 'a signal'}`)
       victims.takeOver(second)
-      await proxy.kill9()
+      return true
+    }
+    case 'second proxy on the same spool folder': {
+      if (!proxy.running) return false
+      const { starts } = proxy
+      const rival = victims.rival()
+      rival.mustEnd(REFUSED_MS, 'its spool folder was in use')
+      await within(REFUSED_MS, () => !rival.running || rival.addresses !== null)
+      if (rival.addresses !== null) {
+        note('it started')
+        await rival.kill9()
+        return true
+      }
+      const code = await rival.end()
+      if (code === 0 || !SPOOL_ERROR.test(rival.endedBy)) note(`it ended with ${code ?? 'SIGKILL'} and said ${rival.endedBy === '' ? 'nothing' : rival.endedBy}`)
+      if (proxy.starts !== starts || !proxy.running) note('the first one did not go on')
       return true
     }
     case 'broker killed':

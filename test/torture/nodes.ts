@@ -2,13 +2,14 @@
  * Simulated PBX nodes. Each makes its planned records at a steady pace, catches up after an outage, goes on from where the proxy says
  * that it should, and keeps what was acknowledged.
  */
-import { appendFileSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, renameSync, writeSync } from 'node:fs'
 import type { Catalogue } from '../../src/catalogue/catalogue.js'
 import { DeliverClient } from '../../src/ingest/grpc/client.js'
 import { RecordWriter } from '../../src/ingest/record-writer.js'
 import type { Sender } from './checker.js'
 import { fieldsOf, kindOf } from './numbers.js'
 import { topicsOf } from './policy.js'
+import { randomOf } from './schedule.js'
 
 export interface NodeOptions {
   readonly base: number
@@ -16,6 +17,8 @@ export interface NodeOptions {
   readonly source: number
   readonly recordsPerBatch: number
   readonly batchesPerSecond: number
+  /** What it does besides its plan comes out of this. */
+  readonly seed: number
   readonly catalogue: Catalogue
   /** It can send again what was acknowledged; a real node has dropped it, and sends an empty batch in its place. */
   readonly keeps: boolean
@@ -34,9 +37,27 @@ export abstract class Node {
   reconnects = 0
   protected stopped = false
   protected readonly mixed: boolean = false
+  protected readonly random: () => number
   private startedAt = 0
 
-  constructor(readonly name: string, protected readonly options: NodeOptions) {}
+  constructor(readonly name: string, protected readonly options: NodeOptions) {
+    this.random = randomOf(options.seed * 64 + options.source)
+  }
+
+  /** Records of so many batches. */
+  records(batches: number): number {
+    return batches * this.options.recordsPerBatch
+  }
+
+  /** So many batches it makes in a time. */
+  planned(seconds: number): number {
+    return Math.ceil(seconds * this.options.batchesPerSecond)
+  }
+
+  /** What there is to tell of it at the end. */
+  get notes(): string {
+    return `${this.name}: ${this.sent} sent, ${this.reconnects} reconnects${this.forgotten > 0 ? `, asked ${this.forgotten} times for what was acknowledged` : ''}`
+  }
 
   /** Sends until {@link finish} has said how many; resolves when all is acknowledged, or it was stopped. */
   async run(): Promise<void> {
@@ -59,9 +80,9 @@ export abstract class Node {
   }
 
   sender(): Sender {
-    const { recordsPerBatch, source } = this.options
+    const { source } = this.options
     return {
-      sent: this.sent * recordsPerBatch, acknowledged: this.acknowledged * recordsPerBatch,
+      sent: this.records(this.sent), acknowledged: this.records(this.acknowledged),
       topicsOf: (n) => topicsOf({ source, n }, this.mixed),
     }
   }
@@ -70,9 +91,19 @@ export abstract class Node {
 
   /** Waits until a batch is due. @returns whether it is still wanted */
   protected async due(batch: number): Promise<boolean> {
-    const wait = this.startedAt + batch / this.options.batchesPerSecond * 1000 - performance.now()
+    const wait = this.dueIn(batch)
     if (wait > 0) await sleep(wait)
     return batch <= this.batches && !this.stopped
+  }
+
+  /** ms until a batch is due; less than 0 when it was. */
+  protected dueIn(batch: number): number {
+    return this.startedAt + batch / this.options.batchesPerSecond * 1000 - performance.now()
+  }
+
+  /** A number of milliseconds out of the seed. */
+  protected between(low: number, high: number): number {
+    return low + this.random() * (high - low)
   }
 
   protected numbers(batch: number): number[] {
@@ -158,55 +189,206 @@ const CONNECT_MS = 5_000
 /** A node that hears nothing for so long tries another connection. */
 const SILENCE_MS = 12_000
 
-/** Writes a file that the proxy follows. What is written counts as handed over. */
+/**
+ * How a followed file is written:
+ *
+ * - `steady`: each batch as it is due, in two writes.
+ * - `dripping`: some bytes, a moment, some more: its line is nearly always half written.
+ * - `torn`: all that is due but for the end of the last line, which comes later; meanwhile the file is renamed now and then.
+ * - `bursts`: nothing for seconds but an empty line, then all at once.
+ */
+export const RHYTHMS = ['steady', 'dripping', 'torn', 'bursts'] as const
+export type Rhythm = (typeof RHYTHMS)[number]
+
+/** ms, at least and at most. */
+const DRIP_MS = [80, 350] as const
+const TEAR_MS = [60, 1_500] as const
+const QUIET_MS = [1_000, 4_000] as const
+const ROTATION_MS = [6_000, 15_000] as const
+const DRIP_BYTES = [30, 110] as const
+/** A writer that hangs behind writes so many batches at once at most. */
+const GATHERED = 300
+/** Lines in a hundred that are followed by an empty one. */
+const EMPTY_PERCENT = 4
+
+/** Writes a file that the proxy follows. What is written, its line end too, counts as handed over. */
 export class FileNode extends Node {
-  constructor(name: string, readonly path: string, options: NodeOptions) {
-    super(name, options)
-    writeFileSync(path, '')
+  rotations = 0
+  private file: number
+  private rotateAt = Infinity
+
+  constructor(name: string, readonly path: string, private readonly rhythm: Rhythm, options: NodeOptions) {
+    super(name, rhythm === 'dripping' ? { ...options, recordsPerBatch: 1, batchesPerSecond: 0.5 } : options)
+    this.file = openSync(path, 'a')
+  }
+
+  override get notes(): string {
+    return `${super.notes}, ${this.rhythm}${this.rhythm === 'torn' ? ` and renamed ${this.rotations} times` : ''}`
+  }
+
+  override stop(): void {
+    if (!this.stopped) closeSync(this.file)
+    super.stop()
   }
 
   protected async deliver(): Promise<void> {
+    this.rotateAt = performance.now() + this.between(...ROTATION_MS)
     while (!this.stopped && !this.done) {
-      const next = this.sent + 1
-      if (!await this.due(next)) continue
-      const text = this.lines(next)
-      // A line is not always written at once.
-      const cut = next * 37 % text.length
-      appendFileSync(this.path, text.slice(0, cut))
-      appendFileSync(this.path, text.slice(cut))
-      this.sent = this.acknowledged = next
+      if (!await this.due(this.sent + 1)) continue
+      await this.writeDue()
     }
+  }
+
+  private async writeDue(): Promise<void> {
+    switch (this.rhythm) {
+      case 'steady': {
+        const text = this.gathered(1)
+        const cut = Math.floor(this.between(0, text.length))
+        this.write(text.slice(0, cut))
+        this.write(text.slice(cut))
+        break
+      }
+      case 'dripping':
+        for (let rest = this.gathered(1); rest !== '' && !this.stopped;) {
+          const cut = Math.floor(this.between(...DRIP_BYTES))
+          this.write(rest.slice(0, cut))
+          rest = rest.slice(cut)
+          await sleep(this.between(...DRIP_MS))
+        }
+        break
+      case 'torn': {
+        const text = this.gathered(GATHERED)
+        const last = text.trimEnd()
+        const begins = last.lastIndexOf('\n') + 1
+        const cut = Math.ceil(this.between(begins + 1, last.length))
+        this.write(text.slice(0, cut))
+        await sleep(this.between(...TEAR_MS))
+        // Its writer keeps it open, and writes the rest of the line where the beginning is.
+        const renamed = performance.now() >= this.rotateAt && this.rename()
+        this.write(text.slice(cut))
+        if (renamed) this.reopen()
+        break
+      }
+      case 'bursts':
+        await sleep(this.between(...QUIET_MS))
+        this.write('\n')
+        await sleep(this.between(...QUIET_MS))
+        this.write(this.gathered(GATHERED))
+        break
+    }
+    if (!this.stopped) this.acknowledged = this.sent
+  }
+
+  /** All batches that are due, the next one at least, some of their lines with an empty one behind; they count as sent. */
+  private gathered(atMost: number): string {
+    let text = ''
+    for (let count = 0; count < atMost && (count === 0 || (this.sent < this.batches && this.dueIn(this.sent + 1) <= 0)); count++) {
+      text += this.lines(++this.sent).replaceAll('\n', () => this.random() * 100 >= EMPTY_PERCENT ? '\n' : this.random() < 0.5 ? '\n\n' : '\n\r\n')
+    }
+    return text
+  }
+
+  private write(text: string): void {
+    if (!this.stopped) writeSync(this.file, text)
+  }
+
+  /** As logrotate does: the file is `.1`, what was `.1` is `.2`, and so on. @returns whether it was done */
+  private rename(): boolean {
+    if (this.stopped) return false
+    for (let i = this.rotations; i >= 1; i--) renameSync(`${this.path}.${i}`, `${this.path}.${i + 1}`)
+    renameSync(this.path, `${this.path}.1`)
+    this.rotations++
+    return true
+  }
+
+  private reopen(): void {
+    if (this.stopped) return
+    closeSync(this.file)
+    this.file = openSync(this.path, 'a')
+    this.rotateAt = performance.now() + this.between(...ROTATION_MS)
   }
 }
 
 const POST_TIMEOUT_MS = 20_000
+/** Posts in a hundred that are sent again although they were acknowledged. */
+const AGAIN_PERCENT = 3
 
-/** Posts batches one after the other, each again under the same key until it is taken. */
+/** Where posts go: a host with a spool folder of its own. */
+export interface Host {
+  readonly name: string
+  /** Leads to whichever process has its folder. */
+  readonly address: string
+}
+
+/**
+ * Posts batches one after the other, each again under the same key until it is taken. A key is known to the spool folder that took it:
+ * a post of which nobody knows whether it was taken is sent again to the same host, when that is in charge again.
+ */
 export class HttpNode extends Node {
-  constructor(name: string, private readonly address: string, options: NodeOptions) {
+  repeats = 0
+  /** By host: the batch that it may have taken. */
+  private readonly doubts = new Map<Host, number>()
+  /** By batch: who has it. */
+  private readonly hosts: Host[] = []
+
+  constructor(name: string, private readonly inCharge: () => Host, options: NodeOptions) {
     super(name, options)
+  }
+
+  /** All is acknowledged but for what another host may have. */
+  override get done(): boolean {
+    return this.sent >= this.batches && !this.doubts.has(this.inCharge())
+  }
+
+  override get notes(): string {
+    return `${super.notes}, ${this.repeats} sent again on purpose`
+  }
+
+  /** Whether it has something that only this host can know of. */
+  doubtful(host: Host): boolean {
+    return this.doubts.has(host)
+  }
+
+  override sender(): Sender {
+    const acknowledged = this.records(Math.min(this.sent, ...[...this.doubts.values()].map((doubt) => doubt - 1)))
+    return { ...super.sender(), acknowledged, wayOf: (n) => this.hosts[Math.ceil(n / this.options.recordsPerBatch)]?.name ?? '' }
   }
 
   protected async deliver(): Promise<void> {
     while (!this.stopped && !this.done) {
-      const next = this.acknowledged + 1
-      if (!await this.due(next)) continue
-      this.sent = Math.max(this.sent, next)
-      try {
-        const response = await fetch(`http://${this.address}/v1/calls`, {
-          method: 'POST', body: this.lines(next), signal: AbortSignal.timeout(POST_TIMEOUT_MS),
-          headers: { 'content-type': 'application/x-ndjson', 'idempotency-key': `${this.name}-${next}` },
-        })
-        await response.arrayBuffer()
-        if (response.status === 202 || response.status === 200) {
-          this.acknowledged = next
-          continue
-        }
-      } catch {
-        // Perhaps taken, perhaps not: the same again.
-      }
-      this.reconnects++
-      await sleep(RETRY_MS)
+      const host = this.inCharge()
+      if (!this.doubts.has(host) && !await this.due(this.sent + 1)) continue
+      await this.settle(host)
+    }
+  }
+
+  /** Posts what a host may have taken, or the next batch. @returns whether it was taken */
+  async settle(host: Host): Promise<boolean> {
+    const batch = this.doubts.get(host) ?? ++this.sent
+    this.doubts.set(host, batch)
+    this.hosts[batch] = host
+    if (await this.post(host, batch)) {
+      this.doubts.delete(host)
+      this.acknowledged = this.sent - this.doubts.size
+      if (this.random() * 100 < AGAIN_PERCENT && await this.post(host, batch)) this.repeats++
+      return true
+    }
+    this.reconnects++
+    await sleep(RETRY_MS)
+    return false
+  }
+
+  private async post(host: Host, batch: number): Promise<boolean> {
+    try {
+      const response = await fetch(`http://${host.address}/v1/calls`, {
+        method: 'POST', body: this.lines(batch), signal: AbortSignal.timeout(POST_TIMEOUT_MS),
+        headers: { 'content-type': 'application/x-ndjson', 'idempotency-key': `${this.name}-${batch}` },
+      })
+      await response.arrayBuffer()
+      return response.status === 202 || response.status === 200
+    } catch {
+      // Perhaps taken, perhaps not.
+      return false
     }
   }
 }

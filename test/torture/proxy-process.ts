@@ -1,6 +1,9 @@
-/** The real program as a process of its own, brought back when it ends, as a service manager would. */
+/**
+ * The real program as a process of its own, brought back when it ends, as a service manager would. One that has to end (it was told to,
+ * was killed, or has said that it cannot go on) and does not within its limit is killed, and never forgotten: see `notEnded`.
+ */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 
 export interface ProxyOptions {
   /** The program and its arguments. */
@@ -9,6 +12,10 @@ export interface ProxyOptions {
   readonly env: NodeJS.ProcessEnv
   /** All that it says goes here. */
   readonly logFile: string
+  /** Default: {@link STOP_LIMIT_MS}. */
+  readonly stopLimitMs?: number
+  /** Default: {@link FATAL_LIMIT_MS}. */
+  readonly fatalLimitMs?: number
 }
 
 export interface Addresses {
@@ -17,6 +24,10 @@ export interface Addresses {
   readonly ops: string
 }
 
+/** After SIGTERM: what was taken is committed within 30 s, then it ends. So long has a worker whose supervisor was killed. */
+export const STOP_LIMIT_MS = 45_000
+/** After a fatal error nothing is committed any more. */
+export const FATAL_LIMIT_MS = 15_000
 const RESTART_MS = 300
 const portOf = (address: unknown): number => Number(String(address).split(':').at(-1))
 
@@ -26,6 +37,16 @@ export class ProxyProcess {
   addresses: Addresses | null = null
   /** How often it was started. */
   starts = 0
+  /** How often it ended when it had to, or by itself. */
+  endedInTime = 0
+  /** Ends that were a SIGKILL after its limit, by why it had to end. */
+  readonly notEnded: string[] = []
+  /** Why the process that runs has to end, and until when; null while it may go on. */
+  private must: { readonly why: string; readonly limitMs: number; timer: NodeJS.Timeout | null } | null = null
+  private overdue: string | null = null
+  private stopped = false
+  /** The last error that the process before this one told of, by its code. */
+  endedBy = ''
   /** Ends that nobody asked for, by exit code and the last error's code. */
   readonly unplanned: string[] = []
   private wanted = false
@@ -45,8 +66,10 @@ export class ProxyProcess {
     return this.child !== null
   }
 
-  start(): void {
-    this.wanted = true
+  /** @param again it is brought back when it ends */
+  start(again = true): void {
+    this.wanted = again
+    this.expected = !again
     this.launch()
   }
 
@@ -55,6 +78,8 @@ export class ProxyProcess {
     this.addresses = null
     this.rest = ''
     this.lastError = ''
+    this.overdue = null
+    this.stopped = false
     const { command: [program, ...args], cwd, env, logFile } = this.options
     const log = openSync(logFile, 'a')
     const child = spawn(program, args, { cwd, env, stdio: ['ignore', log, 'pipe'] })
@@ -70,6 +95,10 @@ export class ProxyProcess {
         closeSync(log)
         this.child = null
         this.addresses = null
+        this.disarm()
+        this.endedBy = this.lastError
+        if (this.overdue === null) this.endedInTime++
+        else this.notEnded.push(this.overdue)
         if (!this.expected) this.unplanned.push(`${signal ?? code} ${this.lastError}`)
         this.expected = false
         resolve(code)
@@ -86,6 +115,7 @@ export class ProxyProcess {
     const entry = JSON.parse(line) as Record<string, unknown>
     const { err } = entry as { err?: { code?: string } }
     if (err?.code !== undefined) this.lastError = err.code
+    if (entry['level'] === 'fatal') this.mustEnd(this.options.fatalLimitMs ?? FATAL_LIMIT_MS, `after ${this.lastError === '' ? 'a fatal error' : this.lastError}`)
     // Of more processes, each says that it is ready; one has the operator's port.
     if (typeof entry['ops'] === 'string' && entry['ops'] !== '') this.ops = entry['ops']
     if (entry['msg'] !== 'ready' || entry['grpc'] === undefined) return
@@ -95,8 +125,52 @@ export class ProxyProcess {
 
   /** It will be brought back. */
   kill(signal: NodeJS.Signals): void {
-    if (signal === 'SIGKILL' || signal === 'SIGTERM') this.expected = true
-    this.child?.kill(signal)
+    if (this.child === null) return
+    if (signal === 'SIGKILL' || signal === 'SIGTERM') {
+      this.expected = true
+      if (signal === 'SIGKILL') this.stopped = false
+      this.mustEnd(this.options.stopLimitMs ?? STOP_LIMIT_MS, signal === 'SIGTERM' ? 'told to end' : 'killed')
+    }
+    if (signal === 'SIGSTOP' || signal === 'SIGCONT') this.freeze(signal === 'SIGSTOP')
+    this.child.kill(signal)
+  }
+
+  /**
+   * The process that runs has to end within so long, unless it has to already; else it is killed, which is told by `notEnded`.
+   * While it is stopped no time passes for it.
+   */
+  mustEnd(limitMs: number, why: string): void {
+    if (this.child === null || this.must !== null) return
+    this.must = { why, limitMs, timer: null }
+    if (!this.stopped) this.arm()
+  }
+
+  private arm(): void {
+    const { must, child } = this
+    if (must === null || must.timer !== null || child === null) return
+    const { cwd } = this.options
+    const family = children(child.pid, cwd)
+    must.timer = setTimeout(() => {
+      this.overdue = `${must.why}, and not within ${must.limitMs / 1000} s`
+      // Workers of a supervisor that is gone hold its output open.
+      for (const pid of new Set([...children(child.pid, cwd), ...family.filter((pid) => isOf(pid, cwd))])) process.kill(pid, 'SIGKILL')
+      child.kill('SIGKILL')
+    }, must.limitMs)
+  }
+
+  private disarm(): void {
+    clearTimeout(this.must?.timer ?? undefined)
+    this.must = null
+  }
+
+  private freeze(stopped: boolean): void {
+    this.stopped = stopped
+    if (!stopped) {
+      this.arm()
+      return
+    }
+    clearTimeout(this.must?.timer ?? undefined)
+    if (this.must !== null) this.must.timer = null
   }
 
   /** Resolves to the exit code of the process that runs, when it ends. */
@@ -110,22 +184,37 @@ export class ProxyProcess {
     this.expected = true
   }
 
-  /** Ends it for good; SIGKILL after `limitMs`. */
-  async stop(limitMs: number): Promise<{ readonly code: number | null; readonly ms: number }> {
-    this.retire()
+  /** Ends it for good, by SIGTERM. */
+  async stop(): Promise<{ readonly code: number | null; readonly ms: number }> {
+    this.wanted = false
     const begun = performance.now()
-    const { child } = this
-    child?.kill('SIGCONT')
-    child?.kill('SIGTERM')
-    const timer = setTimeout(() => child?.kill('SIGKILL'), limitMs)
+    this.kill('SIGCONT')
+    this.kill('SIGTERM')
     const code = await this.over
-    clearTimeout(timer)
     return { code, ms: Math.round(performance.now() - begun) }
   }
 
   async kill9(): Promise<void> {
-    this.retire()
-    this.child?.kill('SIGKILL')
+    this.wanted = false
+    this.kill('SIGKILL')
     await this.over
+  }
+}
+
+/** Whether a process runs with the settings of a folder: its number may be another's by now. */
+function isOf(pid: number, folder: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(folder)
+  } catch {
+    return false
+  }
+}
+
+/** Workers that a process has started. */
+function children(pid: number | undefined, folder: string): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter((text) => text !== '').map(Number).filter((child) => isOf(child, folder))
+  } catch {
+    return []
   }
 }

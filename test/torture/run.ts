@@ -10,15 +10,15 @@ import { FaultProxy } from '../helpers/fault-proxy.js'
 import { startProxiedKafka, type ProxiedKafka } from '../helpers/kafka-cluster.js'
 import type { ConsumedRecord } from '../helpers/kafka.js'
 import { repositoryRoot } from '../helpers/shared.js'
-import { check, type Observed, type Verdict } from './checker.js'
+import { check, type Observed, type Processes, type Verdict } from './checker.js'
 import { inflict } from './faults.js'
-import { FileNode, GrpcNode, HttpNode, type Node } from './nodes.js'
+import { FileNode, GrpcNode, HttpNode, RHYTHMS, type Host, type Node } from './nodes.js'
 import { firstStart } from './numbers.js'
 import { POLICY, TOPICS } from './policy.js'
-import { ProxyProcess, type Addresses } from './proxy-process.js'
+import { ProxyProcess, STOP_LIMIT_MS } from './proxy-process.js'
 import { leaks, observe } from './reading.js'
 import type { Guarantee } from '../../src/settings/schema.js'
-import { FAULTS, schedule, type Fault, type FaultKind } from './schedule.js'
+import { FAULTS, randomOf, schedule, shuffled, type Fault, type FaultKind } from './schedule.js'
 
 export const SOURCES = ['grpc', 'file', 'http'] as const
 export type SourceName = (typeof SOURCES)[number]
@@ -33,7 +33,7 @@ export interface TortureOptions {
   readonly workers: number
   readonly brokers: number
   readonly sources: readonly SourceName[]
-  /** Nodes of each source. */
+  /** Nodes of each source; of followed files one of each rhythm at least. */
   readonly nodes: number
   /** Records a second of each node. */
   readonly rate: number
@@ -42,6 +42,8 @@ export interface TortureOptions {
   readonly guarantee: Guarantee
   /** Only these kinds of fault; null: all that can be done. */
   readonly faults: readonly FaultKind[] | null
+  /** Kinds of fault that are left out. */
+  readonly without?: readonly FaultKind[]
   /** Time between faults, at least and at most. */
   readonly gapMs?: readonly [number, number]
   readonly say: (line: string) => void
@@ -50,6 +52,7 @@ export interface TortureOptions {
 export interface TortureResult {
   readonly verdict: Verdict
   readonly faults: number
+  readonly processes: Processes
   /** Why the run says nothing; empty if it does. */
   readonly voids: readonly string[]
   /** Figures that do not agree. */
@@ -57,9 +60,11 @@ export interface TortureResult {
 }
 
 const RECORDS_PER_BATCH = 10
-const EPILOGUE_BATCHES = 20
+/** So long nodes go on to send to the last process. */
+const EPILOGUE_SECONDS = 1
+/** Until a process is ready. */
+const START_LIMIT_MS = 60_000
 const SETTLE_MS = 150_000
-const END_LIMIT_MS = 45_000
 const READ_IDLE_MS = 4_000
 /** Readers at the same time: each is a Java process that mostly waits. */
 const READERS = 4
@@ -67,6 +72,10 @@ const PARTITIONS = 3
 /** In one transaction, or between two flushes where there are none. Two are under way at once. */
 const MAX_MESSAGES = 2_000
 const SABOTAGED_LINGER_MS = 700
+/** Each has a spool folder of its own; a proxy that takes over is started on the other one. */
+const HOSTS = ['a', 'b'] as const
+/** A rival's folder is in use only if a source has it opened. */
+const NEED_SPOOL = ['second proxy on the same spool folder'] as const
 /** Without transactions there is no commit to hold back, and nobody is fenced. */
 const NEED_TRANSACTIONS = ['second proxy', 'second proxy while the first is stopped', 'a commit is held back', 'a commit\'s answer is held back'] as const
 
@@ -83,6 +92,12 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
   }
 }
 
+/** A host: a spool folder, and the door to whichever process has it. */
+interface Place extends Host {
+  readonly config: string
+  readonly door: FaultProxy
+}
+
 class Torture {
   private readonly batches: number
   private readonly batchesPerSecond: number
@@ -92,7 +107,9 @@ class Torture {
   private proxy!: ProxyProcess
   private kafka!: ProxiedKafka
   private grpcDoor!: FaultProxy
-  private httpDoor!: FaultProxy
+  private readonly places: Place[] = []
+  /** Where each process runs. */
+  private readonly placeOf = new Map<ProxyProcess, Place>()
   private readonly logs: string[] = []
   private readonly voids: string[] = []
   private readonly disagreements: string[] = []
@@ -120,37 +137,36 @@ class Torture {
       if (fault.kind !== 'proxy killed' || fault.pick % 5 > 0) await this.until(60_000, () => this.proxy.addresses !== null)
       await sleep(Math.max(fault.gapMs, fault.atMs - (performance.now() - begun)))
       const could = await inflict(fault, {
-        kafka: this.kafka, doors: [this.grpcDoor, this.httpDoor], proxy: () => this.proxy, second: () => this.launch(),
+        kafka: this.kafka, doors: this.doors, proxy: () => this.proxy,
+        second: () => this.launch(this.places.find((place) => place !== this.inCharge)!), rival: () => this.launch(this.inCharge, true),
         takeOver: (proxy) => { this.takeOver(proxy) }, note: (what) => { this.disagreements.push(`${fault.kind}: ${what}`) },
       })
       if (could) done++
       say(`${seconds()} s: ${fault.kind}${fault.holdMs > 0 ? ` for ${(fault.holdMs / 1000).toFixed(1)} s` : ''}${could ? '' : ' could not be done'}; ` +
         `acknowledged ${this.nodes.map((n) => n.acknowledged).join(' ')}`)
     }
-    for (const proxy of [...this.kafka.proxies, this.grpcDoor, this.httpDoor]) proxy.heal()
-    for (const node of this.nodes) node.finish(this.batches)
+    for (const proxy of [...this.kafka.proxies, ...this.doors]) proxy.heal()
+    for (const node of this.nodes) node.finish(node.planned(minutes * 60))
     const settled = await Promise.race([sending.then(() => true), sleep(Math.max(0, minutes * 60_000 - (performance.now() - begun)) + SETTLE_MS).then(() => false)])
     say(`${seconds()} s: ${settled ? 'all is acknowledged' : 'not all is acknowledged'}`)
     if (!settled) this.voids.push(`nodes still wait: ${this.nodes.filter((n) => !n.done).map((n) => `${n.name} ${n.acknowledged} of ${n.batches}`).join(', ')}`)
     if (done < plan.length) this.voids.push(`${done} faults of ${plan.length}`)
     if (plan.length === 0) this.voids.push('no time for any fault')
     const produced = settled ? await this.epilogue() : null
-    for (const node of this.nodes) node.stop()
-    await this.endProxies()
+    await this.endProxies(settled)
     const verdict = await this.verdict(produced)
     const again = this.options.guarantee === 'at-least-once' ? (done + 1) * 2 * MAX_MESSAGES : 0
     if (again > 0) {
       say(`${verdict.duplicated} messages twice; ${again} may be`)
       if (verdict.duplicated > again) this.disagreements.push(`${verdict.duplicated} messages twice, more than were under way`)
     }
-    return { verdict, faults: done, voids: this.voids, disagreements: this.disagreements }
+    return { verdict, faults: done, processes: this.processes(), voids: this.voids, disagreements: this.disagreements }
   }
 
   private plan(): Fault[] {
     const { minutes, seed, brokers, faults, sources, gapMs } = this.options
-    const without = new Set<FaultKind>()
-    // The spool is a folder of one process.
-    if (sources.includes('http') || sources.includes('file')) for (const kind of ['second proxy', 'second proxy while the first is stopped'] as const) without.add(kind)
+    const without = new Set<FaultKind>(this.options.without)
+    if (!sources.includes('http')) for (const kind of NEED_SPOOL) without.add(kind)
     if (this.options.guarantee === 'at-least-once') for (const kind of NEED_TRANSACTIONS) without.add(kind)
     if (faults !== null) for (const kind of Object.keys(FAULTS) as FaultKind[]) if (!faults.includes(kind)) without.add(kind)
     return schedule({ seed, durationMs: minutes * 60_000, brokers, without, ...(gapMs === undefined ? {} : { gapMs }) })
@@ -164,8 +180,11 @@ class Torture {
     })
     this.stops.push(() => this.kafka.stop())
     this.grpcDoor = await FaultProxy.start()
-    this.httpDoor = await FaultProxy.start()
-    this.stops.push(() => Promise.all([this.grpcDoor.stop(), this.httpDoor.stop()]))
+    for (const name of HOSTS) {
+      const door = await FaultProxy.start()
+      this.places.push({ name, door, address: `127.0.0.1:${door.port}`, config: join(this.folder, `minim-${name}.yaml`) })
+    }
+    this.stops.push(() => Promise.all(this.doors.map((door) => door.stop())))
     this.stops.push(async () => {
       for (const node of this.nodes) node.stop()
       await Promise.all(this.proxies.map((proxy) => proxy.kill9()))
@@ -173,21 +192,25 @@ class Torture {
     mkdirSync(join(this.folder, 'tmp'))
     KeyStore.create(join(this.folder, 'minim-keys.json'), new MasterKey(Buffer.from(this.master), 'test'))
     writeFileSync(join(this.folder, 'policy.yaml'), JSON.stringify(POLICY))
+    const rhythms = shuffled(RHYTHMS, randomOf(this.options.seed))
     let source = 0
     for (const name of sources) {
-      for (let i = 0; i < nodes; i++) {
-        const options = { base: this.base, source: source++, recordsPerBatch: RECORDS_PER_BATCH, batchesPerSecond: this.batchesPerSecond, catalogue: catalogue(), keeps: this.options.sabotage === 'ledger' }
+      for (let i = 0; i < (name === 'file' ? Math.max(nodes, rhythms.length) : nodes); i++) {
+        const options = {
+          base: this.base, source: source++, seed: this.options.seed, recordsPerBatch: RECORDS_PER_BATCH, batchesPerSecond: this.batchesPerSecond, catalogue: catalogue(),
+          keeps: this.options.sabotage === 'ledger',
+        }
         if (name === 'grpc') this.nodes.push(new GrpcNode(`node-${i}`, `127.0.0.1:${this.grpcDoor.port}`, randomUUID(), options))
-        else if (name === 'file') this.nodes.push(new FileNode(`file-${i}`, join(this.folder, `calls-${i}.jsonl`), options))
-        else this.nodes.push(new HttpNode(`post-${i}`, `127.0.0.1:${this.httpDoor.port}`, options))
+        else if (name === 'file') this.nodes.push(new FileNode(`file-${i}`, join(this.folder, `calls-${i}.jsonl`), rhythms[i % rhythms.length], options))
+        else this.nodes.push(new HttpNode(`post-${i}`, () => this.inCharge, options))
       }
     }
-    writeFileSync(join(this.folder, 'minim.yaml'), JSON.stringify(this.settings()))
-    this.proxy = this.launch()
+    for (const { name, config } of this.places) writeFileSync(config, JSON.stringify(this.settings(`spool-${name}`)))
+    this.proxy = this.launch(this.places[0])
     if (!await this.until(60_000, () => this.proxy.addresses !== null)) throw new Error(`the proxy did not start: ${readFileSync(this.logs[0], 'utf8').slice(-2000)}`)
   }
 
-  private settings(): object {
+  private settings(spool: string): object {
     const { workers, sources } = this.options
     return {
       cluster: 'torture', policy: 'policy.yaml', grpc: { listen: '127.0.0.1:0' }, ops: { listen: '127.0.0.1:0' },
@@ -198,43 +221,55 @@ class Torture {
       delivery: { guarantee: this.options.guarantee, maxMessages: MAX_MESSAGES, ...(this.options.sabotage === 'early-ack' ? { lingerMs: SABOTAGED_LINGER_MS } : {}) },
       tenants: { default: { id: 1 }, acme: { id: 2 } },
       ...(workers > 1 ? { workers } : {}),
-      ...(sources.includes('http') ? { http: { listen: '127.0.0.1:0' } } : {}),
+      ...(sources.includes('http') ? { http: { listen: '127.0.0.1:0' }, spool: { path: spool } } : {}),
       ...(sources.includes('file') ? { files: this.nodes.filter((n) => n instanceof FileNode).map(({ path, name }) => ({ path, format: 'jsonl', mapping: 'minim', source: name, follow: true, pollMs: 200 })) } : {}),
     }
   }
 
-  /** Another process of the program; the one in charge is `proxy`. */
-  private launch(): ProxyProcess {
+  private get doors(): FaultProxy[] {
+    return [this.grpcDoor, ...this.places.map(({ door }) => door)]
+  }
+
+  /** Where the proxy in charge runs. */
+  private get inCharge(): Place {
+    return this.placeOf.get(this.proxy)!
+  }
+
+  /** Another process of the program; the one in charge is `proxy`. @param rival it finds its host's folder in use: no node is led to it */
+  private launch(place: Place, rival = false): ProxyProcess {
     const root = repositoryRoot()
     const { sabotage } = this.options
-    const inProcess = sabotage === 'ledger' || sabotage === 'early-ack'
+    const inProcess = sabotage !== null && sabotage !== 'isolation'
     const main = join(root, 'dist', inProcess ? 'test/torture/sabotaged-main.js' : 'src/cli/main.js')
     const logFile = join(this.folder, `proxy-${this.proxies.length}.log`)
     this.logs.push(logFile)
     const { PATH, HOME } = process.env
     const made = new ProxyProcess({
-      command: [process.execPath, main, 'run', '--config', join(this.folder, 'minim.yaml')], cwd: this.folder, logFile,
+      command: [process.execPath, main, 'run', '--config', place.config], cwd: this.folder, logFile,
       env: { PATH, HOME, TMPDIR: join(this.folder, 'tmp'), MINIM_MASTER_KEY: this.master.toString('base64'), ...(inProcess ? { MINIM_TORTURE_SABOTAGE: sabotage } : {}) },
-    }, (ready) => { if (ready === this.proxy || this.proxies.length === 0) this.direct(ready.addresses) })
+    }, (ready) => { if (!rival) this.direct(ready) })
     this.proxies.push(made)
+    this.placeOf.set(made, place)
     if (this.proxies.length === 1) this.proxy = made
-    made.start()
+    made.start(!rival)
     return made
   }
 
   private takeOver(proxy: ProxyProcess): void {
     if (this.proxy === proxy) return
+    const { door } = this.inCharge
     this.proxy = proxy
-    this.direct(proxy.addresses)
+    this.direct(proxy)
     this.grpcDoor.cut()
-    this.httpDoor.cut()
+    door.cut()
   }
 
-  /** Where nodes' connections lead to. */
-  private direct(addresses: Addresses | null): void {
+  /** Leads nodes' connections to a process: posts to its host, streams if it is in charge. */
+  private direct(proxy: ProxyProcess): void {
+    const { addresses } = proxy
     if (addresses === null) return
-    this.grpcDoor.target = addresses.grpc
-    if (addresses.http !== null) this.httpDoor.target = addresses.http
+    if (proxy === this.proxy) this.grpcDoor.target = addresses.grpc
+    if (addresses.http !== null) this.placeOf.get(proxy)!.door.target = addresses.http
   }
 
   private async until(limitMs: number, condition: () => boolean | Promise<boolean>): Promise<boolean> {
@@ -265,26 +300,25 @@ class Torture {
     const { say } = this.options
     const starts = this.proxy.starts
     // Followed files: written is not yet read.
-    await this.until(30_000, async () => {
-      return (await this.metrics()).get('minim_items_in_flight') === 0
-    })
+    await this.until(60_000, () => this.idle())
     if (this.options.sources.includes('file')) await sleep(3_000)
+    if (!await this.until(60_000, () => this.idle())) this.voids.push('not all was committed before the last process')
     this.proxy.kill('SIGTERM')
-    if (!await this.until(END_LIMIT_MS, () => this.proxy.starts > starts && this.proxy.addresses !== null)) {
+    if (!await this.until(STOP_LIMIT_MS + START_LIMIT_MS, () => this.proxy.starts > starts && this.proxy.addresses !== null)) {
       this.voids.push('the last process did not start')
       return null
     }
-    this.epilogueFrom = this.nodes.map((node) => node.sent * RECORDS_PER_BATCH)
+    this.epilogueFrom = this.nodes.map((node) => node.records(node.sent))
     const last = Promise.all(this.nodes.map((node) => {
       const running = node.run()
-      node.finish(node.sent + EPILOGUE_BATCHES)
+      node.finish(node.sent + Math.max(2, node.planned(EPILOGUE_SECONDS)))
       return running
     }))
     if (!await Promise.race([last.then(() => true), sleep(SETTLE_MS).then(() => false)])) {
       this.voids.push('the last batches were not acknowledged')
       return null
     }
-    const wanted = this.nodes.length * EPILOGUE_BATCHES * RECORDS_PER_BATCH
+    const wanted = this.nodes.reduce((sum, node, i) => sum + node.records(node.sent) - this.epilogueFrom[i], 0)
     let found = new Map<string, number>()
     const received = (): number => [...found].filter(([name]) => name.startsWith('minim_records_received_total')).reduce((sum, [, value]) => sum + value, 0)
     await this.until(30_000, async () => {
@@ -300,16 +334,48 @@ class Torture {
     return new Map(Object.keys(TOPICS).map((topic) => [topic, found.get(`minim_messages_produced_total{topic="${topic}"}`) ?? 0]))
   }
 
-  private async endProxies(): Promise<void> {
-    const { code, ms } = await this.proxy.stop(END_LIMIT_MS)
-    this.options.say(`the proxy ended with ${code} after ${ms} ms`)
-    if (code !== 0) this.disagreements.push(`told to end, the proxy ended with ${code}`)
+  /** Whether nothing is on its way to Kafka: streams, files, the spool. */
+  private async idle(): Promise<boolean> {
+    const found = await this.metrics()
+    return found.get('minim_items_in_flight') === 0 && (found.get('minim_spool_blocks') ?? 0) === 0 && (found.get('minim_source_lag_seconds{source_kind="file"}') ?? 0) === 0
+  }
+
+  /** @param settled posts of which nobody knows whether they were taken are to be sent again */
+  private async endProxies(settled: boolean): Promise<void> {
+    const { say } = this.options
+    await this.endProxy('the proxy')
+    // As an operator would: what the host that was taken over from has acknowledged, and not delivered, is in its folder.
+    const left = this.places.filter((place) => place !== this.inCharge && [...this.placeOf.values()].includes(place))
+    for (const place of settled && this.options.sources.includes('http') ? left : []) {
+      this.proxy = this.launch(place)
+      if (!await this.until(START_LIMIT_MS, () => this.proxy.addresses !== null)) this.voids.push(`no proxy came up for what host ${place.name} has left`)
+      const blocks = (await this.metrics()).get('minim_spool_blocks')
+      const doubtful = this.nodes.filter((node): node is HttpNode => node instanceof HttpNode && node.doubtful(place))
+      for (const node of doubtful) if (!await this.until(START_LIMIT_MS, () => node.settle(place))) this.voids.push(`${node.name} does not know what host ${place.name} took`)
+      if (!await this.until(SETTLE_MS, () => this.idle())) this.voids.push(`the spool of host ${place.name} was not drained`)
+      say(`host ${place.name} had ${blocks ?? 'no'} blocks left, and was asked for ${doubtful.length} posts`)
+      await this.endProxy('the proxy that drained it')
+    }
+    for (const node of this.nodes) node.stop()
     for (const proxy of this.proxies) {
       await proxy.kill9()
-      for (const end of proxy.unplanned) this.options.say(`an end that nobody asked for: ${end}`)
+      for (const end of proxy.unplanned) say(`an end that nobody asked for: ${end}`)
+      for (const why of proxy.notEnded) say(`not ended: ${why}`)
     }
-    const notes = this.nodes.map((n) => `${n.name}: ${n.sent} sent, ${n.reconnects} reconnects${n.forgotten > 0 ? `, asked ${n.forgotten} times for what was acknowledged` : ''}`)
-    this.options.say(notes.join('; '))
+    for (const { notes } of this.nodes) say(notes)
+  }
+
+  private async endProxy(name: string): Promise<void> {
+    const { code, ms } = await this.proxy.stop()
+    this.options.say(`${name} ended with ${code ?? 'SIGKILL'} after ${ms} ms`)
+    if (code !== 0) this.disagreements.push(`told to end, ${name} ended with ${code ?? 'SIGKILL'}`)
+  }
+
+  private processes(): Processes {
+    return {
+      started: this.proxies.reduce((sum, { starts }) => sum + starts, 0), ended: this.proxies.reduce((sum, { endedInTime }) => sum + endedInTime, 0),
+      notEnded: this.proxies.flatMap(({ notEnded }) => notEnded),
+    }
   }
 
   /** Everything that is in Kafka, and in the logs, against everything that was acknowledged. */

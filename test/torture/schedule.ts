@@ -10,6 +10,8 @@ export const FAULTS = {
   /** Another process takes over while the first one runs, or is stopped. */
   'second proxy': { holdMs: [0, 0] },
   'second proxy while the first is stopped': { holdMs: [500, 2_000] },
+  /** Another process with the folder of the one that runs: it may not start. */
+  'second proxy on the same spool folder': { holdMs: [0, 0] },
   'broker killed': { holdMs: [0, 4_000] },
   'broker stopped': { holdMs: [500, 4_000] },
   /** Longer than a commit, a request and a transaction may take. */
@@ -86,7 +88,7 @@ export function schedule({ seed, durationMs, brokers, without = new Set(), gapMs
   return faults
 }
 
-function shuffled<T>(of: readonly T[], random: () => number): T[] {
+export function shuffled<T>(of: readonly T[], random: () => number): T[] {
   const all = [...of]
   for (let i = all.length - 1; i > 0; i--) {
     const j = Math.floor(random() * (i + 1))
