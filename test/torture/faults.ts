@@ -13,6 +13,10 @@ export interface Victims {
   readonly proxy: () => ProxyProcess
   /** Starts another one of the same cluster, on another host. */
   readonly second: () => ProxyProcess
+  /** Nodes make no records, or go on. */
+  readonly quiet: (on: boolean) => void
+  /** Whether the proxy in charge has nothing to commit. */
+  readonly atRest: () => Promise<boolean>
   /** Starts another one on the same host: the folder of its spool is in use. */
   readonly rival: () => ProxyProcess
   /** Nodes are sent to this one from now on. */
@@ -22,9 +26,9 @@ export interface Victims {
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
 
-async function within(ms: number, condition: () => boolean): Promise<boolean> {
+async function within(ms: number, condition: () => boolean | Promise<boolean>): Promise<boolean> {
   const deadline = performance.now() + ms
-  while (!condition()) {
+  while (!await condition()) {
     if (performance.now() > deadline) return false
     await sleep(50)
   }
@@ -35,6 +39,7 @@ const CUT_EVERY_MS = 120
 const SECOND_READY_MS = 60_000
 /** A proxy that lost its shard must have ended by then, also when it has nothing to commit. */
 const FENCED_MS = 20_000
+const AT_REST_LIMIT_MS = 45_000
 const REFUSED_MS = 20_000
 /** What it ends with that may not use its spool's folder. */
 const SPOOL_ERROR = /^MINIM_SPOOL_/
@@ -67,26 +72,13 @@ export async function inflict(fault: Fault, victims: Victims): Promise<boolean> 
       return true
     }
     case 'second proxy':
-    case 'second proxy while the first is stopped': {
-      if (!proxy.running) return false
-      const asleep = fault.kind !== 'second proxy'
-      const hung = proxy.notEnded.length
-      if (asleep) proxy.kill('SIGSTOP')
-      proxy.retire()
-      const second = victims.second()
-      if (!await within(SECOND_READY_MS, () => second.addresses !== null)) note('a second proxy was not ready in time')
-      if (asleep) {
-        victims.takeOver(second)
-        await sleep(holdMs)
-        proxy.kill('SIGCONT')
+    case 'second proxy while the first is stopped':
+    case 'second proxy while the first is at rest':
+      try {
+        return await replace(fault, victims)
+      } finally {
+        victims.quiet(false)
       }
-      proxy.mustEnd(FENCED_MS, asleep ? 'another had its shard, and all its nodes' : 'another had its shard')
-      const code = await proxy.end()
-      // One that had to be killed is told of by itself.
-      if (code !== 3 && proxy.notEnded.length === hung) note(`a proxy that lost its shard ended with ${code ?? 'a signal'}`)
-      victims.takeOver(second)
-      return true
-    }
     case 'second proxy on the same spool folder': {
       if (!proxy.running) return false
       const { starts } = proxy
@@ -157,4 +149,33 @@ export async function inflict(fault: Fault, victims: Victims): Promise<boolean> 
       await electPreferred(kafka).catch(() => undefined)
       return true
   }
+}
+
+/** Another proxy, on another host, takes what the one in charge has. */
+async function replace({ kind, holdMs }: Fault, victims: Victims): Promise<boolean> {
+  const { note } = victims
+  const proxy = victims.proxy()
+  if (!proxy.running) return false
+  const hung = proxy.notEnded.length
+  const asleep = kind === 'second proxy while the first is stopped'
+  const atRest = kind === 'second proxy while the first is at rest'
+  if (atRest) {
+    victims.quiet(true)
+    if (!await within(AT_REST_LIMIT_MS, () => victims.atRest())) return false
+  }
+  if (asleep) proxy.kill('SIGSTOP')
+  proxy.retire()
+  const second = victims.second()
+  if (!await within(SECOND_READY_MS, () => second.addresses !== null)) note('it was not ready in time')
+  if (asleep) {
+    victims.takeOver(second)
+    await sleep(holdMs)
+    proxy.kill('SIGCONT')
+  }
+  proxy.mustEnd(FENCED_MS, atRest ? 'another had its shard, and it had nothing to do' : 'another had its shard')
+  const code = await proxy.end()
+  // One that had to be killed is told of by itself.
+  if (code !== 3 && proxy.notEnded.length === hung) note(`the first one ended with ${code ?? 'a signal'}`)
+  victims.takeOver(second)
+  return true
 }

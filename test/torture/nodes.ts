@@ -24,6 +24,8 @@ export interface NodeOptions {
   readonly keeps: boolean
 }
 
+const QUIET_LOOK_MS = 20
+
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
 
 export abstract class Node {
@@ -35,6 +37,8 @@ export abstract class Node {
   /** Times that the proxy asked for batches again that it had acknowledged. */
   forgotten = 0
   reconnects = 0
+  /** It makes no records until it is told to go on; then it catches up. */
+  quiet = false
   protected stopped = false
   protected readonly mixed: boolean = false
   protected readonly random: () => number
@@ -93,6 +97,7 @@ export abstract class Node {
   protected async due(batch: number): Promise<boolean> {
     const wait = this.dueIn(batch)
     if (wait > 0) await sleep(wait)
+    while (this.quiet && !this.stopped) await sleep(QUIET_LOOK_MS)
     return batch <= this.batches && !this.stopped
   }
 

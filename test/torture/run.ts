@@ -65,6 +65,9 @@ const EPILOGUE_SECONDS = 1
 /** Until a process is ready. */
 const START_LIMIT_MS = 60_000
 const SETTLE_MS = 150_000
+/** A file that was renamed is finished when nothing has changed it for so long: then its successor is looked at. */
+const SETTLED_FILE_MS = 2_000
+const AT_REST_MS = 3 * SETTLED_FILE_MS
 const READ_IDLE_MS = 4_000
 /** Readers at the same time: each is a Java process that mostly waits. */
 const READERS = 4
@@ -77,7 +80,7 @@ const HOSTS = ['a', 'b'] as const
 /** A rival's folder is in use only if a source has it opened. */
 const NEED_SPOOL = ['second proxy on the same spool folder'] as const
 /** Without transactions there is no commit to hold back, and nobody is fenced. */
-const NEED_TRANSACTIONS = ['second proxy', 'second proxy while the first is stopped', 'a commit is held back', 'a commit\'s answer is held back'] as const
+const NEED_TRANSACTIONS = ['second proxy', 'second proxy while the first is stopped', 'second proxy while the first is at rest', 'a commit is held back', 'a commit\'s answer is held back'] as const
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
 
@@ -90,6 +93,10 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
     for (const stop of stops.reverse()) await stop()
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   }
+}
+
+function received(metrics: ReadonlyMap<string, number>): number {
+  return [...metrics].filter(([name]) => name.startsWith('minim_records_received_total')).reduce((sum, [, value]) => sum + value, 0)
 }
 
 /** A host: a spool folder, and the door to whichever process has it. */
@@ -139,6 +146,7 @@ class Torture {
       const could = await inflict(fault, {
         kafka: this.kafka, doors: this.doors, proxy: () => this.proxy,
         second: () => this.launch(this.places.find((place) => place !== this.inCharge)!), rival: () => this.launch(this.inCharge, true),
+        quiet: (on) => { for (const node of this.nodes) node.quiet = on }, atRest: () => this.atRest(),
         takeOver: (proxy) => { this.takeOver(proxy) }, note: (what) => { this.disagreements.push(`${fault.kind}: ${what}`) },
       })
       if (could) done++
@@ -222,7 +230,7 @@ class Torture {
       tenants: { default: { id: 1 }, acme: { id: 2 } },
       ...(workers > 1 ? { workers } : {}),
       ...(sources.includes('http') ? { http: { listen: '127.0.0.1:0' }, spool: { path: spool } } : {}),
-      ...(sources.includes('file') ? { files: this.nodes.filter((n) => n instanceof FileNode).map(({ path, name }) => ({ path, format: 'jsonl', mapping: 'minim', source: name, follow: true, pollMs: 200 })) } : {}),
+      ...(sources.includes('file') ? { files: this.nodes.filter((n) => n instanceof FileNode).map(({ path, name }) => ({ path, format: 'jsonl', mapping: 'minim', source: name, follow: true, pollMs: 200, settleMs: SETTLED_FILE_MS })) } : {}),
     }
   }
 
@@ -300,9 +308,7 @@ class Torture {
     const { say } = this.options
     const starts = this.proxy.starts
     // Followed files: written is not yet read.
-    await this.until(60_000, () => this.idle())
-    if (this.options.sources.includes('file')) await sleep(3_000)
-    if (!await this.until(60_000, () => this.idle())) this.voids.push('not all was committed before the last process')
+    if (!await this.until(SETTLE_MS, () => this.atRest())) this.voids.push('not all was committed before the last process')
     this.proxy.kill('SIGTERM')
     if (!await this.until(STOP_LIMIT_MS + START_LIMIT_MS, () => this.proxy.starts > starts && this.proxy.addresses !== null)) {
       this.voids.push('the last process did not start')
@@ -320,17 +326,16 @@ class Torture {
     }
     const wanted = this.nodes.reduce((sum, node, i) => sum + node.records(node.sent) - this.epilogueFrom[i], 0)
     let found = new Map<string, number>()
-    const received = (): number => [...found].filter(([name]) => name.startsWith('minim_records_received_total')).reduce((sum, [, value]) => sum + value, 0)
     await this.until(30_000, async () => {
       found = await this.metrics()
-      return received() >= wanted
+      return received(found) >= wanted
     })
     await sleep(500)
     found = await this.metrics()
-    if (received() !== wanted) this.disagreements.push(`the last process counted ${received()} records received, ${wanted} were sent to it`)
+    if (received(found) !== wanted) this.disagreements.push(`the last process counted ${received(found)} records received, ${wanted} were sent to it`)
     for (const [name, value] of found) if (name.startsWith('minim_conservation_drift_records') && value !== 0) this.disagreements.push(`${name} is ${value}`)
     if (![...found.keys()].some((name) => name.startsWith('minim_conservation_drift_records'))) this.disagreements.push('no metric of conservation')
-    say(`the last process received ${received()} records; conservation ${this.disagreements.length === 0 ? 'holds' : 'is broken'}`)
+    say(`the last process received ${received(found)} records; conservation ${this.disagreements.length === 0 ? 'holds' : 'is broken'}`)
     return new Map(Object.keys(TOPICS).map((topic) => [topic, found.get(`minim_messages_produced_total{topic="${topic}"}`) ?? 0]))
   }
 
@@ -338,6 +343,14 @@ class Torture {
   private async idle(): Promise<boolean> {
     const found = await this.metrics()
     return found.get('minim_items_in_flight') === 0 && (found.get('minim_spool_blocks') ?? 0) === 0 && (found.get('minim_source_lag_seconds{source_kind="file"}') ?? 0) === 0
+  }
+
+  /** Idle, and for so long that a file has been looked at in between which was written to, or renamed, just now. */
+  private async atRest(): Promise<boolean> {
+    if (!await this.idle()) return false
+    const before = received(await this.metrics())
+    await sleep(this.options.sources.includes('file') ? AT_REST_MS : 0)
+    return await this.idle() && received(await this.metrics()) === before
   }
 
   /** @param settled posts of which nobody knows whether they were taken are to be sent again */

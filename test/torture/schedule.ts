@@ -10,6 +10,8 @@ export const FAULTS = {
   /** Another process takes over while the first one runs, or is stopped. */
   'second proxy': { holdMs: [0, 0] },
   'second proxy while the first is stopped': { holdMs: [500, 2_000] },
+  /** The first one has nothing to commit, so no commit tells it. */
+  'second proxy while the first is at rest': { holdMs: [0, 0] },
   /** Another process with the folder of the one that runs: it may not start. */
   'second proxy on the same spool folder': { holdMs: [0, 0] },
   'broker killed': { holdMs: [0, 4_000] },
