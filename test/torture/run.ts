@@ -332,10 +332,11 @@ class Torture {
     })
     await sleep(500)
     found = await this.metrics()
+    const noted = this.disagreements.length
     if (received(found) !== wanted) this.disagreements.push(`the last process counted ${received(found)} records received, ${wanted} were sent to it`)
     for (const [name, value] of found) if (name.startsWith('minim_conservation_drift_records') && value !== 0) this.disagreements.push(`${name} is ${value}`)
     if (![...found.keys()].some((name) => name.startsWith('minim_conservation_drift_records'))) this.disagreements.push('no metric of conservation')
-    say(`the last process received ${received(found)} records; conservation ${this.disagreements.length === 0 ? 'holds' : 'is broken'}`)
+    say(`the last process received ${received(found)} records; conservation ${this.disagreements.length === noted ? 'holds' : 'is broken'}`)
     return new Map(Object.keys(TOPICS).map((topic) => [topic, found.get(`minim_messages_produced_total{topic="${topic}"}`) ?? 0]))
   }
 
