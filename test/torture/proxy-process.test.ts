@@ -78,3 +78,13 @@ t.test('brought back, it is counted anew', async (t) => {
   t.match(proxy, { starts: 2, endedInTime: 2, notEnded: [], unplanned: [] })
   t.match(readFileSync(join(t.testdirName, 'out'), 'utf8'), /ready/)
 })
+
+t.test('what stops a start is told in words: its code is kept', async (t) => {
+  const folder = t.testdir()
+  const script = 'console.error("MINIM_SPOOL_LOCKED: /a: another runs with this spool\\n  → end the other one"); process.exitCode = 1'
+  const proxy = new ProxyProcess({ command: [process.execPath, '-e', script], cwd: folder, env: {}, logFile: join(folder, 'out') }, () => undefined)
+  proxy.start(false)
+  t.equal(await proxy.end(), 1)
+  t.equal(proxy.endedBy, 'MINIM_SPOOL_LOCKED')
+  t.match(proxy, { starts: 1, endedInTime: 1, notEnded: [], unplanned: [] }, 'and nobody brings it back')
+})

@@ -109,7 +109,8 @@ export class ProxyProcess {
 
   private line(line: string): void {
     if (!line.startsWith('{')) {
-      this.lastError = line.slice(0, 200)
+      // What stops a start is told in words, the code first, and then how to mend it.
+      this.lastError = /\bMINIM_[A-Z_]+\b/.exec(line)?.[0] ?? (this.lastError === '' ? line.slice(0, 200) : this.lastError)
       return
     }
     const entry = JSON.parse(line) as Record<string, unknown>
