@@ -1,6 +1,7 @@
 /**
  * Short torture runs. That they can fail is shown by taking a rule of delivery out: without the ledger batches come twice, acknowledged
- * before the commit they are lost, and read as if there were no transactions the aborted ones come twice.
+ * before the commit they are lost, and so are lines of files that share a batch without leases; read as if there were no transactions
+ * the aborted ones come twice.
  * MINIM_KILL_ROUNDS=200 is the long form of the first.
  */
 import t, { type Test } from 'tap'
@@ -66,6 +67,18 @@ t.test('another host takes over, from one that runs, that is stopped, and that h
   t.same({ lost, duplicated, misrouted, leaked, outOfOrder }, { lost: 0, duplicated: 0, misrouted: 0, leaked: 0, outOfOrder: 0 })
 })
 
+/** Lines wait for delivery, and more come in every rhythm. */
+const OUTAGES = { minutes: 0.9, sources: ['file', 'http'], nodes: 1, faults: ['broker stopped for long', 'Kafka is silent'], gapMs: [1_000, 3_000] } as const
+
+t.test('files in every rhythm while Kafka is away', { skip, timeout: limitMs }, async (t) => {
+  const { verdict, voids, disagreements } = await run(t, OUTAGES)
+  t.same(voids, [])
+  t.same(disagreements, [])
+  t.ok(verdict.sent > 1_000, `${verdict.sent} records`)
+  const { lost, duplicated, misrouted, leaked, outOfOrder } = verdict
+  t.same({ lost, duplicated, misrouted, leaked, outOfOrder }, { lost: 0, duplicated: 0, misrouted: 0, leaked: 0, outOfOrder: 0 })
+})
+
 const KILLS = { faults: ['proxy killed'], gapMs: [2_500, 3_500] } as const
 
 t.test('it can fail', { skip, timeout: limitMs }, async (t) => {
@@ -78,6 +91,12 @@ t.test('it can fail', { skip, timeout: limitMs }, async (t) => {
   t.test('acknowledged before the commit: loss', async (t) => {
     const { verdict } = await run(t, { ...KILLS, sabotage: 'early-ack' })
     t.ok(verdict.lost > 0, `${verdict.lost} lost`)
+  })
+
+  t.test('what one file has read is emptied by another one\'s half line: loss', async (t) => {
+    const { verdict } = await run(t, { ...OUTAGES, sabotage: 'lease' })
+    t.ok(verdict.lost > 0, `${verdict.lost} lost`)
+    t.equal(verdict.duplicated, 0)
   })
 
   t.test('no isolation of transactions: duplicates', async (t) => {

@@ -24,7 +24,7 @@ export const SOURCES = ['grpc', 'file', 'http'] as const
 export type SourceName = (typeof SOURCES)[number]
 
 /** Rules that can be taken out, to see the run fail: see `sabotaged-main.ts`. `isolation`: the topics are read as if there were no transactions. */
-export const SABOTAGES = ['ledger', 'early-ack', 'isolation'] as const
+export const SABOTAGES = ['ledger', 'early-ack', 'lease', 'isolation'] as const
 export type Sabotage = (typeof SABOTAGES)[number]
 
 export interface TortureOptions {

@@ -3,10 +3,12 @@
  *
  * - `ledger`: what is written to the ledger is found by nobody who comes after; a start resumes everything from the beginning.
  * - `early-ack`: a batch is acknowledged when it was taken in, before the commit that holds it.
+ * - `lease`: what one file's piece has filled of a batch that files share counts as its own, though another file has emptied it since.
  */
 import { randomUUID } from 'node:crypto'
 import { Delivery } from '../../src/deliver/delivery.js'
 import type { SourceId, WorkItem } from '../../src/deliver/work-item.js'
+import { withoutLeases } from '../helpers/without-leases.js'
 
 const rule = process.env['MINIM_TORTURE_SABOTAGE']
 // eslint-disable-next-line @typescript-eslint/unbound-method -- called with `this` below
@@ -30,8 +32,10 @@ if (rule === 'ledger') {
     item.committed()
     return offer.call(this, taken)
   }
+} else if (rule === 'lease') {
+  withoutLeases()
 } else {
-  throw new Error('MINIM_TORTURE_SABOTAGE: ledger or early-ack')
+  throw new Error('MINIM_TORTURE_SABOTAGE: ledger, early-ack or lease')
 }
 
 function wrapped(item: WorkItem): WorkItem {
