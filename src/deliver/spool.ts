@@ -19,14 +19,14 @@
 import type { Reader } from '../batch/batch.js'
 import { MinimError } from '../errors/catalogue.js'
 import type { Intake } from '../ingest/intake.js'
-import type { Inlet, Spooled } from '../ingest/source.js'
+import type { Inlet, PutOutcome, Spooled } from '../ingest/source.js'
 import { epochId } from '../keys/epochs.js'
 import { SPOOL_DOMAIN, type EpochKeys, type Keyring } from '../keys/keyring.js'
 import type { SpoolCounters, SpoolSample } from '../ops/metrics.js'
 import type { Minimised } from '../project/minimised.js'
 import type { Input } from '../project/pipeline.js'
 import { MAX_TENANT_BYTES, SEAL_BYTES, decodeBlock, encodeBlock, entryBytes, keyMark, openBlock, sealBlock, sealedAt, type BlockEntry, type BlockRun } from './spool-block.js'
-import { SeenNames, spanIn, spanStart, type SeenName } from './spool-seen.js'
+import { SeenNames, spanIn, spanStart, type SeenName, type SeenStart } from './spool-seen.js'
 import { SpoolStore, type SpoolTables } from './spool-store.js'
 import { spoolSource } from './shards.js'
 import type { SourceId, WorkItem } from './work-item.js'
@@ -79,6 +79,8 @@ export interface SpoolOptions {
   /** Name of its stream in the ledger; by default that of a worker that is alone. */
   readonly source?: string
   readonly now?: () => number
+  /** A clock that nobody sets, ms. Default: `performance.now`. */
+  readonly monotonic?: () => number
   readonly counters?: SpoolCounters
   /** Told once when writing fails, and of each block that cannot be read. */
   readonly onTrouble?: (error: MinimError) => void
@@ -93,17 +95,20 @@ interface Pending extends BlockEntry {
   /** As its source counts them; NaN where it has not. */
   readonly records: number
   readonly putAt: number
-  readonly resolve: (outcome: 'stored' | 'repeated') => void
+  readonly resolve: (outcome: PutOutcome) => void
   readonly reject: (error: MinimError) => void
 }
 
 /** What one write did. */
 interface Written {
   readonly block: { readonly sequence: number; readonly plain: Buffer; readonly records: number; readonly sealedAt: number } | null
-  readonly repeated: ReadonlySet<Pending>
+  /** Of those that were not stored. */
+  readonly known: ReadonlyMap<Pending, Exclude<PutOutcome, 'stored'>>
   readonly deletedTo: number
   readonly moved: readonly number[]
   readonly swept: boolean
+  /** The table's spans are others now: its new revision. */
+  readonly revision: string | null
 }
 
 /** A block in memory. */
@@ -120,6 +125,7 @@ export class Spool implements Inlet {
   readonly #keyring: Keyring
   readonly #maxBytes: number
   readonly #now: () => number
+  readonly #monotonic: () => number
   readonly #counters: SpoolCounters | null
   readonly #options: SpoolOptions
   readonly #names: SeenNames
@@ -178,6 +184,7 @@ export class Spool implements Inlet {
     this.#keyring = options.keyring
     this.#maxBytes = options.maxBytes
     this.#now = options.now ?? Date.now
+    this.#monotonic = options.monotonic ?? (() => performance.now())
     this.#counters = options.counters ?? null
     this.id = { source: options.source ?? spoolSource(0, 0, 1), incarnation: store.uuid }
     const tables = store.tables as SpoolTables
@@ -189,11 +196,12 @@ export class Spool implements Inlet {
     this.#deleted = (first ?? this.#next) - 1
     this.#committed = this.#deleted
     if (first !== undefined) this.#checkKeys(tables)
-    this.#names = new SeenNames(options.keyring, options.rememberHours * 3_600_000, spansOf(tables), this.#now())
+    this.#names = new SeenNames(options.keyring, options.rememberHours * 3_600_000, seenStart(tables), this.#now(), this.#monotonic())
     this.#measure()
     this.#counters?.sampleFrom(() => this.sample())
     this.#sweepTimer = setInterval(() => {
       this.#seenDue = true
+      this.#names.advance(this.#now(), this.#monotonic())
       this.#kick()
     }, SWEEP_EVERY_MS).unref()
   }
@@ -213,7 +221,7 @@ export class Spool implements Inlet {
     return this.#broken
   }
 
-  put(records: Spooled): Promise<'stored' | 'repeated'> {
+  put(records: Spooled): Promise<PutOutcome> {
     if (this.#closing) return Promise.reject(new MinimError('MINIM_DELIVERY_STOPPED'))
     if (this.#broken !== null) return this.#refuse('broken', this.#broken)
     const { source, format, tenant, reason } = records
@@ -223,7 +231,11 @@ export class Spool implements Inlet {
     }
     let name: SeenName | null = null
     try {
-      if (records.id !== undefined && records.id !== null) name = this.#names.name(source, tenant, records.id, this.#now())
+      const { id } = records
+      if (id !== undefined && id !== null) {
+        this.#names.advance(this.#now(), this.#monotonic())
+        name = typeof id === 'string' ? this.#names.name(source, tenant, id, null) : this.#names.name(source, tenant, id.name, id.body)
+      }
     } catch (error) {
       return this.#refuse('broken', asBroken(error))
     }
@@ -342,21 +354,26 @@ export class Spool implements Inlet {
   #commit(tables: SpoolTables, group: readonly Pending[]): Written {
     const { blocks, damaged, seen, meta } = tables
     const nowMs = this.#now()
-    const repeated = new Set<Pending>()
-    const names = new Map<string, Buffer>()
+    // A span that another worker, or the write before, has made since the names were: it is asked as well.
+    let revision = meta.get(REVISION) ?? NO_REVISION
+    if (revision !== this.#names.revision) this.#names.learn(spansOf(tables), revision)
+    const known = new Map<Pending, Exclude<PutOutcome, 'stored'>>()
+    const names = new Map<string, SeenName>()
     const fresh: Pending[] = []
     for (const pending of group) {
-      const { name } = pending
-      if (name !== null) {
-        const text = name.now.toString('latin1')
-        if (names.has(text) || seen.doesExist(name.now) || name.before.some((key) => seen.doesExist(key))) {
-          repeated.add(pending)
+      if (pending.name !== null) {
+        const name = this.#names.again(pending.name)
+        const before = this.#whetherSeen(seen, names.get(name.text), name)
+        if (before !== null) {
+          known.set(pending, before)
           continue
         }
-        names.set(text, name.now)
+        names.set(name.text, name)
       }
       fresh.push(pending)
     }
+    const rows = [...names.values()].map((name) => ({ key: name.now, value: this.#names.fingerprint(name, name.now) }))
+    const more = rows.some(({ key }) => !this.#names.knows(key))
     const sequence = this.#next
     const day = epochId(SPOOL_DOMAIN.epoch, nowMs)
     let plain: Buffer | null = null
@@ -368,14 +385,14 @@ export class Spool implements Inlet {
       if (!this.#marked.has(day)) mark = keyMark(keys)
       plain = encodeBlock(fresh)
       sealed = sealBlock(keys, { spool: this.#store.uuid, sequence }, nowMs, plain)
-      this.#doubtful = { sequence, names: [...names.values()] }
+      this.#doubtful = { sequence, names: rows.map(({ key }) => key) }
     }
 
     if (sealed !== null) {
       blocks.putSync(sequence, sealed)
       meta.putSync(`next-${this.#store.worker}`, String(sequence + 1))
       if (mark !== null) meta.putSync(this.#markKey(day), mark)
-      for (const key of names.values()) seen.putSync(key, NOTHING)
+      for (const { key, value } of rows) seen.putSync(key, value)
     }
     const moved = [...this.#damaged]
     for (const at of moved) {
@@ -385,46 +402,71 @@ export class Spool implements Inlet {
     }
     const deletedTo = Math.min(this.#committed, this.#deleted + DELETES)
     for (let at = this.#deleted + 1; at <= deletedTo; at++) blocks.removeSync(at)
-    const swept = (this.#seenDue || this.#seenCrowded) && this.#sweep(tables, nowMs)
     const records = fresh.reduce((sum, pending) => sum + pending.records, 0)
-    return { block: plain === null ? null : { sequence, plain, records, sealedAt: nowMs }, repeated, deletedTo, moved, swept }
+    const sweep = this.#seenDue || this.#seenCrowded ? this.#sweep(tables, nowMs) : NO_SWEEP
+    const changed = more || sweep.less
+    if (changed) meta.putSync(REVISION, revision = nextRevision(revision))
+    return {
+      block: plain === null ? null : { sequence, plain, records, sealedAt: nowMs }, known, deletedTo, moved, swept: sweep.done, revision: changed ? revision : null,
+    }
   }
 
-  /** Forgets ids that are due, some at a time. Returns whether that is all. */
-  #sweep({ seen, blocks, meta }: SpoolTables, nowMs: number): boolean {
-    const due = this.#names.dueBefore(nowMs)
-    let keys = [...seen.getKeys({ end: due, limit: DELETES })]
-    // Too many for their share of the room: the oldest span goes early.
-    if (keys.length === 0 && this.#seenCrowded) {
-      const [oldest] = seen.getKeys({ limit: 1 })
-      if (oldest !== undefined) keys = [...seen.getKeys({ end: spanStart(spanIn(oldest) + 1), limit: DELETES })]
+  /** What an id was before: in the same group, or in the table. null: it is new. */
+  #whetherSeen(seen: SpoolTables['seen'], earlier: SeenName | undefined, name: SeenName): Exclude<PutOutcome, 'stored'> | null {
+    if (earlier !== undefined) return earlier.digest === null || name.digest === null || earlier.digest === name.digest ? 'repeated' : 'reused'
+    for (let i = -1; i < name.before.length; i++) {
+      const key = i < 0 ? name.now : name.before[i]
+      if (!seen.doesExist(key)) continue
+      const value = seen.get(key) ?? NOTHING
+      const fingerprint = value.length === 0 ? NOTHING : this.#names.fingerprint(name, key)
+      return value.length === 0 || fingerprint.length === 0 || value.equals(fingerprint) ? 'repeated' : 'reused'
     }
-    for (const key of keys) seen.removeSync(key)
-    if (keys.length === DELETES) return false
+    return null
+  }
+
+  /** Forgets ids that are due, some at a time. */
+  #sweep({ seen, blocks, meta }: SpoolTables, nowMs: number): Sweep {
+    this.#names.advance(nowMs, this.#monotonic())
+    meta.putSync(TRUSTED, String(this.#names.trustedMs))
+    const spans = this.#names.due()
+    // Too many for their share of the room: a span goes early.
+    const early = spans.length === 0 && this.#seenCrowded ? this.#names.leastUseful() : null
+    if (early !== null) spans.push(early)
+    let left = DELETES
+    let less = false
+    for (const span of spans) {
+      const keys = [...seen.getKeys({ start: spanStart(span), end: spanStart(span + 1), limit: left })]
+      for (const key of keys) seen.removeSync(key)
+      left -= keys.length
+      if (left === 0) return { done: false, less }
+      less = true
+    }
     // Marks of days that no block is of any more.
     let firstDay = epochId(SPOOL_DOMAIN.epoch, nowMs)
     for (const { value } of blocks.getRange({ limit: 1 })) firstDay = epochId(SPOOL_DOMAIN.epoch, sealedAt(value) ?? 0)
     const prefix = this.#markKey('')
     for (const key of [...meta.getKeys({ start: prefix, end: `${prefix}~` })]) if (key < this.#markKey(firstDay)) meta.removeSync(key)
-    return true
+    return { done: true, less }
   }
 
   /** What a write did is on disk. */
   #settle(group: readonly Pending[], written: Written): void {
     this.#doubtful = null
-    const { block, repeated, deletedTo, moved, swept } = written
+    const { block, known, deletedTo, moved, swept, revision } = written
     this.#deleted = Math.max(this.#deleted, deletedTo)
     this.#damaged = this.#damaged.filter((at) => !moved.includes(at))
     if (swept) {
       this.#seenDue = false
       this.#seenCrowded = false
     }
+    const { tables } = this.#store
+    if (revision !== null && tables !== null) this.#names.learn(spansOf(tables), revision)
     this.#measure()
     const nowMs = performance.now()
     for (const pending of group) {
       this.#waitingBytes -= pending.size
       this.#counters?.put((nowMs - pending.putAt) / 1000)
-      pending.resolve(repeated.has(pending) ? 'repeated' : 'stored')
+      pending.resolve(known.get(pending) ?? 'stored')
     }
     if (block === null) return
     this.#marked.add(epochId(SPOOL_DOMAIN.epoch, block.sealedAt))
@@ -474,6 +516,7 @@ export class Spool implements Inlet {
           if (doubtful !== null) {
             tables.blocks.removeSync(doubtful.sequence)
             for (const key of doubtful.names) tables.seen.removeSync(key)
+            tables.meta.putSync(REVISION, nextRevision(tables.meta.get(REVISION) ?? NO_REVISION))
           }
           tables.meta.putSync(`mended-${this.#store.worker}`, String(this.#now()))
           return this.#commit(tables, [])
@@ -513,7 +556,7 @@ export class Spool implements Inlet {
     }
     this.#seenBytes = bytesOf(tables.seen)
     this.#usedBytes = STORE_BYTES + this.#seenBytes + bytesOf(tables.blocks) + bytesOf(tables.damaged)
-    if (this.#seenBytes > this.#maxBytes * SEEN_SHARE) this.#seenCrowded = true
+    if (this.#seenBytes > this.#maxBytes * SEEN_SHARE || this.#names.crowded) this.#seenCrowded = true
   }
 
   // ---- keys ---------------------------------------------------------------------------------------------------------------------
@@ -692,6 +735,13 @@ interface Gathered {
   readonly receivedAt: number
 }
 
+/** What a sweep of the ids did: whether it is through, and whether there are fewer spans now. */
+interface Sweep {
+  readonly done: boolean
+  readonly less: boolean
+}
+
+const NO_SWEEP: Sweep = { done: false, less: false }
 const NOTHING = Buffer.alloc(0)
 
 /** Records of what is put; NaN where its source does not say. What is refused is one, as it is. */
@@ -700,13 +750,28 @@ function recordsIn({ format, bytes, records }: Spooled): number {
   return records ?? NaN
 }
 
-/** The spans that the table of ids holds. */
-function spansOf({ seen }: SpoolTables): ReadonlySet<number> {
-  const spans = new Set<number>()
+/** In `meta`, for all workers: changes whenever the table of ids has other spans; and the time that they age by. */
+const REVISION = 'seen-revision'
+const TRUSTED = 'seen-trusted'
+const NO_REVISION = '0'
+
+function nextRevision(revision: string): string {
+  return String(Number(revision) + 1)
+}
+
+function seenStart(tables: SpoolTables): SeenStart {
+  const { meta } = tables
+  const stored = Number(meta.get(TRUSTED) ?? NaN)
+  return { spans: spansOf(tables), revision: meta.get(REVISION) ?? NO_REVISION, trustedMs: Number.isFinite(stored) ? stored : null }
+}
+
+/** The spans that the table of ids holds, in order. */
+function spansOf({ seen }: SpoolTables): number[] {
+  const spans: number[] = []
   for (let start: Buffer = NOTHING; ;) {
     const [key] = seen.getKeys({ start, limit: 1 })
     if (key === undefined) return spans
-    spans.add(spanIn(key))
+    spans.push(spanIn(key))
     start = spanStart(spanIn(key) + 1)
   }
 }

@@ -16,6 +16,19 @@ import type { Intake } from './intake.js'
 export const SPOOLED_FORMATS = ['protobuf', 'jsonl-call', 'jsonl-quality', 'jsonl-device', 'refused'] as const
 export type SpooledFormat = (typeof SPOOLED_FORMATS)[number]
 
+/** A name that a sender has given to a post, and the post's body: the same name with another body is a mistake of the sender's. */
+export interface NamedBody {
+  readonly name: string
+  /** Read before `put` returns. */
+  readonly body: Uint8Array
+}
+
+/**
+ * `repeated`: this id was taken before: acknowledge it, nothing was stored.
+ * `reused`: it was taken before, with another body: nothing was stored, and whoever sent it should be told that it was not.
+ */
+export type PutOutcome = 'stored' | 'repeated' | 'reused'
+
 /** Records of one sender, as the spool keeps them. */
 export interface Spooled {
   readonly source: SourceKind
@@ -31,18 +44,21 @@ export interface Spooled {
   /**
    * What the sender calls this (a call's uuid, an idempotency key). The same again from the same kind of source and tenant, within
    * `spool.rememberHours`, is not taken twice, over restarts too. null or left out: never a repeat.
+   *
+   * A text alone counts whatever comes with it: a PBX that posts a call again may have learnt more of it. With a body (which is compared by
+   * a keyed fingerprint) it is `reused` when the body differs.
    */
-  readonly id?: string | null
+  readonly id?: string | NamedBody | null
 }
 
 /** Where records go that their sender cannot send again. */
 export interface Inlet {
   /**
    * Resolves when the records are safe (flushed to disk): only then may the sender be told so.
-   * @returns `repeated` when this id was taken before: acknowledge it, nothing was stored
+   * @returns what became of them
    * @throws MinimError MINIM_SPOOL_FULL, MINIM_SPOOL_BROKEN: refuse (503), or drop and count where nobody can be told
    */
-  put(records: Spooled): Promise<'stored' | 'repeated'>
+  put(records: Spooled): Promise<PutOutcome>
   /** Nothing can be stored now: refuse before reading, if the protocol allows it. */
   readonly full: boolean
 }

@@ -30,6 +30,8 @@ export const SOURCE_REFUSALS = [
   'unused',
   /** Its sender's id was seen before. */
   'repeated',
+  /** Its sender's id was seen before, with another body. */
+  'key_reused',
   /** Another source of the settings gives the node's call records. */
   'other_source',
   /** The spool is full or broken. */

@@ -14,7 +14,7 @@ const HOUR_MS = 3_600_000
 
 interface Kit {
   readonly path: string
-  readonly clock: { now: number }
+  readonly clock: { now: number; monotonic: number }
   readonly troubles: MinimError[]
   readonly open: (over?: Partial<SpoolOptions>) => Spool
   /** Closes all that are open, and gives the folder back as a process that starts finds it. */
@@ -23,7 +23,7 @@ interface Kit {
 
 function kit(t: Test): Kit {
   const path = mkdtempSync(join(tmpdir(), 'minim-spool-'))
-  const clock = { now: Date.UTC(2026, 10, 24, 12) }
+  const clock = { now: Date.UTC(2026, 10, 24, 12), monotonic: 1_000_000 }
   const keyring = throwawayKeyring(() => clock.now)
   const troubles: MinimError[] = []
   let spool: Spool | null = null
@@ -32,7 +32,7 @@ function kit(t: Test): Kit {
     rmSync(path, { recursive: true, force: true })
   })
   const made = (over: Partial<SpoolOptions>): Spool =>
-    spool = Spool.open({ path, maxBytes: 64 << 20, rememberHours: 24, keyring, now: () => clock.now, onTrouble: (error) => { troubles.push(error) }, ...over })
+    spool = Spool.open({ path, maxBytes: 64 << 20, rememberHours: 24, keyring, now: () => clock.now, monotonic: () => clock.monotonic, onTrouble: (error) => { troubles.push(error) }, ...over })
   return {
     path, clock, troubles,
     open: (over = {}) => made(over),
@@ -125,8 +125,10 @@ t.test('the same id again is a repeat: at once, later, after a restart, from els
   spool = await reopen()
   t.equal(await spool.put(entry('x', { id: 'one' })), 'repeated')
   clock.now += 24 * HOUR_MS
+  clock.monotonic += 24 * HOUR_MS
   t.equal(await spool.put(entry('x', { id: 'one' })), 'repeated', 'as long as was asked')
   clock.now += 7 * HOUR_MS
+  clock.monotonic += 7 * HOUR_MS
   t.equal(await spool.put(entry('x', { id: 'one' })), 'stored', 'and not much longer')
 })
 

@@ -13,16 +13,18 @@ import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import { cdrText, FORMS, profile, UUID } from '../ingest/freeswitch/cdr.js'
 import { basic } from '../ingest/http/client.js'
-import { get, metric, Place, Program, readTopic, ROOT, until } from './program.js'
+import { setClock, shiftedClock } from '../helpers/shifted-clock.js'
+import { get, metric, Place, Program, readTopic, ROOT, sleep, until } from './program.js'
 
+const HOUR_MS = 3_600_000
 const FREESWITCH = basic('freeswitch', 'a-long-random-one')
 const CANARIES = ['7700900417', 'Xanthippe', '203.0.113.77', '00005e00537f', 'canary-account', 'canary-call', 'a-long-random-one', 'AbCdEfGhIjKlMnOp']
 
 interface Posted { readonly program: Program; readonly freeswitch: string; readonly http: string; readonly kafka: string; readonly ops: string }
 
 /** `minim run` with both listeners. */
-async function start(t: Test, place: Place, settings: string): Promise<Posted> {
-  const program = new Program(t, ['run', '--config', settings], place)
+async function start(t: Test, place: Place, settings: string, env: Readonly<Record<string, string>> = {}): Promise<Posted> {
+  const program = new Program(t, ['run', '--config', settings], place, env)
   const ready = await program.line('ready')
   const [freeswitch, http, kafka, ops] = ['freeswitch', 'http', 'kafka', 'ops'].map((name) => String(ready[name]))
   return { program, freeswitch: `http://${freeswitch}/cdr`, http: `http://${http}`, kafka, ops }
@@ -75,6 +77,8 @@ t.test('posted, acknowledged, in the topics once; known again over a restart', a
   const lines = { ...bearer, 'content-type': 'application/x-ndjson', 'content-encoding': 'gzip', 'idempotency-key': 'canary-call' }
   t.match(await post(`${first.http}/v1/qualities`, gzipSync(quality), lines), { status: 202, body: { records: 1 } })
   t.match(await post(`${first.http}/v1/qualities`, gzipSync(quality), lines), { status: 200, body: { repeated: true } })
+  const other = quality.replace('3.5', '1.5')
+  t.same(await post(`${first.http}/v1/qualities`, gzipSync(other), lines), { status: 422, body: { error: 'key_reused' } })
   const bad = await post(`${first.http}/v1/calls`, `[{"start_ms":${Date.now()}},{"start_ms":"Xanthippe"}]`, { ...bearer, 'content-type': 'application/json' })
   t.same(bad, { status: 422, body: { error: 'bad_record', reason: 'bad_value', line: 2, field: 'start_ms' } })
 
@@ -89,7 +93,8 @@ t.test('posted, acknowledged, in the topics once; known again over a restart', a
     received: metric(body, 'minim_source_received_total')['source_kind="freeswitch"'], repeated: refused['source_kind="freeswitch",reason="repeated"'],
     quarantined: metric(body, 'minim_records_quarantined_total')['reason="malformed_json"'], malformed: refused['source_kind="freeswitch",reason="malformed"'], unauthorised: refused['source_kind="freeswitch",reason="unauthorised"'],
     http: metric(body, 'minim_source_received_total')['source_kind="http"'], httpMalformed: refused['source_kind="http",reason="malformed"'],
-  }, { received: forms.length + 2, repeated: forms.length - 1, quarantined: 1, malformed: 0, unauthorised: 1, http: 3, httpMalformed: 1 })
+    reused: refused['source_kind="http",reason="key_reused"'],
+  }, { received: forms.length + 2, repeated: forms.length - 1, quarantined: 1, malformed: 0, unauthorised: 1, http: 4, httpMalformed: 1, reused: 1 })
   t.same([...new Set(Object.values(metric(body, 'minim_conservation_drift_records')))], [0])
 
   const [calls, qualities, devices, bills] = [await read(first.kafka, 'quality', 'call'), await read(first.kafka, 'quality', 'quality'), await read(first.kafka, 'quality', 'device'), await read(first.kafka, 'billing', 'call')]
@@ -109,6 +114,7 @@ t.test('posted, acknowledged, in the topics once; known again over a restart', a
   const second = await start(t, place, settings)
   t.match(await post(second.freeswitch, cdr(), { authorization: FREESWITCH }), { status: 200, body: { repeated: true } })
   t.match(await post(`${second.http}/v1/qualities`, gzipSync(quality), lines), { status: 200, body: { repeated: true } })
+  t.same(await post(`${second.http}/v1/qualities`, gzipSync(other), lines), { status: 422, body: { error: 'key_reused' } })
   t.match(await post(second.freeswitch, cdr({ uuid: UUID.replace('3', '4') }), { authorization: FREESWITCH }), { status: 200, body: { records: 3 } })
   await until('it is committed', async () => metric((await get(second.ops, '/metrics')).body, 'minim_records_received_total')['source_kind="freeswitch"'] >= 3)
   t.equal((await read(second.kafka, 'billing', 'call')).length, 1, 'and nothing else came again')
@@ -128,6 +134,40 @@ t.test('SIGKILL after the answer: what was acknowledged is known to the next run
   for (const uuid of uuids) t.match(await post(second.freeswitch, cdr({ uuid }), { authorization: FREESWITCH }), { status: 200, body: { repeated: true } })
   second.program.kill('SIGTERM')
   t.equal((await second.program.end()).code, 0)
+})
+
+t.test('a clock that is set makes no repeats, while it runs and over a restart', async (t) => {
+  const { place, settings } = prepare(t)
+  const clock = place.path('clock')
+  setClock(clock, 0)
+  const headers = (n: number): Record<string, string> => ({ authorization: 'Bearer AbCdEfGhIjKlMnOp', 'content-type': 'application/json', 'idempotency-key': `call-${n}` })
+  // Calls of days ago: of the future by a clock that is 12 h behind, they would be refused for that.
+  const startMs = Date.now() - 100 * HOUR_MS
+  const statuses = async (http: string): Promise<Record<string, number>> => {
+    const answers = await Promise.all(Array.from({ length: 40 }, (_, n) => post(`${http}/v1/calls`, JSON.stringify({ start_ms: startMs, duration_seconds: n }), headers(n))))
+    const counts: Record<string, number> = {}
+    for (const { status, body } of answers) {
+      const what = `${status} ${body['repeated'] === true ? 'repeated' : String(body['records'] ?? body['error'])}`
+      counts[what] = (counts[what] ?? 0) + 1
+    }
+    return counts
+  }
+  let run = await start(t, place, settings, shiftedClock(clock))
+  t.same(await statuses(run.http), { '202 1': 40 })
+  for (const hours of [-12, 72, 0, -72]) {
+    setClock(clock, hours * HOUR_MS)
+    await sleep(50)
+    t.same(await statuses(run.http), { '200 repeated': 40 }, `${hours} h, while it runs`)
+  }
+  for (const hours of [-12, 72]) {
+    run.program.kill('SIGTERM')
+    t.equal((await run.program.end()).code, 0)
+    setClock(clock, hours * HOUR_MS)
+    run = await start(t, place, settings, shiftedClock(clock))
+    t.same(await statuses(run.http), { '200 repeated': 40 }, `${hours} h, over a restart`)
+  }
+  run.program.kill('SIGTERM')
+  t.equal((await run.program.end()).code, 0)
 })
 
 t.test('README\'s curl commands', async (t) => {

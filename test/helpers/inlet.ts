@@ -27,22 +27,25 @@ const REPEATED = [['calls', 'call'], ['qualities', 'quality'], ['devices', 'devi
 /** Remembers ids as the spool does: by kind of source, tenant and id. */
 export function collectingInlet(catalogue: Catalogue): CollectingInlet {
   const batch = catalogue.root.lookupType('minim.v1.Batch')
-  const seen = new Set<string>()
+  const seen = new Map<string, string | null>()
   const entries: Spooled[] = []
   const inlet: CollectingInlet = {
     full: false, repeats: 0, entries,
     put: async (records) => {
       // Copied before the first await, as the contract says.
       const entry = { ...records, bytes: Buffer.from(records.bytes) }
+      const body = typeof records.id === 'object' && records.id !== null ? Buffer.from(records.id.body).toString('latin1') : null
       await Promise.resolve()
       if (inlet.full) throw new MinimError('MINIM_SPOOL_FULL')
       if (entry.id !== null && entry.id !== undefined) {
-        const name = `${entry.source}\0${entry.tenant}\0${entry.id}`
-        if (seen.has(name)) {
+        const name = `${entry.source}\0${entry.tenant}\0${typeof entry.id === 'string' ? entry.id : entry.id.name}`
+        const before = seen.get(name)
+        if (before !== undefined) {
+          if (before !== null && body !== null && before !== body) return 'reused'
           inlet.repeats++
           return 'repeated'
         }
-        seen.add(name)
+        seen.set(name, body)
       }
       entries.push(entry)
       return 'stored'

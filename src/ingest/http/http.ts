@@ -4,7 +4,8 @@
  *
  * A post is taken whole or not at all: every record is read first, and the first that could not become one is named by line and
  * field (422). What is taken is safe in the spool before it is acknowledged (202); with an `Idempotency-Key`
- * (draft-ietf-httpapi-idempotency-key-header) the same post again is acknowledged and not taken twice (200).
+ * (draft-ietf-httpapi-idempotency-key-header) the same post again is acknowledged and not taken twice (200); another post under the
+ * same key is refused (422), since an acknowledgement would say that it was taken.
  *
  * JSON Lines go to the spool as they came, and are read again when they leave it: making records of them twice costs less than making
  * other bytes of them. Guarded by the HTTP row of `bench/`.
@@ -31,6 +32,7 @@ const KEY = /^"?([!#-~]{1,255})"?$/
 const BACKSLASH = 0x5c
 
 const BAD_KEY = refusal(400, 'bad_key', 'malformed')
+const KEY_REUSED = refusal(422, 'key_reused', 'key_reused')
 const UNSUPPORTED_TYPE = refusal(415, 'unsupported_type', 'malformed', {}, { accept: ACCEPTED })
 const MALFORMED = refusal(400, 'malformed', 'malformed')
 
@@ -67,8 +69,9 @@ export async function startHttp({ settings, catalogue, inlet, counters, log }: S
     if (form !== 'protobuf') format = `jsonl-${kind}`
     if (checked.bad !== null) return refusal(422, 'bad_record', 'malformed', { ...checked.bad })
     if (checked.records === 0) return { status: 200, body: { records: 0 }, refused: 'unused' }
-    // Two senders' keys are two, and so are those of two kinds.
-    const put = await inlet.put({ source: 'http', format, tenant, bytes, records: checked.records, id: key === null ? null : `${kind} ${sender} ${key}` })
+    // Two senders' keys are two, and so are those of two kinds. What a key may come with again is the body as it was before compression.
+    const put = await inlet.put({ source: 'http', format, tenant, bytes, records: checked.records, id: key === null ? null : { name: `${kind} ${sender} ${key}`, body } })
+    if (put === 'reused') return KEY_REUSED
     if (put === 'repeated') return { status: 200, body: { records: 0, repeated: true }, refused: 'repeated' }
     return { status: 202, body: { records: checked.records } }
   }

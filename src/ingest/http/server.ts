@@ -44,7 +44,7 @@ export interface HttpPost {
 /** Words for what was wrong, in answers. README explains each. */
 export const HTTP_ERRORS = [
   'not_found', 'method_not_allowed', 'unauthorised', 'too_many_requests', 'unavailable', 'too_large', 'unsupported_type', 'unsupported_encoding',
-  'malformed', 'bad_record', 'bad_key',
+  'malformed', 'bad_record', 'bad_key', 'key_reused',
 ] as const
 export type HttpError = (typeof HTTP_ERRORS)[number]
 

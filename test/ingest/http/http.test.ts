@@ -193,6 +193,23 @@ t.test('Idempotency-Key: the same post again is acknowledged and taken once', as
   t.equal(server.counts['repeated'], 1)
 })
 
+t.test('Idempotency-Key: another body under the same key is refused, and nothing of it is taken', async (t) => {
+  const server = await on(t)
+  const calls = lines({ start_ms: NOW }, { start_ms: NOW + 1 })
+  const send = (body: string | Uint8Array, type = LINES, more: Record<string, string> = {}): Promise<Answered> => post(server, '/v1/calls', type, body, { 'idempotency-key': 'k-1', ...more })
+  t.match(await send(calls), { status: 202, body: { records: 2 } })
+  const { status, body } = await send(lines({ start_ms: NOW }))
+  t.same([status, body], [422, { error: 'key_reused' }])
+  t.match(await send(gzipSync(calls), LINES, { 'content-encoding': 'gzip' }), { status: 200, body: { repeated: true } }, 'compressed it is the same body')
+  t.match(await send(gzipSync(calls, { level: 1 }), LINES, { 'content-encoding': 'gzip' }), { status: 200, body: { repeated: true } }, 'however it is compressed')
+  t.match(await send(`${calls} `), { status: 422, body: { error: 'key_reused' } }, 'octets are compared, not records')
+  t.match(await send(lines({ start_ms: 'yesterday' })), { status: 422, body: { error: 'bad_record' } }, 'a body that could not be taken is told what is wrong with it')
+  t.equal(server.inlet.entries.length, 1)
+  t.match(server.counts, { repeated: 2, key_reused: 2, malformed: 1 })
+  t.match(await post(server, '/v1/calls', LINES, lines({ start_ms: 'x' }), { 'idempotency-key': 'k-2' }), { status: 422 })
+  t.match(await post(server, '/v1/calls', LINES, calls, { 'idempotency-key': 'k-2' }), { status: 202 }, 'a key whose post was refused is free')
+})
+
 t.test('who may post', async (t) => {
   const file = secretFile(t, '# senders\n\nalice:pass:word\nAbCdEfGhIjKlMnOp123456\n')
   const server = await on(t, { credentialsFile: file })
