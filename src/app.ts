@@ -159,7 +159,9 @@ export async function startCore(options: CoreOptions): Promise<Core> {
   })
   metrics.driftTo(({ source, purpose, kind, records }) => log.error({ err: new MinimError('MINIM_CONSERVATION_DRIFT', { source, purpose, kind, records }) }))
   const ready = (): Readiness => {
-    const reasons = [...delivery.state.ready ? [] : [`delivery_${delivery.state.phase}`], ...metrics.drifting ? ['conservation_drift'] : []]
+    const { phase, ready: delivers, error } = delivery.state
+    const reasons = delivers ? [] : [`delivery_${phase}`, ...error?.code === 'MINIM_KAFKA_CLOCK' ? ['clock'] : []]
+    if (metrics.drifting) reasons.push('conservation_drift')
     return { ok: reasons.length === 0, reasons }
   }
   metrics.sampleFrom(() => ({ ready: ready().ok, inFlightItems: delivery.stats.inFlightItems + delivery.stats.waitingItems, retainedBytes: delivery.stats.retainedBytes }))

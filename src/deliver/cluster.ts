@@ -43,6 +43,7 @@ const INIT_PRODUCER_ID_V4 = [22, 4] as const
 const ADD_PARTITIONS_V1 = [24, 1] as const
 const ADD_OFFSETS_V1 = [25, 1] as const
 const END_TXN_V1 = [26, 1] as const
+const DESCRIBE_TRANSACTIONS_V0 = [65, 0] as const
 const TXN_OFFSET_COMMIT_V3 = [28, 3] as const
 const OFFSET_COMMIT_V7 = [8, 7] as const
 
@@ -145,6 +146,31 @@ export class Link {
       r.readInt32()
       return r.readInt16()
     })
+  }
+
+  /** When the id's transaction began, Unix ms by the coordinator's clock; null where there is none. From Kafka 3.0 on: brokers of before end the connection. */
+  transactionStart(transactionalId: string): Promise<number | null> {
+    return this.send(DESCRIBE_TRANSACTIONS_V0, (w) => {
+      w.appendArray([transactionalId], (w, id) => { w.appendString(id, true) }, true, false).appendTaggedFields()
+    }, (r) => {
+      r.readInt32()
+      const [found] = r.readArray((r) => {
+        const code = r.readInt16()
+        r.readString()
+        r.readString()
+        r.readInt32()
+        const startMs = Number(r.readInt64())
+        r.readInt64()
+        r.readInt16()
+        r.readArray((r) => {
+          r.readString()
+          r.readArray((r) => r.readInt32(), true, false)
+        })
+        return { code, startMs }
+      })
+      checked(found?.code ?? 0, 'DescribeTransactions')
+      return found === undefined || found.startMs <= 0 ? null : found.startMs
+    }, true)
   }
 
   addOffsets(transactionalId: string, { producerId, epoch }: ProducerIdentity, group: string): Promise<number> {
@@ -259,7 +285,7 @@ export class Cluster {
 
   /** Asks for the leaders of topics, waiting a moment for those that were just made. */
   async refresh(topics: readonly string[], timeoutMs = 10_000): Promise<void> {
-    const deadline = Date.now() + timeoutMs
+    const deadline = performance.now() + timeoutMs
     for (;;) {
       const link = await this.any()
       let missing: string | undefined
@@ -269,7 +295,7 @@ export class Cluster {
         link.close()
       }
       if (missing === undefined) return
-      if (Date.now() > deadline) throw new KafkaError(UNKNOWN_PARTITION, `${missing} has no leader`)
+      if (performance.now() > deadline) throw new KafkaError(UNKNOWN_PARTITION, `${missing} has no leader`)
       await new Promise((resolve) => { setTimeout(resolve, 50) })
     }
   }

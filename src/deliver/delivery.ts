@@ -25,6 +25,9 @@
  *   client and topic, timestamps); the rest is found by trial transactions that are never committed (`poison.ts`). Either way the record
  *   goes to quarantine and its batch stays whole.
  *
+ * - **The clock.** What this process stamps itself (ledger, quarantine) bears its own clock's time, and Kafka refuses times too far ahead. So
+ *   after a refusal a record of now is tried first: when that is refused, the clock is to blame and no record, and all waits until it is right.
+ *
  * What is not here: topics' settings (`topics.ts`), which shard a source belongs to (`shards.ts`).
  */
 import { randomUUID } from 'node:crypto'
@@ -34,10 +37,10 @@ import {
   COMMIT_TIMEOUT_MS, checkKafkaProperties, checkWithLibrdkafka, producerLimits, type KafkaProperties, type ProducerLimits,
 } from './kafka-config.js'
 import type { Guarantee } from '../settings/schema.js'
-import { UNKNOWN_PARTITION, classify, isForbidden, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
-import { Cluster, Links, type GroupOffsets } from './cluster.js'
+import { INVALID_TIMESTAMP, UNKNOWN_PARTITION, classify, isForbidden, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
+import { Cluster, Links, TRANSACTION, type GroupOffsets } from './cluster.js'
 import { Lane, type LaneOptions } from './lane.js'
-import { LEDGER_TOPIC, encodeEntry, encodeOwner, ownerKey, readLedger, streamKey } from './ledger.js'
+import { LEDGER_TOPIC, clockKey, encodeEntry, encodeOwner, ownerKey, readLedger, streamKey } from './ledger.js'
 import { findRefused } from './poison.js'
 import type { ProducerIdentity } from './record-batch.js'
 import { MAX_SHARDS, SPOOL_PREFIX, shardOf, transactionalIds } from './shards.js'
@@ -743,8 +746,13 @@ export class Delivery {
     this.#lanes = [a, b]
     if (!this.#owns && topics !== null && this.settings.guarantee === 'exactly-once') {
       a.produceTo(this.#ledger, this.shard, Buffer.from(this.#ownerKey, 'utf8'), encodeOwner(this.#ownerId), Date.now())
+      await this.#checkClock(a, cluster)
       await a.commit(COMMIT_TIMEOUT_MS)
       this.#owns = true
+    } else if (tried.length > 0 && topics !== null) {
+      a.produceTo(this.#ledger, this.shard, Buffer.from(clockKey(this.settings.cluster, this.shard), 'utf8'), Buffer.from('{}'), Date.now())
+      await this.#checkClock(a, cluster)
+      await a.abort(COMMIT_TIMEOUT_MS)
     }
     const ledger = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards })
     this.#taken = ledger.taken
@@ -754,6 +762,51 @@ export class Delivery {
     }
     const suspects = tried.filter((entry) => entry.item.sequence > (this.#taken.get(entry.key) ?? 0))
     if (suspects.length > 0) await this.#quarantineRefused(suspects)
+  }
+
+  /**
+   * Whether Kafka takes the time of this machine: a record that bears it has just been produced.
+   * @throws MinimError MINIM_KAFKA_CLOCK
+   */
+  async #checkClock(lane: Lane, cluster: Cluster): Promise<void> {
+    let refused = false
+    try {
+      await lane.flush(COMMIT_TIMEOUT_MS)
+    } catch (error) {
+      if (classify(error).code !== INVALID_TIMESTAMP) throw error
+      refused = true
+    }
+    const aheadMs = await this.#aheadMs(cluster)
+    let limitMs = DEFAULT_LIMIT.timestampAfterMaxMs
+    for (const { timestampAfterMaxMs } of this.#limits.values()) limitMs = Math.min(limitMs, timestampAfterMaxMs)
+    const { bootstrap } = this.#options
+    const seconds = (ms: number): string => `${Math.round(Math.abs(ms) / 1_000)} s`
+    if (refused || (aheadMs !== null && aheadMs > limitMs)) {
+      const what = aheadMs === null ? 'too far from Kafka\'s' : `${seconds(aheadMs)} ${aheadMs > 0 ? 'ahead of' : 'behind'} Kafka's`
+      throw new MinimError('MINIM_KAFKA_CLOCK', { bootstrap, what: `${what}, which takes no records that bear its time: all waits` })
+    }
+    // Kafka takes old times; but to us, what senders with a right clock say lies ahead.
+    if (aheadMs !== null && aheadMs < -DEFAULT_LIMIT.timestampAfterMaxMs) {
+      this.#notice(new MinimError('MINIM_KAFKA_CLOCK', { bootstrap, what: `${seconds(aheadMs)} behind Kafka's: records of now lie ahead of it, and are refused as "clock"` }))
+    }
+  }
+
+  /** How far this machine's clock is ahead of the coordinator's, as the transaction tells that has just begun; null where that is not to be had. */
+  async #aheadMs(cluster: Cluster): Promise<number | null> {
+    if (this.settings.guarantee !== 'exactly-once') return null
+    const [id] = transactionalIds(this.settings.cluster, this.shard)
+    try {
+      const link = await cluster.coordinator(TRANSACTION, id)
+      try {
+        const startMs = await link.transactionStart(id)
+        return startMs === null ? null : Date.now() - startMs
+      } finally {
+        link.close()
+      }
+    } catch {
+      // A broker that does not know the request, or does not let us: the time is only for the message.
+      return null
+    }
   }
 
   get #ownerKey(): string {

@@ -67,6 +67,7 @@ export const TIMED_OUT = ERRORS.ERR__TIMED_OUT
 export const UNKNOWN_PARTITION = ERRORS.ERR_UNKNOWN_TOPIC_OR_PART
 export const CONCURRENT_TRANSACTIONS = ERRORS.ERR_CONCURRENT_TRANSACTIONS
 export const UNKNOWN_ID = ERRORS.ERR_INVALID_PRODUCER_ID_MAPPING
+export const INVALID_TIMESTAMP = ERRORS.ERR_INVALID_TIMESTAMP
 export const INVALID_TXN_STATE = ERRORS.ERR_INVALID_TXN_STATE
 
 const NAMES = new Map<number, string>(Object.entries(ERRORS).map(([name, code]) => [code, name.replace(/^ERR_+/, '').toLowerCase().replaceAll('_', ' ')]))

@@ -127,7 +127,7 @@ export class Lane {
         link.close()
       }
     }
-    const deadline = Date.now() + INIT_TIMEOUT_MS
+    const deadline = performance.now() + INIT_TIMEOUT_MS
     let known = former
     for (let delayMs = RETRY_MS; ; delayMs = Math.min(RETRY_MAX_MS, delayMs * 2)) {
       let coordinator: Link | null = null
@@ -143,7 +143,7 @@ export class Lane {
         return new Lane(options, identity, coordinator)
       } catch (error) {
         coordinator?.close()
-        if (!(error instanceof KafkaError) || Date.now() > deadline) throw error
+        if (!(error instanceof KafkaError) || performance.now() > deadline) throw error
         // Kafka has forgotten the id, as it does with one that was not used for a week: then nobody else has it either.
         if (known !== null && error.code === UNKNOWN_ID) known = null
         else if (!isNotYet(error.code)) throw error

@@ -26,6 +26,11 @@ export function ownerKey(cluster: string, shard: number): string {
   return `\u0000owner.${cluster}.${shard}`
 }
 
+/** Key of records that only show whether Kafka takes the time that they bear. */
+export function clockKey(cluster: string, shard: number): string {
+  return `\u0000clock.${cluster}.${shard}`
+}
+
 export function encodeOwner(owner: string): Buffer {
   return Buffer.from(JSON.stringify({ owner }), 'utf8')
 }
@@ -156,9 +161,9 @@ async function readUpTo(consumer: Kafka.KafkaConsumer, topic: string, ends: Map<
   consumer.on('partition.eof', (eof) => { reached(eof.partition, eof.offset) })
   consumer.setDefaultConsumeTimeout(100)
   consumer.assign([...ends.keys()].map((partition) => ({ topic, partition, offset: 0 })))
-  const deadline = Date.now() + timeoutMs
+  const deadline = performance.now() + timeoutMs
   while (left.size > 0) {
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       const [partition, end] = [...left][0] ?? [0, 0]
       throw new MinimError('MINIM_DELIVERY_LEDGER_TIMEOUT', { topic, partition, end, seconds: timeoutMs / 1_000 })
     }

@@ -219,6 +219,11 @@ export const ERRORS = {
     message: '{bootstrap}: Kafka does not let this user go on ({what}); trying again in {delayMs} ms',
     fix: 'grant it Write and Describe on the topics, Write and Describe on the transactional ids that begin with minim., IdempotentWrite on the cluster, Read on minim.ledger',
   },
+  MINIM_KAFKA_CLOCK: {
+    stage: 'deliver', retryable: true,
+    message: '{bootstrap}: this machine\'s clock is {what}',
+    fix: 'see that NTP runs on this machine and on the brokers; minim goes on by itself when the clocks agree',
+  },
   MINIM_KAFKA_NO_TOPIC: {
     stage: 'deliver', retryable: true,
     message: 'none of the topics {topics} is on {bootstrap}',
