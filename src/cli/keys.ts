@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import { MinimError } from '../errors/catalogue.js'
 import { useOneOf } from '../errors/problems.js'
 import { epochEnd, epochId, parseEpochId } from '../keys/epochs.js'
-import { QUARANTINE_DOMAIN, SPOOL_DOMAIN } from '../keys/keyring.js'
+import { LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN } from '../keys/keyring.js'
 import { errorCode, loadMaster, MASTER_VARIABLE, newMasterText, type MasterSettings } from '../keys/master.js'
 import { KeyStore, type KeyStatus } from '../keys/store.js'
 import { keyStoreOption } from './options.js'
@@ -97,8 +97,8 @@ function checkDestroyable(store: KeyStore, purpose: string, epoch: string, runni
     const hint = purposes.includes(purpose) || purposes.length === 0 ? '' : `; ${useOneOf(purpose, purposes)}`
     throw new MinimError('MINIM_KEYS_UNKNOWN', { purpose, epoch, hint })
   }
-  // Those of quarantine and spool are refused by the store itself, whatever is said.
-  if (purpose === QUARANTINE_DOMAIN.id || purpose === SPOOL_DOMAIN.id || running) return
+  // Those of quarantine, spool and ledger are refused by the store itself, whatever is said.
+  if (purpose === LEDGER_DOMAIN.id || purpose === QUARANTINE_DOMAIN.id || purpose === SPOOL_DOMAIN.id || running) return
   const destroyed = known.some((key) => key.purpose === purpose && key.epoch === epoch && key.destroyedAt !== null)
   if (!destroyed && epochEnd(parsed.length, parsed.startMs) > nowMs) throw new MinimError('MINIM_KEYS_RUNNING', { purpose, epoch })
 }

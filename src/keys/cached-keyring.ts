@@ -1,7 +1,7 @@
 /** What every keyring does alike, wherever its keys lie: which epochs may have a key, keys made ahead, and the cache. */
 import { inspect } from 'node:util'
 import { epochEnd, epochId, parseEpochId } from './epochs.js'
-import { QUARANTINE_DOMAIN, SPOOL_DOMAIN, type EpochKeys, type KeyAbsence, type KeyDomain, type Keyring } from './keyring.js'
+import { LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN, type EpochKeys, type KeyAbsence, type KeyDomain, type Keyring } from './keyring.js'
 import { splitEpochKey } from './split.js'
 
 /** A purpose and one of its epochs. */
@@ -32,10 +32,10 @@ export abstract class CachedKeyring implements Keyring {
     return entry
   }
 
-  /** Makes the keys of the current and the next epoch of every domain, of the quarantine and the spool, where they are lacking. */
+  /** Makes the keys of the current and the next epoch of every domain, of quarantine, spool and ledger, where they are lacking. */
   ensureAhead(domains: readonly KeyDomain[], timeMs: number = this.now()): void {
     const names: KeyName[] = []
-    for (const { id, epoch } of [...domains, QUARANTINE_DOMAIN, SPOOL_DOMAIN]) {
+    for (const { id, epoch } of [...domains, QUARANTINE_DOMAIN, SPOOL_DOMAIN, LEDGER_DOMAIN]) {
       names.push({ purpose: id, epoch: epochId(epoch, timeMs) })
       if (epoch !== 'contract') names.push({ purpose: id, epoch: epochId(epoch, epochEnd(epoch, timeMs)) })
     }

@@ -16,6 +16,9 @@ export const QUARANTINE_DOMAIN = { id: 'minim.quarantine', epoch: 'day' } as con
 /** The key domain of the spool: what is on disk until it is in Kafka. */
 export const SPOOL_DOMAIN = { id: 'minim.spool', epoch: 'day' } as const satisfies KeyDomain
 
+/** The key domain of what the ledger holds of streams: marks of their batches. One key for ever: what it has marked is compared for as long as the stream lives. */
+export const LEDGER_DOMAIN = { id: 'minim.ledger', epoch: 'contract' } as const satisfies KeyDomain
+
 /** Whose keys they are (a purpose's id), and how long each lasts. A policy's `Purpose` is one. */
 export interface KeyDomain {
   readonly id: string
@@ -27,7 +30,7 @@ export type KeyAbsence = 'destroyed' | 'absent'
 
 export interface Keyring {
   /**
-   * Keys of a purpose (or of `minim.quarantine`, `minim.spool`) in an epoch; made and stored on first use where the epoch is now, past or one ahead.
+   * Keys of a purpose (or of `minim.quarantine`, `minim.spool`, `minim.ledger`) in an epoch; made and stored on first use where the epoch is now, past or one ahead.
    * Synchronous and cached: called per batch, not per record, and not kept beyond it: a key can be destroyed in between.
    * @throws MinimError when the store cannot be read or written
    */

@@ -15,7 +15,7 @@ import { MinimError } from '../errors/catalogue.js'
 import { CachedKeyring, joinName, type KeyName } from './cached-keyring.js'
 import { epochEnd, epochId, parseEpochId } from './epochs.js'
 import { withFileLock } from './file-lock.js'
-import { QUARANTINE_DOMAIN, SPOOL_DOMAIN, type KeyAbsence } from './keyring.js'
+import { LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN, type KeyAbsence } from './keyring.js'
 import { errorCode, refuseLoose, type MasterKey } from './master.js'
 
 /** Format of the file. Part of what each wrapped key authenticates. */
@@ -116,6 +116,8 @@ export class KeyStore extends CachedKeyring {
   destroy(purpose: string, epoch: string): boolean {
     const parsed = parseEpochId(epoch)
     if (parsed === null || !this.mayHaveKey(epoch)) throw new MinimError('MINIM_KEYS_NO_EPOCH', { epoch })
+    // Without it no batch could be told from another that is sent under its number, and streams would stop.
+    if (purpose === LEDGER_DOMAIN.id) throw new MinimError('MINIM_KEYS_NEVER', { purpose, epoch })
     // Refused input has nowhere else to go: without today's key it would be lost, or stop delivery. So it is with the spool.
     if ((purpose === QUARANTINE_DOMAIN.id || purpose === SPOOL_DOMAIN.id) && epochEnd(parsed.length, parsed.startMs) > this.now()) {
       throw new MinimError('MINIM_KEYS_IN_USE', { purpose, epoch, now: epochId(parsed.length, this.now()) })
