@@ -11,13 +11,14 @@ import { catalogue as shippedCatalogue, KINDS, type Catalogue } from './catalogu
 import { Delivery, type DeliveryHooks } from './deliver/delivery.js'
 import { startEmbeddedKafka, type EmbeddedKafka } from './deliver/embedded.js'
 import { QUARANTINE_TOPIC, type WantedTopic } from './deliver/topics.js'
+import { markOf } from './deliver/marks.js'
 import type { Spool, SpoolIntake } from './deliver/spool.js'
 import { spoolSource } from './deliver/shards.js'
 import type { WorkItem } from './deliver/work-item.js'
 import { MinimError } from './errors/catalogue.js'
 import { ProblemsError } from './errors/problems.js'
 import { checkMappings } from './ingest/files/feed-file.js'
-import type { Intake } from './ingest/intake.js'
+import type { StreamIntake } from './ingest/intake.js'
 import type { Inlet, Source, SourceContext } from './ingest/source.js'
 import { SPOOLED_SCRATCH_BYTES, spooledReaders, spooledRecords } from './ingest/spooled.js'
 import type { CachedKeyring } from './keys/cached-keyring.js'
@@ -64,7 +65,7 @@ export interface Core {
   readonly metrics: Metrics
   readonly delivery: Delivery
   readonly bootstrap: string
-  readonly intake: (source: SourceKind) => Intake
+  readonly intake: (source: SourceKind) => StreamIntake
   readonly keyring: CachedKeyring
   /** For the spool, whose items hold records of several kinds of source. */
   readonly spoolIntake: SpoolIntake
@@ -95,6 +96,7 @@ function counted(item: WorkItem, source: SourceKind | null, metrics: Metrics, on
   return {
     id: item.id, sequence: item.sequence, bytes: item.bytes, receivedAt: item.receivedAt,
     ...(item.offset === undefined ? {} : { offset: item.offset }),
+    ...(item.mark === undefined ? {} : { mark: item.mark }),
     minimise: (excluded) => {
       const made = item.minimise(excluded)
       outcome = made.outcome
@@ -178,6 +180,8 @@ export async function startCore(options: CoreOptions): Promise<Core> {
       lastTaken: (id) => delivery.lastTaken(id),
       streamsOf: (source) => delivery.streamsOf(source),
       offer: (item) => delivery.offer(counted(item, source, metrics, onCommitted)),
+      mark: (id, sequence, body) => markOf(keyring, id, sequence, body),
+      differs: (id, sequence, mark) => delivery.differs(id, sequence, mark),
       minimise: (input, excluded) => pipeline.run(input, excluded ?? null),
       minimiseFilled: (batch, format, tenant, excluded) => pipeline.runFilled(batch, format, tenant, excluded ?? null),
     }),

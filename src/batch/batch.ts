@@ -33,6 +33,8 @@ export const REFUSALS = [
   'key_destroyed',
   /** Kafka refused a message made from it. */
   'refused_by_kafka',
+  /** Its sender may not use the tenant that it names. */
+  'unauthorised',
 ] as const
 export type Refusal = (typeof REFUSALS)[number]
 

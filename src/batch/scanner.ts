@@ -167,6 +167,8 @@ export interface Envelope {
   /** Whether the whole envelope could be walked. */
   readonly intact: boolean
   readonly records: number
+  /** Where the header ends that says source, incarnation and sequence: what follows is the batch itself, however its sender names itself. */
+  readonly bodyStart: number
 }
 
 /** Reads the header of an encoded `Batch` and walks its envelope to the end. What was read before a break is kept. */
@@ -175,8 +177,9 @@ export function readEnvelope(buf: Buffer, start = 0, end: number = buf.length): 
   let incarnation = ''
   let sequence = 0
   let records = 0
+  let bodyStart = start
   let pos = start
-  const result = (intact: boolean): Envelope => ({ source, incarnation, sequence, intact, records })
+  const result = (intact: boolean): Envelope => ({ source, incarnation, sequence, intact, records, bodyStart })
   while (pos < end) {
     const tag = varint(buf, pos, end)
     if (next < 0) return result(false)
@@ -185,6 +188,8 @@ export function readEnvelope(buf: Buffer, start = 0, end: number = buf.length): 
     if (pos < 0) return result(false)
     const number = Math.floor(tag / 8)
     const wire = tag & 7
+    // A header behind records is no header: all of it is the body then.
+    if (number <= 3) bodyStart = records === 0 ? pos : start
     if (number === 3 && wire === 0) {
       sequence = varint(buf, valueStart, end)
       if (sequence > Number.MAX_SAFE_INTEGER) return result(false)

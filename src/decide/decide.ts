@@ -8,6 +8,7 @@ import { REFUSALS } from '../batch/batch.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { epochEnd, epochId, epochStart } from '../keys/epochs.js'
 import type { EpochLength } from '../keys/keyring.js'
+import { FOREIGN_TENANT } from '../normalise/normalise.js'
 import type { Tenant } from '../normalise/party.js'
 import type { KindPlan } from '../policy/compile.js'
 
@@ -20,6 +21,7 @@ export const NO_PURPOSE = 'no_purpose'
 const NO_START = REFUSALS.indexOf('no_start_time')
 const CLOCK = REFUSALS.indexOf('clock')
 const UNKNOWN_TENANT = REFUSALS.indexOf('unknown_tenant')
+const UNAUTHORISED = REFUSALS.indexOf('unauthorised')
 const REFUSED_BY_KAFKA = REFUSALS.indexOf('refused_by_kafka')
 const DAY_MS = 86_400_000
 /** Latest time that calendar functions take (ECMA-262, Time Values). */
@@ -95,7 +97,7 @@ export class Decider {
 
   /**
    * Decides all rows.
-   * @param tenant number of each row's tenant, -1 = unknown
+   * @param tenant number of each row's tenant, -1 = unknown, -2 = not its sender's to use
    * @param excluded record numbers that Kafka refuses; `firstRecord` is the number of row 0
    */
   run(columns: Columns, tenant: Int16Array, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number): void {
@@ -112,7 +114,7 @@ export class Decider {
       refusal[r] = -1
       if (!(start > 0)) refusal[r] = NO_START
       else if (start > latest) refusal[r] = CLOCK
-      else if (tenant[r] < 0) refusal[r] = UNKNOWN_TENANT
+      else if (tenant[r] < 0) refusal[r] = tenant[r] === FOREIGN_TENANT ? UNAUTHORISED : UNKNOWN_TENANT
       else if (excluded !== null && excluded.has(firstRecord + r)) refusal[r] = REFUSED_BY_KAFKA
       else {
         let allowed = this.tenantMasks[tenant[r]]

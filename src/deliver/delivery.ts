@@ -41,6 +41,7 @@ import { INVALID_TIMESTAMP, UNKNOWN_PARTITION, classify, isForbidden, isRetryabl
 import { Cluster, Links, TRANSACTION, type GroupOffsets } from './cluster.js'
 import { Lane, type LaneOptions } from './lane.js'
 import { LEDGER_TOPIC, clockKey, encodeEntry, encodeOwner, ownerKey, readLedger, streamKey } from './ledger.js'
+import { Marks } from './marks.js'
 import { findRefused } from './poison.js'
 import type { ProducerIdentity } from './record-batch.js'
 import { MAX_SHARDS, SPOOL_PREFIX, shardOf, transactionalIds } from './shards.js'
@@ -232,6 +233,9 @@ export class Delivery {
   #draining = 0
   #idle: (() => void)[] = []
   #taken = new Map<string, number>()
+  /** Of streams' last batches, those under way among them; what the ledger had, until it is asked for. */
+  #marks = new Map<string, Marks>()
+  #ledgerMarks: ReadonlyMap<string, string> = new Map()
   #inFlight = new Map<string, number>()
   /** Streams with a failed batch, by its sequence: nothing later may be taken before it. */
   #brokenStreams = new Map<string, number>()
@@ -287,6 +291,18 @@ export class Delivery {
   /** Last sequence of a stream that is committed; 0 when there is none. */
   lastTaken(id: SourceId): number {
     return this.#taken.get(streamKey(id)) ?? 0
+  }
+
+  /** Whether a batch was taken, or is under way, that had this number and other bytes. What is too old to be known did not. */
+  differs(id: SourceId, sequence: number, mark: Uint8Array): boolean {
+    const key = streamKey(id)
+    return (this.#marks.has(key) || this.#ledgerMarks.has(key)) && this.#marksOf(key).differs(sequence, mark)
+  }
+
+  #marksOf(key: string): Marks {
+    let marks = this.#marks.get(key)
+    if (marks === undefined) this.#marks.set(key, marks = new Marks(this.#taken.get(key), Buffer.from(this.#ledgerMarks.get(key) ?? '', 'base64')))
+    return marks
   }
 
   /** The same of a spool, whatever its stream was called when there was another number of workers. */
@@ -403,7 +419,11 @@ export class Delivery {
 
   async #take(entry: Entry, turn: Turn): Promise<void> {
     const { item, key } = entry
-    const { offset } = item
+    const { offset, mark } = item
+    if (mark !== undefined && this.differs(item.id, item.sequence, mark)) {
+      this.#fail(entry, new MinimError('MINIM_DELIVERY_BATCH_DIFFERS', { source: item.id.source, sequence: item.sequence }))
+      return
+    }
     if (offset === undefined && item.sequence <= (this.#taken.get(key) ?? 0)) {
       this.stats.skipped++
       this.#finish(entry)
@@ -435,6 +455,7 @@ export class Delivery {
     const generation = this.#generation
     this.#join(entry, turn)
     if (offset === undefined) this.#inFlight.set(key, item.sequence)
+    if (mark !== undefined) this.#marksOf(key).add(item.sequence, mark)
     this.#midItem = true
     try {
       let next = 0
@@ -595,6 +616,7 @@ export class Delivery {
     this.#setbacks = 0
     for (const [key, sequence] of turn.sequences) {
       this.#taken.set(key, sequence)
+      this.#marks.get(key)?.committed(sequence)
       if (this.#inFlight.get(key) === sequence) this.#inFlight.delete(key)
     }
     this.stats.commits++
@@ -618,7 +640,7 @@ export class Delivery {
 
   #produceLedger(lane: Lane, turn: Turn): void {
     for (const [key, sequence] of turn.sequences) {
-      lane.produceTo(this.#ledger, this.shard, Buffer.from(key, 'utf8'), encodeEntry(sequence), Date.now())
+      lane.produceTo(this.#ledger, this.shard, Buffer.from(key, 'utf8'), encodeEntry(sequence, this.#marks.get(key)?.upTo(sequence)), Date.now())
     }
   }
 
@@ -756,6 +778,8 @@ export class Delivery {
     }
     const ledger = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards })
     this.#taken = ledger.taken
+    this.#ledgerMarks = ledger.marks
+    this.#marks.clear()
     if (!this.#unusedFenced) {
       await this.#fenceUnused(ledger.partitions)
       this.#unusedFenced = true

@@ -7,6 +7,7 @@ import { MinimError } from '../errors/catalogue.js'
 import { consumerProperties, refusedProperty, type KafkaProperties } from './kafka-config.js'
 import { asError } from './kafka-errors.js'
 import { SPOOL_PREFIX, shardOf } from './shards.js'
+import { MARK_BYTES, MARKS_KEPT } from './marks.js'
 import type { SourceId } from './work-item.js'
 
 export const LEDGER_TOPIC = 'minim.ledger'
@@ -16,10 +17,15 @@ export function streamKey(id: SourceId): string {
   return `${id.source}\u0000${id.incarnation}`
 }
 
-/** A ledger record's value. */
-export function encodeEntry(sequence: number): Buffer {
-  return Buffer.from(`{"sequence":${sequence}}`, 'latin1')
+/**
+ * A ledger record's value.
+ * @param marks of the stream's last batches, the last one that of `sequence`; empty for none
+ */
+export function encodeEntry(sequence: number, marks: Buffer = NO_MARKS): Buffer {
+  return Buffer.from(marks.length === 0 ? `{"sequence":${sequence}}` : `{"sequence":${sequence},"marks":"${marks.toString('base64')}"}`, 'latin1')
 }
+
+const NO_MARKS = Buffer.alloc(0)
 
 /** Key of the record that says who has taken a shard: no stream's, since it begins with a NUL. */
 export function ownerKey(cluster: string, shard: number): string {
@@ -37,13 +43,28 @@ export function encodeOwner(owner: string): Buffer {
 
 /** The sequence in a ledger record's value; null when it is none. Other fields are ignored: a later version may write more. */
 export function decodeEntry(value: Uint8Array | null): number | null {
+  return decode(value)?.sequence ?? null
+}
+
+/** The marks in a ledger record's value, in base64; null where it has none, as earlier versions wrote it. */
+export function decodeMarks(value: Uint8Array | null): string | null {
+  return decode(value)?.marks ?? null
+}
+
+function decode(value: Uint8Array | null): { readonly sequence: number; readonly marks: string | null } | null {
   if (value === null) return null
   try {
-    const { sequence } = JSON.parse(Buffer.from(value).toString('utf8')) as { sequence?: unknown }
-    return typeof sequence === 'number' && Number.isSafeInteger(sequence) && sequence >= 0 ? sequence : null
+    const { sequence, marks } = JSON.parse(Buffer.from(value).toString('utf8')) as { sequence?: unknown; marks?: unknown }
+    if (typeof sequence !== 'number' || !Number.isSafeInteger(sequence) || sequence < 0) return null
+    return { sequence, marks: typeof marks === 'string' && isMarks(marks) ? marks : null }
   } catch {
     return null
   }
+}
+
+function isMarks(text: string): boolean {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text && bytes.length % MARK_BYTES === 0 && bytes.length <= MARKS_KEPT * MARK_BYTES
 }
 
 function decodeOwner(value: Uint8Array | null): string | null {
@@ -71,6 +92,8 @@ export interface LedgerOptions {
 export interface Ledger {
   /** Last sequence taken by {@link streamKey}. */
   readonly taken: Map<string, number>
+  /** Marks of the last batches, in base64, by {@link streamKey}; of streams that have any. */
+  readonly marks: Map<string, string>
   readonly partitions: number
   /** Who has taken the shard last, where that is asked for. */
   readonly owner: string | null
@@ -135,7 +158,7 @@ export async function readLedger(options: LedgerOptions): Promise<Ledger> {
   } finally {
     await disconnect(uncommitted)
   }
-  const found: Found = { taken: new Map<string, number>(), owner: null }
+  const found: Found = { taken: new Map<string, number>(), marks: new Map<string, string>(), owner: null }
   if (ends.size === 0) return { ...found, partitions }
   const committed = await connect('read_committed', options, topic)
   try {
@@ -148,6 +171,7 @@ export async function readLedger(options: LedgerOptions): Promise<Ledger> {
 
 interface Found {
   readonly taken: Map<string, number>
+  readonly marks: Map<string, string>
   owner: string | null
 }
 
@@ -178,24 +202,28 @@ async function readUpTo(consumer: Kafka.KafkaConsumer, topic: string, ends: Map<
 }
 
 function take(message: Kafka.Message, found: Found, options: LedgerOptions): void {
-  const { taken } = found
+  const { taken, marks } = found
   const key = message.key === null || message.key === undefined ? null : message.key.toString()
   // A tombstone: the stream was forgotten on purpose.
   if (key !== null && (message.value === null || message.value.length === 0)) {
     taken.delete(key)
+    marks.delete(key)
     return
   }
   if (key?.startsWith('\u0000') === true) {
     if (key === options.ownerKey) found.owner = decodeOwner(message.value)
     return
   }
-  const sequence = decodeEntry(message.value)
+  const entry = decode(message.value)
   const split = key?.indexOf('\u0000') ?? -1
-  if (key === null || split < 0 || sequence === null) {
+  if (key === null || split < 0 || entry === null) {
     throw new MinimError('MINIM_DELIVERY_LEDGER_INVALID', { topic: message.topic, partition: message.partition, offset: message.offset })
   }
   // A spool's stream has another name when the number of workers changes: whoever feeds it looks for its incarnation.
   if (!key.startsWith(SPOOL_PREFIX) && shardOf(key.slice(0, split), options.shards) !== options.shard) return
   // The larger one: a stream may have entries in two partitions when the number of shards has changed.
-  if (sequence > (taken.get(key) ?? -1)) taken.set(key, sequence)
+  if (entry.sequence <= (taken.get(key) ?? -1)) return
+  taken.set(key, entry.sequence)
+  if (entry.marks === null) marks.delete(key)
+  else marks.set(key, entry.marks)
 }

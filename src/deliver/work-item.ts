@@ -30,6 +30,11 @@ export interface WorkItem {
   readonly offset?: GroupOffset
   /** The ledger's value once this is committed: a batch sequence or a byte offset; grows within a stream. */
   readonly sequence: number
+  /**
+   * Of a stream whose sender numbers its batches: tells this one from another under the same number (`marks.ts`), which is then refused.
+   * Left out where the sequence is a place in a file, that says itself what lies there.
+   */
+  readonly mark?: Uint8Array
   /** Bytes kept until commit. */
   readonly bytes: number
   /** When the first byte was received: `performance.now()` ms. */

@@ -119,6 +119,11 @@ export const ERRORS = {
     message: 'the key of {purpose} {epoch} is in use ({now} is now): without it refused input, or what is in the spool, would be lost',
     fix: 'destroy it when its day is over',
   },
+  MINIM_KEYS_NEVER: {
+    stage: 'keys', retryable: false,
+    message: 'the key of {purpose} {epoch} is never destroyed: by it batches that are sent again are told from others',
+    fix: 'leave it in the store; if it is gone, restore the store from a backup. No token and no record is made with it',
+  },
   MINIM_KEYS_QUARANTINE: {
     stage: 'keys', retryable: false,
     message: 'refused input cannot be encrypted: the key of minim.quarantine {epoch} is {what}',
@@ -184,6 +189,11 @@ export const ERRORS = {
     message: 'an earlier batch of the same stream failed: this one was not taken',
     fix: 'send both again, the earlier one first',
   },
+  MINIM_DELIVERY_BATCH_DIFFERS: {
+    stage: 'deliver', retryable: true,
+    message: 'batch {sequence} of {source} was taken before, with other bytes: this one was not taken',
+    fix: 'connect again and go on from the resume point; if it comes again, two installations have one incarnation, or one was set back: give it a new incarnation, which counts from 1',
+  },
   MINIM_DELIVERY_WRONG_SHARD: {
     stage: 'deliver', retryable: false,
     message: 'the source belongs to shard {owner}, and this is shard {shard}',
@@ -248,6 +258,11 @@ export const ERRORS = {
     stage: 'ingest', retryable: false,
     message: 'the stream names no valid source and incarnation',
     fix: 'source: up to 128 letters, digits, dots, underscores and hyphens; incarnation: a UUID made at installation',
+  },
+  MINIM_GRPC_UNAUTHORISED: {
+    stage: 'ingest', retryable: false,
+    message: 'the client\'s certificate does not name the source that the stream names',
+    fix: 'use as source a DNS name out of the certificate\'s subjectAltName, or list it under the certificate\'s name in grpc.authorise of the proxy',
   },
   MINIM_GRPC_SOURCE_CHANGED: {
     stage: 'ingest', retryable: false,

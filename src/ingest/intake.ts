@@ -16,3 +16,11 @@ export interface Intake {
   /** The same for a batch that the source has filled itself, and which this uses up. */
   minimiseFilled(batch: Batch, format: string, tenant: string, excluded?: ReadonlySet<number>): Minimised
 }
+
+/** What a source needs whose senders number their batches. */
+export interface StreamIntake extends Intake {
+  /** The mark of a batch: `deliver/marks.ts`. */
+  mark(id: SourceId, sequence: number, body: Uint8Array): Uint8Array
+  /** Whether a batch was taken, or is under way, that had this number and another mark. */
+  differs(id: SourceId, sequence: number, mark: Uint8Array): boolean
+}

@@ -10,7 +10,7 @@ import type { Logger } from '../ops/log.js'
 import type { SourceCounters, SourceKind } from '../ops/metrics.js'
 import type { Settings } from '../settings/schema.js'
 import type { WorkerPlace } from '../workers.js'
-import type { Intake } from './intake.js'
+import type { StreamIntake } from './intake.js'
 
 /** How the bytes of a spooled entry are to be read: canonical records, JSON Lines of the catalogue's own names, or not at all. */
 export const SPOOLED_FORMATS = ['protobuf', 'jsonl-call', 'jsonl-quality', 'jsonl-device', 'refused'] as const
@@ -70,7 +70,7 @@ export interface SourceContext {
   /** Which of the workers this is: a source that keeps state runs in one of them. Default: the only one. */
   readonly worker?: WorkerPlace
   /** For sources that can send again. */
-  readonly intake: (source: SourceKind) => Intake
+  readonly intake: (source: SourceKind) => StreamIntake
   readonly inlet: Inlet
   readonly counters: (source: SourceKind) => SourceCounters
   /** Something that the source cannot go on after: the others must not notice. */

@@ -81,6 +81,9 @@ export interface UserAgentParts {
   readonly serial: Uint8Array | null
 }
 
+/** In place of a tenant's number: the settings know it, and whoever sent the record may not use it. */
+export const FOREIGN_TENANT = -2
+
 /** Tenants by number, as the batch's rows name them. Shared by the normalisers of all kinds. */
 export class Tenants {
   readonly list: readonly Tenant[]
@@ -93,15 +96,19 @@ export class Tenants {
     this.indexes = new Map(tenants.map((t, i) => [t.name, i]))
   }
 
-  /** Number of a tenant, -1 if the settings do not name it. */
-  index(name: string): number {
-    return this.indexes.get(name) ?? -1
+  /**
+   * Number of a tenant, -1 if the settings do not name it, {@link FOREIGN_TENANT} if it is none of those allowed.
+   * @param allowed null: any
+   */
+  index(name: string, allowed: ReadonlySet<string> | null = null): number {
+    const index = this.indexes.get(name) ?? -1
+    return index >= 0 && allowed !== null && !allowed.has(name) ? FOREIGN_TENANT : index
   }
 }
 
 export class Normalised {
   readonly plan: NormalisePlan
-  /** Tenant of each row, -1 where the settings do not know it. */
+  /** Tenant of each row, negative where the settings do not know it or its sender may not use it. */
   readonly tenant: Int16Array
   /** Field-major: slot number × capacity + row. */
   readonly slots: Uint8Array
@@ -147,11 +154,12 @@ export class Normalised {
   /**
    * Normalises all rows of the columns.
    * @param defaultTenant number of the tenant of rows that name none
+   * @param allowed tenants that their sender may use; null: any
    */
-  run(arena: Buffer, columns: Columns, defaultTenant: number): void {
+  run(arena: Buffer, columns: Columns, defaultTenant: number, allowed: ReadonlySet<string> | null = null): void {
     this.longEnd = 0
     this.unsafe = 0
-    this.findTenants(arena, columns, defaultTenant)
+    this.findTenants(arena, columns, defaultTenant, allowed)
     this.plan.identifiers.forEach((field, slot) => {
       this.special[slot] = 0
       switch (field.identifier) {
@@ -212,7 +220,7 @@ export class Normalised {
     this.special[slot] = 1
   }
 
-  private findTenants(arena: Buffer, columns: Columns, defaultTenant: number): void {
+  private findTenants(arena: Buffer, columns: Columns, defaultTenant: number, allowed: ReadonlySet<string> | null): void {
     const { rows, width, off, len } = columns
     const index = this.plan.kind.byName.get('tenant')?.index ?? -1
     let lastOff = -1
@@ -228,7 +236,7 @@ export class Normalised {
       let same = lastOff >= 0 && lastLen === length
       for (let i = 0; same && i < length; i++) same = arena[lastOff + i] === arena[at + i]
       if (!same) {
-        last = length <= 64 ? this.tenants.index(arena.toString('utf8', at, at + length)) : -1
+        last = length <= 64 ? this.tenants.index(arena.toString('utf8', at, at + length), allowed) : -1
         lastOff = at
         lastLen = length
       }

@@ -43,6 +43,8 @@ export interface Input {
   readonly last: boolean
   /** Name of the tenant of records that name none. */
   readonly tenant: string
+  /** Tenants that the sender may use: a record of another goes to quarantine. Null or left out: any. */
+  readonly tenants?: ReadonlySet<string> | null
 }
 
 interface KindStages {
@@ -128,7 +130,7 @@ export class Pipeline {
     for (;;) {
       batch.reset(arena, scratchStart)
       const consumed = reader.fill(batch, pos, end, last)
-      record = this.runBatch(batch, reader.format, input.tenant, nowMs, excluded, record, outcome)
+      record = this.runBatch(batch, reader.format, input.tenant, input.tenants ?? null, nowMs, excluded, record, outcome)
       if (consumed === pos) {
         // A reader that takes nothing of what is left leaves it to nobody: refused, so that it is not lost in silence.
         if (consumed < end) {
@@ -149,16 +151,16 @@ export class Pipeline {
   runFilled(batch: Batch, format: string, tenant: string, excluded: ReadonlySet<number> | null = null): Minimised {
     const outcome = emptyOutcome()
     this.output.clear()
-    this.runBatch(batch, format, tenant, this.now(), excluded, 0, outcome)
+    this.runBatch(batch, format, tenant, null, this.now(), excluded, 0, outcome)
     return this.output.mint(this.options.plan.topics, this.headers, outcome)
   }
 
-  private runBatch(batch: Batch, format: string, tenant: string, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): number {
+  private runBatch(batch: Batch, format: string, tenant: string, tenants: ReadonlySet<string> | null, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): number {
     let record = firstRecord
     for (const stages of this.stages) {
       const columns = batch.columns[stages.plan.kind]
       if (columns.rows === 0) continue
-      this.runKind(stages, columns, batch.arena, format, tenant, nowMs, excluded, record, outcome)
+      this.runKind(stages, columns, batch.arena, format, tenant, tenants, nowMs, excluded, record, outcome)
       record += columns.rows
     }
     for (let i = 0; i < batch.refusedReason.length; i++) {
@@ -170,10 +172,10 @@ export class Pipeline {
     return record
   }
 
-  private runKind(stages: KindStages, columns: Columns, arena: Buffer, format: string, tenant: string, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): void {
+  private runKind(stages: KindStages, columns: Columns, arena: Buffer, format: string, tenant: string, tenants: ReadonlySet<string> | null, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): void {
     const { plan, normalised, decider, projectors, epochs } = stages
     const { output } = this
-    normalised.run(arena, columns, this.tenants.index(tenant))
+    normalised.run(arena, columns, this.tenants.index(tenant, tenants), tenants)
     outcome.unsafeFields += normalised.unsafe
     decider.run(columns, normalised.tenant, nowMs, excluded, firstRecord)
     projectors.forEach((projector, p) => this.takeKeys(stages, projector, epochs[p], columns, nowMs))

@@ -59,6 +59,8 @@ export const DEFAULTS = {
     idleMs: 600_000,
     /** PEM files `{ cert, key, clientCa }`; `clientCa` asks nodes for a certificate. Null: no TLS. */
     tls: null,
+    /** By a name of a client's certificate, what it may use that is not its own: `{ sources, tenants }`. */
+    authorise: {},
   },
   /** Files that are read, each from where it was left, and followed if they are of lines. */
   files: [],

@@ -6,6 +6,7 @@ import { isSupportedCountry, type CountryCode } from 'libphonenumber-js/core'
 import metadata from 'libphonenumber-js/metadata.max'
 import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
+import { authoriseProblems } from './authorise.js'
 import { DEFAULTS } from './defaults.js'
 import { kafkaProblems } from './kafka.js'
 import { SOURCE_SECTIONS, type SourceSection } from './sources/sections.js'
@@ -327,6 +328,7 @@ function crossChecks(s: Settings, refused: readonly string[], mended: () => Sett
     else if (typeof listen === 'string' && !listen.endsWith(':0')) takenBy.set(taken, path)
   }
   for (const section of SOURCE_SECTIONS) problems.push(...sectionProblems(section, s, refused, mended))
+  problems.push(...authoriseProblems('grpc', s.grpc.authorise, s.grpc.tls, names))
   if (s.grpc.maxMessageBytes < s.limits.maxRecordBytes) {
     add('grpc.maxMessageBytes', 'is less than limits.maxRecordBytes, so a record could fit no batch', `set it to ${s.limits.maxRecordBytes} or more`)
   }

@@ -3,6 +3,7 @@
  * `config/minim.schema.json` is this, written out for editors; a test holds the two together.
  */
 import { Type, type TSchema } from '@sinclair/typebox'
+import { authorisePart, type AuthoriseSettings } from './authorise.js'
 import { DEFAULTS } from './defaults.js'
 import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from './parts.js'
 import { SOURCE_SECTIONS, type SourceSettings } from './sources/sections.js'
@@ -61,6 +62,7 @@ export interface Settings extends SourceSettings {
   readonly tenants: Readonly<Record<string, TenantSettings>>
   readonly grpc: {
     readonly listen: string; readonly maxMessageBytes: number; readonly maxStreams: number; readonly idleMs: number; readonly tls: TlsSettings | null
+    readonly authorise: AuthoriseSettings
   }
   readonly files: readonly FileSettings[]
   /** As written; `ingest/formats/mapping.ts` checks them. */
@@ -116,6 +118,7 @@ export function settingsSchema(): TSchema {
       maxStreams: whole(D.grpc.maxStreams, 1, 100_000, 'nodes connected at once at most'),
       idleMs: whole(D.grpc.idleMs, 1000, 86_400_000, 'a node that sends nothing for so long is disconnected, ms'),
       tls: tlsFiles('PEM files'),
+      authorise: authorisePart(['sources', 'tenants']),
     }, 'where PBX nodes stream records to'),
     files: Type.Optional(Type.Array(Type.Object({
       path: file('the file; relative to this file'),

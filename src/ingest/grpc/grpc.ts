@@ -7,14 +7,19 @@
  *
  * Messages stay the bytes that came: no protobuf object is made of them. A batch whose envelope is broken counts as the next one of
  * its stream: its bytes go to quarantine and the stream goes on, since the node would only send the same bytes again.
+ *
+ * With `clientCa` a stream's source must be one that its certificate names, and its records' tenants those that it may use
+ * (`authorise.ts`). A batch under a number that was taken with other bytes is refused (`deliver/marks.ts`).
  */
-import { ChannelCredentials, Client, Server, ServerCredentials, status, type ServerDuplexStream, type ServiceError, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
+import { ChannelCredentials, Client, Metadata, Server, ServerCredentials, status, type ServerDuplexStream, type ServiceError, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import { ProtobufReader, readEnvelope, type Envelope } from '../../batch/scanner.js'
 import type { Catalogue } from '../../catalogue/catalogue.js'
+import { Marks } from '../../deliver/marks.js'
 import { shardOf } from '../../deliver/shards.js'
 import type { SourceId, WorkItem } from '../../deliver/work-item.js'
 import { MinimError, type ErrorCode } from '../../errors/catalogue.js'
-import type { Intake } from '../intake.js'
+import { Authoriser, isLoopback, maySend, namesOf, warnOfUnauthorised, type Grant } from '../authorise.js'
+import type { StreamIntake } from '../intake.js'
 import type { Source, SourceContext } from '../source.js'
 import { readServerTls } from '../tls.js'
 import { workerSocket, type WorkerPlace } from '../../workers.js'
@@ -34,9 +39,11 @@ export interface GrpcOptions {
   readonly idleMs: number
   readonly tls: GrpcTls | null
   readonly catalogue: Catalogue
-  readonly intake: Intake
+  readonly intake: StreamIntake
   /** Tenant of records that name none. */
   readonly tenant: string
+  /** What certificates may use. Asked only where `tls.clientCa` asks for one. Default: each its own names. */
+  readonly authoriser?: Authoriser
   readonly onEvent?: (event: GrpcEvent) => void
   /** Where there are more processes: whose a source is. */
   readonly workers?: GrpcWorkers
@@ -54,6 +61,7 @@ export interface GrpcWorkers {
 export type GrpcEvent =
   | { readonly kind: 'connected'; readonly source: string; readonly resumeAfter: number }
   | { readonly kind: 'ended'; readonly source: string; readonly code: ErrorCode | null }
+  | { readonly kind: 'unauthorised' }
   | { readonly kind: 'received'; readonly source: string; readonly bytes: number }
 
 type Stream = ServerDuplexStream<Buffer, number>
@@ -114,8 +122,13 @@ class StreamSession {
   private readonly options: GrpcOptions
   private readonly reader: ProtobufReader
   private readonly sessions: Map<string, StreamSession>
+  private readonly grant: Grant | null
+  /** Of batches that were handed on: delivery knows them only once it has taken them in, and not while it finds out what became of them. */
+  private readonly marks = new Marks()
 
-  constructor(stream: Stream, options: GrpcOptions, reader: ProtobufReader, sessions: Map<string, StreamSession>) {
+  /** @param grant what the client may use; null: nobody asks who it is */
+  constructor(stream: Stream, options: GrpcOptions, reader: ProtobufReader, sessions: Map<string, StreamSession>, grant: Grant | null) {
+    this.grant = grant
     this.stream = stream
     this.options = options
     this.reader = reader
@@ -204,18 +217,27 @@ class StreamSession {
     }
     const next = this.last + 1
     const sequence = envelope.intact || envelope.sequence > 0 ? envelope.sequence : next
+    const mark = this.options.intake.mark(id, sequence, bytes.subarray(envelope.bodyStart))
     if (sequence < next) {
+      if (this.marks.differs(sequence, mark) || this.options.intake.differs(id, sequence, mark)) throw new MinimError('MINIM_DELIVERY_BATCH_DIFFERS', { source: id.source, sequence })
       this.acknowledge(this.committed, true)
       return
     }
     if (sequence > next) throw new MinimError('MINIM_GRPC_GAP', { expected: next, got: sequence })
     this.last = sequence
+    this.marks.add(sequence, mark)
+    this.marks.committed(this.committed)
     this.options.onEvent?.({ kind: 'received', source: id.source, bytes: bytes.length })
-    await this.options.intake.offer(this.item(id, sequence, bytes, receivedAt, envelope))
+    await this.options.intake.offer(this.item(id, sequence, bytes, mark, receivedAt, envelope))
   }
 
   private open(source: string, incarnation: string): void {
     if (!SOURCE_NAME.test(source) || !UUID.test(incarnation)) throw new MinimError('MINIM_GRPC_SOURCE_INVALID')
+    // Before anything else: who may not use the name must not end the stream of who does, nor learn how far it is.
+    if (this.grant !== null && !maySend(this.grant, source)) {
+      this.options.onEvent?.({ kind: 'unauthorised' })
+      throw new MinimError('MINIM_GRPC_UNAUTHORISED')
+    }
     const id = { source, incarnation: incarnation.toLowerCase() }
     const key = sessionKey(id)
     this.sessions.get(key)?.fail(new MinimError('MINIM_GRPC_SUPERSEDED', { source }))
@@ -226,11 +248,12 @@ class StreamSession {
     this.acknowledge(this.last, true)
   }
 
-  private item(id: SourceId, sequence: number, bytes: Buffer, receivedAt: number, { intact, records }: Envelope): WorkItem {
-    const { intake, tenant } = this.options
-    const input = { reader: this.reader, arena: bytes, start: 0, end: bytes.length, scratchStart: bytes.length, last: true, tenant }
+  private item(id: SourceId, sequence: number, bytes: Buffer, mark: Uint8Array, receivedAt: number, { intact, records }: Envelope): WorkItem {
+    const { intake } = this.options
+    const { tenant, tenants } = this.grant ?? { tenant: this.options.tenant, tenants: null }
+    const input = { reader: this.reader, arena: bytes, start: 0, end: bytes.length, scratchStart: bytes.length, last: true, tenant, tenants }
     return {
-      id, sequence, receivedAt,
+      id, sequence, mark, receivedAt,
       bytes: bytes.length,
       // Behind a break in the envelope nothing can be counted.
       ...(intact ? { records } : {}),
@@ -240,7 +263,7 @@ class StreamSession {
         this.acknowledge(sequence, false)
         if (this.committed >= this.last) for (const resolve of this.waiting.splice(0)) resolve()
       },
-      failed: () => this.fail(new MinimError('MINIM_GRPC_NOT_COMMITTED')),
+      failed: (error) => this.fail(error instanceof MinimError && error.code === 'MINIM_DELIVERY_BATCH_DIFFERS' ? error : new MinimError('MINIM_GRPC_NOT_COMMITTED')),
     }
   }
 
@@ -270,6 +293,8 @@ function sessionKey(id: SourceId): string {
 /** gRPC's words for our errors (https://grpc.io/docs/guides/status-codes/). */
 const STATUS: Partial<Record<ErrorCode, status>> = {
   MINIM_GRPC_GAP: status.FAILED_PRECONDITION,
+  MINIM_GRPC_UNAUTHORISED: status.PERMISSION_DENIED,
+  MINIM_DELIVERY_BATCH_DIFFERS: status.ALREADY_EXISTS,
   MINIM_GRPC_SOURCE_INVALID: status.INVALID_ARGUMENT,
   MINIM_GRPC_SOURCE_CHANGED: status.INVALID_ARGUMENT,
   MINIM_GRPC_NO_SEQUENCE: status.INVALID_ARGUMENT,
@@ -286,9 +311,23 @@ function credentials(tls: GrpcTls | null): ServerCredentials {
   return ServerCredentials.createSsl(ca, [{ cert_chain: cert, private_key: key }], ca !== null)
 }
 
+/** Names of a stream's certificate, where it is passed on between workers: JSON. Only the socket that nobody else can reach listens to it. */
+const NAMES_HEADER = 'minim-certificate-names-bin'
+
+/** The names that another worker has seen; none where it has not said any. */
+function namesPassedOn(metadata: Metadata): string[] {
+  const [value] = metadata.get(NAMES_HEADER)
+  const names: unknown = Buffer.isBuffer(value) ? JSON.parse(value.toString('utf8')) : []
+  return Array.isArray(names) ? names.filter((name) => typeof name === 'string') : []
+}
+
 /** The listening source. */
 export class GrpcSource {
   private readonly server: Server
+  /** Where other workers pass streams on: a server of its own, so that what is believed there is not believed elsewhere. */
+  private readonly inner: Server | null
+  /** Null: nobody shows a certificate. */
+  private readonly authoriser: Authoriser | null
   private readonly options: GrpcOptions
   private readonly open = new Set<StreamSession>()
   private readonly sessions = new Map<string, StreamSession>()
@@ -297,21 +336,30 @@ export class GrpcSource {
 
   constructor(options: GrpcOptions) {
     this.options = options
-    this.server = new Server({
-      'grpc.max_receive_message_length': options.maxMessageBytes,
-      'grpc.max_concurrent_streams': options.maxStreams,
-    })
-    const implementation: UntypedServiceImplementation = { deliver: (stream: Stream) => void this.serve(stream) }
-    this.server.addService(INGEST_SERVICE, implementation)
+    this.authoriser = (options.tls?.clientCa ?? null) === null ? null : options.authoriser ?? new Authoriser({}, options.tenant, [])
+    this.server = this.serving((stream) => namesOf(stream.getAuthContext().sslPeerCertificate?.subjectaltname))
+    this.inner = options.workers === undefined ? null : this.serving((stream) => namesPassedOn(stream.metadata))
   }
 
-  private async serve(stream: Stream): Promise<void> {
+  private serving(namesOfStream: (stream: Stream) => string[]): Server {
+    const server = new Server({
+      'grpc.max_receive_message_length': this.options.maxMessageBytes,
+      'grpc.max_concurrent_streams': this.options.maxStreams,
+    })
+    const implementation: UntypedServiceImplementation = { deliver: (stream: Stream) => void this.serve(stream, this.authoriser === null ? [] : namesOfStream(stream)) }
+    server.addService(INGEST_SERVICE, implementation)
+    return server
+  }
+
+  /** @param names of the client's certificate */
+  private async serve(stream: Stream, names: readonly string[]): Promise<void> {
     // A reader of its own: it remembers where it stopped inside a message that is longer than the columns.
-    const session = new StreamSession(stream, this.options, new ProtobufReader(this.options.catalogue, 'whole'), this.sessions)
+    const reader = new ProtobufReader(this.options.catalogue, 'whole')
+    const session = new StreamSession(stream, this.options, reader, this.sessions, this.authoriser?.grantOf(names) ?? null)
     if (this.stopping) return session.fail(new MinimError('MINIM_GRPC_STOPPING'))
     if (this.open.size >= this.options.maxStreams) return session.fail(new MinimError('MINIM_GRPC_TOO_MANY', { max: this.options.maxStreams }))
     this.open.add(session)
-    const first = this.options.workers === undefined ? null : await this.peek(stream, this.options.workers)
+    const first = this.options.workers === undefined ? null : await this.peek(stream, names, this.options.workers)
     if (first !== undefined) await session.run(first)
     this.open.delete(session)
   }
@@ -321,7 +369,7 @@ export class GrpcSource {
    * back: what is acknowledged, and what is wrong, is the owner's to say.
    * @returns undefined when the stream was another worker's, and is over
    */
-  private async peek(stream: Stream, workers: GrpcWorkers): Promise<Buffer | null | undefined> {
+  private async peek(stream: Stream, names: readonly string[], workers: GrpcWorkers): Promise<Buffer | null | undefined> {
     const first = await new Promise<Buffer | null>((resolve) => {
       const idle = setTimeout(() => { end() }, this.options.idleMs).unref()
       const settle = (message: Buffer | null): void => {
@@ -340,18 +388,21 @@ export class GrpcSource {
     const { source } = readEnvelope(first)
     const owner = SOURCE_NAME.test(source) ? workers.owner(source) : null
     if (owner === null) return first
-    await this.passOn(stream, first, owner)
+    await this.passOn(stream, first, owner, this.authoriser?.deciding(names, source) ?? [])
     return undefined
   }
 
-  private passOn(stream: Stream, first: Buffer, owner: string): Promise<void> {
+  private passOn(stream: Stream, first: Buffer, owner: string, names: readonly string[]): Promise<void> {
     let client = this.owners.get(owner)
     if (client === undefined) {
       client = new Client(owner, ChannelCredentials.createInsecure(), { 'grpc.max_send_message_length': -1 })
       this.owners.set(owner, client)
     }
     const { requestSerialize, responseDeserialize } = INGEST_SERVICE.deliver
-    const upstream = client.makeBidiStreamRequest(DELIVER_PATH, requestSerialize, responseDeserialize)
+    // Nothing of what the client sent beside its messages goes along.
+    const metadata = new Metadata()
+    metadata.set(NAMES_HEADER, Buffer.from(JSON.stringify(names)))
+    const upstream = client.makeBidiStreamRequest(DELIVER_PATH, requestSerialize, responseDeserialize, metadata)
     return new Promise((resolve) => {
       upstream.on('data', (sequence: number) => { stream.write(sequence) })
       upstream.on('end', () => {
@@ -382,14 +433,14 @@ export class GrpcSource {
   /** Listens. Resolves to the address with the port that was taken. */
   async start(): Promise<string> {
     const { listen, tls } = this.options
-    const bind = (address: string, creds: ServerCredentials): Promise<number> => new Promise((resolve, reject) => {
-      this.server.bindAsync(address, creds, (error, port) => {
+    const bind = (server: Server, address: string, creds: ServerCredentials): Promise<number> => new Promise((resolve, reject) => {
+      server.bindAsync(address, creds, (error, port) => {
         if (error !== null) reject(new MinimError('MINIM_GRPC_LISTEN', { listen: address }, { cause: error }))
         else resolve(port)
       })
     })
-    if (this.options.workers !== undefined) await bind(this.options.workers.own, ServerCredentials.createInsecure())
-    return `${listen.slice(0, listen.lastIndexOf(':'))}:${await bind(listen, credentials(tls))}`
+    if (this.inner !== null && this.options.workers !== undefined) await bind(this.inner, this.options.workers.own, ServerCredentials.createInsecure())
+    return `${listen.slice(0, listen.lastIndexOf(':'))}:${await bind(this.server, listen, credentials(tls))}`
   }
 
   /** Takes nothing new. Streams stay open for the acknowledgements of what was taken. */
@@ -399,28 +450,40 @@ export class GrpcSource {
   }
 
   /** Ends what is still open. */
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
     this.stopping = true
     for (const session of this.open) session.fail(new MinimError('MINIM_GRPC_STOPPING'))
     for (const client of this.owners.values()) client.close()
-    return new Promise((resolve) => {
-      const force = setTimeout(() => this.server.forceShutdown(), 2000)
-      this.server.tryShutdown(() => {
+    await Promise.all([this.server, ...this.inner === null ? [] : [this.inner]].map((server) => new Promise<void>((resolve) => {
+      const force = setTimeout(() => server.forceShutdown(), 2000)
+      server.tryShutdown(() => {
         clearTimeout(force)
         resolve()
       })
-    })
+    })))
   }
 }
+
+/** Tenant of records that name none, where a certificate's entry does not say otherwise. */
+const TENANT = 'default'
 
 /** gRPC as a source of the program: always there, since agents stream to it. */
 export async function startGrpc({ settings, catalogue, intake, counters, log, worker }: SourceContext): Promise<Source> {
   const counted = counters('grpc')
+  const { listen, tls, authorise } = settings.grpc
+  if ((tls?.clientCa ?? null) === null && !isLoopback(listen)) {
+    log.warn({ listen }, 'grpc: whoever reaches this port may stream as any source and for any tenant; set grpc.tls.clientCa')
+  }
+  const warn = warnOfUnauthorised(log, 'grpc')
   const server = new GrpcSource({
-    ...settings.grpc, catalogue, intake: intake('grpc'), tenant: 'default',
+    ...settings.grpc, catalogue, intake: intake('grpc'), tenant: TENANT, authoriser: new Authoriser(authorise, TENANT, Object.keys(settings.tenants)),
     ...(worker === undefined || worker.folder === null ? {} : { workers: workersOf(worker, worker.folder) }),
     onEvent: (event) => {
       if (event.kind === 'received') counted.received(1)
+      else if (event.kind === 'unauthorised') {
+        counted.refused('unauthorised')
+        warn()
+      }
       else log.info(event, `stream ${event.kind}`)
     },
   })

@@ -32,6 +32,12 @@ class Ledger implements Intake {
   streamsOf(): [] {
     return []
   }
+  mark(): Uint8Array {
+    return Buffer.alloc(8)
+  }
+  differs(): boolean {
+    return false
+  }
   offer(item: WorkItem): Promise<void> {
     if (this.held !== null) this.held.push(item)
     else this.commit(item)

@@ -7,7 +7,7 @@ import { Writable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
 import { startAmi } from '../../../src/ingest/ami/ami.js'
-import type { Intake } from '../../../src/ingest/intake.js'
+import type { StreamIntake } from '../../../src/ingest/intake.js'
 import type { Source } from '../../../src/ingest/source.js'
 import { createLog } from '../../../src/ops/log.js'
 import type { SourceRefusal } from '../../../src/ops/metrics.js'
@@ -39,7 +39,7 @@ async function start(t: Test, entries: readonly Readonly<Record<string, unknown>
   let text = ''
   const log = createLog('trace', new Writable({ write: (chunk: Buffer, _, done) => { text += chunk.toString(); done() } }))
   const source = await startAmi({
-    settings, catalogue: catalogue(), log, inlet, intake: () => null as unknown as Intake, onBroken: (_, error) => { t.error(error) },
+    settings, catalogue: catalogue(), log, inlet, intake: () => null as unknown as StreamIntake, onBroken: (_, error) => { t.error(error) },
     counters: () => ({
       received: (count) => { counted.received += count },
       refused: (reason, count = 1) => { counted.refused[reason] = (counted.refused[reason] ?? 0) + count },

@@ -12,9 +12,17 @@ class FakeDelivery {
   readonly offered: WorkItem[] = []
   readonly taken = new Map<string, number>()
   auto = true
+  /** Of taken batches: the bytes themselves stand in for their mark. */
+  readonly marks = new Map<string, Uint8Array>()
+  mark = (_id: SourceId, _sequence: number, body: Uint8Array): Uint8Array => Buffer.from(body)
+  differs = ({ source, incarnation }: SourceId, sequence: number, mark: Uint8Array): boolean => {
+    const known = this.marks.get(`${source} ${incarnation} ${sequence}`)
+    return known !== undefined && !Buffer.from(known).equals(mark)
+  }
   lastTaken = (id: SourceId): number => this.taken.get(`${id.source} ${id.incarnation}`) ?? 0
   offer = (item: WorkItem): Promise<void> => {
     this.offered.push(item)
+    if (item.mark !== undefined) this.marks.set(`${item.id.source} ${item.id.incarnation} ${item.sequence}`, item.mark)
     if (this.auto) this.commit()
     return Promise.resolve()
   }
@@ -30,7 +38,7 @@ async function started(t: Test, delivery: FakeDelivery, over: Partial<Constructo
   const source = new GrpcSource({
     listen: '127.0.0.1:0', maxMessageBytes: 1 << 20, maxStreams: 8, idleMs: 60_000, tls: null, catalogue: catalogue(), tenant: 'default',
     intake: {
-      lastTaken: delivery.lastTaken, offer: delivery.offer, streamsOf: () => [],
+      lastTaken: delivery.lastTaken, offer: delivery.offer, streamsOf: () => [], mark: delivery.mark, differs: delivery.differs,
       minimise: () => { throw new Error('not here') }, minimiseFilled: () => { throw new Error('not here') },
     },
     ...over,
