@@ -20,8 +20,6 @@ export interface TenantGrant {
 /** What the holder of a certificate may use. */
 export interface Grant extends TenantGrant {
   readonly sources: ReadonlySet<string>
-  /** Null: any. */
-  readonly captureIds: ReadonlySet<number> | null
 }
 
 /** How `minim agent` names the stream of a file that has no name of its own: behind the node's name. */
@@ -65,36 +63,53 @@ export function namesOfSocket(socket: TLSSocket): string[] {
   return namesOf((socket.getPeerCertificate() as { readonly subjectaltname?: string } | null)?.subjectaltname)
 }
 
-/** Tenants of whom the settings say nothing: the listener's own. Where there is only one, nobody can take another's. */
-export function ownTenants(tenant: string, all: readonly string[]): ReadonlySet<string> {
-  return new Set(all.length === 1 ? [tenant, all[0]] : [tenant])
+/** What a sender may use whom the settings know and say nothing more of: the listener's own tenant. Where there is only one, nobody can take another's. */
+export function ownGrant(tenant: string, all: readonly string[]): TenantGrant {
+  return { tenant, tenants: new Set(all.length === 1 ? [tenant, all[0]] : [tenant]) }
+}
+
+/**
+ * What is left of several lists of tenants: of a credential, a certificate, a network.
+ * @param lists each null where it says nothing
+ * @param otherwise where none says anything
+ */
+export function tenantGrant(lists: readonly (readonly string[] | null)[], otherwise: TenantGrant): TenantGrant {
+  const [first, ...others] = lists.filter((list) => list !== null)
+  if (first === undefined) return otherwise
+  const left = first.filter((tenant) => others.every((list) => list.includes(tenant)))
+  return { tenant: left.at(0) ?? first[0], tenants: new Set(left) }
+}
+
+/** Whether a record may be of a tenant. */
+export function mayUse({ tenants }: TenantGrant, tenant: string): boolean {
+  return tenants === null || tenants.has(tenant)
 }
 
 /** Knows what the holders of certificates may use. */
 export class Authoriser {
   readonly #authorise: ReadonlyMap<string, Authorised>
-  readonly #tenant: string
-  readonly #own: ReadonlySet<string>
+  readonly #own: TenantGrant
 
   /** @param tenant the listener's @param tenants all of the settings */
   constructor(authorise: AuthoriseSettings, tenant: string, tenants: readonly string[]) {
     this.#authorise = new Map(Object.entries(authorise))
-    this.#tenant = tenant
-    this.#own = ownTenants(tenant, tenants)
+    this.#own = ownGrant(tenant, tenants)
   }
 
   /** What a certificate with these names may use: what the settings say of any of them; what they say of none is the default. */
   grantOf(names: readonly string[]): Grant {
-    const entries = names.flatMap((name) => this.#authorise.get(name) ?? [])
-    const sources = entries.flatMap((entry) => entry.sources ?? [])
-    const captureIds = entries.flatMap((entry) => entry.captureIds ?? [])
-    const tenants = entries.flatMap((entry) => entry.tenants ?? [])
-    return {
-      sources: new Set(sources.length > 0 ? sources : names),
-      captureIds: captureIds.length > 0 ? new Set(captureIds) : null,
-      tenant: tenants.at(0) ?? this.#tenant,
-      tenants: tenants.length > 0 ? new Set(tenants) : this.#own,
-    }
+    const said = this.#listed(names, (entry) => entry.sources)
+    return { sources: new Set(said ?? names), ...tenantGrant([this.tenantsOf(names)], this.#own) }
+  }
+
+  /** Tenants that the settings give to any of these names; null where they say nothing of them. */
+  tenantsOf(names: readonly string[]): readonly string[] | null {
+    return this.#listed(names, (entry) => entry.tenants)
+  }
+
+  /** The same of capture agents' ids. */
+  captureIdsOf(names: readonly string[]): readonly number[] | null {
+    return this.#listed(names, (entry) => entry.captureIds)
   }
 
   /** Those of a certificate's names that decide about a source: the others need not be told to another worker. */
@@ -102,17 +117,15 @@ export class Authoriser {
     const agent = source.replace(AGENT_STREAM, '')
     return names.filter((name) => name === source || name === agent || this.#authorise.has(name))
   }
-}
 
-/** What two limits leave; null where there is none. */
-export function both<T>(a: ReadonlySet<T> | null, b: ReadonlySet<T> | null): ReadonlySet<T> | null {
-  if (a === null || b === null) return a ?? b
-  return new Set([...a].filter((one) => b.has(one)))
-}
-
-/** What two grants leave. What names no tenant has the first's, or where the second has not that one, the second's. */
-export function narrowed(a: TenantGrant, b: TenantGrant): TenantGrant {
-  return { tenant: b.tenants === null || b.tenants.has(a.tenant) ? a.tenant : b.tenant, tenants: both(a.tenants, b.tenants) }
+  #listed<T>(names: readonly string[], of: (entry: Authorised) => readonly T[] | undefined): readonly T[] | null {
+    const lists = names.flatMap((name) => {
+      const entry = this.#authorise.get(name)
+      const list = entry === undefined ? undefined : of(entry)
+      return list === undefined ? [] : [list]
+    })
+    return lists.length === 0 ? null : [...new Set(lists.flat())]
+  }
 }
 
 /** Whether only this machine can reach an address that is listened on. */
@@ -128,6 +141,6 @@ export function warnOfUnauthorised(log: Logger, source: string): () => void {
   return () => {
     if (performance.now() - said < SAY_MS) return
     said = performance.now()
-    log.warn({ source }, `a sender claimed a source or tenant that it may not use: refused, and counted as unauthorised (said once a minute at most)`)
+    log.warn({ source }, 'a sender claimed a source or tenant that it may not use: refused, and counted as unauthorised (said once a minute at most)')
   }
 }

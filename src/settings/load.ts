@@ -341,7 +341,7 @@ export function proxyFileProblems(settings: Settings): Problem[] {
   return [
     ...kafkaFileProblems(settings),
     ...grpc.tls === null ? [] : pemProblems(pemFiles(grpc.tls, 'grpc.tls')),
-    ...SOURCE_SECTIONS.flatMap((section) => isOn(section, settings[section.key]) ? section.checkFiles?.(settings[section.key]) ?? [] : []),
+    ...SOURCE_SECTIONS.flatMap((section) => isOn(section, settings[section.key]) ? section.checkFiles?.(settings[section.key], settings) ?? [] : []),
   ]
 }
 

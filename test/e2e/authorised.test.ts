@@ -28,7 +28,7 @@ const counted = async (proxy: Running, name: string): Promise<Record<string, num
 async function started(t: Test, grpc: Readonly<Record<string, unknown>> = {}): Promise<{ proxy: Running; authority: Authority; place: Place }> {
   const place = new Place(t)
   place.makeStore()
-  const authority = new Authority(place.folder)
+  const authority = new Authority(t)
   const own = authority.issue('proxy', 'DNS:localhost,IP:127.0.0.1')
   const proxy = await run(t, place, place.settings({
     tenants: { default: { id: 1 }, acme: { id: 2 } }, grpc: { listen: '127.0.0.1:0', tls: { ...own, clientCa: authority.ca }, ...grpc },

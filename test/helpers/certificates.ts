@@ -1,8 +1,10 @@
 /** Real certificates, made with openssl: an authority, a server's and clients', each with the subjectAltName that a test wants. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ChannelCredentials } from '@grpc/grpc-js'
+import type { Test } from 'tap'
 
 /** Why tests with certificates cannot run; false where they can. */
 export const noOpenssl = spawnSync('openssl', ['version']).status === 0 ? false : 'openssl is not installed'
@@ -14,12 +16,14 @@ export interface Pair {
   readonly key: string
 }
 
-/** An authority of its own folder. */
+/** An authority in a folder of its own. */
 export class Authority {
   readonly #folder: string
   readonly ca: string
 
-  constructor(folder: string) {
+  constructor(t: Test) {
+    const folder = mkdtempSync(join(tmpdir(), 'minim-ca-'))
+    t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
     this.#folder = folder
     this.ca = join(folder, 'ca.pem')
     this.#openssl('req', '-x509', ...EC, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=test authority')

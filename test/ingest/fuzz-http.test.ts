@@ -20,6 +20,7 @@ t.comment(`seed ${options.seed}, ${options.numRuns} runs`)
 const catalogue = shipped()
 const MAX = 512
 const NOW = Date.now()
+const ANYBODY = { tenant: 'default', tenants: null }
 const checkers = Object.fromEntries(KINDS.map((kind) => [kind, new PostChecker({ catalogue, kind, tenants: new Set(['default']), maxRecordBytes: MAX, futureMs: 300_000 })])) as Record<Kind, PostChecker>
 const names = new Set(KINDS.flatMap((kind) => [...catalogue.kinds[kind].byName.keys()]).concat('source', 'incarnation', 'sequence'))
 
@@ -63,7 +64,7 @@ t.test('lines of objects, broken here and there', (t) => {
   run(t, fc.property(kind, fc.array(object, { maxLength: 4 }), fc.constantFrom('\n', '\r\n', '\n\n', ' '), fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 2 }), (kind, objects, separator, changes) => {
     const bytes = Buffer.from(objects.map((o) => JSON.stringify(o)).join(separator))
     for (const [at, octet] of changes) if (bytes.length > 0) bytes[at % bytes.length] = octet
-    const checked = checkers[kind].jsonLines(room(bytes), bytes.length)
+    const checked = checkers[kind].jsonLines(room(bytes), bytes.length, ANYBODY)
     sound(checked, bytes)
     if (checked.bad === null && readAgain(bytes, kind) !== checked.records) throw new Error('read otherwise the second time')
   }))
@@ -74,11 +75,11 @@ t.test('any bytes', (t) => {
   const bytes = fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.array(fc.constantFrom('{', '}', '[', ']', '"', '\\', ',', ':', '\n', ' ', '1', '"start_ms":', String(NOW), 'null', '{"calling":"'), { maxLength: 40 }).map((a) => Buffer.from(a.join(''))))
   run(t, fc.property(kind, bytes, (kind, given) => {
     const body = Buffer.from(given)
-    sound(checkers[kind].jsonLines(room(body), body.length), body)
-    sound(checkers[kind].protobuf(body), body)
+    sound(checkers[kind].jsonLines(room(body), body.length, ANYBODY), body)
+    sound(checkers[kind].protobuf(body, ANYBODY), body)
     const lines = jsonToLines(body)
     if (lines !== null && lines.length > body.length + 1) throw new Error('it grew')
-    if (lines !== null) sound(checkers[kind].jsonLines(room(lines), lines.length), lines)
+    if (lines !== null) sound(checkers[kind].jsonLines(room(lines), lines.length, ANYBODY), lines)
   }))
   t.end()
 })
@@ -106,7 +107,7 @@ t.test('what JSON.parse refuses is passed by none of the two', (t) => {
       valid = false
     }
     const lines = jsonToLines(Buffer.from(json))
-    if (!valid && lines !== null && checkers.call.jsonLines(room(lines), lines.length).records > 0) throw new Error('passed')
+    if (!valid && lines !== null && checkers.call.jsonLines(room(lines), lines.length, ANYBODY).records > 0) throw new Error('passed')
   }))
   t.end()
 })
@@ -118,7 +119,7 @@ t.test('protobuf, broken here and there: what passes, the scanner takes whole', 
     let bytes = writer.take()
     for (const [at, octet] of changes) if (bytes.length > 0) bytes[at % bytes.length] = octet
     if (cut % 4 === 0) bytes = bytes.subarray(0, cut % (bytes.length + 1))
-    const checked = checkers[kind].protobuf(bytes)
+    const checked = checkers[kind].protobuf(bytes, ANYBODY)
     sound(checked, bytes)
     if (checked.bad !== null) return
     const batch = new Batch(catalogue, 16)

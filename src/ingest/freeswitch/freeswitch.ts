@@ -5,6 +5,7 @@
  * A body that is no CDR is acknowledged as well, and goes to quarantine, encrypted: refused, mod_json_cdr would post it again as often
  * as it is told to, and then write it to its disk in clear (`err-log-dir`).
  */
+import { isLoopback, mayUse, warnOfUnauthorised } from '../authorise.js'
 import type { Credentials } from '../http/auth.js'
 import { cdrJson, readCdr } from './body.js'
 import { writeCdr } from './records.js'
@@ -18,26 +19,33 @@ import { credentialsPlace } from '../../settings/sources/http.js'
 /** Starts the listener, if the settings have one. */
 export async function startFreeswitch({ settings, catalogue, inlet, counters, log }: SourceContext): Promise<Source | null> {
   const { freeswitch } = settings
-  const { listen, tenant, legs, path } = freeswitch
+  const { listen, legs, path } = freeswitch
   if (listen === null) return null
-  const credentials = readSecret(credentialsPlace('freeswitch', freeswitch))
+  const credentials = readSecret(credentialsPlace('freeswitch', freeswitch, Object.keys(settings.tenants)))
   warnIfOpen('freeswitch', { ...freeswitch, listen }, credentials, log)
   const counted = counters('freeswitch')
+  const warn = warnOfUnauthorised(log, 'freeswitch')
   const writer = new RecordWriter(catalogue)
-  const quarantine = async (bytes: Buffer, reason: Refusal): Promise<HttpAnswer> => {
+  const quarantine = async (bytes: Buffer, reason: Refusal, tenant: string): Promise<HttpAnswer> => {
     await inlet.put({ source: 'freeswitch', format: 'refused', tenant, bytes, reason, id: null })
     // Counted where it is quarantined, as what other sources quarantine is.
     return { status: 200, body: { records: 0, quarantined: true } }
   }
   const listener = new HttpListener({
-    section: 'freeswitch', settings: { ...freeswitch, listen }, credentials, counters: counted, inlet, log, paths: [path],
-    handle: async ({ body }): Promise<HttpAnswer> => {
+    section: 'freeswitch', settings: { ...freeswitch, listen }, tenants: Object.keys(settings.tenants), credentials, counters: counted, inlet, log, paths: [path],
+    handle: async ({ body, grant }): Promise<HttpAnswer> => {
+      // Its records are of the tenant that its sender has.
+      const { tenant } = grant
+      if (!mayUse(grant, tenant)) {
+        warn()
+        return refusal(403, 'unauthorised', 'unauthorised')
+      }
       if (body.length === 0) return refusal(400, 'malformed', 'malformed')
       const json = cdrJson(body)
       const cdr = json === null ? null : readCdr(json)
-      if (cdr === null) return await quarantine(body, 'malformed_json')
+      if (cdr === null) return await quarantine(body, 'malformed_json', tenant)
       const taken = writeCdr(cdr, legs, writer)
-      if (taken === null) return await quarantine(body, 'no_start_time')
+      if (taken === null) return await quarantine(body, 'no_start_time', tenant)
       if (taken.records === 0) return { status: 200, body: { records: 0 }, refused: 'unused' }
       const put = await inlet.put({ source: 'freeswitch', format: 'protobuf', tenant, records: taken.records, bytes: writer.take(), id: taken.id })
       if (put === 'repeated') return { status: 200, body: { records: 0, repeated: true }, refused: 'repeated' }
@@ -50,6 +58,5 @@ export async function startFreeswitch({ settings, catalogue, inlet, counters, lo
 
 /** Said once, at start: anybody who can reach the port can post. */
 export function warnIfOpen(section: string, { listen, tls }: ListenerSettings, credentials: Credentials | null, log: SourceContext['log']): void {
-  const loopback = /^(localhost|127\.[0-9.]+|\[::1\]):/.test(listen)
-  if (!loopback && credentials === null && (tls?.clientCa ?? null) === null) log.warn({ listen }, `${section}: whoever reaches this port may post; set ${section}.credentialsFile or ${section}.tls.clientCa`)
+  if (!isLoopback(listen) && credentials === null && (tls?.clientCa ?? null) === null) log.warn({ listen }, `${section}: whoever reaches this port may post, for any tenant; set ${section}.credentialsFile or ${section}.tls.clientCa`)
 }

@@ -7,6 +7,7 @@ import type { Columns } from '../../batch/columns.js'
 import type { Catalogue, Kind, KindCatalogue } from '../../catalogue/catalogue.js'
 import { JsonLinesReader } from '../formats/json-lines.js'
 import { builtInMapping } from '../formats/mapping.js'
+import { mayUse, type TenantGrant } from '../authorise.js'
 import { ProtobufReader, readEnvelope } from '../../batch/scanner.js'
 
 const LF = 0x0a
@@ -57,6 +58,7 @@ export class PostChecker {
   private readonly batch: Batch
   /** For one line at a time. */
   private readonly single: Batch
+  private grant: TenantGrant = { tenant: '', tenants: null }
 
   constructor(options: CheckOptions) {
     this.options = options
@@ -67,8 +69,9 @@ export class PostChecker {
     this.single = new Batch(catalogue, 2)
   }
 
-  /** @param arena lines up to `end`; behind it room for a line, where one may have escapes in it */
-  jsonLines(arena: Buffer, end: number): Checked {
+  /** @param arena lines up to `end`; behind it room for a line, where one may have escapes in it @param grant what their sender may use */
+  jsonLines(arena: Buffer, end: number, grant: TenantGrant): Checked {
+    this.grant = grant
     return this.read(this.lines, arena, end, ({ start }) => {
       let line = 1
       for (let at = arena.indexOf(LF); at >= 0 && at < start; at = arena.indexOf(LF, at + 1)) line++
@@ -77,7 +80,8 @@ export class PostChecker {
   }
 
   /** An encoded `Batch` without header. */
-  protobuf(bytes: Buffer): Checked {
+  protobuf(bytes: Buffer, grant: TenantGrant): Checked {
+    this.grant = grant
     const { source, incarnation, sequence, intact } = readEnvelope(bytes)
     if (!intact) return { records: 0, bad: { reason: 'malformed_batch', line: 1, field: null } }
     const header = source !== '' ? 'source' : incarnation !== '' ? 'incarnation' : sequence !== 0 ? 'sequence' : null
@@ -123,19 +127,22 @@ export class PostChecker {
     const start = kind.byName.get('start_ms')!.index
     const tenant = kind.byName.get('tenant')!.index
     const latest = Date.now() + this.options.futureMs
+    const nameless = mayUse(this.grant, this.grant.tenant) ? null : 'unauthorised'
     for (let row = 0; row < rows && (found === null || rawStart[row] < found.start); row++) {
       const cell = row * columns.width
       const ms = columns.num[cell + start]
       // In this form NaN is found too.
-      if (ms <= latest && (columns.off[cell + tenant] < 0 || this.knows(arena, columns.off[cell + tenant], columns.len[cell + tenant]))) continue
-      const reason = Number.isNaN(ms) ? 'no_start_time' : ms > latest ? 'clock' : 'unknown_tenant'
-      return { reason, field: reason === 'unknown_tenant' ? 'tenant' : 'start_ms', start: rawStart[row], row }
+      const wrong = columns.off[cell + tenant] < 0 ? nameless : this.wrongTenant(arena, columns.off[cell + tenant], columns.len[cell + tenant])
+      if (ms <= latest && wrong === null) continue
+      const reason = Number.isNaN(ms) ? 'no_start_time' : ms > latest ? 'clock' : wrong!
+      return { reason, field: reason === wrong ? 'tenant' : 'start_ms', start: rawStart[row], row }
     }
     return found
   }
 
-  private knows(arena: Buffer, off: number, len: number): boolean {
-    return len <= 63 && this.options.tenants.has(arena.toString('latin1', off, off + len))
+  private wrongTenant(arena: Buffer, off: number, len: number): 'unknown_tenant' | 'unauthorised' | null {
+    const name = len <= 63 ? arena.toString('latin1', off, off + len) : ''
+    return !this.options.tenants.has(name) ? 'unknown_tenant' : mayUse(this.grant, name) ? null : 'unauthorised'
   }
 
   /** Which of a refused line's fields is to blame: the first that is refused when it is alone, byte for byte. */

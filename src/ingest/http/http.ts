@@ -11,6 +11,7 @@
  * other bytes of them. Guarded by the HTTP row of `bench/`.
  */
 import { HTTP_PATHS, kindOf, PostChecker } from './check.js'
+import { warnOfUnauthorised } from '../authorise.js'
 import { warnIfOpen } from '../freeswitch/freeswitch.js'
 import { jsonToLines } from './json.js'
 import { HttpListener, refusal, type HttpAnswer, type HttpPost } from './server.js'
@@ -39,17 +40,18 @@ const MALFORMED = refusal(400, 'malformed', 'malformed')
 /** Starts the listener, if the settings have one. */
 export async function startHttp({ settings, catalogue, inlet, counters, log }: SourceContext): Promise<Source | null> {
   const { http, limits } = settings
-  const { listen, tenant } = http
+  const { listen } = http
   if (listen === null) return null
-  const credentials = readSecret(credentialsPlace('http', http))
+  const credentials = readSecret(credentialsPlace('http', http, Object.keys(settings.tenants)))
   warnIfOpen('http', { ...http, listen }, credentials, log)
+  const warn = warnOfUnauthorised(log, 'http')
   const tenants = new Set(Object.keys(settings.tenants))
   const ways = new Map(HTTP_PATHS.map((name) => {
     const kind = kindOf(name)
     return [`/v1/${name}`, { kind, checker: new PostChecker({ catalogue, kind, tenants, ...limits }) }]
   }))
 
-  const take = async ({ path, headers, body, sender }: HttpPost): Promise<HttpAnswer> => {
+  const take = async ({ path, headers, body, sender, grant }: HttpPost): Promise<HttpAnswer> => {
     const { kind, checker } = ways.get(path)!
     const form = FORMS.get((headers['content-type'] ?? '').split(';')[0].trim().toLowerCase())
     if (form === undefined) return UNSUPPORTED_TYPE
@@ -65,19 +67,23 @@ export async function startHttp({ settings, catalogue, inlet, counters, log }: S
       if (lines === null) return MALFORMED
       bytes = lines
     }
-    const checked = form === 'protobuf' ? checker.protobuf(bytes) : checker.jsonLines(withRoom(bytes, limits.maxRecordBytes), bytes.length)
+    const checked = form === 'protobuf' ? checker.protobuf(bytes, grant) : checker.jsonLines(withRoom(bytes, limits.maxRecordBytes), bytes.length, grant)
     if (form !== 'protobuf') format = `jsonl-${kind}`
+    if (checked.bad?.reason === 'unauthorised') {
+      warn()
+      return refusal(403, 'unauthorised', 'unauthorised', { ...checked.bad })
+    }
     if (checked.bad !== null) return refusal(422, 'bad_record', 'malformed', { ...checked.bad })
     if (checked.records === 0) return { status: 200, body: { records: 0 }, refused: 'unused' }
     // Two senders' keys are two, and so are those of two kinds. What a key may come with again is the body as it was before compression.
-    const put = await inlet.put({ source: 'http', format, tenant, bytes, records: checked.records, id: key === null ? null : { name: `${kind} ${sender} ${key}`, body } })
+    const put = await inlet.put({ source: 'http', format, tenant: grant.tenant, bytes, records: checked.records, id: key === null ? null : { name: `${kind} ${sender} ${key}`, body } })
     if (put === 'reused') return KEY_REUSED
     if (put === 'repeated') return { status: 200, body: { records: 0, repeated: true }, refused: 'repeated' }
     return { status: 202, body: { records: checked.records } }
   }
 
   const listener = new HttpListener({
-    section: 'http', settings: { ...http, listen }, credentials, counters: counters('http'), inlet, log, paths: [...ways.keys()], handle: take,
+    section: 'http', settings: { ...http, listen }, tenants: [...tenants], credentials, counters: counters('http'), inlet, log, paths: [...ways.keys()], handle: take,
   })
   const address = await listener.start()
   return { kind: 'http', addresses: { http: address }, stopTaking: () => listener.stopTaking(), stop: () => listener.stop() }

@@ -9,6 +9,7 @@
 import { createServer, STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import type { Duplex } from 'node:stream'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
@@ -16,15 +17,20 @@ import { LRUCache } from 'lru-cache'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { SourceCounters, SourceRefusal } from '../../ops/metrics.js'
+import type { AuthoriseSettings } from '../../settings/authorise.js'
 import type { TlsSettings } from '../../settings/schema.js'
-import type { Credentials } from './auth.js'
+import type { Credentials, KnownSender } from './auth.js'
 import type { Inlet } from '../source.js'
+import { Authoriser, namesOfSocket, ownGrant, tenantGrant, type TenantGrant } from '../authorise.js'
 import { readServerTls } from '../tls.js'
 
 /** What every such listener has in its settings. */
 export interface ListenerSettings {
   readonly listen: string
   readonly tls: TlsSettings | null
+  readonly authorise: AuthoriseSettings
+  /** Tenant of records that name none. */
+  readonly tenant: string
   readonly maxBodyBytes: number
   readonly maxConnections: number
   readonly ratePerSecond: number
@@ -39,6 +45,8 @@ export interface HttpPost {
   readonly body: Buffer
   /** Tells senders apart: who showed credentials, or an address. Never logged. */
   readonly sender: string
+  /** Tenants that it may use. */
+  readonly grant: TenantGrant
 }
 
 /** Words for what was wrong, in answers. README explains each. */
@@ -60,6 +68,8 @@ export interface HttpListenerOptions {
   /** Section of the settings: `http`, `freeswitch`. */
   readonly section: string
   readonly settings: ListenerSettings
+  /** Tenants that there are. */
+  readonly tenants: readonly string[]
   readonly credentials: Credentials | null
   readonly counters: SourceCounters
   readonly inlet: Inlet
@@ -125,12 +135,18 @@ export class HttpListener {
   private pendingBytes = 0
   private inflating = 0
   private readonly waiting: (() => void)[] = []
+  private readonly authoriser: Authoriser | null
+  private readonly own: TenantGrant
+  /** Tenants of the certificate that each connection has shown: asked for once. */
+  private readonly certified = new WeakMap<Socket, readonly string[] | null>()
   private stopping = false
   private quiet: (() => void) | null = null
 
   constructor(options: HttpListenerOptions) {
     this.options = options
     const { section, settings } = options
+    this.authoriser = (settings.tls?.clientCa ?? null) === null ? null : new Authoriser(settings.authorise, settings.tenant, options.tenants)
+    this.own = ownGrant(settings.tenant, options.tenants)
     const limits = {
       maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: Math.min(HEADERS_MS, settings.requestMs), requestTimeout: settings.requestMs,
       keepAliveTimeout: settings.idleMs, connectionsCheckingInterval: CHECK_MS, noDelay: true,
@@ -206,6 +222,15 @@ export class HttpListener {
     return null
   }
 
+  /** Tenants that a sender may use: what its credential and its certificate say. Of whom nobody asks anything, any. */
+  private grantOf(socket: Socket, known: KnownSender | null): TenantGrant {
+    const { authoriser, own } = this
+    if (authoriser === null) return known === null ? { tenant: own.tenant, tenants: null } : tenantGrant([known.tenants], own)
+    let certified = this.certified.get(socket)
+    if (certified === undefined) this.certified.set(socket, certified = authoriser.tenantsOf(namesOfSocket(socket as TLSSocket)))
+    return tenantGrant([known?.tenants ?? null, certified], own)
+  }
+
   private begin(request: IncomingMessage, response: ServerResponse): void {
     const { counters, credentials, settings } = this.options
     counters.received(1)
@@ -215,7 +240,8 @@ export class HttpListener {
     const url = request.url ?? ''
     const query = url.indexOf('?')
     const path = query < 0 ? url : url.slice(0, query)
-    const sender = credentials === null ? request.socket.remoteAddress ?? '' : credentials.check(request.headers.authorization)
+    const known = credentials?.check(request.headers.authorization) ?? null
+    const sender = credentials === null ? request.socket.remoteAddress ?? '' : known?.who ?? null
     const refused = this.early(request, path, sender)
     if (refused !== null) {
       this.refuse(request, response, refused)
@@ -261,7 +287,7 @@ export class HttpListener {
       if (over) return
       this.reading.delete(stop)
       const body = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size)
-      this.take({ path, headers: request.headers, body, sender: sender! }).then(
+      this.take({ path, headers: request.headers, body, sender: sender!, grant: this.grantOf(request.socket, known) }).then(
         (answer) => {
           this.send(response, answer)
           done()

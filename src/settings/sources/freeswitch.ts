@@ -25,9 +25,9 @@ export const FREESWITCH: SourceSection<'freeswitch'> = {
   paths: POSTED_PATHS,
   listens: ['listen'],
   check: (value, settings) => checkPosted('freeswitch', value, settings),
-  checkFiles: (value) => postedFileProblems('freeswitch', value),
+  checkFiles: (value, settings) => postedFileProblems('freeswitch', value, settings),
   schema: section({
-    ...postedParts(DEFAULTS.maxBodyBytes, 'where FreeSWITCH posts', 8081),
+    ...postedParts(DEFAULTS.maxBodyBytes, 'where FreeSWITCH posts', 8081, ['tenant']),
     path: Type.String({ pattern: '^/[A-Za-z0-9._/-]{0,200}$', default: DEFAULTS.path, description: 'path of the URL that is posted to: a slash, then letters, digits, dots, hyphens, underscores and slashes' }),
     legs: Type.Unsafe<'a' | 'both'>({ type: 'string', enum: ['a', 'both'], default: DEFAULTS.legs, description: 'which channels\' CDRs become calls: a for those that called in, both for the ones they led to as well' }),
   }, 'calls, quality and devices from FreeSWITCH\'s mod_json_cdr'),

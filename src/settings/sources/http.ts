@@ -3,6 +3,7 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { Credentials } from '../../ingest/http/auth.js'
+import { authorisePart, authoriseProblems, type AuthoriseSettings, type Nameable } from '../authorise.js'
 import { listenOrOff, NAME, secretParts, section, tlsFiles, whole } from '../parts.js'
 import type { Settings, TlsSettings } from '../schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../secrets.js'
@@ -14,6 +15,8 @@ export interface PostedSettings {
   /** null: off. */
   readonly listen: string | null
   readonly tls: TlsSettings | null
+  /** What certificates may use. */
+  readonly authorise: AuthoriseSettings
   /** File of users and tokens, and variable; both null: nobody is asked. */
   readonly credentialsFile: string | null
   readonly credentialsEnv: string | null
@@ -34,6 +37,8 @@ export const POSTED_DEFAULTS = {
   listen: null,
   /** No TLS. */
   tls: null,
+  /** Each certificate's holder the listener's own tenant. */
+  authorise: {},
   /** Nobody is asked. */
   credentialsFile: null,
   credentialsEnv: null,
@@ -55,12 +60,13 @@ const DEFAULTS: HttpSettings = {
 }
 
 /** Their schema. */
-export function postedParts(maxBodyBytes: number, what: string, port: number): Record<string, TSchema> {
+export function postedParts(maxBodyBytes: number, what: string, port: number, names: readonly Nameable[]): Record<string, TSchema> {
   const D = POSTED_DEFAULTS
   return {
     listen: listenOrOff(what, port),
     tls: tlsFiles('PEM files'),
-    ...secretParts('credentials', 'a line user:password or a token for each sender', 'both null: nobody is asked'),
+    authorise: authorisePart(names),
+    ...secretParts('credentials', 'a line user:password or a token for each sender, and behind it tenants=NAME,NAME', 'both null: nobody is asked'),
     tenant: Type.String({ pattern: NAME, default: D.tenant, description: 'tenant of records that name none' }),
     maxBodyBytes: whole(maxBodyBytes, 1024, 67_108_864, 'octets of a body, and of what it inflates to, at most'),
     maxConnections: whole(D.maxConnections, 1, 100_000, 'senders connected at once at most'),
@@ -75,21 +81,22 @@ export function checkPosted(key: 'http' | 'freeswitch', value: PostedSettings, s
   const names = Object.keys(settings.tenants)
   return [
     ...names.includes(value.tenant) ? [] : [{ path: `${key}.tenant`, what: 'is no tenant of these settings', mend: useOneOf(value.tenant, names) }],
-    ...placeProblems(credentialsPlace(key, value), false),
+    ...placeProblems(credentialsPlace(key, value, names), false),
+    ...authoriseProblems(key, value.authorise, value.tls, names),
   ]
 }
 
 /** Who may post. */
-export function credentialsPlace(key: 'http' | 'freeswitch', { credentialsFile, credentialsEnv }: PostedSettings): SecretPlace<Credentials> {
+export function credentialsPlace(key: 'http' | 'freeswitch', { credentialsFile, credentialsEnv }: PostedSettings, tenants: readonly string[]): SecretPlace<Credentials> {
   return {
-    setting: `${key}.credentials`, file: credentialsFile, variable: credentialsEnv, parse: (bytes) => Credentials.parse(bytes.toString('utf8')),
-    mend: 'write a line user:password, or a token of 16 characters or more, for each sender',
+    setting: `${key}.credentials`, file: credentialsFile, variable: credentialsEnv, parse: (bytes) => Credentials.parse(bytes.toString('utf8'), tenants),
+    mend: 'write a line user:password, or a token of 16 characters or more, for each sender, and behind it, if it is not to have the listener\'s tenant, tenants=NAME,NAME',
   }
 }
 
 /** What is wrong with the files that they need. */
-export function postedFileProblems(key: 'http' | 'freeswitch', value: PostedSettings): Problem[] {
-  return [...secretProblems(credentialsPlace(key, value)), ...value.tls === null ? [] : pemProblems(pemFiles(value.tls, `${key}.tls`))]
+export function postedFileProblems(key: 'http' | 'freeswitch', value: PostedSettings, settings: Settings): Problem[] {
+  return [...secretProblems(credentialsPlace(key, value, Object.keys(settings.tenants))), ...value.tls === null ? [] : pemProblems(pemFiles(value.tls, `${key}.tls`))]
 }
 
 /** Their paths. */
@@ -101,6 +108,6 @@ export const HTTP: SourceSection<'http'> = {
   paths: POSTED_PATHS,
   listens: ['listen'],
   check: (value, settings) => checkPosted('http', value, settings),
-  checkFiles: (value) => postedFileProblems('http', value),
-  schema: section(postedParts(DEFAULTS.maxBodyBytes, 'where records are posted', 8080), 'records posted as JSON, JSON Lines or protobuf: /v1/calls, /v1/qualities, /v1/devices'),
+  checkFiles: (value, settings) => postedFileProblems('http', value, settings),
+  schema: section(postedParts(DEFAULTS.maxBodyBytes, 'where records are posted', 8080, ['tenants']), 'records posted as JSON, JSON Lines or protobuf: /v1/calls, /v1/qualities, /v1/devices'),
 }

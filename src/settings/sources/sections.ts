@@ -45,7 +45,7 @@ export interface SourceSection<K extends keyof SourceSettings = keyof SourceSett
   /** What the schema cannot say. Problems' paths are whole: `ami.0.host`. */
   readonly check?: (value: SourceSettings[K], settings: Settings) => readonly Problem[]
   /** What is wrong with the files and variables that the source itself reads: asked only by who is to start it. */
-  readonly checkFiles?: (value: SourceSettings[K]) => readonly Problem[]
+  readonly checkFiles?: (value: SourceSettings[K], settings: Settings) => readonly Problem[]
 }
 
 /** In the order of the settings file. */

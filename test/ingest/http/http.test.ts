@@ -228,7 +228,7 @@ t.test('who may post', async (t) => {
 })
 
 t.test('credentials that cannot be used stop the start, and are in no message', async (t) => {
-  const load = (credentialsFile: string | null, env?: Record<string, string>): Credentials | null => readSecret(credentialsPlace('http', { ...loadSettings(null).http, credentialsFile, credentialsEnv: env === undefined ? null : 'SENDERS' }), env)
+  const load = (credentialsFile: string | null, env?: Record<string, string>): Credentials | null => readSecret(credentialsPlace('http', { ...loadSettings(null).http, credentialsFile, credentialsEnv: env === undefined ? null : 'SENDERS' }, ['default', 'acme']), env)
   const wrong = (file: string): string => {
     const { message, code } = t.throws(() => load(file)) as MinimError
     t.equal(code, 'MINIM_SETTINGS_INVALID')
@@ -236,12 +236,13 @@ t.test('credentials that cannot be used stop the start, and are in no message', 
     return message
   }
   t.match(wrong(secretFile(t, 'alice:hunter2', 0o640)), /http\.credentialsFile: may be read or written by others \(mode 0640\)/)
-  for (const text of ['', '#alice:hunter2', ':hunter2', 'alice:', 'hunter2', 'alice:hunter2 x', Array(300).fill('alice:hunter2').join('\n')]) t.match(wrong(secretFile(t, text)), /http\.credentialsFile: (in line \d+ )?has /, text.slice(0, 20))
+  for (const text of ['', '#alice:hunter2', ':hunter2', 'alice:', 'hunter2', 'alice:hunter2 x', 'alice:hunter2 tenants=', 'alice:hunter2 tenant=acme', 'alice:hunter2 tenants=acme tenants=default', 'alice:hunter2 tenants=acme, default', Array(300).fill('alice:hunter2').join('\n')]) t.match(wrong(secretFile(t, text)), /http\.credentialsFile: (in line \d+ )?has /, text.slice(0, 20))
+  for (const text of ['alice:hunter2 tenants=hunter2', 'alice:hunter2 tenants=acme,Acme']) t.match(wrong(secretFile(t, text)), /http\.credentialsFile: in line 1 names a tenant that is none/)
   t.match(wrong('/nonexistent/alice'), /cannot be read \(ENOENT\)/)
   t.match(wrong(t.testdir({})), /is no file/)
   t.equal(load(null), null)
   const env = load(null, { SENDERS: 'alice:hunter2' })!
-  t.equal(env.check(basic('alice', 'hunter2')), 'user alice')
+  t.same(env.check(basic('alice', 'hunter2')), { who: 'user alice', tenants: null })
   t.equal(JSON.stringify({ env }), '{"env":"[credentials]"}')
   t.notMatch(Object.keys(env).join(), /./, 'nothing to see for a logger')
 })
