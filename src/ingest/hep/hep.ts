@@ -4,16 +4,19 @@
  * in a crash while a call is going on) is lost, and what the kernel dropped is counted.
  */
 import { createServer, isIPv6, type AddressInfo, type Server, type Socket } from 'node:net'
-import { createServer as createTlsServer } from 'node:tls'
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { Worker } from 'node:worker_threads'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Settings } from '../../settings/schema.js'
 import { readSecret } from '../../settings/secrets.js'
 import { hepSecret, type HepSettings } from '../../settings/sources/hep.js'
+import type { Allowed } from '../../settings/authorise.js'
+import { Authoriser, mayUse, namesOfSocket, ownGrant, tenantGrant, type TenantGrant } from '../authorise.js'
+import { isLimited } from '../networks.js'
 import type { Source, SourceContext, StartSource } from '../source.js'
 import { readServerTls } from '../tls.js'
 import { frameLength } from './frame.js'
-import { HepReader, type HepNode } from './reader.js'
+import { HepReader, type HepLimits, type HepNode } from './reader.js'
 import { Ring, ringMemory } from './ring.js'
 import { Senders } from './senders.js'
 import { FrameStream } from './streams.js'
@@ -74,8 +77,16 @@ class HepServer implements Source {
   readonly #settings: HepSettings
   readonly #reader: HepReader
   readonly #senders: Senders
+  /** What senders of each network may use, by its place in `allow`. */
+  readonly #limits: readonly HepLimits[]
+  readonly #authoriser: Authoriser | null
   readonly #connections = new Set<Socket>()
   readonly #servers: Server[] = []
+  /** Of a sender that shows a certificate, and of whom nothing more is said. */
+  readonly #own: TenantGrant
+  /** Capture agents that differ; a tenant that is null is the sender's. */
+  readonly #nodes: ReadonlyMap<number, { readonly tenant: string | null; readonly calls: boolean }>
+  readonly #calls: boolean
   #udp: { readonly thread: Worker; readonly ring: Ring; readonly address: string; readonly port: number } | null = null
   #listening = false
   #timers: NodeJS.Timeout[] = []
@@ -93,13 +104,36 @@ class HepServer implements Source {
     const found = hasCallRecords(settings)
     const calls = (choice: HepSettings['calls']): boolean => choice === 'always' || (choice === 'auto' && !found)
     const node: HepNode = { tenant: hep.tenant, calls: calls(hep.calls) }
+    const tenants = Object.keys(settings.tenants)
+    this.#authoriser = (hep.tls?.clientCa ?? null) === null ? null : new Authoriser(hep.authorise, hep.tenant, tenants)
+    this.#own = ownGrant(hep.tenant, tenants)
+    this.#nodes = new Map(hep.nodes.map((n) => [n.captureId, { tenant: n.tenant ?? null, calls: calls(n.calls ?? hep.calls) }]))
+    this.#calls = node.calls
+    this.#limits = hep.allow.map((entry) => this.#limitsOf(entry, null))
     this.#reader = new HepReader({
       catalogue, inlet, counters: context.counters('hep'), key: readSecret(hepSecret(hep)), node,
-      nodes: new Map(hep.nodes.map((n) => [n.captureId, { tenant: n.tenant ?? hep.tenant, calls: calls(n.calls ?? hep.calls) }])),
+      nodes: new Map([...this.#nodes].map(([id, n]) => [id, { tenant: n.tenant ?? hep.tenant, calls: n.calls }])),
       setupMs: hep.setupSeconds * 1000, callMs: hep.callSeconds * 1000, maxCalls: hep.maxCalls,
       maxFrameBytes: hep.maxFrameBytes, maxInflatedBytes: hep.maxInflatedBytes, inflationsPerSecond: hep.inflationsPerSecond,
     })
     if (hep.calls === 'auto') context.log.info({ calls: node.calls }, node.calls ? 'calls are made of captured signalling' : 'another source gives call records: none are made of captured signalling')
+  }
+
+  /**
+   * What a sender may use: what its network says, and its certificate.
+   * @param names of its certificate; null where none is asked for
+   */
+  #limitsOf(entry: Allowed | undefined, names: readonly string[] | null): HepLimits {
+    const network = entry !== undefined && isLimited(entry) ? entry : null
+    const authoriser = names === null ? null : this.#authoriser
+    const grant = tenantGrant([network?.tenants ?? null, authoriser?.tenantsOf(names!) ?? null], authoriser === null ? { ...this.#own, tenants: null } : this.#own)
+    const ids = [network?.captureIds ?? null, authoriser?.captureIdsOf(names!) ?? null].filter((list) => list !== null)
+    const nodeOf = (tenant: string | null, calls: boolean): HepNode | null => mayUse(grant, tenant ?? grant.tenant) ? { tenant: tenant ?? grant.tenant, calls } : null
+    return {
+      captureIds: ids.length === 0 ? null : new Set(ids[0].filter((id) => ids.every((list) => list.includes(id)))),
+      node: nodeOf(null, this.#calls),
+      nodes: new Map([...this.#nodes].map(([id, node]) => [id, nodeOf(node.tenant, node.calls)])),
+    }
   }
 
   async start(): Promise<void> {
@@ -128,7 +162,7 @@ class HepServer implements Source {
     if (udp !== null) {
       await this.#countDrops()
       await closed(udp.thread, this.#listening)
-      while (udp.ring.read(DRAIN_PACKETS, (bytes, at, end) => this.#guarded(() => { this.#reader.packet(bytes, at, at + frameLength(bytes, at, end), performance.now()) }))) await Promise.resolve()
+      while (udp.ring.read(DRAIN_PACKETS, (bytes, at, end, place) => this.#guarded(() => { this.#reader.packet(bytes, at, at + frameLength(bytes, at, end), performance.now(), this.#limits[place]) }))) await Promise.resolve()
       this.#countThread()
       this.#udp = null
     }
@@ -177,8 +211,8 @@ class HepServer implements Source {
     if (udp === null) return
     udp.ring.woken()
     const now = performance.now()
-    const more = udp.ring.read(DRAIN_PACKETS, (bytes, at, end) => this.#guarded(() => {
-      this.#reader.packet(bytes, at, at + frameLength(bytes, at, end), now)
+    const more = udp.ring.read(DRAIN_PACKETS, (bytes, at, end, place) => this.#guarded(() => {
+      this.#reader.packet(bytes, at, at + frameLength(bytes, at, end), now, this.#limits[place])
     }))
     if (more) setImmediate(() => this.#drain())
   }
@@ -234,6 +268,9 @@ class HepServer implements Source {
 
   #serve(socket: Socket): void {
     const address = socket.remoteAddress ?? ''
+    const place = this.#senders.place(address)
+    // Only a listener with TLS has sockets of it.
+    const limits = this.#authoriser === null || !('getPeerCertificate' in socket) ? this.#limits[place] : this.#limitsOf(this.#settings.allow[place], namesOfSocket(socket as TLSSocket))
     let now = 0
     const stream = new FrameStream((bytes, at, end) => {
       if (socket.destroyed) return
@@ -241,7 +278,7 @@ class HepServer implements Source {
       if (taken !== 'taken') {
         this.#reader.count(1)
         this.#reader.refuse(taken)
-      } else if (!this.#reader.packet(bytes, at, end, now)) socket.destroy()
+      } else if (!this.#reader.packet(bytes, at, end, now, limits)) socket.destroy()
     })
     socket.on('error', () => undefined)
     socket.setTimeout(this.#settings.idleMs, () => {

@@ -26,6 +26,16 @@ export interface HepNode {
   readonly calls: boolean
 }
 
+/** What the sender of a packet may use. */
+export interface HepLimits {
+  /** Null: any. */
+  readonly captureIds: ReadonlySet<number> | null
+  /** Capture agents that differ; null for one whose tenant is not the sender's to use. */
+  readonly nodes: ReadonlyMap<number, HepNode | null>
+  /** The others; null where there is no tenant that the sender may use. */
+  readonly node: HepNode | null
+}
+
 export interface HepReaderOptions {
   readonly catalogue: Catalogue
   readonly inlet: Inlet
@@ -58,6 +68,7 @@ const MAX_NAMES_OF_CALL = 4
 
 export class HepReader {
   readonly #options: HepReaderOptions
+  readonly #unlimited: HepLimits
   readonly #frame = new HepFrame()
   readonly #expectedKey: Buffer | null
   readonly #givenKey = Buffer.alloc(MAX_KEY + 1)
@@ -80,6 +91,7 @@ export class HepReader {
 
   constructor(options: HepReaderOptions) {
     this.#options = options
+    this.#unlimited = { captureIds: null, node: options.node, nodes: options.nodes }
     this.#expectedKey = options.key === null ? null : paddedKey(options.key)
     this.#callWriter = new RecordWriter(options.catalogue)
     this.#calls = new CallTable({
@@ -114,9 +126,10 @@ export class HepReader {
    * Takes one frame. Nothing of it is kept but copies: the memory may be used again.
    * @param end where it ends, by its own length
    * @param now a clock that never goes back, ms
-   * @returns false where it does not carry the key, or is broken
+   * @param limits what its sender may use
+   * @returns false where it does not carry the key, is broken, or is not its sender's to send
    */
-  packet(bytes: Buffer, at: number, end: number, now: number): boolean {
+  packet(bytes: Buffer, at: number, end: number, now: number, limits: HepLimits = this.#unlimited): boolean {
     this.#received++
     this.#now = now
     const frame = this.#frame
@@ -128,7 +141,9 @@ export class HepReader {
       this.refuse('unused')
       return true
     }
-    const node = frame.captureId < 0 ? this.#options.node : this.#options.nodes.get(frame.captureId) ?? this.#options.node
+    const found = limits.nodes.get(frame.captureId)
+    const node = found === undefined ? limits.node : found
+    if (node === null || (limits.captureIds !== null && !limits.captureIds.has(frame.captureId))) return this.#wrong('unauthorised')
     const payload = frame.compressed ? this.#inflated(bytes, now) : bytes.subarray(frame.payloadAt, frame.payloadEnd)
     if (payload === null) return true
     const taken = this.#payload(payload, bytes, node, now)

@@ -1,6 +1,6 @@
 /**
  * Packets from one thread to another: a ring of bytes in shared memory, one writer, one reader. Each packet lies in one piece, its length
- * before it, at a multiple of four; where the rest of the ring is too short for one, a mark sends the reader back to the beginning.
+ * before it and a tag (who sent it), at a multiple of four; where the rest of the ring is too short for one, a mark sends the reader back to the beginning.
  */
 
 const WRITTEN = 0
@@ -8,6 +8,10 @@ const READ = 1
 const WOKEN = 2
 /** Where the counts begin. */
 const COUNTS = 3
+/** Bits of a length; the tag is above them. Packets are of 64 KiB at most. */
+const LENGTH_BITS = 20
+/** Greatest tag. */
+export const MAX_TAG = 1023
 /** A length that is none. */
 const BACK = -1
 
@@ -42,9 +46,10 @@ export class Ring {
 
   /**
    * Writes a packet. Only the writer's thread may.
+   * @param tag a number up to {@link MAX_TAG} that is read with it
    * @returns false where there is no room
    */
-  write(packet: Uint8Array): boolean {
+  write(packet: Uint8Array, tag = 0): boolean {
     const written = this.#control[WRITTEN]
     const read = Atomics.load(this.#control, READ)
     const needed = 4 + Math.ceil(packet.length / 4) * 4
@@ -57,7 +62,7 @@ export class Ring {
         at = 0
       }
     } else if (written + needed >= read) return false
-    this.#lengths[at / 4] = packet.length
+    this.#lengths[at / 4] = packet.length | (tag << LENGTH_BITS)
     this.#bytes.set(packet, at + 4)
     Atomics.store(this.#control, WRITTEN, at + needed)
     return true
@@ -67,7 +72,7 @@ export class Ring {
    * Reads at most so many packets. Only the reader's thread may. The bytes are the ring's own: they are written over when this returns.
    * @returns whether there may be more
    */
-  read(atMost: number, onPacket: (bytes: Buffer, at: number, end: number) => void): boolean {
+  read(atMost: number, onPacket: (bytes: Buffer, at: number, end: number, tag: number) => void): boolean {
     for (let n = 0; n < atMost; n++) {
       let at = this.#control[READ]
       if (at === Atomics.load(this.#control, WRITTEN)) return false
@@ -75,9 +80,10 @@ export class Ring {
         at = 0
         if (Atomics.load(this.#control, WRITTEN) === 0) return false
       }
-      const length = this.#lengths[at / 4]
+      const head = this.#lengths[at / 4]
+      const length = head & ((1 << LENGTH_BITS) - 1)
       try {
-        onPacket(this.#bytes, at + 4, at + 4 + length)
+        onPacket(this.#bytes, at + 4, at + 4 + length, head >>> LENGTH_BITS)
       } finally {
         Atomics.store(this.#control, READ, at + 4 + Math.ceil(length / 4) * 4)
       }

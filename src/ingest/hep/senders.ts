@@ -1,4 +1,5 @@
 /** Who may send, and how much: by address. */
+import type { Allowed } from '../../settings/authorise.js'
 import { Networks, plainAddress } from '../networks.js'
 
 /** Addresses that are remembered; UDP's can be made up, so the oldest leave. */
@@ -6,6 +7,8 @@ const MAX_SENDERS = 16_384
 
 interface Sender {
   readonly allowed: boolean
+  /** Place in the list of networks of the one whose limits it has. */
+  readonly place: number
   /** Packets that it may still send in the second that began at `since`. */
   left: number
   since: number
@@ -19,7 +22,7 @@ export class Senders {
   #lastAddress = ''
 
   /** @param allow networks @param ratePerSecond packets of one address, 0: as many as come */
-  constructor(allow: readonly string[], ratePerSecond: number) {
+  constructor(allow: readonly Allowed[], ratePerSecond: number) {
     this.#ratePerSecond = ratePerSecond
     this.#networks = new Networks(allow)
   }
@@ -27,6 +30,12 @@ export class Senders {
   /** Whether this address may send at all. */
   allows(address: string): boolean {
     return this.#networks.everybody || this.#of(address).allowed
+  }
+
+  /** Which of the networks' limits an address has that may send. */
+  place(address: string): number {
+    if (this.#networks.everybody) return 0
+    return address === this.#lastAddress && this.#last !== null ? this.#last.place : this.#of(address).place
   }
 
   /** Takes one packet of this address. */
@@ -48,7 +57,8 @@ export class Senders {
   #of(address: string): Sender {
     let sender = this.#senders.get(address)
     if (sender === undefined) {
-      sender = { allowed: this.#networks.has(plainAddress(address)), left: this.#ratePerSecond, since: -Infinity }
+      const plain = plainAddress(address)
+      sender = { allowed: this.#networks.has(plain), place: this.#networks.place(plain), left: this.#ratePerSecond, since: -Infinity }
       this.#senders.set(address, sender)
       if (this.#senders.size > MAX_SENDERS) {
         const oldest = this.#senders.keys().next()

@@ -5,6 +5,7 @@
 import { createSocket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
+import type { Allowed } from '../../settings/authorise.js'
 import { frameLength } from './frame.js'
 import { Ring, type RingMemory } from './ring.js'
 import { Senders } from './senders.js'
@@ -14,7 +15,7 @@ export interface UdpThreadOptions {
   readonly host: string
   readonly port: number
   readonly receiveBufferBytes: number
-  readonly allow: readonly string[]
+  readonly allow: readonly Allowed[]
   readonly ratePerSecond: number
   readonly ring: RingMemory
 }
@@ -44,7 +45,7 @@ function serve(main: NonNullable<typeof parentPort>, options: UdpThreadOptions):
     if (taken !== 'taken') return ring.count(taken)
     const length = frameLength(bytes, 0, bytes.length)
     if (length <= 0 || length > bytes.length) return ring.count('malformed')
-    if (!ring.write(bytes)) return ring.count('dropped')
+    if (!ring.write(bytes, senders.place(remote.address))) return ring.count('dropped')
     if (waking) return
     // A message to the other thread costs more than a packet: one for all that come within a millisecond.
     waking = true

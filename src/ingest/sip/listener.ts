@@ -9,14 +9,16 @@
 import { randomBytes } from 'node:crypto'
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
 import { createServer, isIP, type AddressInfo, type Server, type Socket } from 'node:net'
-import { createServer as createTlsServer } from 'node:tls'
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
 import { MinimError } from '../../errors/catalogue.js'
 import type { SourceCounters } from '../../ops/metrics.js'
+import type { Allowed } from '../../settings/authorise.js'
 import type { TlsSettings } from '../../settings/schema.js'
+import { mayUse, namesOfSocket, tenantGrant, type Authoriser } from '../authorise.js'
 import { readServerTls } from '../tls.js'
 import { paramsOf, readSip, type SipMessage } from './message.js'
-import { Networks, plainAddress } from '../networks.js'
+import { isLimited, Networks, plainAddress } from '../networks.js'
 import type { SipAnswer, SipService } from './service.js'
 import { SipStream } from './stream.js'
 
@@ -25,7 +27,7 @@ export interface SipListenerSettings {
   readonly tcp: string | null
   readonly tlsListen: string | null
   readonly tls: TlsSettings | null
-  readonly allow: readonly string[]
+  readonly allow: readonly Allowed[]
   readonly maxMessageBytes: number
   readonly maxConnections: number
   readonly ratePerSecond: number
@@ -36,6 +38,8 @@ export interface SipListenerOptions {
   readonly settings: SipListenerSettings
   readonly service: SipService
   readonly counters: SourceCounters
+  /** What certificates may use, where clients show one. */
+  readonly authoriser?: Authoriser | null
   /** A socket that can do no more. */
   readonly onBroken: (error: unknown) => void
 }
@@ -157,12 +161,13 @@ export class SipListener {
       counters.refused('malformed')
       return
     }
+    const tenant = this.#tenantOf(address, null) ?? undefined
     const send = (answer: Buffer): void => {
       const to = message.method === null ? null : udpTarget(message, from)
       if (to !== null) this.#udp?.send(answer, to, from.address, () => { /* gone or not: the sender asks again */ })
     }
     if (message.method === null || message.method === 'ACK') {
-      void service.handle(message, address)
+      void service.handle(message, address, tenant)
       return
     }
     const key = transactionOf(message, address, from.port)
@@ -189,7 +194,7 @@ export class SipListener {
       answered(service.refused('too_large', 513))
       return
     }
-    void service.handle(message, address).then((answer) => {
+    void service.handle(message, address, tenant).then((answer) => {
       // What could not be kept may be tried again at once.
       if (answer?.status === 503) this.#transactions.delete(key)
       if (answer !== null) answered(answer)
@@ -245,6 +250,12 @@ export class SipListener {
     const { counters, settings } = this.#options
     const address = plainAddress(socket.remoteAddress ?? '0.0.0.0')
     const port = socket.remotePort ?? 0
+    const tenant = this.#tenantOf(address, 'getPeerCertificate' in socket ? namesOfSocket(socket as TLSSocket) : null)
+    if (tenant === null) {
+      counters.refused('unauthorised')
+      socket.destroy()
+      return
+    }
     const stream = new SipStream(settings.maxMessageBytes)
     let timer: NodeJS.Timeout | null = null
     let slowed = false
@@ -277,7 +288,7 @@ export class SipListener {
         const frame = silent ? stream.flush() : stream.next()
         if (frame === null) break
         if (frame.kind === 'ping') write('\r\n')
-        else if (frame.kind === 'message') this.#request(frame.message, address, port, write)
+        else if (frame.kind === 'message') this.#request(frame.message, address, port, tenant, write)
         else {
           counters.received(1)
           counters.refused(frame.kind)
@@ -302,17 +313,31 @@ export class SipListener {
     })
   }
 
-  #request(message: SipMessage, address: string, port: number, write: (bytes: Buffer) => void): void {
+  #request(message: SipMessage, address: string, port: number, tenant: string | undefined, write: (bytes: Buffer) => void): void {
     const { counters, service } = this.#options
     counters.received(1)
     if (message.method !== null && message.method !== 'ACK' && transactionOf(message, address, port) === null) {
       counters.refused('malformed')
       return
     }
-    void service.handle(message, address).then((answer) => {
+    void service.handle(message, address, tenant).then((answer) => {
       const encoded = answer === null ? null : encodeAnswer(message, answer, address, port, Infinity)
       if (encoded !== null) write(encoded)
     }).catch(this.#options.onBroken)
+  }
+
+  /**
+   * Tenant of what a sender sends, by its network and its certificate.
+   * @returns undefined where neither says one: the service's own; null where there is none that both allow
+   */
+  #tenantOf(address: string, names: readonly string[] | null): string | null | undefined {
+    const { settings, authoriser = null } = this.#options
+    const entry = settings.allow.at(this.#allowed.place(address))
+    const network = entry !== undefined && isLimited(entry) ? entry.tenants ?? null : null
+    const certified = names === null ? null : authoriser?.tenantsOf(names) ?? null
+    if (network === null && certified === null) return undefined
+    const grant = tenantGrant([network, certified], { tenant: '', tenants: null })
+    return mayUse(grant, grant.tenant) ? grant.tenant : null
   }
 
   #mayCome(address: string): boolean {

@@ -85,18 +85,19 @@ export class SipService {
   /**
    * Takes a request.
    * @param remoteIp where it came from
+   * @param tenant of its records
    * @returns the answer; null where there is none: to ACK and to what is no request. Never rejects
    */
-  async handle(message: SipMessage, remoteIp: string | null): Promise<SipAnswer | null> {
+  async handle(message: SipMessage, remoteIp: string | null, tenant = this.#options.tenant): Promise<SipAnswer | null> {
     if (message.method === null || message.method === 'ACK') {
       this.refuse('unused')
       return null
     }
     try {
       switch (message.method) {
-        case 'PUBLISH': return await this.#publish(message, remoteIp)
-        case 'NOTIFY': return await this.#notify(message, remoteIp)
-        case 'REGISTER': return this.#options.registerCopies ? await this.#register(message, remoteIp) : this.#notAllowed()
+        case 'PUBLISH': return await this.#publish(message, remoteIp, tenant)
+        case 'NOTIFY': return await this.#notify(message, remoteIp, tenant)
+        case 'REGISTER': return this.#options.registerCopies ? await this.#register(message, remoteIp, tenant) : this.#notAllowed()
         // Asked by proxies to see whether anybody is there; no record comes of it.
         case 'OPTIONS': return this.refused('unused', 200, [], this.#capabilities())
         case 'CANCEL': return this.refused('unused', 481)
@@ -134,7 +135,7 @@ export class SipService {
   }
 
   /** RFC 3903 §6, step by step. */
-  async #publish(message: SipMessage, remoteIp: string | null): Promise<SipAnswer> {
+  async #publish(message: SipMessage, remoteIp: string | null, tenant: string): Promise<SipAnswer> {
     if (!isVqEvent(message)) return this.refused('unused', 489, [['Allow-Events', VQ_EVENT]])
     const now = this.#now()
     const asked = message.header('expires')
@@ -152,7 +153,7 @@ export class SipService {
     } else {
       const problem = this.#bodyProblem(message)
       if (problem !== null) return problem
-      const failed = await this.#takeReports(message, remoteIp, now)
+      const failed = await this.#takeReports(message, remoteIp, tenant, now)
       if (failed !== null) return failed
     }
     if (match !== null) this.#publications.delete(match)
@@ -161,17 +162,17 @@ export class SipService {
     return answer(200, [['SIP-ETag', tag], ['Expires', String(expires)]])
   }
 
-  async #notify(message: SipMessage, remoteIp: string | null): Promise<SipAnswer> {
+  async #notify(message: SipMessage, remoteIp: string | null, tenant: string): Promise<SipAnswer> {
     if (!isVqEvent(message)) return this.refused('unused', 489, [['Allow-Events', VQ_EVENT]])
     if (isEmpty(message)) return this.refused('unused', 200)
-    return this.#bodyProblem(message) ?? await this.#takeReports(message, remoteIp, this.#now()) ?? answer(200)
+    return this.#bodyProblem(message) ?? await this.#takeReports(message, remoteIp, tenant, this.#now()) ?? answer(200)
   }
 
-  async #register(message: SipMessage, remoteIp: string | null): Promise<SipAnswer> {
+  async #register(message: SipMessage, remoteIp: string | null, tenant: string): Promise<SipAnswer> {
     const devices = registerToDevice(message, { seenMs: this.#now(), remoteIp })
     if (devices.length === 0) return this.refused('unused', 200)
     const cseq = message.header('cseq') ?? ''
-    if (!await this.#put('device', devices, idOf('register', message.callId, cseq, message.header('contact') ?? ''))) this.refuse('repeated')
+    if (!await this.#put('device', devices, tenant, idOf('register', message.callId, cseq, message.header('contact') ?? ''))) this.refuse('repeated')
     const expires = message.header('expires')
     const contacts = message.headers('contact').filter((contact) => contact !== '*').map((contact): readonly [string, string] => ['Contact', contact])
     return answer(200, [...contacts, ...(expires === null || !/^\d{1,10}$/.test(expires) ? [] : [['Expires', expires] as const])])
@@ -188,17 +189,17 @@ export class SipService {
   }
 
   /** Takes the reports of a body. Returns the answer if they were not taken, null if they were: also where there was no figure in them. */
-  async #takeReports(message: SipMessage, remoteIp: string | null, seenMs: number): Promise<SipAnswer | null> {
+  async #takeReports(message: SipMessage, remoteIp: string | null, tenant: string, seenMs: number): Promise<SipAnswer | null> {
     const qualities = publishToQuality(message, { seenMs, remoteIp })
     if (qualities === null) return this.refused('malformed', 400)
     if (qualities.length === 0) this.refuse('unused')
     // The same report is one report, however often and by whichever way it comes: so what it is known by is what it says.
-    else if (!await this.#put('quality', qualities, idOf('vq', message.header('from')?.replace(/;\s*tag=[^;]*/i, '') ?? '', message.body))) this.refuse('repeated')
+    else if (!await this.#put('quality', qualities, tenant, idOf('vq', message.header('from')?.replace(/;\s*tag=[^;]*/i, '') ?? '', message.body))) this.refuse('repeated')
     return null
   }
 
   /** Makes records safe; false where they were before. */
-  async #put(kind: 'quality' | 'device', records: readonly RecordFields[], id: string): Promise<boolean> {
+  async #put(kind: 'quality' | 'device', records: readonly RecordFields[], tenant: string, id: string): Promise<boolean> {
     if (this.#stopping || this.#options.inlet.full || this.#pending >= MAX_PENDING) throw new MinimError('MINIM_SPOOL_FULL')
     this.#writer.whole(() => {
       for (const record of records) this.#writer.add(kind, record)
@@ -206,7 +207,7 @@ export class SipService {
     const bytes = this.#writer.take()
     this.#pending++
     try {
-      return await this.#options.inlet.put({ source: 'sip', format: 'protobuf', tenant: this.#options.tenant, records: records.length, bytes, id }) === 'stored'
+      return await this.#options.inlet.put({ source: 'sip', format: 'protobuf', tenant, records: records.length, bytes, id }) === 'stored'
     } finally {
       this.#pending--
       if (this.#pending === 0) for (const done of this.#idle.splice(0)) done()

@@ -1,4 +1,5 @@
 /** The SIP source: the embedded listener, a connection to a drachtio-server, or both. One service answers for them. */
+import { Authoriser } from '../authorise.js'
 import type { StartSource } from '../source.js'
 import { DrachtioApplication, loadLibraryReader } from './drachtio.js'
 import { SipListener } from './listener.js'
@@ -15,7 +16,10 @@ export const startSip: StartSource = async ({ settings, catalogue, log, inlet, c
     tenant: sip.tenant, registerCopies: sip.registerCopies, expiresSeconds: sip.expiresSeconds,
   })
   const drachtio = sip.drachtio === null ? null : new DrachtioApplication({ settings: sip.drachtio, maxMessageBytes: sip.maxMessageBytes, service, counters, log, onBroken: broken })
-  const listener = new SipListener({ settings: sip, service, counters, onBroken: broken })
+  const listener = new SipListener({
+    settings: sip, service, counters, onBroken: broken,
+    authoriser: (sip.tls?.clientCa ?? null) === null ? null : new Authoriser(sip.authorise, sip.tenant, Object.keys(settings.tenants)),
+  })
   await listener.start()
   if (drachtio !== null) {
     await loadLibraryReader()

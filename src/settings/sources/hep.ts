@@ -2,6 +2,7 @@
 import { Type } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
+import { authorisePart, authoriseProblems, type Allowed, type AuthoriseSettings } from '../authorise.js'
 import { allowPart, allowProblems, LOOPBACK } from '../networks.js'
 import { closed, listenOrOff, NAME, secretParts, section, tlsFiles, whole } from '../parts.js'
 import type { TlsSettings } from '../schema.js'
@@ -30,7 +31,9 @@ export interface HepSettings {
   /** Of the key that packets must carry, and variable; both null: nobody is asked. */
   readonly secretFile: string | null
   readonly secretEnv: string | null
-  readonly allow: readonly string[]
+  /** What certificates may use. */
+  readonly authorise: AuthoriseSettings
+  readonly allow: readonly Allowed[]
   readonly tenant: string
   readonly calls: HepCalls
   readonly nodes: readonly HepNodeSettings[]
@@ -52,6 +55,8 @@ const DEFAULTS: HepSettings = {
   tcp: null,
   tlsListen: null,
   tls: null,
+  /** Each certificate's holder the listener's own tenant, any capture agent of it. */
+  authorise: {},
   /** Nobody is asked. */
   secretFile: null,
   secretEnv: null,
@@ -107,7 +112,8 @@ export const HEP: SourceSection<'hep'> = {
     const tenants = Object.keys(settings.tenants)
     if (!tenants.includes(value.tenant)) add('tenant', 'is no tenant of these settings', useOneOf(value.tenant, tenants))
     if (value.tlsListen !== null && value.tls === null) add('tls', 'is missing, and tlsListen needs it', 'name certificate and key: { cert: PATH, key: PATH }')
-    problems.push(...allowProblems('hep', value.allow, [value.udp, value.tcp, value.tlsListen], 'the capture agents'))
+    problems.push(...allowProblems('hep', value.allow, [value.udp, value.tcp, value.tlsListen], 'the capture agents', tenants))
+    problems.push(...authoriseProblems('hep', value.authorise, value.tls, tenants))
     const nodes = new Map<number, number>()
     value.nodes.forEach((node, i) => {
       const twin = nodes.get(node.captureId)
@@ -123,8 +129,9 @@ export const HEP: SourceSection<'hep'> = {
     tcp: listenOrOff('where HEP3 is received by TCP', 9060),
     tlsListen: listenOrOff('where HEP3 is received by TLS', 9061),
     tls: tlsFiles('PEM files'),
+    authorise: authorisePart(['captureIds', 'tenants']),
     ...secretParts('secret', 'the key that every packet must carry', 'both null: none is asked for'),
-    allow: allowPart('what others send is refused unread'),
+    allow: allowPart('what others send is refused unread', ['captureIds', 'tenants']),
     tenant: Type.String({ pattern: NAME, default: DEFAULTS.tenant, description: 'tenant of its records' }),
     calls: callsOf(DEFAULTS.calls),
     nodes: Type.Array(Type.Object({

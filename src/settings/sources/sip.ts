@@ -2,6 +2,7 @@
 import { Type } from '@sinclair/typebox'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
+import { authorisePart, authoriseProblems, type Allowed, type AuthoriseSettings } from '../authorise.js'
 import { allowPart, allowProblems, LOOPBACK } from '../networks.js'
 import { closed, listenOrOff, NAME, optionalParts, secretParts, section, tlsFiles, whole } from '../parts.js'
 import type { TlsSettings } from '../schema.js'
@@ -27,7 +28,9 @@ export interface SipSettings {
   readonly tlsListen: string | null
   readonly tls: TlsSettings | null
   /** Networks (CIDR) or addresses that may send; what others send is dropped without an answer. */
-  readonly allow: readonly string[]
+  readonly allow: readonly Allowed[]
+  /** What certificates may use. */
+  readonly authorise: AuthoriseSettings
   readonly tenant: string
   readonly registerCopies: boolean
   readonly expiresSeconds: number
@@ -45,6 +48,8 @@ const DEFAULTS: SipSettings = {
   tlsListen: null,
   tls: null,
   allow: LOOPBACK,
+  /** Each certificate's holder the listener's own tenant. */
+  authorise: {},
   tenant: 'default',
   /** REGISTER is answered with 200 and taken as a device's report; false: 405. */
   registerCopies: true,
@@ -65,7 +70,8 @@ const DEFAULTS: SipSettings = {
 function check(value: SipSettings, tenants: readonly string[]): Problem[] {
   const problems: Problem[] = value.drachtio === null ? [] : placeProblems(drachtioSecret(value.drachtio), true)
   if (!tenants.includes(value.tenant)) problems.push({ path: 'sip.tenant', what: 'is no tenant of these settings', mend: useOneOf(value.tenant, tenants) })
-  problems.push(...allowProblems('sip', value.allow, [value.udp, value.tcp, value.tlsListen], 'the phones and proxies'))
+  problems.push(...allowProblems('sip', value.allow, [value.udp, value.tcp, value.tlsListen], 'the phones and proxies', tenants))
+  problems.push(...authoriseProblems('sip', value.authorise, value.tls, tenants))
   if (value.tlsListen !== null && value.tls === null) {
     problems.push({ path: 'sip.tls', what: 'is needed by sip.tlsListen', mend: 'give { cert: PATH, key: PATH }, or leave out sip.tlsListen' })
   }
@@ -101,7 +107,8 @@ export const SIP: SourceSection<'sip'> = {
     tcp: listenOrOff('where SIP comes by TCP', 5060),
     tlsListen: listenOrOff('where SIP comes by TLS', 5061),
     tls: tlsFiles('PEM files for tlsListen'),
-    allow: allowPart('others get no answer'),
+    authorise: authorisePart(['tenant']),
+    allow: allowPart('others get no answer', ['tenant']),
     tenant: Type.String({ pattern: NAME, default: DEFAULTS.tenant, description: 'tenant of the records' }),
     registerCopies: Type.Boolean({ default: DEFAULTS.registerCopies, description: 'true or false: whether REGISTER is taken and answered with 200, else with 405' }),
     expiresSeconds: whole(DEFAULTS.expiresSeconds, 60, 86_400, 'seconds that a publication stays at most'),

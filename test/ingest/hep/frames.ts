@@ -27,7 +27,8 @@ export interface Packet {
   readonly from?: string
   readonly to?: string
   readonly atMs?: number
-  readonly captureId?: number
+  /** null: it does not say. */
+  readonly captureId?: number | null
   readonly key?: string
   readonly correlation?: string
   readonly zlib?: boolean
@@ -58,7 +59,7 @@ export function hep({ payload, kind = 1, from = '192.0.2.10:5060', to = '192.0.2
   const addresses = [chunk(six ? 5 : 3, source.ip), chunk(six ? 6 : 4, destination.ip)]
   const ports = [chunk(7, u(2, source.port)), chunk(8, u(2, destination.port))]
   const time = atMs === undefined ? [] : [chunk(9, u(4, Math.floor(atMs / 1000))), chunk(10, u(4, atMs % 1000 * 1000))]
-  const what = [chunk(11, u(1, kind)), chunk(12, u(4, captureId))]
+  const what = [chunk(11, u(1, kind)), ...captureId === null ? [] : [chunk(12, u(4, captureId))]]
   const rest = [...key === undefined ? [] : [chunk(14, key)], ...correlation === undefined ? [] : [chunk(17, correlation)]]
   const body = chunk(zlib ? 16 : 15, zlib ? deflateSync(payload) : payload)
   const family = [chunk(1, u(1, six ? 10 : 2)), chunk(2, u(1, 17))]
