@@ -182,7 +182,7 @@ function statusTable(report: StatusReport, wrong: MinimError | null): string {
   const rows = [['purpose', 'epoch', 'created', 'destroyed']]
   for (const { purpose, epochs, next } of report.purposes) {
     for (const { epoch, createdAt, destroyedAt } of epochs) {
-      rows.push([purpose, next?.epoch === epoch ? `${epoch} (next)` : epoch, createdAt ?? 'never', destroyedAt ?? '-'])
+      rows.push([purpose, next?.epoch === epoch ? `${epoch} (next)` : epoch, createdAt ?? 'never', destroyedAt ?? (purpose === LEDGER_DOMAIN.id ? 'never will be' : '-')])
     }
     if (next !== null && !next.made) rows.push([purpose, `${next.epoch} (next)`, 'not yet', '-'])
   }

@@ -281,13 +281,15 @@ interface Refused {
   readonly reader: Reader
   readonly input: Buffer
   readonly tenant: string
+  /** Null: any. */
+  readonly tenants: ReadonlySet<string> | null
 }
 
-function itemOf(intake: Intake, { id, sequence, reader, input, tenant }: Refused, failed: (error: Error) => void): WorkItem {
+function itemOf(intake: Intake, { id, sequence, reader, input, tenant, tenants }: Refused, failed: (error: Error) => void): WorkItem {
   // A line's end, which the refused line was cut off from; then room for what a reader unescapes.
   const bytes = Buffer.concat([input, Buffer.from(reader.format === 'protobuf' || input.at(-1) === 10 ? '' : '\n')])
   const arena = Buffer.concat([bytes, Buffer.alloc(input.length + 64)])
-  const given = { reader, arena, start: 0, end: bytes.length, scratchStart: bytes.length, last: true, tenant: tenant === '' ? 'default' : tenant }
+  const given = { reader, arena, start: 0, end: bytes.length, scratchStart: bytes.length, last: true, tenant: tenant === '' ? 'default' : tenant, tenants }
   return {
     id, sequence, failed, bytes: input.length, receivedAt: performance.now(),
     minimise: (excluded) => intake.minimise(given, excluded),
@@ -353,7 +355,8 @@ async function replay(place: Place, options: ReplayOptions): Promise<ReplayRepor
     const failures: Error[] = []
     await readQuarantine(place, async (messages) => {
       for (const message of messages) {
-        if (!passes(message, options)) continue
+        // What its sender may not use is let in only by who says so.
+        if (!passes(message, options) || (message.header?.reason === 'unauthorised' && options.reason === undefined)) continue
         const { header, partition, offset, envelope } = message
         if (header === null) {
           add(report.unopened, 'malformed')
@@ -372,7 +375,10 @@ async function replay(place: Place, options: ReplayOptions): Promise<ReplayRepor
         }
         const opened = openQuarantined(core.keyring, envelope)
         if (typeof opened === 'string') add(report.unopened, opened)
-        else await intake.offer(itemOf(intake, { id, sequence, reader, input: opened.input, tenant: opened.tenant }, (error) => { failures.push(error) }))
+        else {
+          const tenants = opened.tenants === null || options.reason === 'unauthorised' ? null : new Set(opened.tenants)
+          await intake.offer(itemOf(intake, { id, sequence, reader, input: opened.input, tenant: opened.tenant, tenants }, (error) => { failures.push(error) }))
+        }
         if (failures.length > 0) throw failures[0]
       }
     })

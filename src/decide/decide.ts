@@ -112,9 +112,11 @@ export class Decider {
       const start = num[cell]
       mask[r] = 0
       refusal[r] = -1
-      if (!(start > 0)) refusal[r] = NO_START
+      // First: whatever else is wrong with it, no mend of that may let it in.
+      if (tenant[r] === FOREIGN_TENANT) refusal[r] = UNAUTHORISED
+      else if (!(start > 0)) refusal[r] = NO_START
       else if (start > latest) refusal[r] = CLOCK
-      else if (tenant[r] < 0) refusal[r] = tenant[r] === FOREIGN_TENANT ? UNAUTHORISED : UNKNOWN_TENANT
+      else if (tenant[r] < 0) refusal[r] = UNKNOWN_TENANT
       else if (excluded !== null && excluded.has(firstRecord + r)) refusal[r] = REFUSED_BY_KAFKA
       else {
         let allowed = this.tenantMasks[tenant[r]]

@@ -4,7 +4,8 @@
  * Envelope: version (1) | header length (2, big-endian) | header (JSON) | nonce (12) | ciphertext | tag (16): AES-256-GCM, with all
  * before the nonce authenticated as it stands. The header is readable without a key, so that quarantine can be counted and sorted:
  * reason and format out of closed sets, the day, the length. No value out of a record is in it. What is encrypted is the length of a
- * tenant's name (1), the name, the input: the tenant of records that name none, without which they could not be replayed.
+ * tenant's name (1), the name, the input: the tenant of records that name none, without which they could not be replayed. Where the
+ * sender may not use every tenant, those that it may use follow the name, a NUL behind each, so that replaying gives it no others.
  *
  * The key is the use `box` of the domain `minim.quarantine`, which has an epoch of its own for each day: refused bytes hold raw
  * identifiers of every purpose, so no purpose's key may open them, and a day's quarantine ends with its key.
@@ -48,9 +49,10 @@ export const BOX_OVERHEAD_BYTES = HEAD_BYTES + 256 + NONCE_BYTES + 1 + TENANT_MA
  * @param format name of the reader, letters, digits and `-` only, 32 at most: anything else is written as `unknown`
  * @param nowMs when it is refused; decides the key
  * @param tenant of records in it that name none
+ * @param tenants that its sender may use; null: any
  * @throws MinimError `MINIM_KEYS_QUARANTINE` when today's key was destroyed or cannot be made
  */
-export function sealQuarantined(keyring: Keyring, reason: Refusal, format: string, input: Uint8Array, nowMs: number, tenant = ''): Buffer {
+export function sealQuarantined(keyring: Keyring, reason: Refusal, format: string, input: Uint8Array, nowMs: number, tenant = '', tenants: ReadonlySet<string> | null = null): Buffer {
   const at = epochId(QUARANTINE_DOMAIN.epoch, nowMs)
   const keys = keyring.keys(QUARANTINE_DOMAIN.id, at)
   if (typeof keys === 'string') throw new MinimError('MINIM_KEYS_QUARANTINE', { epoch: at, what: keys })
@@ -64,9 +66,16 @@ export function sealQuarantined(keyring: Keyring, reason: Refusal, format: strin
   const nonce = randomBytes(NONCE_BYTES)
   const cipher = createCipheriv('aes-256-gcm', keys.box, nonce)
   cipher.setAAD(head)
-  const named = Buffer.from(tenant)
+  const named = Buffer.from(tenants === null ? tenant : tenantList(tenant, tenants))
   const before = named.length > TENANT_MAX_BYTES ? Buffer.alloc(1) : Buffer.concat([Buffer.of(named.length), named])
   return Buffer.concat([head, nonce, cipher.update(before), cipher.update(input), cipher.final(), cipher.getAuthTag()])
+}
+
+/** A tenant, and behind it those that there may be: as many as there is room for. */
+function tenantList(tenant: string, tenants: ReadonlySet<string>): string {
+  let text = `${tenant}\0`
+  for (const one of tenants) if (one !== tenant && text.length + one.length < TENANT_MAX_BYTES) text += `${one}\0`
+  return text
 }
 
 /** An opened envelope. */
@@ -75,6 +84,8 @@ export interface Opened {
   readonly input: Buffer
   /** Of records that name none; empty where it is not known. */
   readonly tenant: string
+  /** Tenants that its sender may use; null: any. */
+  readonly tenants: readonly string[] | null
 }
 
 /** The readable part of an envelope, not authenticated; null when it is none. */
@@ -98,7 +109,8 @@ export function openQuarantined(keyring: Keyring, envelope: Uint8Array): Opened 
     const plain = Buffer.concat([decipher.update(envelope.subarray(nonceEnd, tagStart)), decipher.final()])
     const start = 1 + plain[0]
     if (plain.length - start !== header.length) return 'malformed'
-    return { header, input: plain.subarray(start), tenant: plain.toString('utf8', 1, start) }
+    const [tenant, ...others] = plain.toString('utf8', 1, start).split('\0')
+    return { header, input: plain.subarray(start), tenant, tenants: others.length === 0 ? null : [tenant, ...others.slice(0, -1)] }
   } catch {
     return 'forged'
   }

@@ -134,7 +134,7 @@ export class Pipeline {
       if (consumed === pos) {
         // A reader that takes nothing of what is left leaves it to nobody: refused, so that it is not lost in silence.
         if (consumed < end) {
-          this.quarantine('too_large', reader.format, input.tenant, arena.subarray(pos, end), nowMs, record++, outcome)
+          this.quarantine('too_large', reader.format, input.tenant, input.tenants ?? null, arena.subarray(pos, end), nowMs, record++, outcome)
           outcome.records++
         }
         return record
@@ -165,7 +165,7 @@ export class Pipeline {
     }
     for (let i = 0; i < batch.refusedReason.length; i++) {
       const bytes = batch.arena.subarray(batch.refusedStart[i], batch.refusedEnd[i])
-      this.quarantine(REFUSALS[batch.refusedReason[i]], batch.refusedFormat[i] ?? format, tenant, bytes, nowMs, record++, outcome)
+      this.quarantine(REFUSALS[batch.refusedReason[i]], batch.refusedFormat[i] ?? format, tenant, tenants, bytes, nowMs, record++, outcome)
     }
     outcome.records += record - firstRecord
     outcome.unknownFields += batch.unknownFields
@@ -182,7 +182,7 @@ export class Pipeline {
     for (let r = 0; r < columns.rows; r++) {
       if (decider.refusal[r] < 0) continue
       const bytes = arena.subarray(columns.rawStart[r], columns.rawEnd[r])
-      this.quarantine(REFUSALS[decider.refusal[r]], format, tenant, bytes, nowMs, firstRecord + r, outcome)
+      this.quarantine(REFUSALS[decider.refusal[r]], format, tenant, tenants, bytes, nowMs, firstRecord + r, outcome)
     }
     if (projectors.length === 0) {
       let count = 0
@@ -229,11 +229,11 @@ export class Pipeline {
     })
   }
 
-  private quarantine(reason: Refusal, format: string, tenant: string, bytes: Uint8Array, nowMs: number, record: number, outcome: Outcome): void {
+  private quarantine(reason: Refusal, format: string, tenant: string, tenants: ReadonlySet<string> | null, bytes: Uint8Array, nowMs: number, record: number, outcome: Outcome): void {
     const { output } = this
     // Kafka takes messages of 1 MB by default: longer input goes in parts, one after the other.
     for (let off = 0; off === 0 || off < bytes.length; off += QUARANTINE_PART_BYTES) {
-      const sealed = sealQuarantined(this.options.keyring, reason, format, bytes.subarray(off, off + QUARANTINE_PART_BYTES), nowMs, tenant)
+      const sealed = sealQuarantined(this.options.keyring, reason, format, bytes.subarray(off, off + QUARANTINE_PART_BYTES), nowMs, tenant, tenants)
       output.reserve(sealed.length)
       const start = output.pos
       output.bytes.set(sealed, start)

@@ -69,7 +69,8 @@ export function allowedNetwork(names: readonly Nameable[], network: TSchema): TS
 
 /** What is wrong with the tenants that an entry names. */
 export function tenantsProblems(path: string, named: readonly string[] | undefined, tenants: readonly string[]): Problem[] {
-  return (Array.isArray(named) ? named : []).flatMap((tenant, i) => tenants.includes(tenant) ? [] : [{ path: `${path}.tenants.${i}`, what: 'is no tenant of these settings', mend: useOneOf(tenant, tenants) }])
+  const list = Array.isArray(named) ? named as readonly string[] : []
+  return list.flatMap((tenant, i) => tenants.includes(tenant) ? [] : [{ path: `${path}.tenants.${i}`, what: 'is no tenant of these settings', mend: useOneOf(tenant, tenants) }])
 }
 
 /**

@@ -45,12 +45,13 @@ export function allowProblems(section: string, allow: readonly Allowed[], listen
   if (used.length === 0) return []
   if (allow.length === 0) return [{ path, what: 'names nobody who may send', mend }]
   const wrong = allow.flatMap((entry, i) => [
-    ...networkOf(networkText(entry)) === null ? [{ path: `${path}.${i}${typeof entry === 'string' ? '' : '.network'}`, what: 'is no network', mend: 'write an address, or an address and its prefix: 192.0.2.0/24, 2001:db8::/32' }] : [],
+    // One that is left out, or of another type, the schema refuses.
+    ...typeof (networkText(entry) as unknown) === 'string' && networkOf(networkText(entry)) === null ? [{ path: `${path}.${i}${typeof entry === 'string' ? '' : '.network'}`, what: 'is no network', mend: 'write an address, or an address and its prefix: 192.0.2.0/24, 2001:db8::/32' }] : [],
     ...typeof entry === 'string' ? [] : tenantsProblems(`${path}.${i}`, entry.tenants, tenants),
   ])
   if (wrong.length > 0) return wrong
   // Nothing would come, and nothing say so but a counter.
-  if (allow.every((entry) => isLoopback(networkText(entry))) && !used.every((listen) => isLoopback(listen.slice(0, listen.lastIndexOf(':'))))) {
+  if (allow.every((entry) => isLoopback(String(networkText(entry)))) && !used.every((listen) => isLoopback(listen.slice(0, listen.lastIndexOf(':'))))) {
     return [{ path, what: `lets only this machine send, and ${section} listens to others`, mend: `${mend}; or listen on 127.0.0.1` }]
   }
   return []

@@ -103,7 +103,7 @@ t.test('status', async (t) => {
   const year = new Date(now).getUTCFullYear()
   t.equal(report.store, store)
   t.equal(report.master, 'right')
-  t.same(report.purposes.map(({ purpose }) => purpose), ['analytics', 'billing', 'fraud', 'minim.quarantine', 'minim.spool'])
+  t.same(report.purposes.map(({ purpose }) => purpose), ['analytics', 'billing', 'fraud', 'minim.ledger', 'minim.quarantine', 'minim.spool'])
   t.same(report.purposes[0], { purpose: 'analytics', epochs: [{ epoch: '2020', createdAt: time, destroyedAt: null }], next: { epoch: String(year + 1), made: false } })
   t.same(report.purposes[1], { purpose: 'billing', epochs: [{ epoch: 'contract', createdAt: time, destroyedAt: null }], next: null })
   t.same(report.purposes[2], {
@@ -168,6 +168,8 @@ t.test('destroy takes no name that is none, and no running epoch by accident', a
   t.equal(keyStore.keys('fraud', year), 'destroyed')
   t.match((await destroy('fraud', year)).out, /^was destroyed before/, 'said without the second word')
   t.equal((await destroy('minim.quarantine', new Date().toISOString().slice(0, 10), '--running')).code, 'MINIM_KEYS_IN_USE', 'whatever is said')
+  t.equal((await destroy('minim.ledger', 'contract', '--running')).code, 'MINIM_KEYS_NEVER')
+  t.match((await minim('status', '--config', config)).out, /minim\.ledger +contract +\S+ +never will be/)
 })
 
 t.test('a mistake in the settings is told', async (t) => {

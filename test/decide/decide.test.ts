@@ -17,11 +17,11 @@ const policy: Policy = (() => {
   return { version: '0123456789ab', purposes: [of('billing', { retentionDays: 30, epoch: 'day' }), of('quality', { retentionDays: 1, tenants: ['acme'] }), of('research', {})] }
 })()
 
-function run(records: readonly PlainRecord[], keyring = new TestKeyring(), excluded: ReadonlySet<number> | null = null): { produced: Record<string, number>; withheld: Record<string, number>; reasons: string[]; asked: string[] } {
+function run(records: readonly PlainRecord[], keyring = new TestKeyring(), excluded: ReadonlySet<number> | null = null, tenants: ReadonlySet<string> | null = null): { produced: Record<string, number>; withheld: Record<string, number>; reasons: string[]; asked: string[] } {
   const type = catalogue.root.lookupType('minim.v1.Batch')
   const arena = Buffer.from(type.encode(type.fromObject({ calls: records })).finish())
   const pipeline = new Pipeline({ catalogue, plan: compile(policy, catalogue), keyring, tenants: TENANTS, futureMs: FUTURE_MS, now: () => NOW })
-  const found = pipeline.run({ reader: new ProtobufReader(catalogue, 'whole'), arena, start: 0, end: arena.length, scratchStart: arena.length, last: true, tenant: 'default' }, excluded)
+  const found = pipeline.run({ reader: new ProtobufReader(catalogue, 'whole'), arena, start: 0, end: arena.length, scratchStart: arena.length, last: true, tenant: 'default', tenants }, excluded)
   const reasons: string[] = []
   for (let i = 0; i < found.count; i++) {
     if (found.topics[found.topic[i]] === 'minim.quarantine') reasons.push(readBoxHeader(found.bytes.subarray(found.valueOff[i], found.valueOff[i] + found.valueLen[i]))?.reason ?? 'none')
@@ -48,6 +48,20 @@ t.strictSame(run([{ calling, start_ms: NOW }]).withheld, { 'quality\0call\0other
 t.strictSame(run([{ calling, start_ms: NOW - DAY, tenant: 'acme' }]).withheld, {}, 'as old as may be')
 t.strictSame(run([{ calling, start_ms: NOW - DAY - 1, tenant: 'acme' }]).withheld, { 'quality\0call\0expired': 1 })
 t.strictSame(run([{ calling, start_ms: NOW }, { calling, start_ms: NOW }], new TestKeyring(), new Set([1])).reasons, ['refused_by_kafka'])
+
+t.test('a record of a tenant that its sender may not use goes nowhere, whatever else is wrong with it', (t) => {
+  const of = (tenants: readonly string[], ...records: readonly PlainRecord[]): ReturnType<typeof run> => run(records, new TestKeyring(), null, new Set(tenants))
+  const [own, foreign, unknown] = [{ calling, start_ms: NOW }, { calling, start_ms: NOW, tenant: 'acme' }, { calling, start_ms: NOW, tenant: 'nobody' }]
+  t.strictSame(of(['default'], own, foreign, own, foreign, { ...foreign, start_ms: 0 }, { ...foreign, start_ms: NOW + FUTURE_MS + 1 }, unknown).reasons, [...Array<string>(4).fill('unauthorised'), 'unknown_tenant'])
+  t.strictSame(of(['default'], foreign).produced, {})
+  t.strictSame(of(['default'], foreign).withheld, {})
+  t.strictSame(of(['default'], foreign).asked, [], 'no key is asked for')
+  t.strictSame(of(['acme'], foreign).produced, run([foreign]).produced)
+  t.strictSame(of(['acme'], own).reasons, ['unauthorised'], 'also where the record names none')
+  t.strictSame(of([], own, foreign).reasons, ['unauthorised', 'unauthorised'])
+  t.strictSame(run([foreign], new TestKeyring(), new Set([0]), new Set(['default'])).reasons, ['unauthorised'])
+  t.end()
+})
 
 t.test('records that nobody may see make no keys', (t) => {
   const old = Array.from({ length: 50 }, (_, i) => ({ calling, start_ms: NOW - (40 + i) * DAY }))

@@ -3,7 +3,7 @@ import Kafka from 'node-rdkafka'
 import t from 'tap'
 import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
 import { asError } from '../../src/deliver/kafka-errors.js'
-import { decodeEntry, encodeEntry, readLedger, streamKey } from '../../src/deliver/ledger.js'
+import { decodeEntry, decodeMarks, encodeEntry, readLedger, streamKey } from '../../src/deliver/ledger.js'
 import { shardOf } from '../../src/deliver/shards.js'
 
 t.test('entries come back', (t) => {
@@ -13,6 +13,16 @@ t.test('entries come back', (t) => {
     t.equal(decodeEntry(Buffer.from(bad)), null, bad)
   }
   t.equal(decodeEntry(null), null)
+  fc.assert(fc.property(fc.maxSafeNat(), fc.integer({ min: 1, max: 64 }).chain((n) => fc.uint8Array({ minLength: n * 8, maxLength: n * 8 })), (sequence, marks) => {
+    const entry = encodeEntry(sequence, Buffer.from(marks))
+    return decodeEntry(entry) === sequence && decodeMarks(entry) === Buffer.from(marks).toString('base64')
+  }))
+  t.equal(encodeEntry(7, Buffer.alloc(0)).toString(), '{"sequence":7}', 'as earlier versions wrote it')
+  for (const marks of ['7', '""', '"AAAA"', '"AAAAAAAAAA="', '"not base64!"', JSON.stringify(Buffer.alloc(65 * 8).toString('base64')), '[]']) {
+    const entry = Buffer.from(`{"sequence":7,"marks":${marks}}`)
+    t.equal(decodeEntry(entry), 7, marks)
+    t.ok((decodeMarks(entry) ?? '') === '', marks)
+  }
   t.end()
 })
 

@@ -14,8 +14,11 @@ t.test('what is sealed can be opened, by the key of its day', async (t) => {
     const envelope = sealQuarantined(keyring, reason, 'csv', INPUT, NOW)
     const header = { reason, at: '2026-11-24', format: 'csv', length: INPUT.length }
     t.same(readBoxHeader(envelope), header)
-    t.same(openQuarantined(keyring, envelope), { header, input: INPUT, tenant: '' })
-    t.same(openQuarantined(keyring, sealQuarantined(keyring, reason, 'csv', INPUT, NOW, 'müller')), { header, input: INPUT, tenant: 'müller' })
+    t.same(openQuarantined(keyring, envelope), { header, input: INPUT, tenant: '', tenants: null })
+    t.same(openQuarantined(keyring, sealQuarantined(keyring, reason, 'csv', INPUT, NOW, 'müller')), { header, input: INPUT, tenant: 'müller', tenants: null })
+    t.match(openQuarantined(keyring, sealQuarantined(keyring, reason, 'csv', INPUT, NOW, 'acme', new Set(['other', 'acme']))), { input: INPUT, tenant: 'acme', tenants: ['acme', 'other'] })
+    const many = openQuarantined(keyring, sealQuarantined(keyring, reason, 'csv', INPUT, NOW, 'acme', new Set(Array.from({ length: 99 }, (_, i) => `tenant-${i}`))))
+    t.ok(typeof many === 'object' && many.tenants?.[0] === 'acme' && many.tenants.length > 20 && many.tenants.every((name) => /^(acme|tenant-\d+)$/.test(name)), 'as many as there is room for, each whole')
     t.ok(envelope.length <= INPUT.length + BOX_OVERHEAD_BYTES)
   }
 })

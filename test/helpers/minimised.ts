@@ -71,6 +71,7 @@ export interface FakeItemOptions {
   readonly sequence: number
   readonly messages: readonly FakeMessage[] | ((excluded: ReadonlySet<number>) => readonly FakeMessage[])
   readonly bytes?: number
+  readonly mark?: Uint8Array
 }
 
 export const QUARANTINE = 'minim.quarantine'
@@ -87,7 +88,7 @@ export function fakeItem(options: FakeItemOptions): FakeItem {
   done.catch(() => undefined)
   const item: FakeItem = {
     id: { source: options.source ?? 'node-a', incarnation: options.incarnation ?? 'one' },
-    sequence: options.sequence, bytes: options.bytes ?? 100, receivedAt: performance.now(), minimised: 0, excluded: [], commits: 0, failure: null, done,
+    sequence: options.sequence, ...options.mark === undefined ? {} : { mark: options.mark }, bytes: options.bytes ?? 100, receivedAt: performance.now(), minimised: 0, excluded: [], commits: 0, failure: null, done,
     minimise(excluded: ReadonlySet<number> = new Set()) {
       item.minimised++
       item.excluded = [...excluded]

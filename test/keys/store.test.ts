@@ -122,7 +122,7 @@ t.test('absent becomes present when its time comes', async (t) => {
 
 const DOMAINS: readonly KeyDomain[] = [{ id: 'billing', epoch: 'contract' }, { id: 'fraud', epoch: 'quarter' }, { id: 'quality', epoch: 'day' }]
 const AHEAD = [
-  'billing contract', 'fraud 2026-Q4', 'fraud 2027-Q1', 'minim.quarantine 2026-11-24', 'minim.quarantine 2026-11-25', 'minim.spool 2026-11-24', 'minim.spool 2026-11-25', 'quality 2026-11-24', 'quality 2026-11-25',
+  'billing contract', 'fraud 2026-Q4', 'fraud 2027-Q1', 'minim.ledger contract', 'minim.quarantine 2026-11-24', 'minim.quarantine 2026-11-25', 'minim.spool 2026-11-24', 'minim.spool 2026-11-25', 'quality 2026-11-24', 'quality 2026-11-25',
 ]
 const names = (path: string): string[] => KeyStore.status(path).map(({ purpose, epoch }) => `${purpose} ${epoch}`)
 
@@ -191,8 +191,10 @@ t.test('what cannot be destroyed', async (t) => {
   refused(t, 'MINIM_KEYS_NO_EPOCH', () => store.destroy('fraud', '2030'))
   refused(t, 'MINIM_KEYS_IN_USE', () => store.destroy('minim.quarantine', '2026-11-24'))
   refused(t, 'MINIM_KEYS_IN_USE', () => store.destroy('minim.quarantine', '2026-11-25'))
+  for (const epoch of ['contract', '2020', '2026-11-23']) refused(t, 'MINIM_KEYS_NEVER', () => store.destroy('minim.ledger', epoch))
   t.same(KeyStore.status(path), [])
   t.equal(store.destroy('minim.quarantine', '2026-11-23'), true)
+  t.equal(typeof store.keys('minim.ledger', 'contract'), 'object', 'made when it is first asked for')
 })
 
 t.test('a running process looks for changes no more often than asked', async (t) => {

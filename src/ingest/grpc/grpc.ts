@@ -317,8 +317,12 @@ const NAMES_HEADER = 'minim-certificate-names-bin'
 /** The names that another worker has seen; none where it has not said any. */
 function namesPassedOn(metadata: Metadata): string[] {
   const [value] = metadata.get(NAMES_HEADER)
-  const names: unknown = Buffer.isBuffer(value) ? JSON.parse(value.toString('utf8')) : []
-  return Array.isArray(names) ? names.filter((name) => typeof name === 'string') : []
+  try {
+    const names: unknown = JSON.parse(String(value))
+    return Array.isArray(names) ? names.filter((name) => typeof name === 'string') : []
+  } catch {
+    return []
+  }
 }
 
 /** The listening source. */

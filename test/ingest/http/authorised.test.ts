@@ -122,7 +122,7 @@ t.test('settings that cannot be: all mistakes at once', (t) => {
   t.same(wrong({ http: { listen: LISTEN, tls, authorise: { 'pbx-1.example.net': { tenants: ['acme'] } } } }), [])
   const found = wrong({
     http: { listen: LISTEN, tls, authorise: { 'pbx-1.example.net': { tenants: ['acme', 'nobody'] }, 'pbx-2': { tenant: 'acme' } as never } },
-    freeswitch: { listen: LISTEN, tls, authorise: { a: { tenants: ['acme', 'other'] }, b: { sources: ['x'], tenants: ['acme'] } as never } },
+    freeswitch: { listen: LISTEN, tls, authorise: { a: { tenants: ['acme', 'other'] }, b: { sources: ['x'], tenants: ['acme'] } } },
     grpc: { tls: { ...tls, clientCa: null }, authorise: { a: { sources: ['a'] } } },
   })
   t.equal(found.length, 5, found.join('\n'))
