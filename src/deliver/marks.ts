@@ -25,6 +25,8 @@ export class Marks {
   /** Number of the first, and how many there are. */
   #first = 0
   #count = 0
+  /** Older ones are not known any more, though they may lie there still. */
+  #oldest = 0
 
   /** @param last number of the last mark @param bytes marks out of the ledger */
   constructor(last = 0, bytes: Uint8Array = Buffer.alloc(0)) {
@@ -48,7 +50,7 @@ export class Marks {
   /** Whether a number is known with another mark. */
   differs(sequence: number, mark: Uint8Array): boolean {
     const at = (sequence - this.#first) * MARK_BYTES
-    return sequence >= this.#first && sequence < this.#first + this.#count && !this.#bytes.subarray(at, at + MARK_BYTES).equals(mark)
+    return sequence >= Math.max(this.#first, this.#oldest) && sequence < this.#first + this.#count && !this.#bytes.subarray(at, at + MARK_BYTES).equals(mark)
   }
 
   /** The marks up to a number, as many as are kept; none where its own is not known. */
@@ -60,7 +62,8 @@ export class Marks {
 
   /** Forgets those that are too old once a number is committed. */
   committed(last: number): void {
-    const old = last - MARKS_KEPT - this.#first + 1
+    this.#oldest = last - MARKS_KEPT + 1
+    const old = this.#oldest - this.#first
     // Some at a time: each costs a move of the rest.
     if (old < MARKS_KEPT) return
     const gone = Math.min(old, this.#count)
