@@ -27,7 +27,7 @@ t.test('PUBLISH is answered once its records are safe', async (t) => {
   t.same(inlet.records().map((r) => [r.kind, r.fields['call_id'], r.fields['mac'], r.fields['origin']]), [['quality', '1890463548@192.0.2.14', '00005e005304', 'REPORT'], ['quality', '1890463548@192.0.2.14', '00005e005305', 'REPORT']])
   t.match(inlet.entries[0], { source: 'sip', format: 'protobuf', tenant: 'default' })
   t.match(inlet.entries[0].id, /^\S{20,}$/)
-  t.equal(String(inlet.entries[0].id).includes('1890463548'), false)
+  t.notMatch(JSON.stringify(inlet.entries[0].id), '1890463548')
 
   t.test('what it copies, and where it came from', async (t) => {
     for (const name of ['From', 'Call-ID', 'CSeq']) t.equal(headerOf(answer, name), headerOf(request.toString(), name), name)
