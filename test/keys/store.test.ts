@@ -1,11 +1,11 @@
 import t, { type Test } from 'tap'
 import { spawn } from 'node:child_process'
-import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, openSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import { MinimError, type ErrorCode } from '../../src/errors/catalogue.js'
-import { withFileLock } from '../../src/keys/file-lock.js'
+import { lockDescriptor, withFileLock } from '../../src/keys/file-lock.js'
 import { KEY_USES, type EpochKeys, type KeyAbsence, type KeyDomain } from '../../src/keys/keyring.js'
 import { MasterKey } from '../../src/keys/master.js'
 import { KeyStore, type KeyStoreOptions } from '../../src/keys/store.js'
@@ -311,6 +311,22 @@ t.test('the lock keeps others out, and ends with its holder', async (t) => {
   t.equal(withFileLock(path, () => 7, 50), 7)
   t.throws(() => withFileLock(path, () => { throw new Error('within') }), /within/)
   t.equal(withFileLock(path, () => 8, 50), 8)
+})
+
+t.test('either program locks, and each other out', async (t) => {
+  const file = `${create(t)}.other`
+  for (const [first, second] of [['flock', 'perl'], ['perl', 'flock'], ['perl', 'perl']]) {
+    const [held, other] = [openSync(file, 'a'), openSync(file, 'a')]
+    t.equal(lockDescriptor(held, 0, [first]), true, `${first} locks`)
+    t.equal(lockDescriptor(other, 0, [second]), false, `${second} finds it locked`)
+    t.equal(lockDescriptor(other, 100, [second]), false, 'and waits no longer than it is told to')
+    closeSync(held)
+    t.equal(lockDescriptor(other, 1_000, [second]), true, 'the lock ends with its descriptor')
+    closeSync(other)
+  }
+  const held = openSync(file, 'a')
+  t.equal(lockDescriptor(held, 0, []), 'ENOENT', 'neither is there')
+  closeSync(held)
 })
 
 t.test('processes that share a store never make two keys for one epoch', async (t) => {

@@ -6,12 +6,12 @@
  *
  * A JSON file, written beside itself, flushed and renamed, the folder flushed too. It holds offsets and hashes, nothing of the lines.
  */
-import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { open, rename } from 'node:fs/promises'
 import path from 'node:path'
 import { MinimError } from '../../errors/catalogue.js'
+import { lockDescriptor } from '../../keys/file-lock.js'
 
 /** Where a batch lies. */
 export interface Cut {
@@ -77,9 +77,9 @@ export class AgentState {
     }
     try {
       // The kernel drops the lock with the process.
-      const { status, error } = spawnSync('flock', ['-x', '-n', '3'], { stdio: ['ignore', 'ignore', 'ignore', lock] })
-      if (error !== undefined) throw new MinimError('MINIM_AGENT_STATE', { what: `cannot be locked: flock cannot be run (${codeOf(error)})` })
-      if (status !== 0) throw new MinimError('MINIM_AGENT_LOCKED')
+      const locked = lockDescriptor(lock, 0)
+      if (typeof locked === 'string') throw new MinimError('MINIM_AGENT_STATE', { what: `cannot be locked: flock cannot be run (${locked})` })
+      if (!locked) throw new MinimError('MINIM_AGENT_LOCKED')
       return new AgentState(file, lock, read(file))
     } catch (error) {
       closeSync(lock)
