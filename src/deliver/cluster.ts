@@ -43,9 +43,10 @@ const INIT_PRODUCER_ID_V4 = [22, 4] as const
 const ADD_PARTITIONS_V1 = [24, 1] as const
 const ADD_OFFSETS_V1 = [25, 1] as const
 const END_TXN_V1 = [26, 1] as const
-const DESCRIBE_TRANSACTIONS_V0 = [65, 0] as const
 const TXN_OFFSET_COMMIT_V3 = [28, 3] as const
 const OFFSET_COMMIT_V7 = [8, 7] as const
+/** Since Kafka 3.0, and not in the mock cluster. */
+const DESCRIBE_TRANSACTIONS_V0 = [65, 0] as const
 
 /** The kinds of coordinator. */
 export const GROUP = 0
@@ -148,29 +149,33 @@ export class Link {
     })
   }
 
-  /** When the id's transaction began, Unix ms by the coordinator's clock; null where there is none. From Kafka 3.0 on: brokers of before end the connection. */
-  transactionStart(transactionalId: string): Promise<number | null> {
-    return this.send(DESCRIBE_TRANSACTIONS_V0, (w) => {
+  /**
+   * Who has a transactional id, and when its transaction began, Unix ms by the coordinator's clock (null: there is none). From Kafka 3.0 on:
+   * brokers of before end the connection. It changes nothing, so it does no harm however late it arrives.
+   * @throws KafkaError also when nobody has the id
+   */
+  async transactionState(transactionalId: string): Promise<{ readonly holder: ProducerIdentity, readonly startMs: number | null }> {
+    const states = await this.send(DESCRIBE_TRANSACTIONS_V0, (w) => {
       w.appendArray([transactionalId], (w, id) => { w.appendString(id, true) }, true, false).appendTaggedFields()
     }, (r) => {
       r.readInt32()
-      const [found] = r.readArray((r) => {
+      return r.readArray((r) => {
         const code = r.readInt16()
         r.readString()
         r.readString()
         r.readInt32()
         const startMs = Number(r.readInt64())
-        r.readInt64()
-        r.readInt16()
+        const holder = { producerId: r.readInt64(), epoch: r.readInt16() }
         r.readArray((r) => {
           r.readString()
           r.readArray((r) => r.readInt32(), true, false)
         })
-        return { code, startMs }
+        return { code, holder, startMs: startMs > 0 ? startMs : null }
       })
-      checked(found?.code ?? 0, 'DescribeTransactions')
-      return found === undefined || found.startMs <= 0 ? null : found.startMs
     }, true)
+    const [{ code, holder, startMs }] = states
+    checked(code, 'DescribeTransactions')
+    return { holder, startMs }
   }
 
   addOffsets(transactionalId: string, { producerId, epoch }: ProducerIdentity, group: string): Promise<number> {

@@ -18,7 +18,7 @@
  *   completes or aborts what was pending; then the ledger says what was taken; the rest is filled again from the batches, which are kept
  *   until commit. Nothing is retried within a transaction: what failed is aborted, and filled again (see `lane.ts`).
  * - **Fencing.** Whoever takes the shard initialises both ids before reading the ledger. A process that finds itself fenced stops for
- *   good: taking the ids back would have two processes fence each other for ever.
+ *   good: taking the ids back would have two processes fence each other for ever. Commits tell it; a shard at rest asks the coordinator.
  * - **At least once**, for clusters without transactions: a turn is flushed, then its ledger records are; after an unclean end what the
  *   ledger does not hold is sent again, so up to two turns may be there twice.
  * - **Poison.** One refused message fails its whole transaction, for ever. What can be known is checked before producing (size against
@@ -38,9 +38,9 @@ import {
 } from './kafka-config.js'
 import type { Guarantee } from '../settings/schema.js'
 import { INVALID_TIMESTAMP, UNKNOWN_PARTITION, classify, isForbidden, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
-import { Cluster, Links, TRANSACTION, type GroupOffsets } from './cluster.js'
+import { Cluster, Links, TRANSACTION, type GroupOffsets, type Link } from './cluster.js'
 import { Lane, type LaneOptions } from './lane.js'
-import { LEDGER_TOPIC, clockKey, encodeEntry, encodeOwner, ownerKey, readLedger, streamKey } from './ledger.js'
+import { LEDGER_TOPIC, clockKey, encodeEntry, encodeOwner, ownerKey, ownerText, readLedger, streamKey, thisProcess } from './ledger.js'
 import { Marks } from './marks.js'
 import { findRefused } from './poison.js'
 import type { ProducerIdentity } from './record-batch.js'
@@ -85,6 +85,8 @@ export interface DeliveryHooks {
   /** Something for the log: a retry, an unclean end, a warning about topics. */
   onNotice?(error: MinimError): void
   onTopics?(report: TopicsReport): void
+  /** The shard was somebody else's before, who may have ended or not: for the log. */
+  onTookOver?(former: string): void
   /** Delivery has given up: the process should end with a failure. */
   onFatal?(error: MinimError): void
   /** Test only: awaited between the ledger's records and the commit. */
@@ -174,6 +176,9 @@ const QUEUE_FULL_WAIT_MS = 1
 const TIMED_OUT_SHARE = 0.8
 /** Whoever takes a shard writes its name a few requests later. */
 const OWNER_WAIT_MS = 3_000
+/** How often a shard at rest is asked for: whoever lost it must not take records for much longer than this. */
+const HOLD_CHECK_MS = 2_000
+const HOLD_TIMEOUT_MS = 5_000
 const DEFAULT_DRAIN_MS = 30_000
 /** Beside key, value and headers: a batch's header and a record's varints. */
 const RECORD_OVERHEAD_BYTES = 100
@@ -245,8 +250,14 @@ export class Delivery {
   /** Takeovers since the last commit: each waits longer. */
   #setbacks = 0
   /** Names this process's hold on the shard, in the ledger. */
-  readonly #ownerId = randomUUID()
+  readonly #owner = thisProcess(randomUUID())
   #owns = false
+  #holdTimer: NodeJS.Timeout | null = null
+  #holdLink: Link | null = null
+  #checkingHold = false
+  /** Commits when the hold was looked at last. */
+  #commitsSeen = 0
+  #formerTold = false
   /** When the oldest transaction was opened that an unclean end left: `performance.now()` ms. */
   #openSince = Infinity
   #topicsReady = false
@@ -366,6 +377,7 @@ export class Delivery {
     }
     const failed = this.#phase === 'failed'
     if (!failed) this.#setPhase('stopping')
+    this.#stopWatchingHold()
     this.#generation++
     const committing = this.#committing
     const openLane = this.#open?.lane
@@ -734,6 +746,7 @@ export class Delivery {
     this.#openSince = Infinity
     this.#laneReady = [true, true]
     this.#setPhase('ready')
+    this.#watchHold()
     void this.#fill()
   }
 
@@ -767,7 +780,7 @@ export class Delivery {
     }
     this.#lanes = [a, b]
     if (!this.#owns && topics !== null && this.settings.guarantee === 'exactly-once') {
-      a.produceTo(this.#ledger, this.shard, Buffer.from(this.#ownerKey, 'utf8'), encodeOwner(this.#ownerId), Date.now())
+      a.produceTo(this.#ledger, this.shard, Buffer.from(this.#ownerKey, 'utf8'), encodeOwner(this.#owner), Date.now())
       await this.#checkClock(a, cluster)
       await a.commit(COMMIT_TIMEOUT_MS)
       this.#owns = true
@@ -776,10 +789,12 @@ export class Delivery {
       await this.#checkClock(a, cluster)
       await a.abort(COMMIT_TIMEOUT_MS)
     }
-    const ledger = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards })
+    const ledger = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards, ownerKey: this.#ownerKey })
     this.#taken = ledger.taken
     this.#ledgerMarks = ledger.marks
     this.#marks.clear()
+    if (!this.#formerTold && ledger.owner?.id === this.#owner.id && ledger.formerOwner !== null) this.#hooks.onTookOver?.(ownerText(ledger.formerOwner))
+    this.#formerTold = true
     if (!this.#unusedFenced) {
       await this.#fenceUnused(ledger.partitions)
       this.#unusedFenced = true
@@ -822,7 +837,7 @@ export class Delivery {
     try {
       const link = await cluster.coordinator(TRANSACTION, id)
       try {
-        const startMs = await link.transactionStart(id)
+        const { startMs } = await link.transactionState(id)
         return startMs === null ? null : Date.now() - startMs
       } finally {
         link.close()
@@ -847,7 +862,75 @@ export class Delivery {
     await sleep(OWNER_WAIT_MS)
     const { bootstrap } = this.#options
     const { owner } = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards, ownerKey: this.#ownerKey })
-    return owner === this.#ownerId
+    return owner?.id === this.#owner.id
+  }
+
+  /**
+   * Who has the shard now, for one that has lost it; null when nobody has said so in time.
+   * Whoever takes it writes its name a few requests later.
+   */
+  async successor(timeoutMs: number = OWNER_WAIT_MS): Promise<string | null> {
+    const { bootstrap } = this.#options
+    let over = false
+    const search = async (): Promise<string | null> => {
+      while (!over) {
+        const ledger = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards, ownerKey: this.#ownerKey }).catch(() => null)
+        if (ledger !== null && ledger.owner !== null && ledger.owner.id !== this.#owner.id) return ownerText(ledger.owner)
+        await sleep(100)
+      }
+      return null
+    }
+    const found = await Promise.race([search(), sleep(timeoutMs).then(() => null)])
+    over = true
+    return found
+  }
+
+  /** Looks now and then whether the shard is still ours, while no commit tells. Asking is a read, and writes nothing anywhere. */
+  #watchHold(): void {
+    if (this.#options.topics === null || this.settings.guarantee === 'at-least-once') return
+    this.#holdTimer ??= setInterval(() => { void this.#checkHold() }, HOLD_CHECK_MS).unref()
+  }
+
+  async #checkHold(): Promise<void> {
+    const { commits } = this.stats
+    const busy = commits !== this.#commitsSeen
+    this.#commitsSeen = commits
+    if (busy || this.#checkingHold || this.#phase !== 'ready' || !this.#isIdle()) return
+    this.#checkingHold = true
+    const generation = this.#generation
+    // The one that whoever takes the shard takes first.
+    const [id] = transactionalIds(this.settings.cluster, this.shard)
+    const own = this.#identities[0]
+    let timer: NodeJS.Timeout | undefined
+    try {
+      // One that does not answer says nothing: the next commit will, and so will the next question.
+      const late = new Promise<never>((_, reject) => { timer = setTimeout(() => { reject(new Error('late')) }, HOLD_TIMEOUT_MS) })
+      const holder = await Promise.race([this.#askHolder(id), late])
+      // Only what was open for too long is taken from us by the coordinator, and nothing was open.
+      if (own === null || generation !== this.#generation || this.#phase !== 'ready' || this.#identities[0] !== own) return
+      if (holder.producerId !== own.producerId || holder.epoch !== own.epoch) this.#fatal(new MinimError('MINIM_DELIVERY_FENCED', { shard: this.shard, cluster: this.settings.cluster }))
+    } catch {
+      this.#holdLink?.close()
+      this.#holdLink = null
+    } finally {
+      clearTimeout(timer)
+      this.#checkingHold = false
+    }
+  }
+
+  async #askHolder(id: string): Promise<ProducerIdentity> {
+    const link = this.#holdLink?.connected === true ? this.#holdLink : await (this.#cluster as Cluster).coordinator(TRANSACTION, id)
+    if (this.#holdLink !== link) this.#holdLink?.close()
+    this.#holdLink = link
+    if (this.#hasEnded()) link.close()
+    return (await link.transactionState(id)).holder
+  }
+
+  #stopWatchingHold(): void {
+    if (this.#holdTimer !== null) clearInterval(this.#holdTimer)
+    this.#holdTimer = null
+    this.#holdLink?.close()
+    this.#holdLink = null
   }
 
   /** Ids of shards that are no longer used: whoever still runs with them must not write. */
@@ -957,6 +1040,7 @@ export class Delivery {
     this.#generation++
     this.#error = error
     this.#setPhase('failed')
+    this.#stopWatchingHold()
     this.#giveUp(error)
     this.#closeLanes()
   }

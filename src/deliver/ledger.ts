@@ -2,6 +2,8 @@
  * The ledger: a compacted topic that holds, per source stream, the last sequence taken. Its records are part of the transaction that
  * holds the messages, so a batch is in Kafka if and only if the ledger says so.
  */
+import { hostname } from 'node:os'
+import process from 'node:process'
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
 import { consumerProperties, refusedProperty, type KafkaProperties } from './kafka-config.js'
@@ -11,6 +13,10 @@ import { MARK_BYTES, MARKS_KEPT } from './marks.js'
 import type { SourceId } from './work-item.js'
 
 export const LEDGER_TOPIC = 'minim.ledger'
+
+const MAX_HOST = 64
+const HOST = /^[A-Za-z0-9._-]{1,64}$/
+const SINCE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
 
 /** Key of a source stream. A source's name and an incarnation hold no NUL. */
 export function streamKey(id: SourceId): string {
@@ -37,8 +43,28 @@ export function clockKey(cluster: string, shard: number): string {
   return `\u0000clock.${cluster}.${shard}`
 }
 
-export function encodeOwner(owner: string): Buffer {
-  return Buffer.from(JSON.stringify({ owner }), 'utf8')
+/** A process that has a shard. */
+export interface Owner {
+  /** Unique; the rest is for people, and not there in records of earlier versions. */
+  readonly id: string
+  readonly host?: string
+  readonly pid?: number
+  /** When it began, as ISO 8601 has it. */
+  readonly since?: string
+}
+
+export function encodeOwner({ id, ...more }: Owner): Buffer {
+  return Buffer.from(JSON.stringify({ owner: id, ...more }), 'utf8')
+}
+
+/** This process, under a new id. Names of hosts may be anything: what is odd in one is not written. */
+export function thisProcess(id: string): Owner {
+  return { id, host: hostname().replace(/[^A-Za-z0-9._-]/g, '').slice(0, MAX_HOST), pid: process.pid, since: new Date(Date.now() - process.uptime() * 1000).toISOString().slice(0, 19) + 'Z' }
+}
+
+/** An owner in a line for people. */
+export function ownerText({ id, host, pid, since }: Owner): string {
+  return [host === undefined ? null : `host ${host}`, pid === undefined ? null : `pid ${pid}`, since === undefined ? null : `since ${since}`, `id ${id}`].filter((part) => part !== null).join(', ')
 }
 
 /** The sequence in a ledger record's value; null when it is none. Other fields are ignored: a later version may write more. */
@@ -67,11 +93,18 @@ function isMarks(text: string): boolean {
   return bytes.toString('base64') === text && bytes.length % MARK_BYTES === 0 && bytes.length <= MARKS_KEPT * MARK_BYTES
 }
 
-function decodeOwner(value: Uint8Array | null): string | null {
+/** The owner in a record's value; null when it is none. What is not as it was written is left out: it would be repeated in logs. */
+export function decodeOwner(value: Uint8Array | null): Owner | null {
   if (value === null) return null
   try {
-    const { owner } = JSON.parse(Buffer.from(value).toString('utf8')) as { owner?: unknown }
-    return typeof owner === 'string' ? owner : null
+    const { owner, host, pid, since } = JSON.parse(Buffer.from(value).toString('utf8')) as Readonly<Record<string, unknown>>
+    if (typeof owner !== 'string' || !/^[A-Za-z0-9-]{1,64}$/.test(owner)) return null
+    return {
+      id: owner,
+      ...(typeof host === 'string' && HOST.test(host) ? { host } : {}),
+      ...(typeof pid === 'number' && Number.isSafeInteger(pid) && pid > 0 ? { pid } : {}),
+      ...(typeof since === 'string' && SINCE.test(since) ? { since } : {}),
+    }
   } catch {
     return null
   }
@@ -96,7 +129,9 @@ export interface Ledger {
   readonly marks: Map<string, string>
   readonly partitions: number
   /** Who has taken the shard last, where that is asked for. */
-  readonly owner: string | null
+  readonly owner: Owner | null
+  /** Who had it before. */
+  readonly formerOwner: Owner | null
 }
 
 const READ_TIMEOUT_MS = 60_000
@@ -158,7 +193,7 @@ export async function readLedger(options: LedgerOptions): Promise<Ledger> {
   } finally {
     await disconnect(uncommitted)
   }
-  const found: Found = { taken: new Map<string, number>(), marks: new Map<string, string>(), owner: null }
+  const found: Found = { taken: new Map<string, number>(), marks: new Map<string, string>(), owner: null, formerOwner: null }
   if (ends.size === 0) return { ...found, partitions }
   const committed = await connect('read_committed', options, topic)
   try {
@@ -172,7 +207,8 @@ export async function readLedger(options: LedgerOptions): Promise<Ledger> {
 interface Found {
   readonly taken: Map<string, number>
   readonly marks: Map<string, string>
-  owner: string | null
+  owner: Owner | null
+  formerOwner: Owner | null
 }
 
 async function readUpTo(consumer: Kafka.KafkaConsumer, topic: string, ends: Map<number, number>, found: Found, options: LedgerOptions, timeoutMs: number): Promise<void> {
@@ -211,7 +247,11 @@ function take(message: Kafka.Message, found: Found, options: LedgerOptions): voi
     return
   }
   if (key?.startsWith('\u0000') === true) {
-    if (key === options.ownerKey) found.owner = decodeOwner(message.value)
+    const owner = key === options.ownerKey ? decodeOwner(message.value) : null
+    if (owner !== null && owner.id !== found.owner?.id) {
+      found.formerOwner = found.owner
+      found.owner = owner
+    }
     return
   }
   const entry = decode(message.value)

@@ -3,7 +3,7 @@ import Kafka from 'node-rdkafka'
 import t from 'tap'
 import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
 import { asError } from '../../src/deliver/kafka-errors.js'
-import { decodeEntry, decodeMarks, encodeEntry, readLedger, streamKey } from '../../src/deliver/ledger.js'
+import { decodeEntry, decodeMarks, decodeOwner, encodeEntry, encodeOwner, ownerKey, ownerText, readLedger, streamKey, thisProcess } from '../../src/deliver/ledger.js'
 import { shardOf } from '../../src/deliver/shards.js'
 
 t.test('entries come back', (t) => {
@@ -26,6 +26,19 @@ t.test('entries come back', (t) => {
   t.end()
 })
 
+t.test('owners come back, those of earlier versions too, and nothing odd does', (t) => {
+  const own = thisProcess('5f0c64c4-6b0e-4c0e-9a6b-0d2b4bd7a3f1')
+  t.same(decodeOwner(encodeOwner(own)), own)
+  t.match(ownerText(own), new RegExp(`^host [A-Za-z0-9._-]{1,64}, pid ${process.pid}, since [0-9TZ:-]{20}, id 5f0c64c4`))
+  const earlier = decodeOwner(Buffer.from('{"owner":"5f0c64c4-6b0e-4c0e-9a6b-0d2b4bd7a3f1"}'))
+  t.same(earlier, { id: own.id })
+  t.equal(ownerText({ id: 'a' }), 'id a')
+  t.same(decodeOwner(Buffer.from(JSON.stringify({ owner: 'a', host: 'x'.repeat(65), pid: -1, since: 'now\n' }))), { id: 'a' })
+  for (const bad of ['', '{}', 'null', '{"owner":1}', '{"owner":"a b"}', `{"owner":"${'a'.repeat(65)}"}`]) t.equal(decodeOwner(Buffer.from(bad)), null, bad)
+  t.equal(decodeOwner(null), null)
+  t.end()
+})
+
 t.test('a reader takes the last entry of its own streams', async (t) => {
   const kafka = await startEmbeddedKafka()
   t.teardown(() => kafka.stop())
@@ -41,6 +54,16 @@ t.test('a reader takes the last entry of its own streams', async (t) => {
     readLedger({ bootstrap: kafka.bootstrap, properties: {}, topic, shard, shards, timeoutMs: 10_000 })
 
   t.equal((await read('empty')).taken.size, 0)
+
+  const mine = Buffer.from(ownerKey('a', 0))
+  const owners = await (async () => {
+    await write('owned', [
+      [mine, encodeOwner({ id: 'first' }), 0], [Buffer.from(ownerKey('b', 0)), encodeOwner({ id: 'another' }), 0], [mine, encodeOwner({ id: 'second', pid: 7 }), 0],
+      [mine, encodeOwner({ id: 'third', pid: 8 }), 0], [mine, encodeOwner({ id: 'third', pid: 8 }), 0],
+    ])
+    return await readLedger({ bootstrap: kafka.bootstrap, properties: {}, topic: 'owned', shard: 0, shards: 1, timeoutMs: 10_000, ownerKey: ownerKey('a', 0) })
+  })()
+  t.match(owners, { owner: { id: 'third', pid: 8 }, formerOwner: { id: 'second', pid: 7 } })
 
   await write('plain', [
     [key('a'), encodeEntry(1), 0], [key('b'), encodeEntry(5), 0], [key('a'), encodeEntry(2), 0],
