@@ -1,7 +1,7 @@
 # minim in a container: built with a compiler, run without one.
 #
 #   docker build -t minim .
-#   docker run --read-only -v ./minim:/etc/minim:ro -v minim-state:/var/lib/minim -e MINIM_MASTER_KEY -p 50051:50051 minim
+#   docker run --init --read-only -v ./minim:/etc/minim:ro -v minim-state:/var/lib/minim -e MINIM_MASTER_KEY -p 50051:50051 minim
 #
 # Settings for it: `keys.store: /var/lib/minim/keys.json`, `spool.path: /var/lib/minim/spool`, `grpc.listen: 0.0.0.0:50051`. Nothing else is
 # written, but for the sockets of several workers: `--tmpfs /tmp` then.
@@ -38,6 +38,6 @@ VOLUME /var/lib/minim
 EXPOSE 50051 9464
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.MINIM_OPS_PORT}/healthz`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-# SIGTERM commits what was taken and exits 0; it may take 30 s: `docker stop --time 40`.
+# SIGTERM commits what was taken and exits 0; it may take 40 s: `docker stop --time 45`.
 ENTRYPOINT ["minim"]
 CMD ["run", "--config", "/etc/minim/minim.yaml"]

@@ -5,14 +5,13 @@
  *                       ▲                        ▲          ▲           │
  *                   catalogue                  policy   policy, keys    ledger, quarantine
  */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { catalogue as shippedCatalogue, KINDS, type Catalogue } from './catalogue/catalogue.js'
 import { Delivery, type DeliveryHooks } from './deliver/delivery.js'
 import { startEmbeddedKafka, type EmbeddedKafka } from './deliver/embedded.js'
 import { QUARANTINE_TOPIC, type WantedTopic } from './deliver/topics.js'
 import { markOf } from './deliver/marks.js'
 import type { Spool, SpoolIntake } from './deliver/spool.js'
+import { lockSpool, needsSpool, type SpoolLock } from './deliver/spool-lock.js'
 import { spoolSource } from './deliver/shards.js'
 import type { WorkItem } from './deliver/work-item.js'
 import { MinimError } from './errors/catalogue.js'
@@ -35,7 +34,6 @@ import type { Outcome } from './project/minimised.js'
 import { Pipeline } from './project/pipeline.js'
 import type { Settings } from './settings/schema.js'
 import { sourcesOf } from './settings/summary.js'
-import { usesSpool } from './settings/sources/sections.js'
 import { VERSION } from './version.js'
 import { ALONE, serveSupervisor, type WorkerPlace } from './workers.js'
 
@@ -52,6 +50,8 @@ export interface CoreOptions {
   readonly worker?: WorkerPlace
   /** In a worker: its supervisor has gone. */
   readonly onOrphaned?: () => void
+  /** Ends a start that has not come to its end. */
+  readonly signal?: AbortSignal
   /** Told of what delivery has to say, instead of the log. */
   readonly onNotice?: (error: MinimError) => void
   /** Told of each committed batch. */
@@ -146,6 +146,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
       if (error.code === 'MINIM_DELIVERY_UNQUARANTINABLE') metrics.onDropped(Number(error.details['count']))
     },
     onPhase: (phase) => log.info({ phase }, 'delivery'),
+    onTookOver: (former) => log.info({ former, shard: worker.index }, 'the shard is taken over from'),
     onCommit: ({ commitMs }) => metrics.onTransaction('committed', commitMs / 1000),
     onTopics: ({ warnings, created }) => {
       if (created.length > 0) log.info({ topics: created }, 'topics created')
@@ -162,7 +163,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
   metrics.driftTo(({ source, purpose, kind, records }) => log.error({ err: new MinimError('MINIM_CONSERVATION_DRIFT', { source, purpose, kind, records }) }))
   const ready = (): Readiness => {
     const { phase, ready: delivers, error } = delivery.state
-    const reasons = delivers ? [] : [`delivery_${phase}`, ...error?.code === 'MINIM_KAFKA_CLOCK' ? ['clock'] : []]
+    const reasons = delivers ? [] : [error?.code === 'MINIM_DELIVERY_FENCED' ? 'taken_over' : `delivery_${phase}`, ...error?.code === 'MINIM_KAFKA_CLOCK' ? ['clock'] : []]
     if (metrics.drifting) reasons.push('conservation_drift')
     return { ok: reasons.length === 0, reasons }
   }
@@ -216,7 +217,7 @@ const NO_SPOOL: Inlet = { full: true, put: () => Promise.reject(new MinimError('
 /** The spool, if a source needs it or something was left in it: first the one that is written to. @throws MinimError when it cannot be opened, or not with these keys */
 async function openSpools(settings: Settings, core: Core, log: Logger, { index, count }: WorkerPlace): Promise<Spool[]> {
   const { path, maxBytes, rememberHours } = settings.spool
-  if (!usesSpool(settings) && !existsSync(join(path, 'data.mdb'))) return []
+  if (!needsSpool(settings)) return []
   // Only now: loading LMDB takes longer than most commands do.
   const { Spool } = await import('./deliver/spool.js')
   const open = (worker: number): Spool => Spool.open({
@@ -243,8 +244,33 @@ export interface App extends Core {
 
 /** The proxy: the core, the sources and the operator's port. */
 export async function startApp(options: CoreOptions): Promise<App> {
-  const { settings, log, worker = ALONE } = options
+  const { settings, worker = ALONE } = options
   checkMappings(settings, shippedCatalogue())
+  const lock = worker.folder === null && needsSpool(settings) ? lockSpool(settings.spool.path) : null
+  try {
+    return await startLocked(options, lock)
+  } catch (error) {
+    lock?.release()
+    throw error
+  }
+}
+
+/** How long each part of an end may take before the next one begins, ms: that of a source that hangs must not keep the spool open. */
+const STOP_TAKING_MS = 2_500
+const ORDERLY_STOP_TAKING_MS = 10_000
+const STOP_SOURCES_MS = 2_500
+const STOP_DELIVERY_MS = 1_000
+const CLOSE_SPOOL_MS = 1_500
+
+/** Resolves with work, or when its time is over. */
+async function within(limitMs: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  await Promise.race([work, new Promise<void>((resolve) => { timer = setTimeout(resolve, limitMs) })])
+  clearTimeout(timer)
+}
+
+async function startLocked(options: CoreOptions, lock: SpoolLock | null): Promise<App> {
+  const { settings, log, worker = ALONE, signal } = options
   // A bulk load needs none of their servers and parsers.
   const { REPLAYABLE, SPOOLED, startSources, stopSources } = await import('./ingest/sources.js')
   const core = await startCore(options)
@@ -252,19 +278,39 @@ export async function startApp(options: CoreOptions): Promise<App> {
   let sources: Source[] = []
   let spools: Spool[] = []
   let leave: (() => void) | null = null
-  let listening = false
+  let stage: 'starting' | 'running' | 'stopping' = 'starting'
+  /**
+   * In this order, whatever one part says, or however long it takes. Ports are closed first.
+   * @param drainMs for what was taken; 0: nothing will be committed any more. Left out: as long as it takes
+   */
+  const shutDown = async (drainMs?: number): Promise<void> => {
+    const begunAt = performance.now()
+    stage = 'stopping'
+    // What was put before is made safe and answered; what comes now is refused.
+    if (drainMs === 0) for (const spool of spools) spool.stopTaking()
+    const told = Promise.allSettled(sources.map((source) => source.stopTaking()))
+    await (drainMs === undefined ? told : within(drainMs === 0 ? STOP_TAKING_MS : Math.min(drainMs, ORDERLY_STOP_TAKING_MS), told))
+    // What is in the spool is safe there: it is not waited for.
+    for (const spool of spools) spool.stopFeeding()
+    await drained(core, drainMs === undefined ? undefined : Math.max(0, drainMs - (performance.now() - begunAt)))
+    await within(STOP_SOURCES_MS, stopSources(sources))
+    await within(STOP_DELIVERY_MS, core.stop(0))
+    let closed = false
+    await within(CLOSE_SPOOL_MS * 2, Promise.all(spools.map((spool) => spool.close(CLOSE_SPOOL_MS))).then(() => { closed = true }))
+    if (closed) lock?.release()
+    await ops?.close()
+    leave?.()
+  }
   // Who finds it ready may connect at once.
   const ready = (): Readiness => {
     const readiness = core.ready()
-    return readiness.ok && !listening ? { ok: false, reasons: ['starting'] } : readiness
+    return readiness.ok && stage !== 'running' ? { ok: false, reasons: [stage] } : readiness
   }
   try {
     spools = await openSpools(settings, core, log, worker)
-    const opened = spools
     // Of several processes the supervisor has the operator's port.
     if (worker.folder === null) ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready })
     else leave = serveSupervisor(core.metrics.registry, ready, options.onOrphaned ?? (() => undefined))
-    const port = ops
     const opsAddress = ops === null ? '' : `${ops.host}:${ops.port}`
     // Before a broker answers: it is asked then above all.
     if (ops !== null) log.info({ ops: opsAddress }, 'operator\'s port')
@@ -275,32 +321,19 @@ export async function startApp(options: CoreOptions): Promise<App> {
       onBroken: (source, error) => log.error({ err: error, source }, 'a source has broken down; the others go on'),
     }
     sources = await startSources(SPOOLED, context)
-    await untilReady(core)
+    await untilReady(core, signal)
+    if (signal?.aborted === true) throw new MinimError('MINIM_DELIVERY_STOPPED')
     for (const spool of spools) spool.start(core.spoolIntake, { reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes), count: spooledRecords, scratchBytes: SPOOLED_SCRATCH_BYTES })
     sources = [...sources, ...await startSources(REPLAYABLE, context)]
-    listening = true
+    stage = 'running'
     const addresses: Readonly<Record<string, string>> = Object.fromEntries(sources.flatMap((source) => Object.entries(source.addresses)))
     log.info({ ...addresses, ...ops === null ? {} : { ops: opsAddress }, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
     return {
       ...core, ready, inlet, addresses, grpcAddress: addresses['grpc'], opsAddress,
-      stop: async (drainMs) => {
-        await Promise.allSettled(sources.map((source) => source.stopTaking()))
-        // What is in the spool is safe there: it is not waited for.
-        for (const spool of opened) spool.stopFeeding()
-        await drained(core, drainMs)
-        await stopSources(sources)
-        await core.stop(0)
-        for (const spool of opened) await spool.close()
-        await port?.close()
-        leave?.()
-      },
+      stop: shutDown,
     }
   } catch (error) {
-    await stopSources(sources)
-    await core.stop(0)
-    for (const spool of spools) await spool.close()
-    await ops?.close()
-    leave?.()
+    await shutDown(0)
     throw error
   }
 }

@@ -40,8 +40,8 @@ const RESTART_MIN_MS = 500
 const RESTART_MAX_MS = 30_000
 /** A worker that has run so long starts its back-off anew. */
 const STEADY_MS = 60_000
-/** Beyond what draining takes. */
-const STOP_SLACK_MS = 10_000
+/** Beyond what a worker takes to end, which watches its own end. */
+const STOP_SLACK_MS = 2_000
 const READY_INTERVAL_MS = 250
 
 /** Codes with which a worker says that no other start would end better. */
@@ -71,10 +71,18 @@ export function serveSupervisor(registry: Registry, ready: () => Readiness, stop
   }
 }
 
+/** In a worker: it is ending with this code, and is to be killed if it has not in so long. */
+export function announceEnd(code: number, limitMs: number): void {
+  if (process.connected) process.send?.({ minim: 'ending', code, limitMs }, undefined, {}, () => undefined)
+}
+
 interface Running {
   worker: Worker
   startedAt: number
   readiness: Readiness
+  /** The code that it has said it would end with: also that of one that had to be killed. */
+  ending: number | null
+  killer: NodeJS.Timeout | null
 }
 
 export interface SupervisorOptions {
@@ -82,7 +90,10 @@ export interface SupervisorOptions {
   readonly log: Logger
   /** What the workers are started with: the command line behind the program's name. */
   readonly args: readonly string[]
-  readonly drainMs: number
+  /** Within this time a worker ends that is told to. */
+  readonly endMs: number
+  /** Descriptors that the workers share with it: they are held until the last of them has ended. */
+  readonly inherited?: readonly number[]
 }
 
 export interface Supervisor {
@@ -95,7 +106,7 @@ export interface Supervisor {
 }
 
 /** Starts the workers, and starts them again when they die. */
-export async function startSupervisor({ settings, log, args, drainMs }: SupervisorOptions): Promise<Supervisor> {
+export async function startSupervisor({ settings, log, args, endMs, inherited = [] }: SupervisorOptions): Promise<Supervisor> {
   const count = settings.workers
   const folder = mkdtempSync(join(tmpdir(), 'minim-workers-'))
   chmodSync(folder, 0o700)
@@ -121,19 +132,26 @@ export async function startSupervisor({ settings, log, args, drainMs }: Supervis
   }
   const start = (index: number): void => {
     const worker = cluster.fork({ [INDEX]: String(index), [COUNT]: String(count), [FOLDER]: folder })
-    const one: Running = { worker, startedAt: Date.now(), readiness: { ok: false, reasons: ['worker_starting'] } }
+    const one: Running = { worker, startedAt: Date.now(), readiness: { ok: false, reasons: ['worker_starting'] }, ending: null, killer: null }
     running[index] = one
-    worker.on('message', (message: { minim?: unknown; ok?: unknown; reasons?: unknown }) => {
+    worker.on('message', (message: { minim?: unknown; ok?: unknown; reasons?: unknown; code?: unknown; limitMs?: unknown }) => {
       if (message.minim === 'ready') one.readiness = { ok: message.ok === true, reasons: Array.isArray(message.reasons) ? message.reasons.map(String) : [] }
+      if (message.minim === 'ending' && typeof message.code === 'number' && typeof message.limitMs === 'number') {
+        one.ending = message.code
+        one.killer ??= setTimeout(() => { worker.process.kill('SIGKILL') }, message.limitMs + STOP_SLACK_MS)
+      }
     })
-    worker.once('exit', (exitCode: number | null, signal: string | null) => {
+    worker.once('exit', (ended: number | null, signal: string | null) => {
       running[index] = null
-      if (!stopping && exitCode !== null && signal === null && FINAL.has(exitCode)) {
+      if (one.killer !== null) clearTimeout(one.killer)
+      // Killed since it hung at its end, it is none that died.
+      const exitCode = signal === null ? ended : one.ending
+      if (!stopping && exitCode !== null && FINAL.has(exitCode)) {
         code = exitCode
         stop()
       }
       if (stopping) {
-        if (exitCode !== 0 && code === EXIT.done) code = EXIT.failed
+        if ((signal !== null || exitCode !== 0) && code === EXIT.done) code = EXIT.failed
         if (running.every((r) => r === null)) void finish()
         return
       }
@@ -152,10 +170,10 @@ export async function startSupervisor({ settings, log, args, drainMs }: Supervis
       void finish()
       return
     }
-    setTimeout(() => { for (const one of running) one?.worker.process.kill('SIGKILL') }, drainMs + STOP_SLACK_MS).unref()
+    setTimeout(() => { for (const one of running) one?.worker.process.kill('SIGKILL') }, endMs + STOP_SLACK_MS).unref()
   }
 
-  cluster.setupPrimary({ exec: process.argv[1], args: [...args] })
+  cluster.setupPrimary({ exec: process.argv[1], args: [...args], stdio: ['inherit', 'inherit', 'inherit', 'ipc', ...inherited] })
   log.info({ workers: count, ops: `${ops.host}:${ops.port}` }, 'supervisor')
   for (let index = 0; index < count; index++) start(index)
   return { opsAddress: `${ops.host}:${ops.port}`, pids: () => running.map((one) => one?.worker.process.pid), ended, stop }

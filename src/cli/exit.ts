@@ -2,6 +2,7 @@
 import process from 'node:process'
 import { MinimError } from '../errors/catalogue.js'
 import { ProblemsError } from '../errors/problems.js'
+import { exitNow } from './end.js'
 
 /** Documented in README.md. */
 export const EXIT = {
@@ -16,6 +17,8 @@ export const EXIT = {
   keys: 4,
   /** `load` was interrupted by a signal (128 + SIGINT). */
   interrupted: 130,
+  /** What a shell says of a process that was killed, or killed itself since it could not end otherwise (128 + SIGKILL). */
+  killed: 137,
 } as const
 
 export function exitCode(error: unknown): number {
@@ -42,5 +45,5 @@ export function fail(error: unknown): never {
   if (process.env['MINIM_DEBUG'] === '1' && error instanceof Error) {
     process.stderr.write(`${(error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line)).join('\n')}\n`)
   }
-  process.exit(exitCode(error))
+  exitNow(exitCode(error))
 }

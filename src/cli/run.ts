@@ -1,16 +1,19 @@
-/** `minim run --config FILE`: the proxy. Runs until SIGTERM or SIGINT, then commits what it took and exits 0. */
+/** `minim run --config FILE`: the proxy. Runs until SIGTERM or SIGINT, then commits what it took and exits 0 (`end.ts`: how). */
 import process from 'node:process'
 import { setDefaultHighWaterMark } from 'node:stream'
 import type { Command } from 'commander'
 import type { App } from '../app.js'
+import { lockSpool, needsSpool } from '../deliver/spool-lock.js'
+import { MinimError } from '../errors/catalogue.js'
 import { createLog, type Logger } from '../ops/log.js'
 import type { Policy } from '../policy/model.js'
 import { maskSettings, proxyFileProblems } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 import { summaryOf } from '../settings/summary.js'
 import { VERSION } from '../version.js'
-import { ALONE, startSupervisor, workerPlace } from '../workers.js'
+import { ALONE, announceEnd, startSupervisor, workerPlace } from '../workers.js'
 import { loadChecked } from './checked.js'
+import { endLimitMs, endProcess } from './end.js'
 import { exitCode, EXIT } from './exit.js'
 
 const DRAIN_MS = 30_000
@@ -36,7 +39,9 @@ function logStart(settings: Settings, policy: Policy, log: Logger): void {
 }
 
 async function supervise(settings: Settings, log: Logger): Promise<void> {
-  const supervisor = await startSupervisor({ settings, log, args: process.argv.slice(2), drainMs: DRAIN_MS })
+  // The workers inherit it, and share it.
+  const lock = needsSpool(settings) ? lockSpool(settings.spool.path) : null
+  const supervisor = await startSupervisor({ settings, log, args: process.argv.slice(2), endMs: endLimitMs(DRAIN_MS), inherited: lock === null ? [] : [lock.descriptor] })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => { supervisor.stop() })
   const code = await supervisor.ended
   log.info('stopped')
@@ -48,32 +53,48 @@ async function work(settings: Settings, policy: Policy, log: Logger, place: type
   setDefaultHighWaterMark(true, 1)
   const { startApp } = await import('../app.js')
   let app: App | null = null
-  let stopping = false
+  let code: number = EXIT.done
+  let ending = false
+  /** Who has taken the shard: said while the rest is closed. */
+  let naming: Promise<void> | null = null
+  const starting = new AbortController()
+  // What is under way of the start is ended first; a start that failed has closed what it had opened.
+  const close = async (drainMs: number): Promise<void> => {
+    starting.abort()
+    const started = app ?? await starts.catch(() => null)
+    await Promise.all([started?.stop(drainMs), naming])
+  }
+  const end = (drainMs: number): void => {
+    if (ending) return
+    ending = true
+    // Nothing was taken yet but into the spool: nothing to commit.
+    const allowedMs = app === null ? 0 : drainMs
+    announceEnd(code, endLimitMs(allowedMs))
+    void endProcess(() => code, () => close(allowedMs), allowedMs, log)
+  }
   const stop = (why: string): void => {
-    if (stopping) return
-    stopping = true
+    if (ending) return
     log.info({ signal: why }, 'stopping: committing what was taken')
-    // Nothing was taken yet: nothing to commit.
-    if (app === null) process.exit(EXIT.done)
-    app.stop(DRAIN_MS).then(
-      () => {
-        log.info('stopped')
-        process.exit(EXIT.done)
-      },
-      (error: unknown) => {
-        log.fatal({ err: error })
-        process.exit(exitCode(error))
-      },
-    )
+    end(DRAIN_MS)
+  }
+  const failed = (error: unknown): void => {
+    log.fatal({ err: error })
+    if (code === EXIT.done) code = exitCode(error)
+    if (app !== null && error instanceof MinimError && error.code === 'MINIM_DELIVERY_FENCED') {
+      naming ??= app.delivery.successor().then((by) => { if (by !== null) log.warn({ by }, 'the shard was taken over by') })
+    }
+    if (ending) announceEnd(code, endLimitMs(0))
+    end(0)
   }
   process.on('SIGTERM', () => stop('SIGTERM'))
   process.on('SIGINT', () => stop('SIGINT'))
-  app = await startApp({
-    settings, policy, log, worker: place,
-    onOrphaned: () => stop('supervisor gone'),
-    onFatal: (error) => {
-      log.fatal({ err: error })
-      process.exit(exitCode(error))
-    },
-  })
+  // Nobody knows what state it is in; but the end that Node.js makes of it joins the threads, too.
+  process.on('uncaughtException', failed)
+  const starts = startApp({ settings, policy, log, worker: place, signal: starting.signal, onOrphaned: () => stop('supervisor gone'), onFatal: failed })
+  try {
+    app = await starts
+  } catch (error) {
+    // Why it ends was said.
+    if (!ending) throw error
+  }
 }

@@ -26,6 +26,7 @@ import { epochId } from '../keys/epochs.js'
 import { SPOOL_DOMAIN } from '../keys/keyring.js'
 import { errorCode } from '../keys/master.js'
 import { sealedAt } from './spool-block.js'
+import { environmentClosed, environmentOpened } from './spool-open.js'
 
 /** Workers that one folder may serve. */
 export const MAX_WORKERS = 64
@@ -141,6 +142,7 @@ export class SpoolStore {
       if (opened.meta.get(`uuid-${this.worker}`) !== this.uuid) {
         closeSync(opened.probe)
         await opened.root.close()
+        environmentClosed()
         throw new MinimError('MINIM_SPOOL_BROKEN', { what: 'its folder holds another' })
       }
       this.#opened = opened
@@ -176,6 +178,7 @@ export class SpoolStore {
     if (opened === null) return
     closeSync(opened.probe)
     await opened.root.close()
+    environmentClosed()
   }
 
   #open(): Opened {
@@ -183,6 +186,7 @@ export class SpoolStore {
     const root = open<Buffer, number>({
       path: this.path, noSubdir: false, overlappingSync: false, eventTurnBatching: false, mapSize: this.#mapSize, maxDbs: MAX_WORKERS * 2 + 4, encoding: 'binary',
     })
+    environmentOpened()
     return {
       root, probe: openSync(join(this.path, 'probe'), 'w', 0o600),
       blocks: root.openDB<Buffer, number>({ name: `blocks-${this.worker}`, encoding: 'binary' }),

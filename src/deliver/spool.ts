@@ -136,6 +136,8 @@ export class Spool implements Inlet {
   #seenBytes = 0
   #writing: Promise<void> | null = null
   #closing = false
+  /** Closing takes too long: no other write is begun. */
+  #halted = false
 
   /** Sequences: of the next block; of the last one on disk; of the last one that Kafka has; of the last one deleted. */
   #next: number
@@ -271,14 +273,30 @@ export class Spool implements Inlet {
     this.#wake?.()
   }
 
+  /** Refuses what comes from now on. What was put is still made safe, and its sender told. */
+  stopTaking(): void {
+    this.#closing = true
+  }
+
   /**
    * After delivery has stopped, if the spool was fed: an item that it still has would be waited for. Takes nothing more,
    * answers what was put, deletes what is committed, and closes the folder. What is left stays there.
+   *
+   * A write that is under way is always waited for: the process could not end in the middle of it (`spool-open.ts`).
+   * @param limitMs after so long no other is begun
    */
-  async close(): Promise<void> {
+  async close(limitMs = Infinity): Promise<void> {
     this.#closing = true
     this.stopFeeding()
-    await this.#feeding
+    let overdue: NodeJS.Timeout | undefined
+    const late = limitMs === Infinity ? null : new Promise<void>((resolve) => {
+      overdue = setTimeout(() => {
+        this.#halt()
+        resolve()
+      }, limitMs)
+    })
+    await (late === null ? this.#feeding : Promise.race([this.#feeding, late]))
+    await this.#prefetching
     clearInterval(this.#sweepTimer)
     if (this.#deleteTimer !== null) clearTimeout(this.#deleteTimer)
     if (this.#retryTimer !== null) clearTimeout(this.#retryTimer)
@@ -288,7 +306,18 @@ export class Spool implements Inlet {
       if (this.#writing === null) break
       await this.#writing
     }
+    clearTimeout(overdue)
     await this.#store.close()
+  }
+
+  #halt(): void {
+    this.#halted = true
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const pending of waiting) {
+      this.#waitingBytes -= pending.size
+      pending.reject(new MinimError('MINIM_DELIVERY_STOPPED'))
+    }
   }
 
   /** For metrics. */
@@ -314,7 +343,7 @@ export class Spool implements Inlet {
 
   /** Starts writing if there is something to write and nothing is being written. */
   #kick(deletesToo = false): void {
-    if (this.#writing !== null || this.#broken !== null) return
+    if (this.#writing !== null || this.#broken !== null || this.#halted) return
     const deletes = this.#committed > this.#deleted || this.#damaged.length > 0
     if (this.#waiting.length > 0 || this.#seenDue || this.#seenCrowded || (deletes && (deletesToo || this.#closing))) {
       this.#writing = this.#write().finally(() => {

@@ -97,7 +97,7 @@ export const ERRORS = {
   MINIM_KEYS_NO_FLOCK: {
     stage: 'keys', retryable: false,
     message: 'the key store cannot be locked: flock cannot be run ({what})',
-    fix: 'install util-linux, which has the command flock',
+    fix: 'install util-linux, which has the command flock, or Perl',
   },
   MINIM_KEYS_NO_EPOCH: {
     stage: 'keys', retryable: false,
@@ -373,6 +373,11 @@ export const ERRORS = {
     stage: 'deliver', retryable: false,
     message: '{path}: the spool cannot be opened ({what})',
     fix: 'see that spool.path is a folder that the user minim runs as may write, on a local disk',
+  },
+  MINIM_SPOOL_LOCKED: {
+    stage: 'deliver', retryable: true,
+    message: '{path}: another minim runs with this spool',
+    fix: 'give each one a spool.path of its own, or end the other one first (`fuser` names it); the lock ends with its process',
   },
   MINIM_SPOOL_DAMAGED: {
     stage: 'deliver', retryable: false,
