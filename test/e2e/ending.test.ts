@@ -7,6 +7,8 @@ import { endLimitMs } from '../../src/cli/end.js'
 import { get, minim, Place, Program, sleep, until } from './program.js'
 import { call } from './records.js'
 
+t.setTimeout(900_000)
+
 const ROUNDS = Number(process.env['MINIM_END_ROUNDS'] ?? 12)
 const SENDERS = 16
 
