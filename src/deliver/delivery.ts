@@ -859,10 +859,13 @@ export class Delivery {
 
   /** Whether nobody else has written that the shard is theirs, which whoever takes it does at once. A broker that does not answer tells nothing. */
   async #stillOwns(): Promise<boolean> {
-    await sleep(OWNER_WAIT_MS)
     const { bootstrap } = this.#options
-    const { owner } = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards, ownerKey: this.#ownerKey })
-    return owner?.id === this.#owner.id
+    for (const waitMs of [0, OWNER_WAIT_MS]) {
+      await sleep(waitMs)
+      const { owner } = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards, ownerKey: this.#ownerKey })
+      if (owner?.id !== this.#owner.id) return false
+    }
+    return true
   }
 
   /**
@@ -906,9 +909,8 @@ export class Delivery {
       // One that does not answer says nothing: the next commit will, and so will the next question.
       const late = new Promise<never>((_, reject) => { timer = setTimeout(() => { reject(new Error('late')) }, HOLD_TIMEOUT_MS) })
       const holder = await Promise.race([this.#askHolder(id), late])
-      // Only what was open for too long is taken from us by the coordinator, and nothing was open.
       if (own === null || generation !== this.#generation || this.#phase !== 'ready' || this.#identities[0] !== own) return
-      if (holder.producerId !== own.producerId || holder.epoch !== own.epoch) this.#fatal(new MinimError('MINIM_DELIVERY_FENCED', { shard: this.shard, cluster: this.settings.cluster }))
+      if (holder.producerId !== own.producerId || holder.epoch !== own.epoch) this.#doubtHold()
     } catch {
       this.#holdLink?.close()
       this.#holdLink = null
@@ -916,6 +918,17 @@ export class Delivery {
       clearTimeout(timer)
       this.#checkingHold = false
     }
+  }
+
+  /**
+   * The id has another epoch. Whoever took the shard has written its name; a coordinator that gave up a transaction raises the epoch as
+   * well, and then the shard is still ours: it is taken anew. Until that is known nothing is committed.
+   */
+  #doubtHold(): void {
+    const what = 'the coordinator knows another epoch of the transactional id'
+    this.#notice(new MinimError('MINIM_DELIVERY_ABORTED', { what }))
+    this.#openSince = -Infinity
+    void this.#recover({ kind: 'fenced', code: 0, text: what }, [])
   }
 
   async #askHolder(id: string): Promise<ProducerIdentity> {
