@@ -949,10 +949,19 @@ export class Delivery {
   /** Ids of shards that are no longer used: whoever still runs with them must not write. */
   async #fenceUnused(ledgerPartitions: number): Promise<void> {
     if (this.#options.topics === null || this.settings.guarantee === 'at-least-once') return
+    const { cluster } = this.settings
     for (let shard = this.shards; shard < Math.min(ledgerPartitions, MAX_SHARDS); shard++) {
-      for (const id of transactionalIds(this.settings.cluster, shard)) {
+      for (const [turn, id] of transactionalIds(cluster, shard).entries()) {
         const lane = await Lane.open(this.#laneOptions(id, null))
-        lane.close()
+        try {
+          if (turn === 0) {
+            // Its former owner reads here that the shard is no longer its own, and does not take it back.
+            lane.produceTo(this.#ledger, shard, Buffer.from(ownerKey(cluster, shard), 'utf8'), encodeOwner(this.#owner), Date.now())
+            await lane.commit(COMMIT_TIMEOUT_MS)
+          }
+        } finally {
+          lane.close()
+        }
       }
     }
   }

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import Kafka from 'node-rdkafka'
 import t, { type Test } from 'tap'
 import { Delivery, type DeliveryOptions } from '../../src/deliver/delivery.js'
+import { Cluster, TRANSACTION } from '../../src/deliver/cluster.js'
 import { asError } from '../../src/deliver/kafka-errors.js'
 import { encodeEntry, readLedger, streamKey, LEDGER_TOPIC } from '../../src/deliver/ledger.js'
 import { ensureTopics, ledgerTopic, type WantedTopic } from '../../src/deliver/topics.js'
@@ -283,6 +284,31 @@ t.test('delivery to a real broker', { skip: reason ?? false, timeout: 900_000 },
     await second.delivery.offer(late)
     await until('fenced', () => late.failure !== null)
     t.match(late.failure, { code: 'MINIM_DELIVERY_FENCED' })
+  })
+
+  t.test('a shard that is no longer used is not taken back by whoever had it and rests', async (t) => {
+    const ledger = 'rest.ledger'
+    const wanted = [topic('rest.one'), topic('rest.two', 1)]
+    const second = await start(t, 'rest', { shard: 1, shards: 2, ledgerTopic: ledger, topics: [...wanted] })
+    await start(t, 'rest', { ledgerTopic: ledger, topics: [...wanted] })
+    await until('it is fenced though it rests', () => second.delivery.state.phase === 'failed')
+    t.match(second.delivery.state.error, { code: 'MINIM_DELIVERY_FENCED' })
+  })
+
+  t.test('an epoch that the coordinator has raised is no take-over', async (t) => {
+    const { delivery } = await start(t, 'raised')
+    const one = fakeItem({ incarnation: 'raised', sequence: 1, messages: batch('raised', 1) })
+    await delivery.offer(one)
+    await one.done
+    const link = await new Cluster({ bootstrap: kafka.bootstrap, clientId: 'test', createTopics: false, connection: {} }).coordinator(TRANSACTION, 'minim.raised.0.a')
+    t.teardown(() => { link.close() })
+    await link.initProducerId('minim.raised.0.a', 60_000, null)
+    await until('it takes the shard anew', () => delivery.stats.replaced > 0 && delivery.state.ready)
+    const two = fakeItem({ incarnation: 'raised', sequence: 2, messages: batch('raised', 2) })
+    await delivery.offer(two)
+    await two.done
+    t.equal(delivery.stats.aborts.fenced, 0)
+    await isExactlyOnce(t, 'raised', all(1, 2))
   })
 
   t.test('the ledger is read to its real end, behind an open transaction', async (t) => {
