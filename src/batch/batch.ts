@@ -29,7 +29,7 @@ export const REFUSALS = [
   'clock',
   /** The tenant is not in the settings. */
   'unknown_tenant',
-  /** Its epoch's key was destroyed. */
+  /** A key of its epoch was destroyed. Earlier versions gave this, and what they left in quarantine can be read; today no stage gives it. */
   'key_destroyed',
   /** Kafka refused a message made from it. */
   'refused_by_kafka',

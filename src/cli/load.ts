@@ -4,6 +4,7 @@ import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
 import { startCore, untilReady } from '../app.js'
 import { catalogue as shippedCatalogue, KINDS, type Kind } from '../catalogue/catalogue.js'
+import { withheldReason } from '../decide/withheld.js'
 import type { Refusal } from '../batch/batch.js'
 import type { MinimError, Problem } from '../errors/catalogue.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
@@ -133,7 +134,7 @@ export function register(program: Command): void {
           report.unsafeFields += outcome.unsafeFields
           for (const [topic, count] of Object.entries(outcome.produced)) report.produced[topic] = (report.produced[topic] ?? 0) + count
           for (const [key, count] of Object.entries(outcome.withheld)) {
-            const reason = key.slice(key.lastIndexOf('\0') + 1)
+            const reason = withheldReason(key)
             report.withheld[reason] = (report.withheld[reason] ?? 0) + count
           }
           for (const [reason, count] of Object.entries(outcome.quarantined) as [Refusal, number][]) {

@@ -5,6 +5,7 @@ import process from 'node:process'
 import { InvalidArgumentError, type Command } from 'commander'
 import { startCore, untilReady } from '../app.js'
 import { REFUSALS, type Reader, type Refusal } from '../batch/batch.js'
+import { withheldReason } from '../decide/withheld.js'
 import { catalogue as shippedCatalogue, KINDS, type Catalogue, type Kind } from '../catalogue/catalogue.js'
 import type { KafkaProperties } from '../deliver/kafka-config.js'
 import { readLedger, streamKey } from '../deliver/ledger.js'
@@ -345,7 +346,7 @@ async function replay(place: Place, options: ReplayOptions): Promise<ReplayRepor
     onCommitted: (outcome) => {
       report.replayed++
       for (const [topic, count] of Object.entries(outcome.produced)) if (count > 0) add(report.produced, topic, count)
-      for (const [key, count] of Object.entries(outcome.withheld)) add(report.withheld, key.slice(key.lastIndexOf('\0') + 1), count)
+      for (const [key, count] of Object.entries(outcome.withheld)) add(report.withheld, withheldReason(key), count)
       for (const [reason, count] of Object.entries(outcome.quarantined) as [Refusal, number][]) add(report.quarantined, reason, count)
     },
   })

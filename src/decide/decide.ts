@@ -1,28 +1,27 @@
 /**
  * Decide: record × policy → the purposes that may have it, as a bit mask per row; or why it may go nowhere.
  *
- * Refused as a whole (quarantined): no start time, a start time in the future, an unknown tenant, a key of its epoch that was
- * destroyed. Withheld from one purpose, and counted: a tenant that is none of the purpose's, an age above its retention.
+ * Refused as a whole (quarantined): no start time, a start time in the future, an unknown tenant, what Kafka refuses. Withheld from
+ * one purpose alone, and counted (`withheld.ts`): a tenant that is none of the purpose's, an age above its retention, a key of the
+ * record's epoch that was destroyed.
  */
-import { REFUSALS } from '../batch/batch.js'
+import { REFUSALS, type Refusal } from '../batch/batch.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { epochEnd, epochId, epochStart } from '../keys/epochs.js'
 import type { EpochLength } from '../keys/keyring.js'
 import { FOREIGN_TENANT } from '../normalise/normalise.js'
 import type { Tenant } from '../normalise/party.js'
 import type { KindPlan } from '../policy/compile.js'
+import { WithheldCounts, type Withholding } from './withheld.js'
 
-export const WITHHOLDINGS = ['expired', 'other_tenant'] as const
-export type Withholding = (typeof WITHHOLDINGS)[number]
+export { NO_PURPOSE, WITHHOLDINGS, type Withholding } from './withheld.js'
 
-/** Why a record goes nowhere when the policy has no rules for its kind at all; counted under no purpose's name. */
-export const NO_PURPOSE = 'no_purpose'
-
-const NO_START = REFUSALS.indexOf('no_start_time')
-const CLOCK = REFUSALS.indexOf('clock')
-const UNKNOWN_TENANT = REFUSALS.indexOf('unknown_tenant')
-const UNAUTHORISED = REFUSALS.indexOf('unauthorised')
-const REFUSED_BY_KAFKA = REFUSALS.indexOf('refused_by_kafka')
+const placeOf = (reason: Refusal): number => REFUSALS.indexOf(reason)
+const NO_START = placeOf('no_start_time')
+const CLOCK = placeOf('clock')
+const UNKNOWN_TENANT = placeOf('unknown_tenant')
+const UNAUTHORISED = placeOf('unauthorised')
+const REFUSED_BY_KAFKA = placeOf('refused_by_kafka')
 const DAY_MS = 86_400_000
 /** Latest time that calendar functions take (ECMA-262, Time Values). */
 const LAST_TIME_MS = 8.64e15
@@ -74,8 +73,8 @@ export class Decider {
   /** Index into REFUSALS per row, -1 = not refused. */
   readonly refusal: Int8Array
   readonly epochs: ReadonlyMap<EpochLength, Epochs>
-  /** Rows withheld, by purpose (its place in the plan's list) × reason. */
-  readonly withheld: Int32Array
+  /** Rows withheld from each purpose, by its place in the plan's list. */
+  readonly withheld: WithheldCounts
   private readonly epochList: readonly Epochs[]
   private readonly tenantMasks: Int32Array
   private readonly futureMs: number
@@ -89,7 +88,7 @@ export class Decider {
     this.refusal = new Int8Array(capacity)
     this.epochList = epochs.map((length) => new Epochs(length, capacity))
     this.epochs = new Map(this.epochList.map((e) => [e.length, e]))
-    this.withheld = new Int32Array(plan.purposes.length * WITHHOLDINGS.length)
+    this.withheld = new WithheldCounts(plan.purposes.length)
     this.retentions = Float64Array.from(plan.purposes, (p) => p.purpose.retentionDays * DAY_MS)
     this.tenantMasks = Int32Array.from(tenants, (tenant) =>
       plan.purposes.reduce((mask, p) => p.purpose.tenants === null || p.purpose.tenants.includes(tenant.name) ? mask | (1 << p.bit) : mask, 0))
@@ -104,7 +103,7 @@ export class Decider {
     const { rows, width, num } = columns
     const { mask, refusal, epochList, plan } = this
     for (const epochs of epochList) epochs.clear()
-    this.withheld.fill(0)
+    this.withheld.clear()
     const latest = Math.min(nowMs + this.futureMs, LAST_TIME_MS)
     // Older than this, and some purpose may no longer have it.
     const shortest = nowMs - Math.min(...this.retentions)
@@ -119,35 +118,30 @@ export class Decider {
       else if (tenant[r] < 0) refusal[r] = UNKNOWN_TENANT
       else if (excluded !== null && excluded.has(firstRecord + r)) refusal[r] = REFUSED_BY_KAFKA
       else {
-        let allowed = this.tenantMasks[tenant[r]]
-        if (allowed !== plan.mask || start < shortest) allowed = this.withhold(allowed, nowMs - start)
-        mask[r] = allowed
+        mask[r] = plan.mask
+        const tenants = this.tenantMasks[tenant[r]]
+        if (tenants !== plan.mask || start < shortest) this.withholdSome(r, tenants, nowMs - start)
         for (let e = 0; e < epochList.length; e++) epochList[e].place(r, start)
       }
     }
   }
 
-  /** Refuses a row as a whole after all. What was counted as withheld of it no longer is: each record is counted once. */
-  refuse(row: number, reason: number, tenant: number, ageMs: number): void {
-    const { purposes } = this.plan
-    this.mask[row] = 0
-    this.refusal[row] = reason
-    for (let p = 0; p < purposes.length; p++) {
-      if ((this.tenantMasks[tenant] & (1 << purposes[p].bit)) === 0) this.withheld[p * WITHHOLDINGS.length + 1]--
-      else if (ageMs > this.retentions[p]) this.withheld[p * WITHHOLDINGS.length]--
-    }
+  /**
+   * Withholds a row from a purpose, by its place in the plan's list. The only place where a purpose loses a row that was not refused:
+   * the row leaves its mask and is counted in one step, so it is either produced or counted, and never counted twice.
+   */
+  withhold(row: number, purpose: number, reason: Withholding): void {
+    const bit = 1 << this.plan.purposes[purpose].bit
+    if ((this.mask[row] & bit) === 0) return
+    this.mask[row] &= ~bit
+    this.withheld.add(purpose, reason)
   }
 
-  private withhold(allowed: number, ageMs: number): number {
+  private withholdSome(row: number, tenants: number, ageMs: number): void {
     const { purposes } = this.plan
     for (let p = 0; p < purposes.length; p++) {
-      const bit = 1 << purposes[p].bit
-      if ((allowed & bit) === 0) this.withheld[p * WITHHOLDINGS.length + 1]++
-      else if (ageMs > this.retentions[p]) {
-        allowed &= ~bit
-        this.withheld[p * WITHHOLDINGS.length]++
-      }
+      if ((tenants & (1 << purposes[p].bit)) === 0) this.withhold(row, p, 'other_tenant')
+      else if (ageMs > this.retentions[p]) this.withhold(row, p, 'expired')
     }
-    return allowed
   }
 }

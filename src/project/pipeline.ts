@@ -6,7 +6,8 @@
 import { Batch, REFUSALS, type Reader, type Refusal } from '../batch/batch.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { KINDS, type Catalogue } from '../catalogue/catalogue.js'
-import { Decider, NO_PURPOSE, WITHHOLDINGS, type Epochs } from '../decide/decide.js'
+import { Decider, type Epochs } from '../decide/decide.js'
+import { noPurposeName, WITHHOLDINGS, withheldName } from '../decide/withheld.js'
 import { sealQuarantined } from '../deliver/quarantine-box.js'
 import type { Keyring } from '../keys/keyring.js'
 import { Normalised, Tenants } from '../normalise/normalise.js'
@@ -57,10 +58,13 @@ interface KindStages {
 
 const QUARANTINE_PART_BYTES = 512 * 1024
 
-const KEY_DESTROYED = REFUSALS.indexOf('key_destroyed')
-
 function emptyOutcome(): Outcome {
   return { records: 0, produced: {}, withheld: {}, quarantined: {}, unknownFields: 0, unsafeFields: 0 }
+}
+
+/** Adds to a count that is there once it is more than 0. */
+function addTo(counts: Record<string, number>, name: string, count: number): void {
+  if (count > 0) counts[name] = (counts[name] ?? 0) + count
 }
 
 export class Pipeline {
@@ -178,7 +182,7 @@ export class Pipeline {
     normalised.run(arena, columns, this.tenants.index(tenant, tenants), tenants)
     outcome.unsafeFields += normalised.unsafe
     decider.run(columns, normalised.tenant, nowMs, excluded, firstRecord)
-    projectors.forEach((projector, p) => this.takeKeys(stages, projector, epochs[p], columns, nowMs))
+    projectors.forEach((_, p) => this.takeKeys(stages, p, columns.rows))
     for (let r = 0; r < columns.rows; r++) {
       if (decider.refusal[r] < 0) continue
       const bytes = arena.subarray(columns.rawStart[r], columns.rawEnd[r])
@@ -187,28 +191,25 @@ export class Pipeline {
     if (projectors.length === 0) {
       let count = 0
       for (let r = 0; r < columns.rows; r++) if (decider.refusal[r] < 0) count++
-      const key = `\u0000${plan.kind}\u0000${NO_PURPOSE}`
-      if (count > 0) outcome.withheld[key] = (outcome.withheld[key] ?? 0) + count
+      addTo(outcome.withheld, noPurposeName(plan.kind), count)
     }
     projectors.forEach((projector, p) => {
       const { purpose, rules } = projector.plan
       const before = output.count
       projector.run(arena, columns, normalised, decider, epochs[p], output, firstRecord)
       outcome.produced[rules.topic] = (outcome.produced[rules.topic] ?? 0) + output.count - before
-      WITHHOLDINGS.forEach((reason, w) => {
-        const count = decider.withheld[p * WITHHOLDINGS.length + w]
-        if (count > 0) {
-          const key = `${purpose.id}\u0000${plan.kind}\u0000${reason}`
-          outcome.withheld[key] = (outcome.withheld[key] ?? 0) + count
-        }
-      })
+      for (const reason of WITHHOLDINGS) addTo(outcome.withheld, withheldName(purpose.id, plan.kind, reason), decider.withheld.of(p, reason))
     })
   }
 
-  /** Fetches the keys of a batch's epochs; rows of an epoch whose key was destroyed are refused as a whole. */
-  private takeKeys(stages: KindStages, projector: Projector, epochs: Epochs, columns: Columns, nowMs: number): void {
-    const { decider, normalised, plan } = stages
-    const { rows, width, num } = columns
+  /**
+   * Fetches the keys that a purpose needs for the epochs of a batch. What needs one that was destroyed is withheld from this purpose
+   * alone: all others have keys of their own, and go on.
+   */
+  private takeKeys(stages: KindStages, purpose: number, rows: number): void {
+    const { decider } = stages
+    const projector = stages.projectors[purpose]
+    const epochs = stages.epochs[purpose]
     const bit = 1 << projector.plan.bit
     projector.trim()
     epochs.ids.forEach((id, e) => {
@@ -222,10 +223,7 @@ export class Pipeline {
         return
       }
       projector.forget(id)
-      for (let r = first; r < rows; r++) {
-        if (epochs.row[r] !== e || (decider.mask[r] & bit) === 0) continue
-        decider.refuse(r, KEY_DESTROYED, normalised.tenant[r], nowMs - num[r * width + plan.startColumn])
-      }
+      for (let r = first; r < rows; r++) if (epochs.row[r] === e) decider.withhold(r, purpose, 'key_destroyed')
     })
   }
 

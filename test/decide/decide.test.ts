@@ -72,10 +72,10 @@ t.test('records that nobody may see make no keys', (t) => {
   t.end()
 })
 
-t.test('a destroyed key refuses the record as a whole, counted once', (t) => {
+t.test('a destroyed key withholds the record from its purpose alone', (t) => {
   const found = run([{ calling, start_ms: NOW - 2 * DAY, tenant: 'acme' }, { calling, start_ms: NOW - 2 * DAY }, { calling, start_ms: NOW }], new TestKeyring(['billing 2025-12-31']))
-  t.strictSame(found.reasons, ['key_destroyed', 'key_destroyed'])
-  t.strictSame(found.produced, { 'pbx.billing.call': 1, 'pbx.research.call': 1 })
-  t.strictSame(found.withheld, { 'quality\0call\0other_tenant': 1 }, 'not withheld as well')
+  t.strictSame(found.reasons, [], 'nothing goes to quarantine')
+  t.strictSame(found.produced, { 'pbx.billing.call': 1, 'pbx.research.call': 3 })
+  t.strictSame(found.withheld, { 'billing\0call\0key_destroyed': 2, 'quality\0call\0expired': 1, 'quality\0call\0other_tenant': 2 }, 'each counted once, under its own reason')
   t.end()
 })

@@ -1,6 +1,8 @@
 /** What was refused, looked at on the embedded cluster; replay and drop need a real one (test/kafka/quarantine.test.ts). */
 import { randomUUID } from 'node:crypto'
+import Kafka from 'node-rdkafka'
 import t from 'tap'
+import { sealQuarantined } from '../../src/deliver/quarantine-box.js'
 import { DeliverClient } from '../../src/ingest/grpc/client.js'
 import { minim, Place, run, until } from './program.js'
 import { call, records } from './records.js'
@@ -40,3 +42,27 @@ t.test('list and show', async (t) => {
   t.notMatch(shown.stderr, /447700900|plain-call/)
   t.equal((await minim(t, ['quarantine', 'list', '--brokers', '127.0.0.1:1'], place)).code, 3)
 })
+
+t.test('what an earlier version left with a reason that is given no more is listed and shown', async (t) => {
+  const place = new Place(t)
+  place.makeStore()
+  const { kafka } = await run(t, place, place.settings())
+  const here = ['--brokers', kafka, '--config', place.path('minim.yaml')]
+  await put(kafka, sealQuarantined(place.openStore(), 'key_destroyed', 'json-lines', Buffer.from('{"call_id":"old-call"}'), Date.now(), 'default'))
+  const listed = await minim(t, ['quarantine', 'list', '--json', '--reason', 'key_destroyed', ...here], place, { MINIM_MASTER_KEY: '' })
+  t.equal(listed.code, 0, listed.stderr)
+  t.match(JSON.parse(listed.stdout), { reason: 'key_destroyed', format: 'json-lines', messages: 1 })
+  const shown = await minim(t, ['quarantine', 'show', '--reason', 'key_destroyed', '--yes-show-personal-data', ...here], place)
+  t.match(JSON.parse(shown.stdout), { reason: 'key_destroyed', tenant: 'default', input: '{"call_id":"old-call"}' })
+})
+
+/** Puts one message into quarantine, by a client that is not minim's. */
+async function put(bootstrap: string, envelope: Buffer): Promise<void> {
+  const producer = new Kafka.Producer({ 'bootstrap.servers': bootstrap })
+  await new Promise<void>((resolve, reject) => {
+    producer.connect({ timeout: 10_000 }, (error: unknown) => { if (error) reject(new Error('the client failed')); else resolve() })
+  })
+  producer.produce('minim.quarantine', null, envelope)
+  await new Promise<void>((resolve, reject) => { producer.flush(10_000, (error: unknown) => { if (error) reject(new Error('the client failed')); else resolve() }) })
+  await new Promise<void>((resolve) => { producer.disconnect(() => { resolve() }) })
+}

@@ -82,8 +82,8 @@ function oneRecord({ kind, bytes }: ReferenceInput, options: ReferenceOptions, r
     else {
       const needed = rules.rules.some((r) => r.treatment.kind === 'token')
       const keys = needed ? options.keys(purpose.id, epochOf(purpose.epoch, start).id) : null
-      if (needed && keys === null) return refuse('key_destroyed')
-      seeing.push({ purpose, rules, keys })
+      if (needed && keys === null) withheld.push(`${purpose.id}\0${kind}\0key_destroyed`)
+      else seeing.push({ purpose, rules, keys })
     }
   }
   if (options.policy.purposes.every((purpose) => purpose.kinds[kind] === undefined)) withheld.push(`\0${kind}\0no_purpose`)
