@@ -5,7 +5,7 @@
  * A value that is no value of its field (NaN, a negative count, an empty text) is left out: absent is not zero. Nothing is checked
  * further here: what a number or an address is, `src/normalise` knows.
  */
-import type { Catalogue, Field, Kind, KindCatalogue } from '../catalogue/catalogue.js'
+import type { Catalogue, Field, FieldName, Kind, KindCatalogue } from '../catalogue/catalogue.js'
 
 const INITIAL_BYTES = 4096
 /** Longest text that is written unit by unit. */
@@ -15,7 +15,7 @@ const ASCII_LOOP = 48
 export type FieldValue = string | number | null | undefined
 
 /** A record by the catalogue's names of fields. */
-export type RecordFields = Readonly<Record<string, FieldValue>>
+export type RecordFields = Readonly<Partial<Record<FieldName, FieldValue>>>
 
 interface Writable {
   readonly field: Field
@@ -85,7 +85,7 @@ export class RecordWriter {
     this.#end = bodyLengthAt + 3
     for (const part of parts) {
       for (const name in part) {
-        const value = part[name]
+        const value = part[name as FieldName]
         if (value === null || value === undefined || value === '') continue
         const writable = fields.get(name)
         if (writable === undefined) throw new TypeError(`${name} is no field of ${kind} that a source may give`)

@@ -6,7 +6,7 @@
  * Text that a purpose would keep as it is (codec, trunk, a device's given model) is checked here: what could hide an identifier is
  * emptied and counted.
  */
-import type { Field, KindCatalogue } from '../catalogue/catalogue.js'
+import type { Field, FieldName, KindCatalogue } from '../catalogue/catalogue.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { BLOCK_BYTES, SLOT, TYPES, longLength, packBytes, packLong, packText, packUuid } from '../batch/block.js'
 import { ByteTable } from './byte-table.js'
@@ -30,7 +30,7 @@ const VERDICTS_KEPT = 512
 const VENDORS: ReadonlySet<string> = new Set(vendors().map((v) => v.toLowerCase()))
 
 /** What some kept texts must be, by their field's name; all others are held against {@link safeText} alone. */
-const TEXT_RULES: Readonly<Record<string, (text: string) => boolean>> = {
+const TEXT_RULES: Readonly<Partial<Record<FieldName, (text: string) => boolean>>> = {
   codec: isCodec,
   firmware: isSafeVersion,
   vendor: (text) => VENDORS.has(text.toLowerCase()),
@@ -147,7 +147,8 @@ export class Normalised {
     this.special = new Uint8Array(plan.identifiers.length)
     this.verdicts = plan.texts.map((index) => {
       const { name } = plan.kind.fields[index]
-      return Object.hasOwn(TEXT_RULES, name) ? new Verdicts(TEXT_RULES[name]) : null
+      const rule = TEXT_RULES[name]
+      return rule === undefined ? null : new Verdicts(rule)
     })
   }
 

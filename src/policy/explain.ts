@@ -1,5 +1,5 @@
 /** A policy read out: who sees a field, in which form and on which basis; or what a purpose sees. */
-import { KINDS, type Catalogue, type Field, type Kind } from '../catalogue/catalogue.js'
+import { KINDS, type Catalogue, type Field, type FieldName, type Kind } from '../catalogue/catalogue.js'
 import { nearest } from '../errors/problems.js'
 import type { InspectedPolicy, InspectedPurpose } from './load.js'
 import { treatmentText } from './treatment-text.js'
@@ -73,7 +73,7 @@ export function explain(policy: InspectedPolicy, catalogue: Catalogue, name: str
   if (purposes.length > 0) return { about: 'purposes', purposes: purposes.map((p) => purposeExplained(p, catalogue)) }
   const fields = fieldsNamed(catalogue, name)
   if (fields.length > 0) return fieldExplained(policy, fields)
-  const known = new Set(KINDS.flatMap((k) => [...catalogue.kinds[k].byName.keys()]))
+  const known = new Set<string>(KINDS.flatMap((k) => [...catalogue.kinds[k].byName.keys()]))
   for (const p of policy.purposes) known.add(p.id).add(p.notice)
   const bare = name.slice(name.indexOf('.') + 1)
   return { about: 'unknown', suggestions: nearest(bare, known, 5) }
@@ -122,7 +122,7 @@ function fieldExplained(policy: InspectedPolicy, fields: readonly Field[]): Fiel
 
 function purposeExplained(p: InspectedPurpose, catalogue: Catalogue): PurposeExplained {
   const kinds = KINDS.filter((k) => p.kinds[k] !== undefined)
-  const seen = (kind: Kind, name: string): boolean => p.kinds[kind]?.rules.some((r) => r.field.name === name) === true
+  const seen = (kind: Kind, name: FieldName): boolean => p.kinds[kind]?.rules.some((r) => r.field.name === name) === true
   return {
     about: 'purpose', id: p.id, notice: p.notice, enabled: p.enabled, description: p.description, dpv: p.dpv,
     basis: `${basisOf(p.basis).name} (${p.basis})`, evidence: p.evidence, recipients: p.recipients, region: p.region, transfer: p.transfer,

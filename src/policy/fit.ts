@@ -1,12 +1,12 @@
 /** Which treatments fit which field. A treatment that does not fit would reveal more than it says, so it stops the start. */
-import type { Field } from '../catalogue/catalogue.js'
+import type { Field, FieldName } from '../catalogue/catalogue.js'
 import type { Treatment, TreatmentKind } from './model.js'
 
 /** Absolute times: the fields whose treatment decides what a record's time reveals. */
-export const TIME_FIELDS: ReadonlySet<string> = new Set(['start_ms', 'answer_ms', 'end_ms'])
+export const TIME_FIELDS: ReadonlySet<FieldName> = new Set<FieldName>(['start_ms', 'answer_ms', 'end_ms'])
 
 /** Device reports name their parts apart; each may hold the whole text, so it is parsed like one. */
-const USER_AGENT_PARTS: Readonly<Record<string, 'vendor' | 'model' | 'firmware'>> = {
+const USER_AGENT_PARTS: Readonly<Partial<Record<FieldName, 'vendor' | 'model' | 'firmware'>>> = {
   device_vendor: 'vendor', device_model: 'model', device_firmware: 'firmware',
   vendor: 'vendor', model: 'model', firmware: 'firmware',
 }

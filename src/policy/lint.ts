@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { KINDS, type Catalogue, type Kind } from '../catalogue/catalogue.js'
+import { KINDS, type Catalogue, type FieldName, type Kind } from '../catalogue/catalogue.js'
 import { problemLines, type Problem } from '../errors/catalogue.js'
 import { useOneOf } from '../errors/problems.js'
 import { inspectPolicy, type InspectedPolicy, type InspectedPurpose, type PolicySource } from './load.js'
@@ -112,20 +112,20 @@ function pathExists(value: unknown, steps: readonly string[]): boolean {
 }
 
 /** How exactly a purpose sees a time, ms; null: not at all. */
-function exactness(purpose: InspectedPurpose, kind: Kind, name: string): number | null {
+function exactness(purpose: InspectedPurpose, kind: Kind, name: FieldName): number | null {
   const treatment = purpose.kinds[kind]?.rules.find((r) => r.field.name === name)?.treatment
   if (treatment === undefined) return null
   return treatment.kind === 'time-bucket' ? treatment.ms : 1
 }
 
-function exact(purpose: InspectedPurpose, kind: Kind, name: string): boolean {
+function exact(purpose: InspectedPurpose, kind: Kind, name: FieldName): boolean {
   const ms = exactness(purpose, kind, name)
   return ms !== null && ms <= EXACT_MS
 }
 
 /** Durations that a purpose sees or can work out from exact times. */
 function durations(purpose: InspectedPurpose, kind: Kind): Set<string> {
-  const kept = (name: string): boolean => purpose.kinds[kind]?.rules.some((r) => r.field.name === name && r.treatment.kind === 'keep') === true
+  const kept = (name: FieldName): boolean => purpose.kinds[kind]?.rules.some((r) => r.field.name === name && r.treatment.kind === 'keep') === true
   const found = new Set<string>()
   const ends = exact(purpose, kind, 'end_ms')
   if (kept('duration_seconds') || (ends && exact(purpose, kind, 'start_ms'))) found.add('duration')
@@ -171,7 +171,7 @@ function purposeWarnings(purpose: InspectedPurpose): Problem[] {
       found.push({ path: `${at}.${kind}.key`, what: 'there is none, so records of one subject have no order among themselves', mend: 'fine where the purpose may not know a subject' })
     }
     const start = exactness(purpose, kind, 'start_ms') ?? Infinity
-    for (const name of ['answer_ms', 'end_ms']) {
+    for (const name of ['answer_ms', 'end_ms'] as const) {
       const other = exactness(purpose, kind, name)
       if (other !== null && other < start) found.push({ path: `${at}.${kind}.fields.${name}`, what: 'is finer than start_ms, and says nearly the same', mend: 'treat it like start_ms' })
     }

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { catalogue as shippedCatalogue, KINDS, type Catalogue, type Field, type Kind } from '../catalogue/catalogue.js'
+import { catalogue as shippedCatalogue, KINDS, type Catalogue, type Field, type FieldsByName, type Kind } from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
 import { EPOCHS, type EpochLength } from '../keys/keyring.js'
@@ -261,9 +261,9 @@ class Check {
     return { field, treatment }
   }
 
-  #key(at: string, key: unknown, byName: ReadonlyMap<string, Field>, rules: readonly FieldRule[]): Field | null {
+  #key(at: string, key: unknown, byName: FieldsByName, rules: readonly FieldRule[]): Field | null {
     if (typeof key !== 'string') return null
-    const tokens = rules.filter((r) => r.treatment.kind === 'token').map((r) => r.field.name)
+    const tokens = rules.filter((r) => r.treatment.kind === 'token').map((r): string => r.field.name)
     if (tokens.includes(key)) return byName.get(key) ?? null
     // A key in clear would pass by the policy: it lies outside the value.
     const mend = tokens.length > 0 ? `use one of: ${tokens.join(', ')}` : 'take the key out, or give a field the treatment token'

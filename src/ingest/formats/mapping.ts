@@ -5,7 +5,7 @@
  * Others come from the settings. A key that is neither mapped nor dropped is unknown: counted, never named.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import { KINDS, type Catalogue, type Field, type Kind } from '../../catalogue/catalogue.js'
+import { KINDS, type Catalogue, type Field, type FieldNameOf, type Kind } from '../../catalogue/catalogue.js'
 import type { Problem } from '../../errors/catalogue.js'
 import { isTimeZone } from './local-time.js'
 
@@ -57,7 +57,7 @@ export interface Mapping {
 export const BUILT_IN_MAPPINGS = ['asterisk-cdr', 'minim'] as const
 export type BuiltInMapping = (typeof BUILT_IN_MAPPINGS)[number]
 
-const ASTERISK_KEYS: readonly (readonly [key: string, field: string, as: Conversion])[] = [
+const ASTERISK_KEYS: readonly (readonly [key: string, field: FieldNameOf<'call'>, as: Conversion])[] = [
   ['accountcode', 'account', 'text'],
   ['src', 'calling', 'text'],
   ['dst', 'called', 'text'],
@@ -78,7 +78,7 @@ const ASTERISK_KEYS: readonly (readonly [key: string, field: string, as: Convers
 ]
 
 /** The same as AMI and the older cdr_kafka call them; and what the newer cdr_kafka calls otherwise than cdr-csv. */
-const ASTERISK_OTHER_KEYS: readonly (readonly [key: string, field: string, as: Conversion])[] = [
+const ASTERISK_OTHER_KEYS: readonly (readonly [key: string, field: FieldNameOf<'call'>, as: Conversion])[] = [
   ['durationsec', 'duration_seconds', 'whole'],
   ['AccountCode', 'account', 'text'],
   ['Source', 'calling', 'text'],

@@ -7,6 +7,7 @@
  *
  * 127 for a score and 65535 for a time mean *unavailable* (RFC 3611 §4.7): such a figure is left out, as is one out of its range.
  */
+import type { FieldNameOf } from '../../catalogue/catalogue.js'
 import type { FieldValue } from '../record-writer.js'
 import { addressOf, ipOf } from './message.js'
 
@@ -14,7 +15,7 @@ import { addressOf, ipOf } from './message.js'
 export const VQ_LIMITS = { bytes: 65_535, lines: 1024, lineChars: 2048, reports: 32 } as const
 
 /** Figures of one end, by the names of `Quality`'s fields. Whoever reads the report may make the record out of them. */
-export type VqFigures = Record<string, FieldValue>
+export type VqFigures = Partial<Record<FieldNameOf<'quality'>, FieldValue>>
 
 /** One report. */
 export interface VqReport {
@@ -48,7 +49,7 @@ const mos = (value: number): boolean => value >= 1 && value <= 5
 const rating = (value: number): boolean => value >= 0 && value <= 120
 
 /** Parameter: the field it fills, and what it may be. */
-const FIGURES: readonly (readonly [parameter: string, field: string, fits: (value: number) => boolean])[] = [
+const FIGURES: readonly (readonly [parameter: string, field: FieldNameOf<'quality'>, fits: (value: number) => boolean])[] = [
   ['MOSLQ', 'mos_lq', mos], ['MOSCQ', 'mos_cq', mos], ['RCQ', 'r_factor', rating], ['RLQ', 'r_factor', rating],
   ['NLR', 'loss_percent', percent], ['JDR', 'discard_percent', percent],
   ['IAJ', 'jitter_ms', time], ['MAJ', 'jitter_ms', time],
@@ -239,7 +240,7 @@ const BY_PARAMETER = new Map(FIGURES.map((figure) => [figure[0], figure]))
 /** Stand in where the other parameter of their field is not given: listening R for conversational, MAJ for IAJ, half the way there and back for one. */
 const SECOND_CHOICES: ReadonlySet<string> = new Set(['RLQ', 'MAJ', 'SOWD'])
 
-function textInto(figures: VqFigures, field: string, value: string): void {
+function textInto(figures: VqFigures, field: FieldNameOf<'quality'>, value: string): void {
   const text = value.replace(/^"|"$/g, '').trim()
   if (text !== '' && text !== '(null)') figures[field] = text
 }
@@ -249,7 +250,7 @@ const DATE_TIME = /^"?(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?)\s
 /** A clock that was never set starts in 1970 or at its firmware's making: what is before this says nothing. */
 const EARLIEST_MS = Date.UTC(2010, 0, 1)
 
-function timeInto(figures: VqFigures, field: string, value: string): void {
+function timeInto(figures: VqFigures, field: FieldNameOf<'quality'>, value: string): void {
   const found = DATE_TIME.exec(value)
   if (found === null) return
   const ms = Date.parse(`${found[1]}T${found[2]}${(found[3] as string | undefined ?? 'Z').toUpperCase()}`)

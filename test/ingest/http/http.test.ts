@@ -29,7 +29,7 @@ async function post({ url }: Listening, path: string, type: string | null, body:
 
 function protobuf(records: readonly object[], kind: 'call' | 'quality' | 'device' = 'call'): Buffer {
   const writer = new RecordWriter(catalogue)
-  for (const record of records) writer.add(kind, record as Record<string, string>)
+  for (const record of records) writer.add(kind, record)
   return writer.take()
 }
 

@@ -123,6 +123,6 @@ t.test('recorded from phones', async (t) => {
     const records = publishToQuality(readSip(readFileSync(join(folder, name)))!, { seenMs: 1 })
     t.equal(records?.length, 1, name)
     t.match(records?.[0], { ...expected[name], origin: 'REPORT' }, name)
-    for (const field of ['call_id', 'local_party', 'remote_party', 'local_ip', 'remote_ip', 'user_agent']) t.type(records?.[0][field], 'string', `${name} ${field}`)
+    for (const field of ['call_id', 'local_party', 'remote_party', 'local_ip', 'remote_ip', 'user_agent'] as const) t.type(records?.[0][field], 'string', `${name} ${field}`)
   }
 })
