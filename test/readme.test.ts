@@ -22,6 +22,7 @@ import { DEFAULT_MAPPING, FILE_FORMATS } from '../src/ingest/files/feed-file.js'
 import { BUILT_IN_MAPPINGS } from '../src/ingest/formats/mapping.js'
 import { Metrics, SOURCE_REFUSALS } from '../src/ops/metrics.js'
 import { inspectPolicy } from '../src/policy/load.js'
+import { treatmentTable } from '../src/policy/treatment-text.js'
 import { DEFAULTS } from '../src/settings/defaults.js'
 import { SOURCE_DEFAULTS } from '../src/settings/sources/sections.js'
 import { repositoryRoot } from './helpers/shared.js'
@@ -164,6 +165,7 @@ t.test('formats, mappings and treatments are the program\'s', (t) => {
   const treatments = new Set(table('treatment').flatMap(([name]) => codes(name)).map((code) => code.split(':')[0]))
   for (const treatment of treatments) t.ok(schemaText.includes(`"${treatment}"`), treatment)
   t.equal(treatments.size, 9)
+  t.ok(readme.includes(`${treatmentTable().join('\n')}\n\n`), 'the table is what the treatments say of themselves: npm run schemas')
   t.end()
 })
 

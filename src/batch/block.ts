@@ -25,6 +25,8 @@ export const SLOT = { absent: 0, block: 1, uuid: 2, ipv6: 3, long: 4 } as const
 
 export const BLOCK_BYTES = 16
 const HEADER_BYTES = 6
+/** Where in a block its payload begins. */
+export const BLOCK_PAYLOAD = HEADER_BYTES
 const TEXT_MAX = 10
 const NIBBLE_MAX = 20
 const NIBBLE_SYMBOLS = '0123456789.-+:*'

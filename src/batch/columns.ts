@@ -12,6 +12,12 @@ import type { KindCatalogue } from '../catalogue/catalogue.js'
 
 export const BATCH_ROWS = 2048
 
+/**
+ * Longest text that is kept as it is, bytes. Whoever checks kept texts and whoever makes room for them go by this one: in less room
+ * the end of a message would be lost in silence, since typed arrays drop what is written behind their end.
+ */
+export const KEPT_TEXT_MAX_BYTES = 64
+
 export class Columns {
   readonly kind: KindCatalogue
   /** Fields per row. */

@@ -7,7 +7,7 @@
  * emptied and counted.
  */
 import type { Field, FieldName, KindCatalogue } from '../catalogue/catalogue.js'
-import { BATCH_ROWS, type Columns } from '../batch/columns.js'
+import { BATCH_ROWS, KEPT_TEXT_MAX_BYTES, type Columns } from '../batch/columns.js'
 import { BLOCK_BYTES, SLOT, TYPES, longLength, packBytes, packLong, packText, packUuid } from '../batch/block.js'
 import { ByteTable } from './byte-table.js'
 import { isSafeText, isSafeVersion, safeText } from './clean-text.js'
@@ -17,8 +17,6 @@ import { macInto } from './mac.js'
 import { PartyReader, type Tenant } from './party.js'
 import { parseUserAgent, vendors } from './user-agent.js'
 
-/** Longest text that is kept as it is. */
-export const KEPT_TEXT_MAX = 64
 /** Identifiers longer than this are no identifiers: left out and counted. */
 const IDENTIFIER_MAX = 512
 
@@ -49,7 +47,7 @@ class Verdicts {
   }
 
   of(src: Buffer, off: number, len: number): boolean {
-    if (len > KEPT_TEXT_MAX) return false
+    if (len > KEPT_TEXT_MAX_BYTES) return false
     let entry = this.table.find(src, off, len)
     if (entry < 0) {
       if (this.table.size === VERDICTS_KEPT) this.table.clear()
@@ -249,7 +247,7 @@ export class Normalised {
     const { rows, width, off, len } = columns
     for (let r = 0, cell = index; r < rows; r++, cell += width) {
       if (off[cell] < 0) continue
-      if (verdicts === null ? safeText(arena, off[cell], len[cell], KEPT_TEXT_MAX) : verdicts.of(arena, off[cell], len[cell])) continue
+      if (verdicts === null ? safeText(arena, off[cell], len[cell], KEPT_TEXT_MAX_BYTES) : verdicts.of(arena, off[cell], len[cell])) continue
       off[cell] = -1
       this.unsafe++
     }
@@ -380,9 +378,9 @@ function partsOf(text: string): UserAgentParts {
   // They are copied into JSON as they are, so the parser's word is not enough.
   const part = (text: string, safe: boolean): Uint8Array => Buffer.from(safe ? text : '')
   return {
-    vendor: part(vendor, isSafeText(vendor, KEPT_TEXT_MAX)),
-    model: part(model, isSafeText(model, KEPT_TEXT_MAX)),
-    firmware: part(firmware, isSafeVersion(firmware) || isSafeText(firmware, KEPT_TEXT_MAX)),
+    vendor: part(vendor, isSafeText(vendor, KEPT_TEXT_MAX_BYTES)),
+    model: part(model, isSafeText(model, KEPT_TEXT_MAX_BYTES)),
+    firmware: part(firmware, isSafeVersion(firmware) || isSafeText(firmware, KEPT_TEXT_MAX_BYTES)),
     mac: mac === null ? null : Buffer.from(mac, 'hex'),
     serial: serial === null ? null : Buffer.from(serial, 'latin1'),
   }

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { KINDS, type Catalogue, type FieldName, type Kind } from '../catalogue/catalogue.js'
 import { problemLines, type Problem } from '../errors/catalogue.js'
 import { useOneOf } from '../errors/problems.js'
+import { descriptorOf, timeStepOf } from '../treatments/registry.js'
 import { inspectPolicy, type InspectedPolicy, type InspectedPurpose, type PolicySource } from './load.js'
 import { PROMISE_IDS, readNotice, DEFAULT_NOTICE_PATH, STATUSES, type Promised } from './notice.js'
 import { basisOf, purposeTerm, type PurposeTerm } from './vocabulary.js'
@@ -115,7 +116,7 @@ function pathExists(value: unknown, steps: readonly string[]): boolean {
 function exactness(purpose: InspectedPurpose, kind: Kind, name: FieldName): number | null {
   const treatment = purpose.kinds[kind]?.rules.find((r) => r.field.name === name)?.treatment
   if (treatment === undefined) return null
-  return treatment.kind === 'time-bucket' ? treatment.ms : 1
+  return timeStepOf(treatment)
 }
 
 function exact(purpose: InspectedPurpose, kind: Kind, name: FieldName): boolean {
@@ -125,7 +126,7 @@ function exact(purpose: InspectedPurpose, kind: Kind, name: FieldName): boolean 
 
 /** Durations that a purpose sees or can work out from exact times. */
 function durations(purpose: InspectedPurpose, kind: Kind): Set<string> {
-  const kept = (name: FieldName): boolean => purpose.kinds[kind]?.rules.some((r) => r.field.name === name && r.treatment.kind === 'keep') === true
+  const kept = (name: FieldName): boolean => purpose.kinds[kind]?.rules.some((r) => r.field.name === name && descriptorOf(r.treatment.kind).shows === 'value') === true
   const found = new Set<string>()
   const ends = exact(purpose, kind, 'end_ms')
   if (kept('duration_seconds') || (ends && exact(purpose, kind, 'start_ms'))) found.add('duration')

@@ -9,8 +9,9 @@ import { catalogue as shippedCatalogue, KINDS, type Catalogue, type Field, type 
 import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
 import { EPOCHS, type EpochLength } from '../keys/keyring.js'
-import { fitting, readTreatment, SPELLING, writtenKind } from './fit.js'
-import type { FieldRule, KindRules, Policy, Purpose, TreatmentKind } from './model.js'
+import { isToken, timeStepOf, treatmentNamed } from '../treatments/registry.js'
+import { fitting, readTreatment, spellingOf, writtenKind } from './fit.js'
+import { MAX_PURPOSES, type FieldRule, type KindRules, type Policy, type Purpose, type TreatmentKind } from './model.js'
 import { policySchema } from './schema.js'
 import { BASES, basisCurie, basisTerm, purposeIri, purposeTerm, REFUSED_TRANSFERS, REGIONS, TRANSFER_NAMES, type Region } from './vocabulary.js'
 
@@ -34,12 +35,6 @@ export interface InspectedPolicy {
 
 /** The policy that minim ships. */
 export const DEFAULT_POLICY_PATH = fileURLToPath(new URL('../../../config/policy.yaml', import.meta.url))
-
-/** Treatments by the names that a policy may write. */
-const TREATMENTS = Object.keys(SPELLING) as (TreatmentKind | 'drop')[]
-
-/** A record's purposes are one mask of 31 bits. */
-const MAX_PURPOSES = 31
 
 const DAY_MS = 86_400_000
 /** Longest span of an epoch, in days. */
@@ -245,8 +240,8 @@ class Check {
     const fits = fitting(field, (name) => this.#catalogue.kinds[field.kind].byName.get(name))
     const allowed = [...fits, 'drop' as const]
     const kind = writtenKind(value)
-    if (kind === null) return this.#add(at, 'is no treatment', `write ${allowed.map((k) => SPELLING[k]).join(', or ')}`)
-    if (!(TREATMENTS as readonly string[]).includes(kind)) {
+    if (kind === null) return this.#add(at, 'is no treatment', `write ${allowed.map(spellingOf).join(', or ')}`)
+    if (kind !== 'drop' && treatmentNamed(kind) === undefined) {
       const near = allowed.length > 1 ? useOneOf(kind, allowed) : 'only drop fits this field'
       return this.#add(at, `treatment "${kind.slice(0, 40)}" is unknown`, near)
     }
@@ -254,16 +249,16 @@ class Check {
     if (!(fits as readonly string[]).includes(kind)) {
       const nature = field.derivedFrom !== null ? `is made from ${field.derivedFrom}`
         : field.identifier === 'NOT_AN_IDENTIFIER' ? `holds a ${field.type}` : `holds ${field.identifier.toLowerCase().replace(/_/g, ' ')}`
-      return this.#add(at, `${kind} does not fit a field that ${nature}`, `write ${allowed.map((k) => SPELLING[k]).join(', or ')}`)
+      return this.#add(at, `${kind} does not fit a field that ${nature}`, `write ${allowed.map(spellingOf).join(', or ')}`)
     }
     const treatment = readTreatment(field, kind as TreatmentKind, value)
-    if (treatment === null) return this.#add(at, `${kind} is not understood as written`, `write ${SPELLING[kind as TreatmentKind]}`)
+    if (treatment === null) return this.#add(at, `${kind} is not understood as written`, `write ${spellingOf(kind as TreatmentKind)}`)
     return { field, treatment }
   }
 
   #key(at: string, key: unknown, byName: FieldsByName, rules: readonly FieldRule[]): Field | null {
     if (typeof key !== 'string') return null
-    const tokens = rules.filter((r) => r.treatment.kind === 'token').map((r): string => r.field.name)
+    const tokens = rules.filter((r) => isToken(r.treatment)).map((r): string => r.field.name)
     if (tokens.includes(key)) return byName.get(key) ?? null
     // A key in clear would pass by the policy: it lies outside the value.
     const mend = tokens.length > 0 ? `use one of: ${tokens.join(', ')}` : 'take the key out, or give a field the treatment token'
@@ -295,7 +290,10 @@ class Check {
       const fitting = EPOCHS.filter((e) => EPOCH_DAYS[e] <= retentionDays / 2)
       const shorter = fitting.length > 0 ? `set epoch: ${fitting.join(' or ')}, or ` : ''
       this.#add(`${at}.fields.start_ms`, `is not seen, so Kafka's time is the start of the ${epoch}, too coarse for ${retentionDays} days of retention`, `${shorter}let start_ms pass in a time-bucket`)
-    } else if (start.kind === 'time-bucket' && start.ms > (retentionDays * DAY_MS) / 2) {
+      return
+    }
+    const step = timeStepOf(start)
+    if (step !== 1 && (step ?? Infinity) > (retentionDays * DAY_MS) / 2) {
       this.#add(`${at}.fields.start_ms`, `its bucket is longer than half of the ${retentionDays} days of retention`, `use a bucket of ${(retentionDays * DAY_MS) / 2} ms or less`)
     }
   }

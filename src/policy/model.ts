@@ -1,24 +1,12 @@
 /** A checked policy: what `load` makes of `config/policy.yaml` and `compile` turns into a plan. Frozen, every reference resolved. */
 import type { Field, Kind } from '../catalogue/catalogue.js'
 import type { EpochLength } from '../keys/keyring.js'
+import type { Treatment } from '../treatments/registry.js'
 
-/** Treatments by name, with their parameters. `drop` is the absence of a rule. */
-export type Treatment =
-  | { readonly kind: 'keep' }
-  /** Pseudonym under the purpose's epoch key. `reversible`: also what does not fit a block can be reversed (AES-SIV, wider than 16 bytes). */
-  | { readonly kind: 'token'; readonly reversible: boolean }
-  /** `country`: calling code only; `digits`: calling code and further digits, so many in all, never the last four. */
-  | { readonly kind: 'e164-prefix'; readonly digits: number | 'country' }
-  /** Network of an address, with so many leading bits kept. */
-  | { readonly kind: 'ip-prefix'; readonly v4: number; readonly v6: number }
-  /** Rounded down to a whole multiple. */
-  | { readonly kind: 'time-bucket'; readonly ms: number }
-  /** Lower bound of the bucket: the greatest of `bounds` not above the value, or a whole multiple of `step`. */
-  | { readonly kind: 'number-bucket'; readonly step: number | null; readonly bounds: readonly number[] | null }
-  | { readonly kind: 'user-agent'; readonly part: 'vendor' | 'model' | 'firmware' }
-  /** First three octets of a MAC address. */
-  | { readonly kind: 'mac-vendor' }
-export type TreatmentKind = Treatment['kind']
+export type { Treatment, TreatmentKind } from '../treatments/registry.js'
+
+/** Most purposes that can be on: a record's purposes are the bits of one mask, 31 of which can be told apart by sign-free tests. */
+export const MAX_PURPOSES = 31
 
 export interface FieldRule {
   readonly field: Field

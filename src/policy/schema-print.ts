@@ -2,6 +2,7 @@
 import protobuf from 'protobufjs'
 import { TAG_FIELD, type Catalogue } from '../catalogue/catalogue.js'
 import type { EpochLength } from '../keys/keyring.js'
+import { isToken } from '../treatments/registry.js'
 import type { FieldRule, KindRules, Purpose } from './model.js'
 import { treatmentText } from './treatment-text.js'
 
@@ -10,7 +11,7 @@ const capital = (text: string): string => text.charAt(0).toUpperCase() + text.sl
 function note({ field, treatment }: FieldRule, epoch: EpochLength): string {
   const { form, reversible } = treatmentText(treatment, epoch)
   const made = field.derivedFrom === null ? '' : `, made from ${field.derivedFrom}`
-  return treatment.kind === 'token' ? `${form}; can be reversed ${reversible}` : `${form}${made}`
+  return isToken(treatment) ? `${form}; can be reversed ${reversible}` : `${form}${made}`
 }
 
 function comment(text: string | null, indent: string): string[] {
@@ -37,7 +38,7 @@ export function printProto(purpose: Purpose, kinds: readonly KindRules[], catalo
     for (const rule of rules.rules) {
       const { field, treatment } = rule
       if (field.enumName !== null) enums.set(field.enumName, field.enumNames)
-      const type = treatment.kind === 'token' ? 'bytes' : (field.enumName ?? field.type)
+      const type = isToken(treatment) ? 'bytes' : (field.enumName ?? field.type)
       lines.push(...comment(field.comment, '  '), `  // ${note(rule, purpose.epoch)}`, `  optional ${type} ${field.name} = ${field.number};`)
     }
     lines.push('', `  optional Tag tag = ${TAG_FIELD};`, '}', '')

@@ -5,8 +5,8 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import { KINDS, type Catalogue, type Field, type Kind } from '../catalogue/catalogue.js'
 import { EPOCHS } from '../keys/keyring.js'
-import { fitting, MAX_E164_DIGITS, MAX_PREFIX_V4, MAX_PREFIX_V6, SPELLING } from './fit.js'
-import type { TreatmentKind } from './model.js'
+import { descriptorOf } from '../treatments/registry.js'
+import { fitting, spellingOf } from './fit.js'
 import { BASIS_TERMS, basisCurie, basisIri, PURPOSE_TERMS, purposeIri, REGION_CODES, TRANSFER_NAMES } from './vocabulary.js'
 
 const closed = { additionalProperties: false } as const
@@ -19,43 +19,12 @@ function text(description: string, maxLength = 2000): TSchema {
   return Type.String({ minLength: 1, maxLength, pattern: '\\S', description })
 }
 
-function single(kind: string, parameters: TSchema): TSchema {
-  return Type.Object({ [kind]: parameters }, closed)
-}
-
-/** The forms in which a treatment may be written. */
-function forms(kind: TreatmentKind): TSchema[] {
-  switch (kind) {
-    case 'keep':
-    case 'user-agent':
-    case 'mac-vendor':
-      return [Type.Literal(kind)]
-    case 'token':
-      return [Type.Literal(kind), single(kind, Type.Object({ reversible: Type.Boolean() }, closed))]
-    case 'e164-prefix':
-      return [single(kind, Type.Union([Type.Literal('country'), Type.Object({ digits: Type.Integer({ minimum: 1, maximum: MAX_E164_DIGITS }) }, closed)]))]
-    case 'ip-prefix':
-      return [single(kind, Type.Object({
-        v4: Type.Integer({ minimum: 8, maximum: MAX_PREFIX_V4 }), v6: Type.Integer({ minimum: 16, maximum: MAX_PREFIX_V6 }),
-      }, closed))]
-    case 'time-bucket':
-      return [single(kind, Type.Union([
-        Type.Literal('minute'), Type.Literal('hour'), Type.Literal('day'), Type.Object({ ms: Type.Integer({ minimum: 1000 }) }, closed),
-      ]))]
-    case 'number-bucket':
-      return [single(kind, Type.Union([
-        Type.Object({ step: Type.Number({ exclusiveMinimum: 0 }) }, closed),
-        Type.Object({ bounds: Type.Array(Type.Number({ minimum: 0 }), { minItems: 1, maxItems: 1000 }) }, closed),
-      ]))]
-  }
-}
-
 function fieldSchema(field: Field, sourceOf: (name: string) => Field | undefined): TSchema {
   const kinds = fitting(field, sourceOf)
   const made = field.derivedFrom === null ? '' : `; made from ${field.derivedFrom}`
   const about = field.comment === null ? '' : `${field.comment.replace(/\s+/g, ' ')} `
-  return Type.Union([...kinds.flatMap(forms), Type.Literal('drop')], {
-    description: `${about}${field.category.toLowerCase().replace('_', ' ')} data of ${field.whose.toLowerCase().replace('_', ' ')}${made}. Write ${[...kinds, 'drop' as const].map((k) => SPELLING[k]).join(', or ')}.`,
+  return Type.Union([...kinds.flatMap((kind) => descriptorOf(kind).schema()), Type.Literal('drop')], {
+    description: `${about}${field.category.toLowerCase().replace('_', ' ')} data of ${field.whose.toLowerCase().replace('_', ' ')}${made}. Write ${[...kinds, 'drop' as const].map(spellingOf).join(', or ')}.`,
   })
 }
 
@@ -66,7 +35,7 @@ function kindSchema(catalogue: Catalogue, kind: Kind, treatments: boolean): TSch
     topic: Type.Optional(Type.String({ minLength: 1, maxLength: 249, pattern: '^[A-Za-z0-9._-]+$', description: `name of the Kafka topic: letters, digits, dots, hyphens and underscores; pbx.<purpose>.${kind} when left out` })),
     format: Type.Optional(oneOf(['protobuf', 'json'], 'how values are written; protobuf when left out')),
     headers: Type.Optional(Type.Boolean({ description: 'true or false: the tag in Kafka headers as well; false when left out (headers cost more than the message)' })),
-    key: Type.Optional(oneOf(fields.filter((f) => fitting(f, sourceOf).includes('token')).map((f) => f.name), 'the field whose token becomes the Kafka key; none when left out')),
+    key: Type.Optional(oneOf(fields.filter((f) => fitting(f, sourceOf).some((treatment) => descriptorOf(treatment).shows === 'token')).map((f) => f.name), 'the field whose token becomes the Kafka key; none when left out')),
     fields: Type.Object(Object.fromEntries(fields.map((f) => [f.name, Type.Optional(treatments ? fieldSchema(f, sourceOf) : Type.Unknown())])), {
       ...closed, description: 'a treatment for each field that passes; a field that is not named is dropped',
     }),

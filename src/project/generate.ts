@@ -1,17 +1,18 @@
 /**
- * Generates the protobuf writer of one purpose: its operations unrolled into one function, with field keys, columns and parameters as
- * constants. Interpreting the operations row by row (as the JSON writer does) costs twice as much; both must agree with
- * `test/project/reference.ts`. Guarded by the row `transform` of `bench/`.
+ * Generates the writer of one purpose: its operations unrolled into one function, with field keys, columns and constants in its text.
+ * Interpreting the operations row by row costs twice as much. It knows the five shapes of `src/treatments/operation.ts` and the two
+ * formats, and no treatment: what a treatment does is a function that the text calls. Held against `test/project/reference.ts`;
+ * guarded by the row `transform` of `bench/`.
  *
  * What goes into the text are numbers out of the compiled plan and nothing else: no name, no string of a policy.
  */
 import { BLOCK_BYTES, SLOT } from '../batch/block.js'
-import { OP, type Operation } from '../policy/compile.js'
-import { boundsBucket } from '../treatments/buckets.js'
-import { writeE164Prefix } from '../treatments/e164-prefix.js'
-import { writeIpv4Prefix, writeIpv6Prefix } from '../treatments/ip-prefix.js'
-import { writeMacVendor } from '../treatments/mac-vendor.js'
+import { KEPT_TEXT_MAX_BYTES } from '../batch/columns.js'
+import type { Operation } from '../policy/compile.js'
+import type { Constant, ExcerptCall, TokenColumn } from '../treatments/operation.js'
 import { TOKEN_BYTES } from '../treatments/token.js'
+import { writeDecimal } from '../treatments/treatment.js'
+import { writeBase64Url, writeJsonFloat } from './json-values.js'
 import type { Output } from './output.js'
 
 /** Bytes to append, four at a time: the last word is padded, and what it writes beyond `length` is overwritten. */
@@ -31,13 +32,8 @@ export interface WriterInput {
   readonly mask: Int32Array
   readonly slots: Uint8Array
   readonly blocks: Uint8Array
-  /** Tokens by token operation. */
-  readonly tokens: readonly DataView[]
-  /** Whether any long token was sealed; then where, by token operation × capacity + row. */
-  readonly anySealed: boolean
-  readonly sealed: Uint8Array
-  readonly sealedOff: Int32Array
-  readonly sealedLen: Int32Array
+  /** By token operation. */
+  readonly tokens: readonly TokenColumn[]
   readonly userAgent: Int32Array
   readonly parts: readonly { readonly vendor: Uint8Array; readonly model: Uint8Array; readonly firmware: Uint8Array }[]
   readonly tags: readonly Words[]
@@ -51,6 +47,7 @@ export interface WriterInput {
 export type Writer = (input: WriterInput) => void
 
 export interface WriterPlan {
+  readonly json: boolean
   readonly operations: readonly Operation[]
   readonly keyOperation: number
   readonly bit: number
@@ -100,94 +97,192 @@ function writeBytes(src: Uint8Array, off: number, len: number, out: Uint8Array, 
   return pos + len
 }
 
-/** What generated code may call. */
-const RUNTIME = { writeVarint, writeFloat, writeBytes, boundsBucket, writeE164Prefix, writeIpv4Prefix, writeIpv6Prefix, writeMacVendor }
+/** What generated code may call beside the treatments' functions. */
+const RUNTIME = { writeVarint, writeFloat, writeBytes, writeDecimal, writeJsonFloat, writeBase64Url }
 
-/** Statements that write an operation's key at `pos` and move behind it. */
-function key(op: Operation): string {
-  return op.tag1 === 0 ? `out[pos++] = ${op.tag0};` : `out[pos++] = ${op.tag0}; out[pos++] = ${op.tag1};`
+type TokenOperation = Operation & { readonly shape: 'token' }
+type ExcerptOperation = Operation & { readonly shape: 'excerpt' }
+type PartOperation = Operation & { readonly shape: 'part' }
+
+/** A function out of a treatment, as the text calls it. */
+type TreatmentFunction = (...args: never[]) => number
+
+/** What the text refers to and cannot hold: functions, arrays of constants, enum names. */
+interface Referred {
+  readonly functions: TreatmentFunction[]
+  readonly arrays: Float64Array[]
+  readonly enums: (readonly (Uint8Array | undefined)[])[]
 }
 
-function keyBytes(op: Operation): number {
-  return op.tag1 === 0 ? 1 : 2
+/** Place of a value among those referred to, where it is put on first use. */
+function placeIn<T>(list: T[], value: T): number {
+  const known = list.indexOf(value)
+  return known >= 0 ? known : list.push(value) - 1
 }
 
-function text(op: Operation, column: number): string {
-  return `${key(op)} n = len[cell + ${column}]; out[pos++] = n; pos = writeBytes(arena, off[cell + ${column}], n, out, pos);`
+/** A call of a treatment's function: the arguments that change, the constants, the arguments that change again. */
+function call(
+  { of, constants }: { readonly of: TreatmentFunction; readonly constants: readonly Constant[] },
+  referred: Referred, before: readonly string[], after: readonly string[] = [],
+): string {
+  const fixed = constants.map((constant) => typeof constant === 'number' ? String(constant) : `array${placeIn(referred.arrays, constant)}`)
+  return `function${placeIn(referred.functions, of)}(${[...before, ...fixed, ...after].join(', ')})`
 }
 
-function token(op: Operation, place: number, isKey: boolean, plan: WriterPlan): string {
-  const copy = [0, 4, 8, 12].map((i) => `view.setInt32(pos + ${i}, token${place}.getInt32(r16 + ${i}, true), true);`).join(' ')
-  const whole = `out[pos++] = ${TOKEN_BYTES}; ${copy} ${isKey ? `keyOff = pos; keyLen = ${TOKEN_BYTES};` : ''} pos += ${TOKEN_BYTES};`
-  const long = `pos = writeVarint(n, out, pos); ${isKey ? 'keyOff = pos; keyLen = n;' : ''} pos = writeBytes(sealed, sealedOff[${place * plan.capacity} + r], n, out, pos);`
-  // Only reversible tokens can be longer than a block.
-  const body = op.a === 0 ? whole : `n = anySealed ? sealedLen[${place * plan.capacity} + r] : 0; if (n === 0) { ${whole} } else { ${long} }`
-  return `if (slots[${op.slot * plan.capacity} + r] !== ${SLOT.absent}) { ${key(op)} ${body} }`
+/** Puts one byte. */
+const put = (byte: number): string => `out[pos++] = ${byte};`
+
+/** How the shapes are written in one of the formats. Each is a statement that writes at `pos` and moves behind what it wrote. */
+interface Form {
+  /** Before the first field of a message. */
+  readonly begin: string
+  /** Text of `n` bytes out of `source`, from `from` on. */
+  text(op: Operation, source: string, from: string): string
+  /** The number in `value`, which is there. */
+  number(op: Operation, referred: Referred): string
+  token(op: TokenOperation, place: number, isKey: boolean): string
+  /** What the expression writes at `body`, whose value is the position after it; nothing where that is `body` itself. */
+  excerpt(op: ExcerptOperation, written: string): string
 }
 
-function prefix(op: Operation, plan: WriterPlan): string {
-  const slot = `slots[${op.slot * plan.capacity} + r]`
-  const block = `(${op.slot * plan.capacity} + r) * ${BLOCK_BYTES}`
-  const write = (call: string): string => `${call}; if (n !== body) { ${key(op)} out[pos] = n - body; pos = n; }`
-  const open = `body = pos + ${keyBytes(op) + 1};`
-  if (op.code === OP.ipPrefix) {
-    return `n = ${slot}; if (n === ${SLOT.block} || n === ${SLOT.ipv6}) { ${open} ${write(`n = n === ${SLOT.block} ? writeIpv4Prefix(blocks, ${block} + 6, ${op.a}, out, body) : writeIpv6Prefix(blocks, ${block}, ${op.b}, out, body)`)} }`
-  }
-  const call = op.code === OP.e164Prefix ? `n = writeE164Prefix(blocks, ${block}, ${op.a}, out, body)` : `n = writeMacVendor(blocks, ${block}, out, body)`
-  return `if (${slot} === ${SLOT.block}) { ${open} ${write(call)} }`
+const protobufKey = ({ tag0, tag1 }: Operation): string => put(tag0) + (tag1 === 0 ? '' : ` ${put(tag1)}`)
+/** The length of a text, in `n`. */
+const LENGTH = KEPT_TEXT_MAX_BYTES < 128 ? 'out[pos++] = n;' : 'pos = writeVarint(n, out, pos);'
+const LENGTH_BYTES = KEPT_TEXT_MAX_BYTES < 128 ? 1 : 2
+
+const protobuf: Form = {
+  begin: '',
+  text: (op, source, from) => `${protobufKey(op)} ${LENGTH} pos = writeBytes(${source}, ${from}, n, out, pos);`,
+  number: (op) => {
+    const varint = 'value < 128 ? (out[pos] = value, pos + 1) : writeVarint(value, out, pos)'
+    return `${protobufKey(op)} pos = ${op.type === 'float' ? 'writeFloat(value, out, pos)' : varint};`
+  },
+  token: (op, place, isKey) => {
+    const copy = [0, 4, 8, 12].map((i) => `view.setInt32(pos + ${i}, token${place}.getInt32(r16 + ${i}, true), true);`).join(' ')
+    const whole = `out[pos++] = ${TOKEN_BYTES}; ${copy} ${isKey ? `keyOff = pos; keyLen = ${TOKEN_BYTES};` : ''} pos += ${TOKEN_BYTES};`
+    const long = `pos = writeVarint(n, out, pos); ${isKey ? 'keyOff = pos; keyLen = n;' : ''}
+      pos = writeBytes(long${place}, longOff${place}[r], n, out, pos);`
+    const body = op.mayBeLong ? `n = anyLong${place} ? longLen${place}[r] : 0; if (n === 0) { ${whole} } else { ${long} }` : whole
+    return `${protobufKey(op)} ${body}`
+  },
+  excerpt: (op, written) => {
+    const keyBytes = op.tag1 === 0 ? 1 : 2
+    // The text is written first, where it will be; its key and length once it is known that there is one.
+    return `body = pos + ${keyBytes + LENGTH_BYTES}; n = ${written};
+    if (n !== body) { const end = n; n -= body; ${protobufKey(op)} ${LENGTH} pos = end; }`
+  },
 }
 
-const PARTS = ['vendor', 'model', 'firmware'] as const
+const QUOTE = 34
+const COMMA = 44
+const BRACE = 123
 
-function operation(op: Operation, index: number, plan: WriterPlan, places: readonly Operation[]): string {
-  switch (op.code) {
-    case OP.text:
-      return `if (off[cell + ${op.column}] >= 0) { ${text(op, op.column)} }`
-    case OP.unsigned:
-    case OP.enumeration:
-      return `value = num[cell + ${op.column}]; if (value === value) { ${key(op)} pos = value < 128 ? (out[pos] = value, pos + 1) : writeVarint(value, out, pos); }`
-    case OP.token:
-      return token(op, places.indexOf(op), index === plan.keyOperation, plan)
-    case OP.e164Prefix:
-    case OP.ipPrefix:
-    case OP.macVendor:
-      return prefix(op, plan)
-    case OP.float:
-    case OP.stepBucket:
-    case OP.boundsBucket: {
-      const value = op.code === OP.stepBucket ? `Math.floor(num[cell + ${op.column}] / ${op.a}) * ${op.a}`
-        : op.code === OP.boundsBucket ? `boundsBucket(num[cell + ${op.column}], bounds${index})` : `num[cell + ${op.column}]`
-      return `value = ${value}; if (value === value) { ${key(op)} pos = ${op.isFloat ? 'writeFloat' : 'writeVarint'}(value, out, pos); }`
+/** Writes `"name":` four bytes at a time; what it writes beyond is overwritten by the value. */
+function jsonName({ jsonName: name }: Operation): string {
+  const padded = Buffer.alloc(Math.ceil(name.length / 4) * 4)
+  padded.set(name)
+  return Array.from({ length: padded.length / 4 }, (_, i) => `view.setInt32(pos + ${4 * i}, ${padded.readInt32LE(4 * i)}, true);`).join(' ')
+}
+
+/** Writes `"name":"` without moving; the text begins at `body`. */
+const jsonOpen = (op: Operation): string => `${jsonName(op)} body = pos + ${op.jsonName.length + 1}; out[body - 1] = ${QUOTE};`
+
+const json: Form = {
+  begin: put(BRACE),
+  text: (op, source, from) =>
+    `${jsonName(op)} pos += ${op.jsonName.length}; ${put(QUOTE)} pos = writeBytes(${source}, ${from}, n, out, pos); ${put(QUOTE)} ${put(COMMA)}`,
+  number: (op, referred) => {
+    const body = `pos + ${op.jsonName.length}`
+    if (op.type === 'enum') {
+      const name = `enum${placeIn(referred.enums, op.enumNames)}[value]`
+      const write = `${jsonName(op)} pos = writeBytes(part, 0, part.length, out, ${body}); ${put(COMMA)}`
+      return `part = ${name}; if (part !== undefined) { ${write} }`
     }
-    case OP.userAgentPart: {
-      const parsed = op.column < 0 ? '' : `{ n = userAgent[r]; if (n >= 0) { part = parts[n].${PARTS[op.a]}; n = part.length; if (n > 0) { ${key(op)} out[pos++] = n; pos = writeBytes(part, 0, n, out, pos); } } }`
-      return op.b < 0 ? parsed : `if (off[cell + ${op.b}] >= 0) { ${text(op, op.b)} } ${parsed === '' ? '' : `else ${parsed}`}`
+    return `${jsonName(op)} pos = ${op.type === 'float' ? 'writeJsonFloat' : 'writeDecimal'}(value, out, ${body}); ${put(COMMA)}`
+  },
+  token: (op, place, isKey) => {
+    const whole = `writeBase64Url(token${place}, r16, ${TOKEN_BYTES}, out, body)`
+    const long = `writeBase64Url(long${place}, longOff${place}[r], n, out, body)`
+    const written = op.mayBeLong ? `n = anyLong${place} ? longLen${place}[r] : 0; pos = n === 0 ? ${whole} : ${long};` : `pos = ${whole};`
+    return `${jsonOpen(op)} ${written} ${isKey ? 'keyOff = body; keyLen = pos - body;' : ''} ${put(QUOTE)} ${put(COMMA)}`
+  },
+  // The name is written first, since it writes beyond its end; it stays only where a text follows.
+  excerpt: (op, written) => `${jsonOpen(op)} n = ${written}; if (n !== body) { pos = n; ${put(QUOTE)} ${put(COMMA)} }`,
+}
+
+function excerpt(op: ExcerptOperation, form: Form, plan: WriterPlan, referred: Referred): string {
+  const cell = `${op.slot * plan.capacity} + r`
+  const of = (excerptCall: ExcerptCall): string => call(excerptCall, referred, ['blocks', `(${cell}) * ${BLOCK_BYTES}`], ['out', 'body'])
+  if (op.ipv6 === null) return `if (slots[${cell}] === ${SLOT.block}) { ${form.excerpt(op, of(op.block))} }`
+  const either = `slot === ${SLOT.block} ? ${of(op.block)} : ${of(op.ipv6)}`
+  return `slot = slots[${cell}]; if (slot === ${SLOT.block} || slot === ${SLOT.ipv6}) { ${form.excerpt(op, either)} }`
+}
+
+function part(op: PartOperation, form: Form): string {
+  const parsed = op.agent < 0 ? ''
+    : `{ n = userAgent[r]; if (n >= 0) { part = parts[n].${op.part}; n = part.length; if (n > 0) { ${form.text(op, 'part', '0')} } } }`
+  return op.given < 0 ? parsed : `${text(op, op.given, form)} ${parsed === '' ? '' : `else ${parsed}`}`
+}
+
+function text(op: Operation, column: number, form: Form): string {
+  return `if (off[cell + ${column}] >= 0) { n = len[cell + ${column}]; ${form.text(op, 'arena', `off[cell + ${column}]`)} }`
+}
+
+function operation(op: Operation, index: number, form: Form, plan: WriterPlan, places: readonly Operation[], referred: Referred): string {
+  switch (op.shape) {
+    case 'text':
+      return text(op, op.column, form)
+    case 'number': {
+      const cell = `num[cell + ${op.column}]`
+      const value = op.call === null ? cell : call(op.call, referred, [cell])
+      return `value = ${value}; if (value === value) { ${form.number(op, referred)} }`
     }
+    case 'token':
+      return `if (slots[${op.slot * plan.capacity} + r] !== ${SLOT.absent}) {
+        ${form.token(op, places.indexOf(op), index === plan.keyOperation)} }`
+    case 'excerpt':
+      return excerpt(op, form, plan, referred)
+    case 'part':
+      return part(op, form)
   }
 }
 
 /** Generates the writer of a plan. */
 export function generateWriter(plan: WriterPlan): Writer {
-  const places = plan.operations.filter((o) => o.code === OP.token)
-  const reversible = places.map((op, place) => op.a === 1 ? `sealedLen[${place * plan.capacity} + r]` : '').filter((t) => t !== '')
-  const bound = reversible.length === 0 ? '' : ` + (anySealed ? ${reversible.join(' + ')} : 0)`
-  const timestamp = plan.timestampStep === 1 ? `num[cell + ${plan.startColumn}]`
-    : plan.timestampStep === 0 ? 'epochStarts[epochRow[r]]' : `Math.floor(num[cell + ${plan.startColumn}] / ${plan.timestampStep}) * ${plan.timestampStep}`
+  const form = plan.json ? json : protobuf
+  const referred: Referred = { functions: [], arrays: [], enums: [] }
+  const tokens = plan.operations.filter((op): op is TokenOperation => op.shape === 'token')
+  const statements = plan.operations.map((op, i) => operation(op, i, form, plan, tokens, referred)).join('\n    ')
+  // A long token takes so many bytes more than the plan allows for it: in base64url, less than twice its length.
+  const longs = tokens.flatMap(({ mayBeLong }, i) => mayBeLong ? [` + (anyLong${i} ? longLen${i}[r] * 2 : 0)`] : []).join('')
+  const columns = tokens.map(({ mayBeLong }, i) => {
+    const bytes = `tokens[${i}].made`
+    const token = `const token${i} = ${plan.json ? bytes : `new DataView(${bytes}.buffer, ${bytes}.byteOffset, ${bytes}.length)`};`
+    const long = ['anyLong', 'long', 'longOff', 'longLen'].map((name) => `${name}${i} = tokens[${i}].${name}`).join(', ')
+    return mayBeLong ? `${token} const ${long};` : token
+  })
+  const started = `num[cell + ${plan.startColumn}]`
+  const timestamp = plan.timestampStep === 1 ? started
+    : plan.timestampStep === 0 ? 'epochStarts[epochRow[r]]' : `Math.floor(${started} / ${plan.timestampStep}) * ${plan.timestampStep}`
   const source = `
 'use strict';
 const { ${Object.keys(RUNTIME).join(', ')} } = runtime;
-${plan.operations.map((op, i) => op.code === OP.boundsBucket ? `const bounds${i} = bounds[${i}];` : '').join('')}
+${referred.functions.map((_, i) => `const function${i} = functions[${i}];`).join(' ')}
+${referred.arrays.map((_, i) => `const array${i} = arrays[${i}];`).join(' ')}
+${referred.enums.map((_, i) => `const enum${i} = enums[${i}];`).join(' ')}
 return function write(input) {
-  const { rows, arena, off, len, num, mask, slots, blocks, tokens, anySealed, sealed, sealedOff, sealedLen, userAgent, parts, tags, longestTag, epochRow, epochStarts, output, firstRecord } = input;
-  ${places.map((_, i) => `const token${i} = tokens[${i}];`).join(' ')}
+  const { rows, arena, off, len, num, mask, slots, blocks, tokens, userAgent, parts } = input;
+  const { tags, longestTag, epochRow, epochStarts, output, firstRecord } = input;
+  ${columns.join('\n  ')}
   let out = output.bytes, view = output.view;
   for (let r = 0, cell = 0; r < rows; r++, cell += ${plan.width}) {
     if ((mask[r] & ${1 << plan.bit}) === 0) continue;
-    if (output.reserve(${plan.maxBytes} + longestTag${bound})) { out = output.bytes; view = output.view; }
+    if (output.reserve(${plan.maxBytes} + longestTag${longs})) { out = output.bytes; view = output.view; }
     const start = output.pos;
     const r16 = r * ${TOKEN_BYTES};
-    let pos = start, keyOff = 0, keyLen = 0, n = 0, body = 0, value = 0, part;
-    ${plan.operations.map((op, i) => operation(op, i, plan, places)).join('\n    ')}
+    let pos = start, keyOff = 0, keyLen = 0, n = 0, body = 0, value = 0, slot = 0, part;
+    ${form.begin}
+    ${statements}
     const tag = tags[epochRow[r]];
     const words = tag.words;
     for (let i = 0; i < words.length; i++) view.setInt32(pos + 4 * i, words[i], true);
@@ -196,6 +291,8 @@ return function write(input) {
   }
 };`
   // eslint-disable-next-line @typescript-eslint/no-implied-eval -- numbers out of a compiled plan only; see above
-  const make = new Function('runtime', 'bounds', source) as (runtime: typeof RUNTIME, bounds: readonly Float64Array[]) => Writer
-  return make(RUNTIME, plan.operations.map((op) => op.bounds))
+  const make = new Function('runtime', 'functions', 'arrays', 'enums', source) as (
+    runtime: typeof RUNTIME, functions: Referred['functions'], arrays: Referred['arrays'], enums: Referred['enums'],
+  ) => Writer
+  return make(RUNTIME, referred.functions, referred.arrays, referred.enums)
 }

@@ -1,20 +1,92 @@
 /**
- * Treatments: what may be done to a field before a purpose sees it. One file each; all work on normalised values, write bytes into
- * the output and allocate nothing per record. `examples` of each are run by `test/treatments/examples.test.ts` and printed by the docs.
+ * Treatments: what may be done to a field before a purpose sees it. One file and one descriptor each, listed in `list.ts`; everything
+ * else that speaks of treatments (the policy's schema and reader, lint, explain, the documentation's table, the compiler, the tests)
+ * iterates that list. All work on normalised values.
  */
-export interface TreatmentInfo {
-  readonly kind: string
-  /** What somebody who reads the topic learns. */
+import type { TSchema } from '@sinclair/typebox'
+import type { Field, FieldsByName } from '../catalogue/catalogue.js'
+import type { Recipe } from './operation.js'
+
+/** Technical measures of the W3C Data Privacy Vocabulary 2 (https://w3id.org/dpv#) that treatments are. */
+export type DpvMeasure = 'DeterministicPseudonymisation' | 'Deidentification'
+
+/** A treatment with its parameters, in words. */
+export interface TreatmentText {
+  /** What is written: `token, the same for a month`. */
+  readonly form: string
+  /** What somebody who reads the topic learns from it. */
   readonly reveals: string
-  /** Whether the holder of the purpose's key can get the value back. */
-  readonly reversible: boolean
-  readonly examples: readonly { readonly input: string; readonly parameters?: string; readonly output: string }[]
+  /** Who can get the value back. */
+  readonly reversible: string
 }
 
-/** Writes ASCII text. Returns the position after it. */
-export function writeAscii(text: string, out: Uint8Array, pos: number): number {
-  for (let i = 0; i < text.length; i++) out[pos++] = text.charCodeAt(i)
-  return pos
+/** For {@link TreatmentText}: values that nobody gets back. */
+export const BY_NOBODY = 'by nobody'
+
+/** What a policy writes, what comes in, and what the purpose then sees. Run by `test/treatments/examples.test.ts`. */
+export interface Example {
+  /** `call.calling_prefix` */
+  readonly field: `${'call' | 'quality' | 'device'}.${string}`
+  /** As the policy writes it. */
+  readonly written: unknown
+  readonly input: string | number
+  /** null: nothing is shown. */
+  readonly output: string | number | null
+}
+
+/** One row of the documentation's table. */
+export interface TreatmentRow {
+  /** As the policy writes it, in short. */
+  readonly written: string
+  /** What the purpose sees. */
+  readonly reveals: string
+  /** Who can get the value back; null: nobody. */
+  readonly reversible: string | null
+}
+
+/** What a treatment is compiled for: one field of one purpose. Its functions ask the stages before it for what they hand out. */
+export interface Target {
+  readonly field: Field
+  /** Field whose value is treated: the field itself, or the one that it is made from. */
+  readonly source: Field
+  /** All fields of the same kind of record. */
+  readonly fields: FieldsByName
+  /** Has the source normalised as an identifier. Returns its slot. */
+  readonly identifier: () => number
+  /** Has a field's text checked, so that it may be copied. Returns its column. */
+  readonly text: (field: Field) => number
+  /** Has the User-Agent taken apart. Returns its column, -1 where the kind of record has none. */
+  readonly userAgent: () => number
+}
+
+export interface Descriptor<T extends { readonly kind: string }> {
+  readonly kind: T['kind']
+  /** The documentation's rows: the treatment as it is usual first, then its other forms. */
+  readonly rows: readonly [TreatmentRow, ...TreatmentRow[]]
+  /** The measure that it is; null: none. */
+  readonly dpv: DpvMeasure | null
+  /** How it is written, for the mend of one that is not understood. */
+  readonly spelling: string
+  readonly examples: readonly [Example, ...Example[]]
+  /** Whether what is shown is the value itself, a token of it (so it needs a key, and can be Kafka's), or less than the value. */
+  readonly shows: 'value' | 'token' | 'less'
+  /** The forms in which a policy may write it. */
+  schema(): TSchema[]
+  /**
+   * Whether it may be put on a field: one that it does not fit would reveal more than it says.
+   * @param source the field that it is made from; undefined where it has a value of its own
+   */
+  fits(field: Field, source: Field | undefined): boolean
+  /**
+   * Reads its parameters, for a field that it fits; null when they are not understood.
+   * @param given what stands under its name; undefined where it is written as its name alone
+   */
+  read(field: Field, given: unknown): T | null
+  /** @param lasts how long a token stays the same: `for a month` */
+  text(treatment: T, lasts: string): TreatmentText
+  /** Width of the span, ms, that a time is known to lie in once it is treated; 1: the time itself. null: it shows no time. */
+  timeStepMs(treatment: T): number | null
+  compile(treatment: T, target: Target): Recipe
 }
 
 /** Writes a whole number in decimal. Returns the position after it. */

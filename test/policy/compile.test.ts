@@ -1,7 +1,7 @@
 /** Policy → plan: what has no rule has no operation, and the Kafka timestamp is never finer than the start that is shown. */
 import t from 'tap'
 import { KINDS, catalogue as shipped } from '../../src/catalogue/catalogue.js'
-import { OP, compile } from '../../src/policy/compile.js'
+import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 
 const catalogue = shipped()
@@ -14,7 +14,7 @@ t.test('one operation for each rule, ascending, keys only of tokens', (t) => {
       const numbers = p.rules.rules.map((r) => r.field.number)
       t.strictSame(p.operations.map((o) => (o.tag0 & 0x7f | o.tag1 << 7) >> 3), [...numbers].sort((a, b) => a - b), p.rules.topic)
       t.equal(p.keyOperation < 0, p.rules.key === null)
-      if (p.keyOperation >= 0) t.equal(p.operations[p.keyOperation].code, OP.token, 'the key is a token')
+      if (p.keyOperation >= 0) t.equal(p.operations[p.keyOperation].shape, 'token', 'the key is a token')
       const start = p.rules.rules.find((r) => r.field.name === 'start_ms')?.treatment
       t.equal(p.timestampStep, start === undefined ? 0 : start.kind === 'time-bucket' ? start.ms : 1)
       t.equal(plan.topics[p.topic], p.rules.topic)

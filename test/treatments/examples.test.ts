@@ -1,14 +1,22 @@
 /** The examples that treatments print in the docs, and what they do at their edges. */
 import t from 'tap'
+import { stringify } from 'yaml'
 import { PartyReader } from '../../src/normalise/party.js'
 import { ipBytes, parseIp } from '../../src/normalise/ip.js'
 import { macInto } from '../../src/normalise/mac.js'
 import { TYPES, packBytes } from '../../src/batch/block.js'
-import { boundsBucket, numberBucketInfo, stepBucket, timeBucketInfo } from '../../src/treatments/buckets.js'
-import { e164PrefixInfo, writeE164Prefix } from '../../src/treatments/e164-prefix.js'
-import { ipPrefixInfo, writeIpv4Prefix, writeIpv6Prefix } from '../../src/treatments/ip-prefix.js'
-import { macVendorInfo, writeMacVendor } from '../../src/treatments/mac-vendor.js'
-import type { TreatmentInfo } from '../../src/treatments/treatment.js'
+import { ProtobufReader } from '../../src/batch/scanner.js'
+import { catalogue as shipped, type FieldName, type Kind } from '../../src/catalogue/catalogue.js'
+import { splitEpochKey } from '../../src/keys/split.js'
+import { compile } from '../../src/policy/compile.js'
+import { loadPolicy } from '../../src/policy/load.js'
+import { Pipeline } from '../../src/project/pipeline.js'
+import { boundsBucket, stepBucket } from '../../src/treatments/buckets.js'
+import { writeE164Prefix } from '../../src/treatments/e164-prefix.js'
+import { writeIpv4Prefix, writeIpv6Prefix } from '../../src/treatments/ip-prefix.js'
+import { writeMacVendor } from '../../src/treatments/mac-vendor.js'
+import { TREATMENTS } from '../../src/treatments/registry.js'
+import type { Example } from '../../src/treatments/treatment.js'
 
 const out = Buffer.alloc(80)
 const written = (write: (pos: number) => number): string => out.toString('latin1', 7, write(7))
@@ -35,13 +43,48 @@ const apply: Record<string, (input: string, parameters: string) => string> = {
   'number-bucket': (input, parameters) => String(parameters.startsWith('step') ? stepBucket(Number(input), Number(parameters.slice(6))) : boundsBucket(Number(input), Float64Array.from(parameters.slice(8).split(', '), Number))),
 }
 
-for (const info of [e164PrefixInfo, ipPrefixInfo, macVendorInfo, timeBucketInfo, numberBucketInfo] as TreatmentInfo[]) {
-  t.test(info.kind, (t) => {
-    t.ok(info.examples.length > 0 && info.reveals.length > 0 && !info.reversible)
-    for (const { input, parameters = '', output } of info.examples) t.equal(apply[info.kind](input, parameters), output, `${input}, ${parameters}`)
+/** Makes an example's output by the whole way: a policy that writes it so, a record with its input, the message of a JSON topic. */
+function made({ field: name, written, input }: Example): unknown {
+  const [kind, field] = name.split('.') as [Kind, FieldName]
+  const known = shipped().kinds[kind].byName
+  const source = known.get(field)?.derivedFrom ?? field
+  const policy = loadPolicy({ text: stringify({
+    purposes: { example: {
+      notice: 'P2', description: 'an example', purpose: 'dpv:ServiceProvision', basis: { term: 'eu-gdpr:A6-1-b', evidence: 'a contract' }, recipients: ['tests'],
+      region: 'UK', transfer: 'adequacy', retention_days: 30, epoch: 'day', [kind]: { format: 'json', fields: { [field]: written } },
+    } },
+  }) })
+  const start = Date.UTC(2026, 0, 1)
+  const type = shipped().root.lookupType('minim.v1.Batch')
+  const records = { call: 'calls', quality: 'qualities', device: 'devices' }[kind]
+  const arena = Buffer.from(type.encode(type.fromObject({ [records]: [{ start_ms: start, [source]: input }] })).finish())
+  // The tokens of the examples are under a key of 32 octets of 0.
+  const keyring = { keys: (purpose: string, epoch: string) => splitEpochKey(purpose, epoch, Buffer.alloc(32)) }
+  const tenants = [{ name: 'default', id: 1, region: 'GB', extensionDigits: 6, domains: [] }]
+  const pipeline = new Pipeline({ catalogue: shipped(), plan: compile(policy, shipped()), keyring, tenants, futureMs: 0, now: () => start + 86_400_000 })
+  const found = pipeline.run({ reader: new ProtobufReader(shipped(), 'whole'), arena, start: 0, end: arena.length, scratchStart: arena.length, last: true, tenant: 'default' })
+  if (found.count !== 1 || found.outcome.quarantined.bad_value !== undefined) throw new Error(`${found.count} messages`)
+  const value = Buffer.from(found.bytes.subarray(found.valueOff[0], found.valueOff[0] + found.valueLen[0])).toString()
+  return (JSON.parse(value) as Record<string, unknown>)[field] ?? null
+}
+
+for (const descriptor of TREATMENTS) {
+  t.test(descriptor.kind, (t) => {
+    for (const example of descriptor.examples) t.equal(made(example), example.output, JSON.stringify(example))
+    for (const row of descriptor.rows) {
+      t.equal(row.written.split(':')[0], descriptor.kind, 'the documentation calls it by its name')
+      t.ok(row.reveals.length > 0)
+    }
+    t.ok(descriptor.shows !== 'less' || descriptor.rows.every(({ reversible }) => reversible === null), 'what is cut off is not had back')
     t.end()
   })
 }
+
+t.test('each kind is there once, in the order of the list', async (t) => {
+  const kinds = TREATMENTS.map(({ kind }) => kind)
+  t.equal(new Set(kinds).size, kinds.length)
+  t.strictSame(kinds, [...kinds].sort())
+})
 
 t.test('at the edges', (t) => {
   const rows: { kind: string; input: string; parameters: string; output: string }[] = [
