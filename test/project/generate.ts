@@ -5,8 +5,9 @@ import type protobuf from 'protobufjs'
 import { KINDS, type Catalogue, type Field, type Kind } from '../../src/catalogue/catalogue.js'
 import { EPOCHS, type EpochKeys, type Keyring } from '../../src/keys/keyring.js'
 import { splitEpochKey } from '../../src/keys/split.js'
-import { fitting } from '../../src/policy/fit.js'
+import { fitting, readTreatment } from '../../src/policy/fit.js'
 import type { FieldRule, KindRules, Policy, Purpose, Treatment, TreatmentKind } from '../../src/policy/model.js'
+import { descriptorOf } from '../../src/treatments/registry.js'
 import type { Tenant } from '../../src/normalise/party.js'
 
 /** The clock of the tests. */
@@ -119,6 +120,11 @@ export function encodeRecord(root: protobuf.Root, catalogue: Catalogue, kind: Ki
   return Buffer.from(type.encode(type.create(record)).finish())
 }
 
+function asInExamples(field: Field, kind: TreatmentKind): fc.Arbitrary<Treatment> {
+  const read = descriptorOf(kind).examples.map(({ written }) => readTreatment(field, kind, written)).filter((treatment) => treatment !== null)
+  return fc.constantFrom(...read)
+}
+
 function treatmentOf(field: Field, fits: readonly TreatmentKind[]): fc.Arbitrary<Treatment> {
   return fc.constantFrom(...fits).chain((kind): fc.Arbitrary<Treatment> => {
     switch (kind) {
@@ -131,6 +137,8 @@ function treatmentOf(field: Field, fits: readonly TreatmentKind[]): fc.Arbitrary
         fc.constantFrom(1, 60, 4096).map((step) => ({ kind, step, bounds: null })),
         fc.constantFrom([0], [0, 30, 300], [0, 1, 1_000_000]).map((bounds) => ({ kind, step: null, bounds })))
       case 'user-agent': return fc.constant({ kind, part: field.name.replace('device_', '') as 'vendor' | 'model' | 'firmware' })
+      // One that has no more to vary: as its examples write it.
+      default: return asInExamples(field, kind)
     }
   })
 }

@@ -15,7 +15,7 @@ import { boundsBucket, stepBucket } from '../../src/treatments/buckets.js'
 import { writeE164Prefix } from '../../src/treatments/e164-prefix.js'
 import { writeIpv4Prefix, writeIpv6Prefix } from '../../src/treatments/ip-prefix.js'
 import { writeMacVendor } from '../../src/treatments/mac-vendor.js'
-import { TREATMENTS } from '../../src/treatments/registry.js'
+import { descriptorOf, treatmentNamed, TREATMENTS, type Treatment } from '../../src/treatments/registry.js'
 import type { Example } from '../../src/treatments/treatment.js'
 
 const out = Buffer.alloc(80)
@@ -79,6 +79,13 @@ for (const descriptor of TREATMENTS) {
     t.end()
   })
 }
+
+t.test('the kinds are closed: another one does not compile', async (t) => {
+  // @ts-expect-error -- not in the list
+  const wrong: Treatment = { kind: 'blur' }
+  t.throws(() => descriptorOf(wrong.kind))
+  t.equal(treatmentNamed('toString'), undefined)
+})
 
 t.test('each kind is there once, in the order of the list', async (t) => {
   const kinds = TREATMENTS.map(({ kind }) => kind)
