@@ -38,7 +38,7 @@ t.test('a credential may use the tenants of its line; without any, the listener\
   for (const [who, tenants, stored] of rows) {
     server.inlet.clear()
     const writer = new RecordWriter(catalogue())
-    for (const tenant of tenants) writer.add('call', call(tenant) as Record<string, string>)
+    for (const tenant of tenants) writer.add('call', call(tenant))
     for (const [type, body] of [['application/x-ndjson', lines(...tenants.map(call))], ['application/x-protobuf', writer.take()]] as const) {
       const answer = await post(server, body, { authorization: as[who], 'content-type': type })
       if (typeof stored === 'string') t.equal(answer.status, 202, `${who} ${tenants.join()} ${type}`)
