@@ -111,6 +111,23 @@ function tokeniserOf(keys: EpochKeys): Tokeniser {
 
 const FIRST_LONG_BYTES = 16_384
 
+/** Rows that are picked out of a column, and their blocks one after the other. A column is made in one go, so that all share these. */
+let gathered = new Int32Array(0)
+let scratch = Buffer.alloc(0)
+
+function reserveScratch(rows: number): void {
+  if (rows <= gathered.length) return
+  gathered = new Int32Array(rows)
+  scratch = Buffer.alloc(rows * BLOCK_BYTES)
+}
+
+/** Picks the rows out that are wanted. Returns how many. */
+function gather(rows: number, wanted: (row: number) => boolean): number {
+  let count = 0
+  for (let r = 0; r < rows; r++) if (wanted(r)) gathered[count++] = r
+  return count
+}
+
 /** A column of tokens: one AES call for each epoch and form of identifier. */
 class Column implements TokenColumn {
   made: Buffer = Buffer.alloc(0)
@@ -119,21 +136,17 @@ class Column implements TokenColumn {
   readonly longOff: Int32Array
   readonly longLen: Int32Array
   readonly #reversible: boolean
-  readonly #scratch: Buffer
-  /** Rows whose blocks are in {@link #scratch}. */
-  readonly #gathered: Int32Array
   #longEnd = 0
 
   constructor(reversible: boolean, capacity: number) {
     this.#reversible = reversible
     this.longOff = new Int32Array(reversible ? capacity : 0)
     this.longLen = new Int32Array(reversible ? capacity : 0)
-    this.#scratch = Buffer.alloc(capacity * BLOCK_BYTES)
-    this.#gathered = new Int32Array(capacity)
   }
 
   make(column: IdentifierColumn): void {
     const { rows, blocks, keys, epochRow, mask, bit } = column
+    reserveScratch(rows)
     const made = keys.map((k) => k === null ? null : tokeniserOf(k))
     this.anyLong = false
     this.#longEnd = 0
@@ -144,25 +157,18 @@ class Column implements TokenColumn {
       this.made = Buffer.allocUnsafe(rows * BLOCK_BYTES)
       made.forEach((tokeniser, e) => {
         if (tokeniser === null) return
-        this.#scatter(blocks, this.#gather(rows, (r) => epochRow[r] === e && (mask[r] & bit) !== 0), (packed) => tokeniser.blocks(packed))
+        this.#scatter(blocks, gather(rows, (r) => epochRow[r] === e && (mask[r] & bit) !== 0), (packed) => tokeniser.blocks(packed))
       })
     }
     if (column.special) this.#makeSpecial(column, made)
   }
 
-  #gather(rows: number, wanted: (row: number) => boolean): number {
-    let count = 0
-    for (let r = 0; r < rows; r++) if (wanted(r)) this.#gathered[count++] = r
-    return count
-  }
-
   /** Encrypts the gathered rows of a column and puts the tokens in their places. */
   #scatter(blocks: Buffer, count: number, encrypt: (packed: Buffer) => Buffer): void {
     if (count === 0) return
-    const rows = this.#gathered
-    for (let i = 0; i < count; i++) blocks.copy(this.#scratch, i * BLOCK_BYTES, rows[i] * BLOCK_BYTES, (rows[i] + 1) * BLOCK_BYTES)
-    const encrypted = encrypt(this.#scratch.subarray(0, count * BLOCK_BYTES))
-    for (let i = 0; i < count; i++) encrypted.copy(this.made, rows[i] * BLOCK_BYTES, i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)
+    for (let i = 0; i < count; i++) blocks.copy(scratch, i * BLOCK_BYTES, gathered[i] * BLOCK_BYTES, (gathered[i] + 1) * BLOCK_BYTES)
+    const encrypted = encrypt(scratch.subarray(0, count * BLOCK_BYTES))
+    for (let i = 0; i < count; i++) encrypted.copy(this.made, gathered[i] * BLOCK_BYTES, i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)
   }
 
   /** Tokens that the block key does not make: UUIDs, IPv6 addresses, long identifiers. */
@@ -171,7 +177,7 @@ class Column implements TokenColumn {
     made.forEach((tokeniser, e) => {
       if (tokeniser === null) return
       const asked = (r: number): boolean => epochRow[r] === e && (mask[r] & bit) !== 0
-      const of = (slot: number): number => this.#gather(rows, (r) => slots[first + r] === slot && asked(r))
+      const of = (slot: number): number => gather(rows, (r) => slots[first + r] === slot && asked(r))
       this.#scatter(blocks, of(SLOT.uuid), (packed) => tokeniser.uuids(packed))
       this.#scatter(blocks, of(SLOT.ipv6), (packed) => tokeniser.addresses(packed))
     })
