@@ -1,4 +1,4 @@
-/** What README.md says is so: its commands, settings, metrics, exit codes, formats and treatments are the program's own. */
+/** What README.md and the pages of docs/ say is so: commands, settings, metrics, exit codes, formats and treatments are the program's own. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
@@ -29,17 +29,26 @@ import { TREATMENTS } from '../src/treatments/registry.js'
 import { repositoryRoot } from './helpers/shared.js'
 
 const root = repositoryRoot()
-const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const page = (name: string): string => readFileSync(join(root, name), 'utf8')
+const readme = page('README.md')
+/** Pages with commands that are run from a checkout, beside those that test/docs/ walks through. */
+const COMMAND_PAGES = ['README.md', 'docs/operations.md', 'docs/delivery.md']
 const scripts = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> }).scripts
 
 /** Fenced blocks of a language. */
-function fenced(language: string): string[] {
-  return [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'gm'))].map(([, text]) => text)
+function fenced(language: string, text: string = readme): string[] {
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'gm'))].map(([, text]) => text)
 }
 
-/** The rows of the table under a heading's first line that begins with `| <head> `. */
+/** Where each table stands, by its first head. */
+const TABLES: Readonly<Record<string, string>> = {
+  metric: 'docs/operations.md', code: 'docs/operations.md', setting: 'docs/settings.md', '`--format`': 'docs/sources/files.md',
+  treatment: 'docs/policy.md', folder: 'docs/architecture.md',
+}
+
+/** The rows of the table whose first line begins with `| <head> `. */
 function table(head: string): string[][] {
-  const lines = readme.split('\n')
+  const lines = page(TABLES[head]).split('\n')
   const at = lines.findIndex((line) => line.startsWith(`| ${head} `))
   if (at < 0) throw new Error(`no table of ${head}`)
   const rows: string[][] = []
@@ -50,13 +59,13 @@ function table(head: string): string[][] {
 const codes = (text: string): string[] => [...text.matchAll(/`([^`]+)`/g)].map(([, code]) => code)
 
 t.test('no placeholder is left', (t) => {
-  for (const line of readme.split('\n')) if (/^\s*[A-Z]{4,}\s*$|\b(FIGURES|ERRORS|TODO|TBD|FIXME|XXX)\b/.test(line)) t.fail(line)
+  for (const line of COMMAND_PAGES.flatMap((name) => page(name).split('\n'))) if (/^\s*[A-Z]{4,}\s*$|\b(FIGURES|ERRORS|TODO|TBD|FIXME|XXX)\b/.test(line)) t.fail(line)
   t.ok(readme.length > 1000)
   t.end()
 })
 
 t.test('every command line parses', async (t) => {
-  const lines = fenced('sh').join('').split('\n').map((line) => line.replace(/ +#.*$/, '').trim()).filter((line) => line !== '' && !line.startsWith('export '))
+  const lines = COMMAND_PAGES.flatMap((name) => fenced('sh', page(name))).join('').split('\n').map((line) => line.replace(/ +#.*$/, '').trim()).filter((line) => line !== '' && !line.startsWith('export '))
   t.ok(lines.length >= 10)
   // The program as main.ts puts it together, but nothing is done.
   const program = new Command('minim').exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
@@ -68,7 +77,7 @@ t.test('every command line parses', async (t) => {
     if (command.commands.length === 0) command.action(() => { ran.push(path) })
   }
   for (const command of program.commands) disarm(command, command.name())
-  const inline = codes(readme.replace(/^```[^]*?^```$/gm, '')).filter((code) => /^(npx )?minim [a-z]/.test(code))
+  const inline = codes(COMMAND_PAGES.map(page).join('\n').replace(/^```[^]*?^```$/gm, '')).filter((code) => /^(npx )?minim [a-z]/.test(code))
   let parsed = 0
   for (const line of [...lines.flatMap((l) => l.split(' && ')), ...inline]) {
     const words = line.split(' ')
@@ -113,7 +122,7 @@ t.test('every metric of README is counted, and every one that is counted is in R
   t.same(codes(withheld).sort(), [...WITHHOLDINGS, NO_PURPOSE].sort(), 'reasons for withholding')
   const refused = table('metric').find(([name]) => name.includes('source_refused'))?.[2] ?? ''
   t.same(codes(refused).sort(), [...SOURCE_REFUSALS].sort(), 'reasons of sources')
-  const [, quarantine] = /^Reasons for quarantine: (.*)$/m.exec(readme) ?? []
+  const [, quarantine] = /^Reasons for quarantine: (.*)$/m.exec(page('docs/operations.md')) ?? []
   t.same(codes(quarantine).sort(), [...REFUSALS].sort(), 'reasons for quarantine')
 })
 
@@ -143,7 +152,7 @@ t.test('every setting has its row, with its default', (t) => {
 })
 
 t.test('the policy block loads once it is completed', (t) => {
-  const block = fenced('yaml').find((text) => /^ {2}billing:/m.test(text))
+  const block = fenced('yaml', page('docs/policy.md')).find((text) => /^ {2}billing:/m.test(text))
   t.ok(block)
   const whole = `purposes:\n${block}`.replace(/^( {4})region:/m, '$1notice: P2\n$1description: Bill for calls\n$1recipients: [billing]\n$1region:').replace(/^( {6})fields:$/m, '$1fields:\n$1  calling_name: drop')
   const { problems, purposes } = inspectPolicy({ text: whole }, catalogue())
@@ -166,7 +175,7 @@ t.test('formats, mappings and treatments are the program\'s', (t) => {
   const treatments = new Set(table('treatment').flatMap(([name]) => codes(name)).map((code) => code.split(':')[0]))
   for (const treatment of treatments) t.ok(schemaText.includes(`"${treatment}"`), treatment)
   t.strictSame([...treatments].sort(), [...TREATMENTS.map(({ kind }) => kind), 'drop'].sort())
-  t.ok(readme.includes(`${treatmentTable().join('\n')}\n\n`), 'the table is what the treatments say of themselves: npm run schemas')
+  t.ok(page('docs/policy.md').includes(`${treatmentTable().join('\n')}\n\n`), 'the table is what the treatments say of themselves: npm run schemas')
   t.end()
 })
 

@@ -16,7 +16,7 @@ export const CLOSE_MS = 8_000
 /** From then on only the watcher is left to end it. */
 const SLACK_MS = 2_000
 
-/** In how much time a process is gone that was told to end, and may drain for so long. README.md says so too. */
+/** In how much time a process is gone that was told to end, and may drain for so long. docs/delivery.md says so too. */
 export function endLimitMs(drainMs: number): number {
   return drainMs + CLOSE_MS + SLACK_MS
 }

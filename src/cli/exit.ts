@@ -4,7 +4,7 @@ import { MinimError } from '../errors/catalogue.js'
 import { ProblemsError } from '../errors/problems.js'
 import { exitNow } from './end.js'
 
-/** Documented in README.md. */
+/** Documented in docs/operations.md. */
 export const EXIT = {
   done: 0,
   /** Something that minim does not know. */

@@ -2,7 +2,7 @@
  * Every error that minim raises, in one table: code, where it arises, whether a retry can help, what it says, how to mend it.
  *
  * Match `code`, never `instanceof` or the text. Messages hold codes, field paths, lengths and names out of settings;
- * never a value out of a record. `test/errors/catalogue.test.ts` holds this table against README's.
+ * never a value out of a record. `test/errors/catalogue.test.ts` holds this table against docs/errors.md.
  */
 export interface ErrorEntry {
   /** The folder under `src/` it arises in. */

@@ -9,7 +9,7 @@ import { policySchema } from './schema.js'
 import { treatmentTable } from './treatment-text.js'
 
 /** The page that has the table, and the table as it stands there. */
-const PAGE = new URL('../../../README.md', import.meta.url)
+const PAGE = new URL('../../../docs/policy.md', import.meta.url)
 const TABLE = /^\| treatment \|.*\n(?:\|.*\n)+/m
 
 for (const [name, schema] of [['policy', policySchema(catalogue())], ['minim', settingsSchema()]] as const) {

@@ -5,7 +5,10 @@ import { fitting } from '../../src/policy/fit.js'
 import { codesOf, readPage, tableOf, walk } from './page.js'
 
 t.test('a purpose of one\'s own works as it is written', { timeout: 110_000 }, async (t) => {
-  await walk(t, 'policy.md', { instead: { '127.0.0.1:50051': '127.0.0.1:0', '127.0.0.1:9464': '127.0.0.1:0' } })
+  await walk(t, 'policy.md', {
+    instead: { '127.0.0.1:50051': '127.0.0.1:0', '127.0.0.1:9464': '127.0.0.1:0' },
+    leaveOut: ({ language, text }) => language === 'yaml' && text.startsWith('  billing:') ? 'a part of the default policy, which readme.test.ts loads' : null,
+  })
 })
 
 t.test('what fits a field is what the program takes', (t) => {

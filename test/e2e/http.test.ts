@@ -170,12 +170,12 @@ t.test('a clock that is set makes no repeats, while it runs and over a restart',
   t.equal((await run.program.end()).code, 0)
 })
 
-t.test('README\'s curl commands', async (t) => {
+t.test('the page\'s curl commands', async (t) => {
   if (spawnSync('curl', ['--version'], { stdio: 'ignore' }).status !== 0) {
     t.comment('curl is not installed')
     return
   }
-  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+  const readme = readFileSync(join(ROOT, 'docs/sources/http.md'), 'utf8')
   const block = [...readme.matchAll(/^```bash\n([^]*?)^```$/gm)].map(([, text]) => text).find((text) => text.includes('curl'))
   const { place, settings } = prepare(t)
   const { http, ops } = await start(t, place, settings)

@@ -152,7 +152,7 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
     const kafka = await cluster(t)
     const [proxyPlace, node] = [new Place(t), new Place(t)]
     proxyPlace.makeStore()
-    const [, commands] = /^```bash\n([^]*?)^```$/m.exec(readFileSync(join(ROOT, 'README.md'), 'utf8')) ?? []
+    const [, commands] = /^```bash\n([^]*?)^```$/m.exec(readFileSync(join(ROOT, 'docs/sources/agent.md'), 'utf8')) ?? []
     const made = spawnSync('bash', ['-e', '-c', commands ?? 'false'], { cwd: node.folder, encoding: 'utf8' })
     t.equal(made.status, 0, made.stderr)
     const port = await freePort()

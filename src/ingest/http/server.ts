@@ -49,7 +49,7 @@ export interface HttpPost {
   readonly grant: TenantGrant
 }
 
-/** Words for what was wrong, in answers. README explains each. */
+/** Words for what was wrong, in answers. docs/sources/http.md explains each. */
 export const HTTP_ERRORS = [
   'not_found', 'method_not_allowed', 'unauthorised', 'too_many_requests', 'unavailable', 'too_large', 'unsupported_type', 'unsupported_encoding',
   'malformed', 'bad_record', 'bad_key', 'key_reused',
