@@ -5,6 +5,7 @@
  * one purpose alone, and counted (`withheld.ts`): a tenant that is none of the purpose's, an age above its retention, a key of the
  * record's epoch that was destroyed.
  */
+import { DAY_MS } from '../base/time.js'
 import { REFUSALS, type Refusal } from '../batch/batch.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { epochEnd, epochId, epochStart } from '../keys/epochs.js'
@@ -22,7 +23,6 @@ const CLOCK = placeOf('clock')
 const UNKNOWN_TENANT = placeOf('unknown_tenant')
 const UNAUTHORISED = placeOf('unauthorised')
 const REFUSED_BY_KAFKA = placeOf('refused_by_kafka')
-const DAY_MS = 86_400_000
 /** Latest time that calendar functions take (ECMA-262, Time Values). */
 const LAST_TIME_MS = 8.64e15
 

@@ -16,6 +16,7 @@
  * The HMAC's key is that of the spool in the epoch (day) that the span began in: it goes with the day's key. Asking for a day's key makes
  * it, so no days are asked for but those of spans that are there, and the current one's.
  */
+import { MINUTE_MS } from '../base/time.js'
 import { MinimError } from '../errors/catalogue.js'
 import { epochId } from '../keys/epochs.js'
 import { HmacSha256, sha256 } from '../keys/hmac.js'
@@ -27,7 +28,6 @@ const SPANS = 4
 const MAX_SPANS = 48
 const SPAN_BYTES = 4
 const HASH_BYTES = 16
-const MINUTE_MS = 60_000
 /** Days whose HMAC is kept: those that spans lie in, and the next. */
 const MAX_HMACS = 16
 

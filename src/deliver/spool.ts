@@ -17,6 +17,7 @@
  * Layout: `spool-block.ts`; ids: `spool-seen.ts`; what is relied on of the disk: `spool-store.ts`.
  */
 import type { Reader } from '../batch/batch.js'
+import { HOUR_MS } from '../base/time.js'
 import { MinimError } from '../errors/catalogue.js'
 import type { Intake } from '../ingest/intake.js'
 import type { Inlet, PutOutcome, Spooled } from '../ingest/source.js'
@@ -198,7 +199,7 @@ export class Spool implements Inlet {
     this.#deleted = (first ?? this.#next) - 1
     this.#committed = this.#deleted
     if (first !== undefined) this.#checkKeys(tables)
-    this.#names = new SeenNames(options.keyring, options.rememberHours * 3_600_000, seenStart(tables), this.#now(), this.#monotonic())
+    this.#names = new SeenNames(options.keyring, options.rememberHours * HOUR_MS, seenStart(tables), this.#now(), this.#monotonic())
     this.#measure()
     this.#counters?.sampleFrom(() => this.sample())
     this.#sweepTimer = setInterval(() => {

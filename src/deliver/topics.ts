@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import type { Admin, AdminOptions, ClusterMetadata } from '@platformatic/kafka'
+import { DAY_MS, HOUR_MS } from '../base/time.js'
 import { MinimError, problemLines, type Problem } from '../errors/catalogue.js'
 import type { KafkaProperties } from './kafka-config.js'
 import { LEDGER_TOPIC } from './ledger.js'
@@ -12,8 +13,6 @@ export const QUARANTINE_TOPIC = 'minim.quarantine'
 /** Refused input is kept no longer than this. */
 export const QUARANTINE_MAX_DAYS = 7
 
-const DAY_MS = 86_400_000
-const HOUR_MS = 3_600_000
 /** Kafka's own default: a segment is closed after a week at the latest. */
 const MAX_SEGMENT_MS = 7 * DAY_MS
 /** Retention acts on whole, closed segments: a tenth of it more is the longest that a record outlives it. */

@@ -1,5 +1,6 @@
 /** What every keyring does alike, wherever its keys lie: which epochs may have a key, keys made ahead, and the cache. */
 import { inspect } from 'node:util'
+import { HOUR_MS } from '../base/time.js'
 import { epochEnd, epochId, parseEpochId } from './epochs.js'
 import { LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN, type EpochKeys, type KeyAbsence, type KeyDomain, type Keyring } from './keyring.js'
 import { splitEpochKey } from './split.js'
@@ -11,7 +12,7 @@ export interface KeyName {
 }
 
 /** How often keys are made ahead while the program runs: well within the shortest epoch. */
-export const AHEAD_EVERY_MS = 3_600_000
+export const AHEAD_EVERY_MS = HOUR_MS
 
 export abstract class CachedKeyring implements Keyring {
   readonly #cache = new Map<string, EpochKeys | 'destroyed'>()

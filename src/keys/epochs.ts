@@ -4,9 +4,9 @@
  * Times outside 1970 to 9999, and NaN, count as the nearest time within: a wild number out of a record must not throw here
  * (`Date` does), nor meet `Date.UTC`, which reads the years 0 to 99 as 1900 to 1999.
  */
+import { DAY_MS } from '../base/time.js'
 import type { EpochLength } from './keyring.js'
 
-const DAY_MS = 86_400_000
 /** 9999-12-31T23:59:59.999Z: the last time whose year has four digits. */
 const LAST_MS = 253_402_300_799_999
 

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { DAY_MS } from '../base/time.js'
 import { catalogue as shippedCatalogue, KINDS, type Catalogue, type Field, type FieldsByName, type Kind } from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
@@ -36,7 +37,6 @@ export interface InspectedPolicy {
 /** The policy that minim ships. */
 export const DEFAULT_POLICY_PATH = fileURLToPath(new URL('../../../config/policy.yaml', import.meta.url))
 
-const DAY_MS = 86_400_000
 /** Longest span of an epoch, in days. */
 const EPOCH_DAYS: Readonly<Record<EpochLength, number>> = { day: 1, month: 31, quarter: 92, year: 366, contract: Infinity }
 

@@ -3,6 +3,7 @@
  * `config/minim.schema.json` is this, written out for editors; a test holds the two together.
  */
 import { Type, type TSchema } from '@sinclair/typebox'
+import { DAY_MS, HOUR_MS } from '../base/time.js'
 import { authorisePart, type AuthoriseSettings } from './authorise.js'
 import { DEFAULTS } from './defaults.js'
 import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from './parts.js'
@@ -116,7 +117,7 @@ export function settingsSchema(): TSchema {
       listen: listen(D.grpc.listen, 'where PBX nodes connect'),
       maxMessageBytes: whole(D.grpc.maxMessageBytes, 65_536, 67_108_864, 'octets of one batch at most'),
       maxStreams: whole(D.grpc.maxStreams, 1, 100_000, 'nodes connected at once at most'),
-      idleMs: whole(D.grpc.idleMs, 1000, 86_400_000, 'a node that sends nothing for so long is disconnected, ms'),
+      idleMs: whole(D.grpc.idleMs, 1000, DAY_MS, 'a node that sends nothing for so long is disconnected, ms'),
       tls: tlsFiles('PEM files'),
       authorise: authorisePart(['sources', 'tenants']),
     }, 'where PBX nodes stream records to'),
@@ -129,8 +130,8 @@ export function settingsSchema(): TSchema {
       source: Type.Optional(Type.String({ pattern: NAME, description: `name in the ledger, instead of the file's own identity: ${NAME_IN_WORDS}` })),
       follow: Type.Optional(Type.Boolean({ description: 'true: go on with what is written to it, over rotation (default for files of lines); false: read it once' })),
       node: Type.Optional(Type.Union([Type.Null(), Type.String({ pattern: NAME })], { default: D.file.node, description: `the PBX node whose call records it holds: ${NAME_IN_WORDS}` })),
-      pollMs: Type.Optional(whole(D.file.pollMs, 10, 3_600_000, 'how often a followed file is looked at, even if nothing was heard of it, ms')),
-      settleMs: Type.Optional(whole(D.file.settleMs, 0, 3_600_000, 'how long a rotated file must be unchanged to be taken as finished, ms')),
+      pollMs: Type.Optional(whole(D.file.pollMs, 10, HOUR_MS, 'how often a followed file is looked at, even if nothing was heard of it, ms')),
+      settleMs: Type.Optional(whole(D.file.settleMs, 0, HOUR_MS, 'how long a rotated file must be unchanged to be taken as finished, ms')),
     }, { ...closed, description: 'a file: path, format, mapping, timeZone, tenant, source, follow, node, pollMs, settleMs' }), { default: D.files, description: 'a list of files that are read, and followed' })),
     mappings: Type.Optional(Type.Record(Type.String({ pattern: NAME }), Type.Object({}, { additionalProperties: true, description: 'a mapping of names to fields' }), {
       ...closed, default: D.mappings, description: 'names of fields in foreign formats, by the mapping\'s name',

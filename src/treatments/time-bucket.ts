@@ -1,4 +1,5 @@
 /** Times rounded down, so that one says which span it lies in and no more. */
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../base/time.js'
 import { Type } from '@sinclair/typebox'
 import type { FieldName } from '../catalogue/catalogue.js'
 import { stepBucket } from './buckets.js'
@@ -14,7 +15,7 @@ export interface TimeBucket {
 export const TIME_FIELDS: ReadonlySet<FieldName> = new Set<FieldName>(['start_ms', 'answer_ms', 'end_ms'])
 
 const SECOND = 1000
-const NAMED = { minute: 60_000, hour: 3_600_000, day: 86_400_000 } as const
+const NAMED = { minute: MINUTE_MS, hour: HOUR_MS, day: DAY_MS } as const
 const LONGEST_MS = 366 * NAMED.day
 
 function span(ms: number): string {
@@ -37,8 +38,8 @@ export const timeBucket: Descriptor<TimeBucket> = {
   shows: 'less',
   examples: [
     { field: 'call.start_ms', written: { 'time-bucket': 'minute' }, input: 1_767_225_845_000, output: 1_767_225_840_000 },
-    { field: 'call.start_ms', written: { 'time-bucket': { ms: 60_000 } }, input: 1_767_225_845_000, output: 1_767_225_840_000 },
-    { field: 'call.end_ms', written: { 'time-bucket': { ms: 86_400_000 } }, input: 1_767_225_845_000, output: 1_767_225_600_000 },
+    { field: 'call.start_ms', written: { 'time-bucket': { ms: MINUTE_MS } }, input: 1_767_225_845_000, output: 1_767_225_840_000 },
+    { field: 'call.end_ms', written: { 'time-bucket': { ms: DAY_MS } }, input: 1_767_225_845_000, output: 1_767_225_600_000 },
   ],
   schema: () => [under('time-bucket', Type.Union([
     ...Object.keys(NAMED).map((name) => Type.Literal(name)), parameters({ ms: Type.Integer({ minimum: SECOND }) }),

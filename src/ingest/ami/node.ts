@@ -1,4 +1,5 @@
 /** What one PBX says by AMI, turned into records. Knows nothing of the connection: events come in, records go to the outbox. */
+import { HOUR_MS } from '../../base/time.js'
 import type { SourceCounters } from '../../ops/metrics.js'
 import type { AmiSettings } from '../../settings/sources/ami.js'
 import { LocalTime } from '../formats/local-time.js'
@@ -10,7 +11,7 @@ import { Leg, legKey } from './rtcp.js'
 import type { Stanza } from './stanzas.js'
 
 /** What is known of a channel is of no use so long after it was last heard of. */
-const FACTS_IDLE_MS = 4 * 3_600_000
+const FACTS_IDLE_MS = 4 * HOUR_MS
 /** A leg whose call is over, but whose end was not said: RTCP comes every five seconds. */
 const LEG_NAMELESS_IDLE_MS = 30_000
 

@@ -6,7 +6,8 @@
  * In the hour that happens twice the first is meant; a time in the hour that never happens is read with the offset before it
  * (RFC 5545 §3.3.5 says the same of both).
  */
-const DAY_MS = 86_400_000
+import { DAY_MS } from '../../base/time.js'
+
 const QUARTER_MS = 900_000
 const SLOTS = 4096
 const UNEVEN = 0x7fffffff

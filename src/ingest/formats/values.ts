@@ -5,6 +5,7 @@
  * Numbers are read by integer arithmetic, exact where a mantissa of up to 15 digits is divided by a power of ten (both are
  * exactly doubles); anything longer goes through `Number()`. Guarded by the JSON row of `bench/`.
  */
+import { DAY_MS } from '../../base/time.js'
 import type { Batch } from '../../batch/batch.js'
 import type { Columns } from '../../batch/columns.js'
 import type { Field, KindCatalogue } from '../../catalogue/catalogue.js'
@@ -36,7 +37,6 @@ export const BAD_VALUE = 1
 export const BAD_UTF8 = 2
 export type ValueStatus = typeof FINE | typeof BAD_VALUE | typeof BAD_UTF8
 
-const DAY_MS = 86_400_000
 const POWERS_OF_TEN = Float64Array.from({ length: 16 }, (_, i) => 10 ** i)
 /** Days before each month of a common year, by month number. */
 const DAYS_BEFORE = Int32Array.of(0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)

@@ -1,5 +1,6 @@
 /** `agent:` for `minim agent`, which runs on a PBX node and streams the files of `files:` to a distant proxy. */
 import { Type } from '@sinclair/typebox'
+import { HOUR_MS } from '../../base/time.js'
 import { closed, file, HOST_PORT_PATTERN, NAME, NAME_IN_WORDS, section, whole } from '../parts.js'
 import type { SourceSection } from './sections.js'
 
@@ -58,7 +59,7 @@ export const AGENT: SourceSection<'agent'> = {
     ], { default: DEFAULTS.tls, description: 'PEM files: { ca: PATH, cert: PATH, key: PATH }, or null for no TLS' }),
     windowBatches: whole(DEFAULTS.windowBatches, 1, 1024, 'batches on their way at most'),
     batchBytes: whole(DEFAULTS.batchBytes, 4096, 4_194_304, 'octets of lines in one batch at most'),
-    reconnectMaxMs: whole(DEFAULTS.reconnectMaxMs, 100, 3_600_000, 'longest wait between two attempts to connect, ms'),
+    reconnectMaxMs: whole(DEFAULTS.reconnectMaxMs, 100, HOUR_MS, 'longest wait between two attempts to connect, ms'),
   }, 'for minim agent: where it streams its files to'),
   check: (agent) => {
     const { proxy, source, tls } = agent

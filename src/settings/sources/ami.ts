@@ -1,5 +1,6 @@
 /** `ami:` Asterisks whose manager interface is connected to. */
 import { Type, type TSchema } from '@sinclair/typebox'
+import { DAY_MS, HOUR_MS } from '../../base/time.js'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { isTimeZone } from '../../ingest/formats/local-time.js'
@@ -61,7 +62,7 @@ export const AMI_ENTRY = {
   legIdleMs: 300_000,
   clockRateHz: 8000,
   maxFollowed: 20_000,
-  contactsMs: 3_600_000,
+  contactsMs: HOUR_MS,
   pingMs: 15_000,
   timeoutMs: 10_000,
   reconnectMs: 1000,
@@ -115,14 +116,14 @@ export const AMI: SourceSection<'ami'> = {
     calls: optional(oneOf(['auto', 'always', 'never'], D.calls, 'whether Cdr events are taken; auto: unless a file has the same node')),
     rows: optional(oneOf(['calls', 'all'], D.rows, 'which Cdr events are calls; all: also Local legs, h extensions, parallel attempts')),
     settleMs: optional(whole(D.settleMs, 0, 10_000, 'how long a channel\'s Cdr events and its hang-up cause wait for each other, ms')),
-    legIdleMs: optional(whole(D.legIdleMs, 5000, 86_400_000, 'a leg whose end is not said is over so long after its last RTCP, ms')),
+    legIdleMs: optional(whole(D.legIdleMs, 5000, DAY_MS, 'a leg whose end is not said is over so long after its last RTCP, ms')),
     clockRateHz: optional(whole(D.clockRateHz, 1000, 192_000, 'RTP clock of streams that do not show theirs, Hz')),
     maxFollowed: optional(whole(D.maxFollowed, 16, 1_000_000, 'channels, calls and legs followed at once, each')),
-    contactsMs: optional(whole(D.contactsMs, 1000, 86_400_000, 'how often all registered devices are asked for and reported, ms')),
-    pingMs: optional(whole(D.pingMs, 50, 3_600_000, 'how often the connection is tried with a Ping, ms')),
+    contactsMs: optional(whole(D.contactsMs, 1000, DAY_MS, 'how often all registered devices are asked for and reported, ms')),
+    pingMs: optional(whole(D.pingMs, 50, HOUR_MS, 'how often the connection is tried with a Ping, ms')),
     timeoutMs: optional(whole(D.timeoutMs, 50, 600_000, 'how long to wait for a connection, the banner and each answer, ms')),
     reconnectMs: optional(whole(D.reconnectMs, 10, 600_000, 'first wait before connecting again, ms; doubled each time')),
-    reconnectMaxMs: optional(whole(D.reconnectMaxMs, 10, 3_600_000, 'longest wait before connecting again, and the wait after a refused log-in, ms')),
+    reconnectMaxMs: optional(whole(D.reconnectMaxMs, 10, HOUR_MS, 'longest wait before connecting again, and the wait after a refused log-in, ms')),
     maxStanzaBytes: optional(whole(D.maxStanzaBytes, 1024, 1_048_576, 'octets of one event at most')),
     maxEventsPerSecond: optional(whole(D.maxEventsPerSecond, 1, 1_000_000, 'events read in a second at most; above it the PBX has to wait')),
   }, { ...closed, description: 'an Asterisk: node, host, user, a secret, and more' }), { default: [], description: 'a list of Asterisks whose manager interface (AMI) is connected to' })),

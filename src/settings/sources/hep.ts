@@ -1,5 +1,6 @@
 /** `hep:` where captures of SIP and RTCP are sent to, as HEP3: Kamailio, Asterisk, FreeSWITCH, captagent, heplify. */
 import { Type } from '@sinclair/typebox'
+import { DAY_MS } from '../../base/time.js'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { authorisePart, authoriseProblems, type Allowed, type AuthoriseSettings } from '../authorise.js'
@@ -148,6 +149,6 @@ export const HEP: SourceSection<'hep'> = {
     ratePerSecond: whole(DEFAULTS.ratePerSecond, 0, 10_000_000, 'packets a second of each address at most, 0 for as many as come'),
     receiveBufferBytes: whole(DEFAULTS.receiveBufferBytes, 65_536, 1_073_741_824, 'octets that the kernel holds for the UDP socket'),
     maxConnections: whole(DEFAULTS.maxConnections, 1, 100_000, 'TCP and TLS connections at once at most'),
-    idleMs: whole(DEFAULTS.idleMs, 1000, 86_400_000, 'a connection on which nothing comes for so long is closed, ms'),
+    idleMs: whole(DEFAULTS.idleMs, 1000, DAY_MS, 'a connection on which nothing comes for so long is closed, ms'),
   }, 'calls, quality and devices out of captured SIP and RTCP (HEP3)'),
 }

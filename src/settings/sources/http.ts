@@ -1,5 +1,6 @@
 /** `http:` where anything that can post JSON or protobuf posts records. */
 import { Type, type TSchema } from '@sinclair/typebox'
+import { DAY_MS, HOUR_MS } from '../../base/time.js'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { Credentials } from '../../ingest/http/auth.js'
@@ -71,8 +72,8 @@ export function postedParts(maxBodyBytes: number, what: string, port: number, na
     maxBodyBytes: whole(maxBodyBytes, 1024, 67_108_864, 'octets of a body, and of what it inflates to, at most'),
     maxConnections: whole(D.maxConnections, 1, 100_000, 'senders connected at once at most'),
     ratePerSecond: whole(D.ratePerSecond, 0, 1_000_000, 'posts a second of each sender at most, 0 for as many as come'),
-    idleMs: whole(D.idleMs, 1000, 86_400_000, 'a connection on which nothing comes for so long is closed, ms'),
-    requestMs: whole(D.requestMs, 1000, 3_600_000, 'a request that takes longer to arrive is refused, ms'),
+    idleMs: whole(D.idleMs, 1000, DAY_MS, 'a connection on which nothing comes for so long is closed, ms'),
+    requestMs: whole(D.requestMs, 1000, HOUR_MS, 'a request that takes longer to arrive is refused, ms'),
   }
 }
 

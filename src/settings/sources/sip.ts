@@ -1,5 +1,6 @@
 /** `sip:` where phones and gateways publish their quality reports, and proxies send copies of REGISTER. */
 import { Type } from '@sinclair/typebox'
+import { DAY_MS } from '../../base/time.js'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { authorisePart, authoriseProblems, type Allowed, type AuthoriseSettings } from '../authorise.js'
@@ -115,7 +116,7 @@ export const SIP: SourceSection<'sip'> = {
     maxMessageBytes: whole(DEFAULTS.maxMessageBytes, 1024, 65_535, 'octets of a message at most'),
     maxConnections: whole(DEFAULTS.maxConnections, 1, 100_000, 'TCP and TLS connections at once at most'),
     ratePerSecond: whole(DEFAULTS.ratePerSecond, 1, 1_000_000, 'messages a second of each address at most'),
-    idleMs: whole(DEFAULTS.idleMs, 1000, 86_400_000, 'a connection on which nothing comes for so long is closed, ms'),
+    idleMs: whole(DEFAULTS.idleMs, 1000, DAY_MS, 'a connection on which nothing comes for so long is closed, ms'),
     drachtio: Type.Union([
       Type.Null(),
       Type.Object({
