@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AggregatorRegistry, type Registry } from 'prom-client'
+import { Backoff } from './base/backoff.js'
 import { EXIT } from './cli/exit.js'
 import { MinimError } from './errors/catalogue.js'
 import { startOps, type Readiness } from './ops/health.js'
@@ -111,7 +112,7 @@ export async function startSupervisor({ settings, log, args, endMs, inherited = 
   const folder = mkdtempSync(join(tmpdir(), 'minim-workers-'))
   chmodSync(folder, 0o700)
   const running: (Running | null)[] = Array.from({ length: count }, () => null)
-  const backoffMs = new Array<number>(count).fill(RESTART_MIN_MS)
+  const backoffs = Array.from({ length: count }, () => new Backoff(RESTART_MIN_MS, RESTART_MAX_MS))
   let stopping = false
   let code: number = EXIT.done
   let markEnded: (code: number) => void = () => undefined
@@ -155,9 +156,8 @@ export async function startSupervisor({ settings, log, args, endMs, inherited = 
         if (running.every((r) => r === null)) void finish()
         return
       }
-      if (Date.now() - one.startedAt > STEADY_MS) backoffMs[index] = RESTART_MIN_MS
-      const delayMs = Math.round(backoffMs[index] * (0.8 + 0.4 * Math.random()))
-      backoffMs[index] = Math.min(RESTART_MAX_MS, backoffMs[index] * 2)
+      if (Date.now() - one.startedAt > STEADY_MS) backoffs[index].reset()
+      const delayMs = backoffs[index].next()
       log.error({ err: new MinimError('MINIM_WORKER_DIED', { index, how: signal ?? `exit code ${exitCode ?? 'unknown'}`, delayMs }) })
       void sleep(delayMs).then(() => { if (!stopping) start(index) })
     })

@@ -12,6 +12,7 @@ const sources = sourceFiles(root).map((file) => ({ file, text: readFileSync(join
 const OWNED: readonly { readonly fact: string; readonly owner: string; readonly written: RegExp }[] = [
   { fact: 'a day in ms', owner: 'base/time.ts', written: /(?<!ms: )\b(?:86_?400_?000|24 \* 60 \* 60 \* 1_?000|24 \* 3_?600_?000|864e5)\b/ },
   { fact: 'an hour in ms', owner: 'base/time.ts', written: /\b(?:3_?600_?000|60 \* 60 \* 1_?000|36e5)\b/ },
+  { fact: 'chance in a wait', owner: 'base/backoff.ts', written: /\bMath\.random\b/ },
 ]
 
 t.test('a fact is written by its owner alone', (t) => {

@@ -31,6 +31,7 @@
  * What is not here: topics' settings (`topics.ts`), which shard a source belongs to (`shards.ts`).
  */
 import { randomUUID } from 'node:crypto'
+import { Backoff } from '../base/backoff.js'
 import { MinimError } from '../errors/catalogue.js'
 import type { Minimised } from '../project/minimised.js'
 import {
@@ -249,6 +250,7 @@ export class Delivery {
   #batchBytes: number
   /** Takeovers since the last commit: each waits longer. */
   #setbacks = 0
+  readonly #setbackWait = new Backoff(BACKOFF_MIN_MS, BACKOFF_MAX_MS)
   /** Names this process's hold on the shard, in the ledger. */
   readonly #owner = thisProcess(randomUUID())
   #owns = false
@@ -626,6 +628,7 @@ export class Delivery {
     if (generation !== this.#generation) return
     this.#committing = null
     this.#setbacks = 0
+    this.#setbackWait.reset()
     for (const [key, sequence] of turn.sequences) {
       this.#taken.set(key, sequence)
       this.#marks.get(key)?.committed(sequence)
@@ -708,8 +711,8 @@ export class Delivery {
   /** Takes the shard, anew or again; tries until it succeeds or nothing can help. */
   async #takeOver(tried: readonly Entry[]): Promise<void> {
     // Brokers that take the shard back and refuse every transaction are not asked in a tight loop either.
-    if (this.#setbacks++ > 3) await sleep(Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(10, this.#setbacks - 4)))
-    let backoffMs = BACKOFF_MIN_MS
+    if (this.#setbacks++ > 3) await sleep(this.#setbackWait.next())
+    const backoff = new Backoff(BACKOFF_MIN_MS, BACKOFF_MAX_MS)
     for (;;) {
       try {
         this.#closeLanes()
@@ -727,7 +730,7 @@ export class Delivery {
           throw new MinimError('MINIM_DELIVERY_FENCED', { shard: this.shard, cluster: this.settings.cluster }, { cause: error })
         }
         if (!isRetryable(error)) throw error
-        const delayMs = Math.round(backoffMs * (0.8 + 0.4 * Math.random()))
+        const delayMs = backoff.next()
         const notice = error instanceof MinimError && error.code !== 'MINIM_KAFKA_UNREACHABLE'
           ? error
           : new MinimError(isForbidden(error) ? 'MINIM_KAFKA_NOT_ALLOWED' : 'MINIM_KAFKA_NO_BROKER', { bootstrap: this.#options.bootstrap, what: error instanceof MinimError ? error.details['what'] : classify(error).text, delayMs }, { cause: error })
@@ -735,7 +738,6 @@ export class Delivery {
         this.#notice(notice)
         await sleep(delayMs)
         if (this.#hasEnded()) return
-        backoffMs = Math.min(BACKOFF_MAX_MS, backoffMs * 2)
       }
     }
     if (this.#hasEnded()) {

@@ -16,6 +16,7 @@
  *
  * Layout: `spool-block.ts`; ids: `spool-seen.ts`; what is relied on of the disk: `spool-store.ts`.
  */
+import { Backoff } from '../base/backoff.js'
 import type { Reader } from '../batch/batch.js'
 import { HOUR_MS } from '../base/time.js'
 import { MinimError } from '../errors/catalogue.js'
@@ -154,7 +155,7 @@ export class Spool implements Inlet {
   #broken: MinimError | null = null
   /** What a failed write may have left on the disk. */
   #doubtful: { readonly sequence: number; readonly names: readonly Buffer[] } | null = null
-  #retryMs = RETRY_MIN_MS
+  readonly #retry = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS)
   #retryTimer: NodeJS.Timeout | null = null
   #deleteTimer: NodeJS.Timeout | null = null
   readonly #sweepTimer: NodeJS.Timeout
@@ -528,9 +529,8 @@ export class Spool implements Inlet {
         this.#writing = null
         this.#kick()
       })
-    }, this.#retryMs)
+    }, this.#retry.next())
     this.#retryTimer.unref()
-    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS)
   }
 
   /** A trial write, which takes out what the failed one may have left, and what Kafka has taken since. */
@@ -565,7 +565,7 @@ export class Spool implements Inlet {
       return
     }
     this.#broken = null
-    this.#retryMs = RETRY_MIN_MS
+    this.#retry.reset()
     this.#options.onMended?.()
     this.#wake?.()
   }
@@ -619,7 +619,7 @@ export class Spool implements Inlet {
     let next = Math.max(this.#deleted, this.#committed) + 1
     let outstanding = 0
     let failedAt = Infinity
-    let retryMs = RETRY_MIN_MS
+    const retry = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS)
     const wait = (ms?: number): Promise<void> => new Promise((resolve) => {
       const timer = ms === undefined ? undefined : setTimeout(() => this.#wake?.(), ms)
       this.#wake = () => {
@@ -631,9 +631,9 @@ export class Spool implements Inlet {
     while (!this.#feedStopped) {
       if (failedAt < Infinity) {
         // Delivery takes nothing of the stream until the first that failed comes again.
+        const retryMs = retry.next()
         while (outstanding > 0 && !this.#feedStopped) await wait(retryMs)
         if (!this.#feedStopped) await wait(retryMs)
-        retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)
         next = Math.min(failedAt, next)
         failedAt = Infinity
         continue
@@ -651,7 +651,7 @@ export class Spool implements Inlet {
       await intake.offer(this.#item(gathered, intake, (failed) => {
         outstanding--
         if (failed) failedAt = Math.min(failedAt, first)
-        else retryMs = RETRY_MIN_MS
+        else retry.reset()
         if (failed || outstanding === 0) this.#wake?.()
       }))
     }

@@ -12,6 +12,7 @@
  */
 import { createHash } from 'node:crypto'
 import { ChannelCredentials, status, type ChannelOptions, type ServiceError } from '@grpc/grpc-js'
+import { Backoff } from '../../base/backoff.js'
 import { Batch, type Reader } from '../../batch/batch.js'
 import type { Catalogue } from '../../catalogue/catalogue.js'
 import type { SourceId } from '../../deliver/work-item.js'
@@ -217,10 +218,10 @@ class AgentStream implements FollowSink {
   /** Connects, and connects again, until the signal. */
   async run(): Promise<void> {
     const { signal, settings, log, position } = this.#options
-    let backoffMs = BACKOFF_MIN_MS
+    const backoff = new Backoff(BACKOFF_MIN_MS, settings.agent.reconnectMaxMs)
     while (!signal.aborted) {
       try {
-        await this.#connection(() => { backoffMs = BACKOFF_MIN_MS })
+        await this.#connection(() => { backoff.reset() })
       } catch (error) {
         if (signal.aborted) return
         const said = error instanceof MinimError ? error : new MinimError('MINIM_AGENT_DISCONNECTED', { file: position, ...saidBy(error) })
@@ -228,8 +229,7 @@ class AgentStream implements FollowSink {
         if (this.#say(`${code} ${message}`)) log.warn(this.#mended.has(code) ? { code, file: position } : { err: said }, message)
         this.#mended.add(code)
       }
-      await this.#pause(backoffMs * (0.5 + Math.random()))
-      backoffMs = Math.min(Math.max(settings.agent.reconnectMaxMs, BACKOFF_MIN_MS), backoffMs * 2)
+      await this.#pause(backoff.next())
     }
   }
 

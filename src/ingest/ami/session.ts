@@ -6,6 +6,7 @@
  */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
+import { Backoff } from '../../base/backoff.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { AmiSettings } from '../../settings/sources/ami.js'
@@ -36,8 +37,6 @@ export interface SessionOptions {
   readonly onRefused: () => void
   /** About to try again; called before each wait too. */
   readonly onWaiting: () => void
-  /** For tests: 0 to 1. */
-  readonly random?: () => number
 }
 
 interface Pending {
@@ -58,7 +57,6 @@ export class AmiSession {
   readonly #pending = new Map<string, Pending>()
   readonly #holds = new Set<Hold>()
   #actions = 0
-  #failures = 0
   #askedContactsAt = -Infinity
   #contactsRefused = false
   #windowStart = 0
@@ -114,17 +112,15 @@ export class AmiSession {
 
   async #run(): Promise<void> {
     const { settings, log, onWaiting, onRefused } = this.#options
-    const random = this.#options.random ?? Math.random
+    const backoff = new Backoff(settings.reconnectMs, settings.reconnectMaxMs)
     while (!this.#stopped) {
       const from = performance.now()
       const error = await this.#connection()
       if (this.#stopped) return
-      if (performance.now() - from >= STEADY_MS) this.#failures = 0
+      if (performance.now() - from >= STEADY_MS) backoff.reset()
       const refused = error.code === 'MINIM_AMI_REFUSED'
       // A PBX that has refused will refuse again, and may lock the address out: the longest wait at once.
-      const longest = refused ? settings.reconnectMaxMs : Math.min(settings.reconnectMaxMs, settings.reconnectMs * 2 ** Math.min(30, this.#failures))
-      this.#failures++
-      const wait = Math.round(longest * (0.5 + random() / 2))
+      const wait = refused ? backoff.longest() : backoff.next()
       if (refused) onRefused()
       onWaiting()
       log.warn({ err: error, node: settings.node, retryMs: wait }, 'AMI: not connected')

@@ -23,6 +23,7 @@
 import { constants, watch, type FSWatcher } from 'node:fs'
 import { lstat, open, readdir, stat, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
+import { Backoff } from '../../base/backoff.js'
 import type { Batch, Reader } from '../../batch/batch.js'
 import type { SharedBatch } from '../../batch/lease.js'
 import type { SourceId } from '../../deliver/work-item.js'
@@ -372,7 +373,7 @@ export class Follower {
 
   async #follow(): Promise<void> {
     const { signal, pollMs, sink, log, position } = this.#options
-    let backoffMs = pollMs
+    const backoff = new Backoff(pollMs, BACKOFF_MAX_MS)
     while (!signal.aborted) {
       try {
         this.#watch()
@@ -395,14 +396,13 @@ export class Follower {
         } else {
           await this.#tail(file, false)
         }
-        backoffMs = pollMs
+        backoff.reset()
       } catch (error) {
         if (signal.aborted) return
         this.#behindSince ??= performance.now()
         const code = error instanceof MinimError ? `${error.code} ${error.details['code'] ?? ''}` : 'unexpected'
         if (this.#say(code)) log.error({ err: error, file: position })
-        await this.#pause(backoffMs * (0.8 + 0.4 * Math.random()))
-        backoffMs = Math.min(Math.max(BACKOFF_MAX_MS, pollMs), backoffMs * 2)
+        await this.#pause(backoff.next())
       }
     }
   }

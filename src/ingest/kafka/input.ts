@@ -8,6 +8,7 @@
  * Nothing is remembered here that Kafka does not hold: what is committed is committed with its offsets, and whatever goes wrong, reading
  * starts again from them. Before a new generation the pieces under way are given a moment to be committed, so that nothing is done twice.
  */
+import { Backoff } from '../../base/backoff.js'
 import type { Cluster, Link } from '../../deliver/cluster.js'
 import { KafkaError, UNKNOWN_PARTITION, isNotYet } from '../../deliver/kafka-errors.js'
 import { MinimError } from '../../errors/catalogue.js'
@@ -44,21 +45,6 @@ export interface KafkaInputOptions {
   readonly rebalanceMs: number
 }
 
-/** Doubles at each failure, up to a limit. */
-class Backoff {
-  #ms = BACKOFF_MIN_MS
-
-  reset(): void {
-    this.#ms = BACKOFF_MIN_MS
-  }
-
-  next(): number {
-    const ms = Math.round(this.#ms * (0.8 + 0.4 * Math.random()))
-    this.#ms = Math.min(BACKOFF_MAX_MS, this.#ms * 2)
-    return ms
-  }
-}
-
 /** Waits that can be cut short. */
 class Pause {
   #wake: () => void = () => undefined
@@ -82,7 +68,7 @@ export class KafkaInput {
   readonly #options: KafkaInputOptions
   readonly #member: GroupMember
   readonly #pool = new ArenaPool()
-  readonly #backoff = new Backoff()
+  readonly #backoff = new Backoff(BACKOFF_MIN_MS, BACKOFF_MAX_MS)
   readonly #pause = new Pause()
   #tenure: Tenure | null = null
   /** Nothing more is to be fetched. */

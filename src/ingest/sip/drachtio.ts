@@ -8,6 +8,7 @@
  */
 import type { Socket } from 'node:net'
 import type { SrfRequest, SrfResponse } from 'drachtio-srf'
+import { Backoff } from '../../base/backoff.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { SourceCounters } from '../../ops/metrics.js'
@@ -50,7 +51,7 @@ export class DrachtioApplication {
   #srf: (new () => unknown) | null = null
   #socket: Socket | null = null
   #timer: NodeJS.Timeout | null = null
-  #delayMs = FIRST_DELAY_MS
+  readonly #backoff = new Backoff(FIRST_DELAY_MS, LONGEST_DELAY_MS)
   #stopped = false
   #lostAt = performance.now()
 
@@ -86,7 +87,7 @@ export class DrachtioApplication {
         return
       }
       what = 'has closed the connection'
-      this.#delayMs = FIRST_DELAY_MS
+      this.#backoff.reset()
       this.#options.counters.connections(1)
       this.#options.counters.gap((performance.now() - this.#lostAt) / 1000)
       this.#options.log.info({ host, port }, 'connected to drachtio-server')
@@ -111,8 +112,7 @@ export class DrachtioApplication {
   #again(what: string): void {
     if (this.#stopped || this.#timer !== null) return
     const { host, port } = this.#options.settings
-    const delayMs = Math.round(this.#delayMs * (0.5 + Math.random() / 2))
-    this.#delayMs = Math.min(LONGEST_DELAY_MS, this.#delayMs * 2)
+    const delayMs = this.#backoff.next()
     this.#options.log.warn({ err: new MinimError('MINIM_SIP_DRACHTIO', { host, port, what, delayMs }) })
     this.#timer = setTimeout(() => {
       this.#timer = null
