@@ -13,7 +13,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Duplex } from 'node:stream'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
-import { LRUCache } from 'lru-cache'
+import { RateLimit } from '../../base/rate-limit.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { SourceCounters, SourceRefusal } from '../../ops/metrics.js'
@@ -94,8 +94,6 @@ const MAX_PENDING = 4096
 const MAX_PENDING_BYTES = 67_108_864
 /** Bodies that are inflated at once: as many as libuv has threads for it. */
 const MAX_INFLATING = 4
-/** Senders whose rate is remembered. */
-const MAX_SENDERS = 10_000
 /** Wrong passwords a second that an address is told of: what comes then is not looked at. */
 const FAILURES_PER_SECOND = 20
 /** When to come again, s. */
@@ -113,17 +111,11 @@ const NO_ROOM = refusal(503, 'unavailable', 'no_room', {}, { 'retry-after': RETR
 const STOPPING = refusal(503, 'unavailable', 'no_room', {}, { 'retry-after': RETRY_ROOM })
 const TOO_FAST = refusal(429, 'too_many_requests', 'rate', {}, { 'retry-after': RETRY_RATE })
 
-/** A sender's share of the rate: a bucket that fills as time goes by. */
-interface Bucket {
-  tokens: number
-  at: number
-}
-
 export class HttpListener {
   private readonly options: HttpListenerOptions
   private readonly server: Server
-  private readonly buckets = new LRUCache<string, Bucket>({ max: MAX_SENDERS })
-  private readonly failures = new LRUCache<string, Bucket>({ max: MAX_SENDERS })
+  private readonly posts: RateLimit
+  private readonly failures = new RateLimit(FAILURES_PER_SECOND)
   /** Of each post whose body is still coming: ends it. */
   private readonly reading = new Set<() => void>()
   /** Connections on which something came that is no HTTP: counted, and to be ended. */
@@ -144,6 +136,7 @@ export class HttpListener {
 
   constructor(options: HttpListenerOptions) {
     this.options = options
+    this.posts = new RateLimit(options.settings.ratePerSecond)
     const { section, settings } = options
     this.authoriser = (settings.tls?.clientCa ?? null) === null ? null : new Authoriser(settings.authorise, settings.tenant, options.tenants)
     this.own = ownGrant(settings.tenant, options.tenants)
@@ -211,9 +204,9 @@ export class HttpListener {
   private early(request: IncomingMessage, path: string, sender: string | null): HttpAnswer | null {
     const { settings, paths, credentials, inlet } = this.options
     if (this.stopping) return STOPPING
-    if (sender === null && !spend(this.failures, request.socket.remoteAddress ?? '', FAILURES_PER_SECOND)) return TOO_FAST
+    if (sender === null && !this.failures.take(request.socket.remoteAddress ?? '', performance.now())) return TOO_FAST
     if (sender === null) return refusal(401, 'unauthorised', 'unauthorised', {}, { 'www-authenticate': credentials!.challenge })
-    if (settings.ratePerSecond > 0 && !spend(this.buckets, sender, settings.ratePerSecond)) return TOO_FAST
+    if (!this.posts.take(sender, performance.now())) return TOO_FAST
     if (!paths.includes(path)) return refusal(404, 'not_found', 'not_found')
     if (request.method !== 'POST') return refusal(405, 'method_not_allowed', 'not_found', {}, { allow: 'POST' })
     if (!ENCODINGS.has(request.headers['content-encoding'] ?? 'identity')) return refusal(415, 'unsupported_encoding', 'malformed', {}, { 'accept-encoding': 'gzip, identity' })
@@ -391,18 +384,6 @@ export class HttpListener {
     const timer = setTimeout(() => { socket.destroy() }, LINGER_MS)
     socket.once('close', () => { clearTimeout(timer) })
   }
-}
-
-/** Takes one from a sender's bucket. @returns whether there was one */
-function spend(buckets: LRUCache<string, Bucket>, sender: string, rate: number): boolean {
-  const now = performance.now()
-  let bucket = buckets.get(sender)
-  if (bucket === undefined) buckets.set(sender, bucket = { tokens: rate, at: now })
-  bucket.tokens = Math.min(rate, bucket.tokens + ((now - bucket.at) / 1000) * rate)
-  bucket.at = now
-  if (bucket.tokens < 1) return false
-  bucket.tokens--
-  return true
 }
 
 const ENCODINGS: ReadonlySet<string> = new Set(['identity', 'gzip', 'x-gzip'])

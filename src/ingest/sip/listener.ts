@@ -11,6 +11,7 @@ import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dg
 import { createServer, isIP, type AddressInfo, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
+import { RateLimit } from '../../base/rate-limit.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { SourceCounters } from '../../ops/metrics.js'
 import type { Allowed } from '../../settings/authorise.js'
@@ -48,8 +49,6 @@ export interface SipListenerOptions {
 const TRANSACTION_MS = 32_000
 /** Answers that are kept for that. */
 const MAX_TRANSACTIONS = 20_000
-/** Addresses whose rate is remembered. */
-const MAX_SENDERS = 10_000
 /** Octets by which an answer by UDP may be longer than its request: a tag, where it came from, an entity tag. */
 const MAX_GROWTH_BYTES = 192
 /** A body that is a little short is taken after so long a silence, ms. */
@@ -64,12 +63,6 @@ const RECEIVE_BUFFER_BYTES = 4_194_304
 /** To's tag (RFC 3261 §19.3): no dialogue comes of it. */
 const TAG = randomBytes(6).toString('hex')
 
-/** A sender's share of the rate: a bucket that fills as time goes by. */
-interface Bucket {
-  tokens: number
-  at: number
-}
-
 /** A request by UDP that was seen, and its answer once there is one. */
 interface Transaction {
   answer: Buffer | null
@@ -78,7 +71,7 @@ interface Transaction {
 export class SipListener {
   readonly #options: SipListenerOptions
   readonly #allowed: Networks
-  readonly #buckets = new LRUCache<string, Bucket>({ max: MAX_SENDERS })
+  readonly #rates: RateLimit
   readonly #transactions = new LRUCache<string, Transaction>({ max: MAX_TRANSACTIONS, ttl: TRANSACTION_MS, ttlResolution: 1000 })
   readonly #connections = new Set<Socket>()
   /** How many of them each address has. */
@@ -91,6 +84,7 @@ export class SipListener {
   constructor(options: SipListenerOptions) {
     this.#options = options
     this.#allowed = new Networks(options.settings.allow)
+    this.#rates = new RateLimit(options.settings.ratePerSecond)
   }
 
   /** @throws MinimError MINIM_SIP_LISTEN, MINIM_SETTINGS_INVALID */
@@ -341,18 +335,7 @@ export class SipListener {
   }
 
   #mayCome(address: string): boolean {
-    const { ratePerSecond } = this.#options.settings
-    const now = performance.now()
-    const bucket = this.#buckets.get(address)
-    if (bucket === undefined) {
-      this.#buckets.set(address, { tokens: ratePerSecond - 1, at: now })
-      return true
-    }
-    bucket.tokens = Math.min(ratePerSecond, bucket.tokens + (now - bucket.at) * ratePerSecond / 1000)
-    bucket.at = now
-    if (bucket.tokens < 1) return false
-    bucket.tokens--
-    return true
+    return this.#rates.take(address, performance.now())
   }
 }
 

@@ -213,7 +213,7 @@ t.test('who may send, and how much', async (t) => {
     t.equal(senders.take(address, 0), taken, address)
     t.equal(senders.allows(address), taken === 'taken')
   }
-  t.same([0, 1, 500, 999, 1001].map((now) => senders.take('192.0.2.77', now)), ['taken', 'taken', 'rate', 'rate', 'taken'])
+  t.same([0, 1, 300, 499, 1001].map((now) => senders.take('192.0.2.77', now)), ['taken', 'taken', 'rate', 'rate', 'taken'])
   const open = new Senders(['::/0', '0.0.0.0/0'], 0)
   for (const address of ['203.0.113.5', '2001:db8::5', '::ffff:203.0.113.5']) for (let i = 0; i < 3; i++) t.equal(open.take(address, 0), 'taken')
   t.equal(new Senders(['0.0.0.0/0'], 0).take('2001:db8::5', 0), 'unauthorised', 'all of IPv4 is not everybody')
