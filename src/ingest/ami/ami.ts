@@ -2,7 +2,7 @@
  * Asterisk's manager interface: a connection to each PBX of the settings, whose events become calls, qualities and devices.
  *
  *   session.ts   connects, logs in, pings, connects again       stanzas.ts   bytes to stanzas
- *   node.ts      events to records: calls.ts, rtcp.ts, contacts.ts           outbox.ts   records to the spool
+ *   node.ts      events to records: calls.ts, rtcp.ts, contacts.ts           sources/common/outbox.ts   records to the spool
  *
  * AMI cannot replay: what is sent while nobody listens is missed, and the gap's length is counted and logged. Where a followed file has
  * the same `node`, it gives that node's call records and misses none; `Cdr` events are then left alone.
@@ -11,14 +11,16 @@ import type { ConnectionOptions } from 'node:tls'
 import { readSecret } from '../../settings/secrets.js'
 import { amiSecret, type AmiSettings } from '../../settings/sources/ami.js'
 import { pemFiles, readPem } from '../../settings/tls-files.js'
+import { Outbox } from '../../sources/common/outbox.js'
 import { AmiNode } from './node.js'
-import { Outbox } from './outbox.js'
 import { AmiSession } from './session.js'
 import { parseNumber } from './times.js'
 import type { Source, SourceContext } from '../source.js'
 
 const KIND = 'ami'
 const SWEEP_MS = 100
+/** Not safe yet: above it nothing more is read, below half of it reading goes on. */
+const MAX_PENDING_BYTES = 4_194_304
 
 /** Connections that are logged in, over all nodes. */
 interface Open {
@@ -51,12 +53,15 @@ function startNode(context: SourceContext, entry: AmiSettings, secret: string, t
   // `node` of a followed file or of a topic says whose call records it holds.
   const callsElsewhere = [...settings.files, ...settings.kafkaInput].some((other) => other.node === node)
   const outbox = new Outbox({
-    catalogue, inlet, counters, tenant: entry.tenant,
-    onBehind: (behind) => {
-      log.warn({ node, behind }, behind ? 'AMI: reading is paused until the spool has taken what came' : 'AMI: reading goes on')
-      session.hold('outbox', behind)
+    source: KIND, catalogue, inlet, maxPending: Infinity, refused: (reason, count) => { counters.refused(reason, count) },
+    waiting: {
+      maxPendingBytes: MAX_PENDING_BYTES,
+      onBehind: (behind) => {
+        log.warn({ node, behind }, behind ? 'AMI: reading is paused until the spool has taken what came' : 'AMI: reading goes on')
+        session.hold('outbox', behind)
+      },
+      onBroken: (error) => { onBroken(KIND, error) },
     },
-    onBroken: (error) => { onBroken(KIND, error) },
   })
   const records = new AmiNode({ settings: entry, counters, outbox, callsElsewhere, onUnknownContact: () => { session.contactUnknown() } })
   const gap = new Gap((seconds) => { counters.gap(seconds) })

@@ -2,11 +2,11 @@
 import { HOUR_MS } from '../../base/time.js'
 import type { SourceCounters } from '../../ops/metrics.js'
 import type { AmiSettings } from '../../settings/sources/ami.js'
+import type { Outbox } from '../../sources/common/outbox.js'
 import { LocalTime } from '../formats/local-time.js'
 import { asCause, completeCall, learnFromCel, newFacts, pickCalls, readCdr, rowId, type CdrRow, type ChannelFacts } from './calls.js'
 import { Contacts } from './contacts.js'
 import { Followed } from './followed.js'
-import type { Outbox } from './outbox.js'
 import { Leg, legKey } from './rtcp.js'
 import type { Stanza } from './stanzas.js'
 
@@ -112,7 +112,7 @@ export class AmiNode {
     const row = readCdr(stanza, this.#clock)
     if (typeof row === 'string') {
       counters.refused('malformed')
-      outbox.refuse(stanza.text, row)
+      outbox.refuse(stanza.text, row, settings.tenant)
       return
     }
     const facts = this.#channel(row.uniqueId, nowMs)
@@ -141,7 +141,7 @@ export class AmiNode {
     const facts = this.#facts.peek(uniqueId) ?? newFacts()
     const calls = settings.rows === 'all' ? held.rows : pickCalls(held.rows, facts.linkedId, facts.taken)
     if (calls.length < held.rows.length) counters.refused('unused', held.rows.length - calls.length)
-    for (const row of calls) outbox.call(completeCall(row, facts), rowId(settings.node, row))
+    for (const row of calls) outbox.call(completeCall(row, facts), rowId(settings.node, row), settings.tenant)
   }
 
   #rtcp(stanza: Stanza, sent: boolean, nowMs: number): void {
@@ -167,7 +167,7 @@ export class AmiNode {
       return
     }
     const facts = leg.uniqueId === '' ? undefined : this.#facts.peek(leg.uniqueId)
-    outbox.add('quality', facts === undefined ? fields : { ...fields, call_id: facts.callId || leg.uniqueId, linked_id: leg.linkedId || facts.linkedId })
+    outbox.add('quality', facts === undefined ? fields : { ...fields, call_id: facts.callId || leg.uniqueId, linked_id: leg.linkedId || facts.linkedId }, settings.tenant)
   }
 
   #cel(stanza: Stanza, nowMs: number): void {
@@ -195,7 +195,7 @@ export class AmiNode {
 
   #device(fields: ReturnType<Contacts['listed']>): void {
     if (fields === null) this.#options.counters.refused('unused')
-    else this.#options.outbox.add('device', fields)
+    else this.#options.outbox.add('device', fields, this.#options.settings.tenant)
   }
 
   #channel(uniqueId: string, nowMs: number): ChannelFacts {

@@ -7,9 +7,10 @@
  */
 import { timingSafeEqual } from 'node:crypto'
 import { inflateSync } from 'node:zlib'
-import type { Catalogue, Kind } from '../../catalogue/catalogue.js'
+import type { Catalogue } from '../../catalogue/catalogue.js'
 import type { SourceCounters, SourceRefusal } from '../../ops/metrics.js'
-import { RecordWriter, type RecordFields } from '../record-writer.js'
+import { Outbox } from '../../sources/common/outbox.js'
+import type { RecordFields } from '../record-writer.js'
 import { peekSip, readSip, type SipMessage, type SipPeek } from '../sip/message.js'
 import { publishToQuality, registerToDevice, statisticsToQuality, VQ_CONTENT_TYPE, VQ_EVENT, vqToQuality } from '../sip/records.js'
 import { readVqRtcpxr } from '../sip/vq-rtcpxr.js'
@@ -53,11 +54,8 @@ export interface HepReaderOptions {
   readonly inflationsPerSecond: number
 }
 
-/** Longest wait of gathered records, and most octets of them. */
-const GATHER_MS = 5
-const GATHER_BYTES = 65_536
-/** Puts that are not on disk yet: above it what comes is dropped and counted, so that a disk that hangs does not fill the memory. */
-const MAX_PUTS = 20_000
+/** Entries that are not on disk yet: above it what comes is dropped and counted. */
+const MAX_PENDING = 20_000
 /** Longest key that is compared. */
 const MAX_KEY = 255
 /** A capture's clock that is further off says nothing of how far behind this is, s. */
@@ -77,11 +75,7 @@ export class HepReader {
   readonly #legs: LegTable
   /** Channel name or other correlation id → Call-ID, as far as SIP packets have told. The oldest leaves first. */
   readonly #names = new Map<string, string>()
-  readonly #callWriter: RecordWriter
-  readonly #writers = new Map<string, RecordWriter>()
-  #gatherTimer: NodeJS.Timeout | null = null
-  #puts = 0
-  #idle: (() => void)[] = []
+  readonly #outbox: Outbox
   #inflations = 0
   #inflationsFrom = 0
   #received = 0
@@ -93,13 +87,15 @@ export class HepReader {
     this.#options = options
     this.#unlimited = { captureIds: null, node: options.node, nodes: options.nodes }
     this.#expectedKey = options.key === null ? null : paddedKey(options.key)
-    this.#callWriter = new RecordWriter(options.catalogue)
+    // What is refused is counted by entry: nobody can be told of it, so it is lost.
+    const { catalogue, inlet } = options
+    this.#outbox = new Outbox({ source: 'hep', catalogue, inlet, maxPending: MAX_PENDING, refused: (reason) => { this.refuse(reason) }, waiting: null })
     this.#calls = new CallTable({
       maxCalls: options.maxCalls, setupMs: options.setupMs, callMs: options.callMs,
       onCall: (call, fields) => this.#onCall(call, fields), onEvicted: () => this.refuse('too_many'), onUnanswered: () => this.refuse('unused'),
     })
-    this.#requests = new RequestTable({ max: options.maxCalls, onRecord: (kind, fields, tenant) => this.#gather(kind, fields, tenant) })
-    this.#legs = new LegTable({ max: options.maxCalls, onRecord: (fields, tenant) => this.#gather('quality', fields, tenant), onEvicted: () => this.refuse('too_many') })
+    this.#requests = new RequestTable({ max: options.maxCalls, onRecord: (kind, fields, tenant) => this.#outbox.add(kind, fields, tenant) })
+    this.#legs = new LegTable({ max: options.maxCalls, onRecord: (fields, tenant) => this.#outbox.add('quality', fields, tenant), onEvicted: () => this.refuse('too_many') })
   }
 
   /** Calls that are followed. */
@@ -107,9 +103,9 @@ export class HepReader {
     return this.#calls.size
   }
 
-  /** Puts whose records are not on disk yet. */
+  /** Entries whose records are not on disk yet. */
   get pending(): number {
-    return this.#puts
+    return this.#outbox.pending
   }
 
   /** Counts what was refused before it came here. */
@@ -166,8 +162,7 @@ export class HepReader {
     this.#calls.flush(now)
     this.#requests.flush(now)
     this.#legs.flush(now)
-    this.#flushGathered()
-    while (this.#puts > 0) await new Promise<void>((resolve) => this.#idle.push(resolve))
+    await this.#outbox.close()
     this.#flushCounts()
   }
 
@@ -286,7 +281,7 @@ export class HepReader {
     if (this.#requests.knows(key)) return true
     this.#requests.remember(key, now)
     // The end that measured is the one that this was sent by, on the first hop that is seen of it.
-    this.#gather('quality', { ...record, local_ip: record['local_ip'] ?? this.#frame.sourceIp(bytes), codec: record['codec'] ?? call?.codec?.name }, node.tenant)
+    this.#outbox.add('quality', { ...record, local_ip: record['local_ip'] ?? this.#frame.sourceIp(bytes), codec: record['codec'] ?? call?.codec?.name }, node.tenant)
     return true
   }
 
@@ -301,7 +296,7 @@ export class HepReader {
     if (records.length === 0) return 'unused'
     const id = this.#correlation(bytes)
     const callId = id === '' ? null : this.#names.get(id) ?? id
-    for (const record of records) this.#gather('quality', record['call_id'] === null ? { ...record, call_id: callId } : record, node.tenant)
+    for (const record of records) this.#outbox.add('quality', record['call_id'] === null ? { ...record, call_id: callId } : record, node.tenant)
     return 'taken'
   }
 
@@ -353,44 +348,7 @@ export class HepReader {
       this.refuse('other_source')
       return
     }
-    this.#callWriter.add('call', fields)
-    this.#put(this.#callWriter, call.tenant, call.recordId)
-  }
-
-  #gather(kind: Kind, fields: RecordFields, tenant: string): void {
-    let writer = this.#writers.get(tenant)
-    if (writer === undefined) {
-      writer = new RecordWriter(this.#options.catalogue)
-      this.#writers.set(tenant, writer)
-    }
-    writer.add(kind, fields)
-    if (writer.length >= GATHER_BYTES) this.#put(writer, tenant, null)
-    else this.#gatherTimer ??= setTimeout(() => this.#flushGathered(), GATHER_MS)
-  }
-
-  #flushGathered(): void {
-    if (this.#gatherTimer !== null) clearTimeout(this.#gatherTimer)
-    this.#gatherTimer = null
-    for (const [tenant, writer] of this.#writers) if (writer.records > 0) this.#put(writer, tenant, null)
-  }
-
-  #put(writer: RecordWriter, tenant: string, id: string | null): void {
-    const { records } = writer
-    const bytes = writer.take()
-    if (this.#puts >= MAX_PUTS) {
-      this.refuse('no_room')
-      return
-    }
-    this.#puts++
-    this.#options.inlet.put({ source: 'hep', format: 'protobuf', tenant, records, bytes, id }).then(
-      (taken) => { if (taken === 'repeated') this.refuse('repeated') },
-      // Nobody can be told, so it is lost, and counted.
-      () => this.refuse('no_room'),
-    ).finally(() => {
-      if (--this.#puts > 0) return
-      for (const resolve of this.#idle) resolve()
-      this.#idle = []
-    })
+    this.#outbox.call(fields, call.recordId, call.tenant)
   }
 
   #flushCounts(): void {

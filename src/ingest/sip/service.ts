@@ -14,7 +14,8 @@ import { LRUCache } from 'lru-cache'
 import type { Catalogue } from '../../catalogue/catalogue.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { SourceCounters, SourceRefusal } from '../../ops/metrics.js'
-import { RecordWriter, type RecordFields } from '../record-writer.js'
+import { Outbox } from '../../sources/common/outbox.js'
+import type { RecordFields } from '../record-writer.js'
 import type { Inlet } from '../source.js'
 import type { SipMessage } from './message.js'
 import { publishToQuality, registerToDevice, VQ_CONTENT_TYPE, VQ_EVENT } from './records.js'
@@ -60,18 +61,17 @@ const MAX_PENDING = 4096
 
 export class SipService {
   readonly #options: SipServiceOptions
-  readonly #writer: RecordWriter
+  readonly #outbox: Outbox
   readonly #now: () => number
   /** When each publication ends, by its entity tag. */
   readonly #publications = new LRUCache<string, number>({ max: MAX_PUBLICATIONS })
   readonly #allow: string
-  #pending = 0
   #stopping = false
-  readonly #idle: (() => void)[] = []
 
   constructor(options: SipServiceOptions) {
     this.#options = options
-    this.#writer = new RecordWriter(options.catalogue)
+    const { catalogue, inlet } = options
+    this.#outbox = new Outbox({ source: 'sip', catalogue, inlet, maxPending: MAX_PENDING, refused: (reason) => { this.refuse(reason) }, waiting: null })
     this.#now = options.now ?? Date.now
     this.#allow = options.registerCopies ? `${METHODS}, REGISTER` : METHODS
   }
@@ -79,7 +79,7 @@ export class SipService {
   /** Answers 503 from now on; resolves when all that was taken before has been answered. */
   async stopTaking(): Promise<void> {
     this.#stopping = true
-    if (this.#pending > 0) await new Promise<void>((resolve) => { this.#idle.push(resolve) })
+    await this.#outbox.close()
   }
 
   /**
@@ -200,18 +200,8 @@ export class SipService {
 
   /** Makes records safe; false where they were before. */
   async #put(kind: 'quality' | 'device', records: readonly RecordFields[], tenant: string, id: string): Promise<boolean> {
-    if (this.#stopping || this.#options.inlet.full || this.#pending >= MAX_PENDING) throw new MinimError('MINIM_SPOOL_FULL')
-    this.#writer.whole(() => {
-      for (const record of records) this.#writer.add(kind, record)
-    })
-    const bytes = this.#writer.take()
-    this.#pending++
-    try {
-      return await this.#options.inlet.put({ source: 'sip', format: 'protobuf', tenant, records: records.length, bytes, id }) === 'stored'
-    } finally {
-      this.#pending--
-      if (this.#pending === 0) for (const done of this.#idle.splice(0)) done()
-    }
+    if (this.#stopping || this.#options.inlet.full) throw new MinimError('MINIM_SPOOL_FULL')
+    return await this.#outbox.put(kind, records, id, tenant) === 'stored'
   }
 }
 
