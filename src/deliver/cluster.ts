@@ -4,7 +4,8 @@
  * Produce requests go beside it (`produce-requests.ts`).
  */
 import type { Connection, ConnectionOptions, Reader, Writer } from '@platformatic/kafka'
-import { KafkaError, TIMED_OUT, TRANSPORT, UNKNOWN_PARTITION } from './kafka-errors.js'
+import { CODE } from '../kafka/codes.js'
+import { KafkaError } from './kafka-errors.js'
 import { ProduceRequests, type ProduceAnswer, type ProduceTopic } from './produce-requests.js'
 import type { ProducerIdentity } from './record-batch.js'
 
@@ -77,7 +78,7 @@ export class Link {
     try {
       await connection.connect(address.host, address.port)
     } catch (error) {
-      throw new KafkaError(TRANSPORT, reasonOf(error), { cause: error })
+      throw new KafkaError(CODE.transport, reasonOf(error), { cause: error })
     }
     return link
   }
@@ -103,7 +104,7 @@ export class Link {
       }, (_id, _key, _version, reader) => read(reader), flexible, flexible, (error, result) => {
         this.inFlight--
         if (error === null || error === undefined) resolve(result as T)
-        else reject(error instanceof KafkaError ? error : new KafkaError(isTimeout(error) ? TIMED_OUT : TRANSPORT, reasonOf(error), { cause: error }))
+        else reject(error instanceof KafkaError ? error : new KafkaError(isTimeout(error) ? CODE.timedOut : CODE.transport, reasonOf(error), { cause: error }))
       })
     })
   }
@@ -284,7 +285,7 @@ export class Cluster {
 
   open(node: number): Promise<Link> {
     const address = this.#nodes.get(node)
-    if (address === undefined) return Promise.reject(new KafkaError(TRANSPORT, `broker ${node} is not known`))
+    if (address === undefined) return Promise.reject(new KafkaError(CODE.transport, `broker ${node} is not known`))
     return Link.open(address, this.options)
   }
 
@@ -300,7 +301,7 @@ export class Cluster {
         link.close()
       }
       if (missing === undefined) return
-      if (performance.now() > deadline) throw new KafkaError(UNKNOWN_PARTITION, `${missing} has no leader`)
+      if (performance.now() > deadline) throw new KafkaError(CODE.unknownPartition, `${missing} has no leader`)
       await new Promise((resolve) => { setTimeout(resolve, 50) })
     }
   }
@@ -331,7 +332,7 @@ export class Cluster {
       const at = broker.trim().lastIndexOf(':')
       return { host: broker.trim().slice(0, at).replace(/^\[|\]$/g, ''), port: Number(broker.trim().slice(at + 1)) }
     })
-    let failure: unknown = new KafkaError(TRANSPORT, 'no broker is named')
+    let failure: unknown = new KafkaError(CODE.transport, 'no broker is named')
     for (const address of [...seeds, ...this.#nodes.values()]) {
       try {
         return await Link.open(address, this.options)
@@ -411,7 +412,7 @@ export class Links {
     opening = this.cluster.open(node).then((link) => {
       if (this.#closed) {
         link.close()
-        throw new KafkaError(TRANSPORT, 'closed')
+        throw new KafkaError(CODE.transport, 'closed')
       }
       this.#links.set(node, link)
       return link

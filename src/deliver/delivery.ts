@@ -38,7 +38,8 @@ import {
   COMMIT_TIMEOUT_MS, checkKafkaProperties, checkWithLibrdkafka, producerLimits, type KafkaProperties, type ProducerLimits,
 } from './kafka-config.js'
 import type { Guarantee } from '../settings/schema.js'
-import { INVALID_TIMESTAMP, UNKNOWN_PARTITION, classify, isForbidden, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
+import { CODE } from '../kafka/codes.js'
+import { classify, isForbidden, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
 import { Cluster, Links, TRANSACTION, type GroupOffsets, type Link } from './cluster.js'
 import { Lane, type LaneOptions } from './lane.js'
 import { LEDGER_TOPIC, clockKey, encodeEntry, encodeOwner, ownerKey, ownerText, readLedger, streamKey, thisProcess } from './ledger.js'
@@ -671,7 +672,7 @@ export class Delivery {
       return
     }
     // A topic that is gone is made again, as the policy wants it.
-    if (failure.code === UNKNOWN_PARTITION) this.#topicsReady = false
+    if (failure.code === CODE.unknownPartition) this.#topicsReady = false
     this.#notice(new MinimError('MINIM_DELIVERY_ABORTED', { what: failure.text }))
     void this.#recover(failure, turns)
   }
@@ -814,7 +815,7 @@ export class Delivery {
     try {
       await lane.flush(COMMIT_TIMEOUT_MS)
     } catch (error) {
-      if (classify(error).code !== INVALID_TIMESTAMP) throw error
+      if (classify(error).code !== CODE.invalidTimestamp) throw error
       refused = true
     }
     const aheadMs = await this.#aheadMs(cluster)

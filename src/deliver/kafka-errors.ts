@@ -1,8 +1,7 @@
 /** What an error of Kafka means for a transaction. Codes are the protocol's where they are positive, and librdkafka's own below 0. */
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
-
-const { ERRORS } = Kafka.CODES
+import { CODE } from '../kafka/codes.js'
 
 /** What must be done about it. */
 export type FailureKind =
@@ -22,7 +21,7 @@ export interface Failure {
   readonly text: string
 }
 
-const FENCED = new Set<number>([ERRORS.ERR__FENCED, ERRORS.ERR_PRODUCER_FENCED, ERRORS.ERR_INVALID_PRODUCER_EPOCH])
+const FENCED = new Set<number>([CODE.fenced, CODE.producerFenced, CODE.invalidProducerEpoch])
 
 /** Whether the id's epoch is no longer this one. */
 export function isFenced(code: number): boolean {
@@ -30,11 +29,11 @@ export function isFenced(code: number): boolean {
 }
 
 const REFUSED = new Set<number>([
-  ERRORS.ERR_MSG_SIZE_TOO_LARGE, ERRORS.ERR_INVALID_MSG_SIZE, ERRORS.ERR_INVALID_MSG, ERRORS.ERR_INVALID_TIMESTAMP, ERRORS.ERR_INVALID_RECORD,
-  ERRORS.ERR_RECORD_LIST_TOO_LARGE, ERRORS.ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT, ERRORS.ERR_POLICY_VIOLATION,
+  CODE.messageTooLarge, CODE.invalidMessageSize, CODE.invalidMessage, CODE.invalidTimestamp, CODE.invalidRecord,
+  CODE.recordListTooLarge, CODE.unsupportedForMessageFormat, CODE.policyViolation,
 ])
 
-const UNKNOWN_OUTCOME = new Set<number>([ERRORS.ERR__TIMED_OUT, ERRORS.ERR__TRANSPORT, ERRORS.ERR_REQUEST_TIMED_OUT, ERRORS.ERR__ALL_BROKERS_DOWN])
+const UNKNOWN_OUTCOME = new Set<number>([CODE.timedOut, CODE.transport, CODE.requestTimedOut, CODE.allBrokersDown])
 
 interface LibrdkafkaError { readonly code?: unknown, readonly message?: unknown, readonly isFatal?: unknown }
 
@@ -61,16 +60,8 @@ export function classify(error: unknown): Failure {
   return { kind: 'aborted', code, text }
 }
 
-
-export const TRANSPORT = ERRORS.ERR__TRANSPORT
-export const TIMED_OUT = ERRORS.ERR__TIMED_OUT
-export const UNKNOWN_PARTITION = ERRORS.ERR_UNKNOWN_TOPIC_OR_PART
-export const CONCURRENT_TRANSACTIONS = ERRORS.ERR_CONCURRENT_TRANSACTIONS
-export const UNKNOWN_ID = ERRORS.ERR_INVALID_PRODUCER_ID_MAPPING
-export const INVALID_TIMESTAMP = ERRORS.ERR_INVALID_TIMESTAMP
-export const INVALID_TXN_STATE = ERRORS.ERR_INVALID_TXN_STATE
-
-const NAMES = new Map<number, string>(Object.entries(ERRORS).map(([name, code]) => [code, name.replace(/^ERR_+/, '').toLowerCase().replaceAll('_', ' ')]))
+/** What librdkafka calls each code: the words of an error. */
+const NAMES = new Map<number, string>(Object.entries(Kafka.CODES.ERRORS).map(([name, code]) => [code, name.replace(/^ERR_+/, '').toLowerCase().replaceAll('_', ' ')]))
 
 /** An error of a broker, or of the way to it. */
 export class KafkaError extends Error {
@@ -82,7 +73,7 @@ export class KafkaError extends Error {
 }
 
 const NOT_YET = new Set<number>([
-  ERRORS.ERR_CONCURRENT_TRANSACTIONS, ERRORS.ERR_COORDINATOR_LOAD_IN_PROGRESS, ERRORS.ERR_COORDINATOR_NOT_AVAILABLE, ERRORS.ERR_NOT_COORDINATOR,
+  CODE.concurrentTransactions, CODE.coordinatorLoading, CODE.coordinatorNotAvailable, CODE.notCoordinator,
 ])
 
 /** Whether asking again in a moment helps: a transaction is being completed, a coordinator is loading or moving. */
@@ -96,8 +87,8 @@ export function isRetryable(error: unknown): boolean {
 }
 
 const FORBIDDEN = new Set<number>([
-  ERRORS.ERR_TOPIC_AUTHORIZATION_FAILED, ERRORS.ERR_GROUP_AUTHORIZATION_FAILED, ERRORS.ERR_CLUSTER_AUTHORIZATION_FAILED,
-  ERRORS.ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, ERRORS.ERR_SASL_AUTHENTICATION_FAILED,
+  CODE.topicNotAllowed, CODE.groupNotAllowed, CODE.clusterNotAllowed,
+  CODE.transactionalIdNotAllowed, CODE.authenticationFailed,
 ])
 
 /** Whether the brokers answer, and do not let this user do it. */

@@ -14,7 +14,8 @@
 import { LeaseLost } from '../batch/lease.js'
 import type { Minimised } from '../project/minimised.js'
 import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type Links } from './cluster.js'
-import { CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE, KafkaError, TIMED_OUT, UNKNOWN_ID, UNKNOWN_PARTITION, isFenced, isNotYet } from './kafka-errors.js'
+import { CODE } from '../kafka/codes.js'
+import { KafkaError, isFenced, isNotYet } from './kafka-errors.js'
 import type { ProduceTopic } from './produce-requests.js'
 import { RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, partitionOf, viewOf, type Codec, type ProducerIdentity } from './record-batch.js'
 
@@ -137,7 +138,7 @@ export class Lane {
           const code = await coordinator.endTxn(transactionalId, known, false)
           // Nothing open, or committed already: that is as good. And so is an epoch that has passed: our own request for the next one may have
           // been heard and its answer lost. Whether it was ours the request below is told.
-          if (code !== 0 && code !== INVALID_TXN_STATE && !isFenced(code)) throw new KafkaError(code, 'EndTxn')
+          if (code !== 0 && code !== CODE.invalidTransactionState && !isFenced(code)) throw new KafkaError(code, 'EndTxn')
         }
         const identity = await coordinator.initProducerId(transactionalId, transactionTimeoutMs, known)
         return new Lane(options, identity, coordinator)
@@ -145,7 +146,7 @@ export class Lane {
         coordinator?.close()
         if (!(error instanceof KafkaError) || performance.now() > deadline) throw error
         // Kafka has forgotten the id, as it does with one that was not used for a week: then nobody else has it either.
-        if (known !== null && error.code === UNKNOWN_ID) known = null
+        if (known !== null && error.code === CODE.unknownId) known = null
         else if (!isNotYet(error.code)) throw error
         await sleep(delayMs)
       }
@@ -215,7 +216,7 @@ export class Lane {
         await this.#again((link) => link.addOffsets(transactionalId, this.identity, offsets.group), 'AddOffsetsToTxn')
       }
       for (let delayMs = RETRY_MS; ; delayMs = Math.min(RETRY_MAX_MS, delayMs * 2)) {
-        if (this.#closed) throw new KafkaError(TIMED_OUT, 'closed')
+        if (this.#closed) throw new KafkaError(CODE.timedOut, 'closed')
         let code: number
         try {
           const link = await this.#groupLink(offsets.group)
@@ -306,7 +307,7 @@ export class Lane {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#failure ??= new KafkaError(TIMED_OUT, 'closed')
+    this.#failure ??= new KafkaError(CODE.timedOut, 'closed')
     this.#coordinator?.close()
     for (const link of this.#groups.values()) link.close()
     this.#groups.clear()
@@ -387,7 +388,7 @@ export class Lane {
     for (const slot of this.#waiting) if (this.#mayGo(slot)) nodes.add(this.#cluster.leader(slot.topic, slot.partition))
     for (const node of nodes) {
       if (node < 0) {
-        this.#fail(new KafkaError(UNKNOWN_PARTITION, 'a partition has no leader'))
+        this.#fail(new KafkaError(CODE.unknownPartition, 'a partition has no leader'))
         return
       }
       const link = this.#options.links.get(node, () => { this.#pump() }, (error) => { this.#fail(error) })
@@ -496,7 +497,7 @@ export class Lane {
   /** Repeats a request of the transaction while its predecessor is still being completed by the coordinator. */
   async #again(request: (coordinator: Link) => Promise<number>, what: string): Promise<void> {
     for (let delayMs = RETRY_MS; ; delayMs = Math.min(RETRY_MAX_MS, delayMs * 2)) {
-      if (this.#closed) throw new KafkaError(TIMED_OUT, what)
+      if (this.#closed) throw new KafkaError(CODE.timedOut, what)
       let code: number
       try {
         code = await request(await this.#coordinatorLink())
@@ -505,7 +506,7 @@ export class Lane {
         throw error
       }
       if (code === 0) return
-      if (code !== CONCURRENT_TRANSACTIONS) {
+      if (code !== CODE.concurrentTransactions) {
         const error = new KafkaError(code, what)
         this.#fail(error)
         throw error
@@ -552,7 +553,7 @@ export class Lane {
   }
 
   #fail(error: unknown): void {
-    this.#failure ??= error instanceof KafkaError ? error : new KafkaError(TIMED_OUT, 'a request failed', { cause: error })
+    this.#failure ??= error instanceof KafkaError ? error : new KafkaError(CODE.timedOut, 'a request failed', { cause: error })
     this.#wake()
   }
 
@@ -566,7 +567,7 @@ export class Lane {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        const error = new KafkaError(TIMED_OUT, `no answer within ${timeoutMs} ms`)
+        const error = new KafkaError(CODE.timedOut, `no answer within ${timeoutMs} ms`)
         this.#fail(error)
         reject(error)
       }, timeoutMs)

@@ -9,7 +9,8 @@
  * Guarded by row `d` of `bench/`.
  */
 import type { Socket } from 'node:net'
-import { KafkaError, TIMED_OUT, TRANSPORT } from './kafka-errors.js'
+import { CODE } from '../kafka/codes.js'
+import { KafkaError } from './kafka-errors.js'
 
 /** Sealed batches for one broker. */
 export interface ProduceTopic {
@@ -58,19 +59,19 @@ export class ProduceRequests {
     this.#library = socket.listeners('data') as ((chunk: Buffer) => void)[]
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     for (const listener of this.#library) socket.off('data', listener)
-    socket.once('close', () => this.#failAll(new KafkaError(TRANSPORT, 'the connection was closed')))
+    socket.once('close', () => this.#failAll(new KafkaError(CODE.transport, 'the connection was closed')))
   }
 
   /** Sends batches, and resolves with what became of each. @throws KafkaError */
   send(transactionalId: string | null, timeoutMs: number, topics: readonly ProduceTopic[]): Promise<ProduceAnswer[]> {
-    if (this.#socket.destroyed) return Promise.reject(new KafkaError(TRANSPORT, 'the connection was closed'))
+    if (this.#socket.destroyed) return Promise.reject(new KafkaError(CODE.transport, 'the connection was closed'))
     const correlationId = this.#correlationId--
     const pieces = encode(correlationId, this.#clientId, transactionalId, timeoutMs, topics)
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         // The answer may still come, and would be the library's then: what is wrong here is wrong for the whole connection.
         this.#pending.delete(correlationId)
-        reject(new KafkaError(TIMED_OUT, `no answer within ${this.#timeoutMs} ms`))
+        reject(new KafkaError(CODE.timedOut, `no answer within ${this.#timeoutMs} ms`))
         this.#socket.destroy()
       }, this.#timeoutMs)
       this.#pending.set(correlationId, { resolve, reject, timer })
@@ -115,7 +116,7 @@ export class ProduceRequests {
     try {
       pending.resolve(decode(frame))
     } catch (error) {
-      pending.reject(new KafkaError(TRANSPORT, 'an answer that is none', { cause: error }))
+      pending.reject(new KafkaError(CODE.transport, 'an answer that is none', { cause: error }))
       this.#socket.destroy()
     }
   }

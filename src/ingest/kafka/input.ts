@@ -10,7 +10,8 @@
  */
 import { Backoff } from '../../base/backoff.js'
 import type { Cluster, Link } from '../../deliver/cluster.js'
-import { KafkaError, UNKNOWN_PARTITION, isNotYet } from '../../deliver/kafka-errors.js'
+import { KafkaError, isNotYet } from '../../deliver/kafka-errors.js'
+import { CODE } from '../../kafka/codes.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { SourceCounters } from '../../ops/metrics.js'
@@ -19,7 +20,7 @@ import type { Intake } from '../intake.js'
 import { GroupMember, type Assignment } from './member.js'
 import { ArenaPool, PieceBuilder, PieceReader, type MessageFormat, type Piece } from './messages.js'
 import { readRecordSet, type Unpack } from './record-set.js'
-import { CODE, EARLIEST, LATEST, MOVED, fetch, offsetAt, type FetchAnswer } from './requests.js'
+import { EARLIEST, LATEST, MOVED, fetch, offsetAt, type FetchAnswer } from './requests.js'
 
 const FETCH_WAIT_MS = 500
 const BACKOFF_MIN_MS = 200
@@ -463,11 +464,11 @@ class Tenure {
   }
 
   async #open(node: number): Promise<Link> {
-    if (node < 0) throw new KafkaError(UNKNOWN_PARTITION, 'a partition has no leader')
+    if (node < 0) throw new KafkaError(CODE.unknownPartition, 'a partition has no leader')
     const link = await this.#options.cluster.open(node)
     if (this.#over) {
       link.close()
-      throw new KafkaError(UNKNOWN_PARTITION, 'closed')
+      throw new KafkaError(CODE.unknownPartition, 'closed')
     }
     this.#links.add(link)
     return link

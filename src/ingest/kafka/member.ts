@@ -7,7 +7,8 @@
  */
 import { GROUP, type Cluster, type GroupOffsets, type Link } from '../../deliver/cluster.js'
 import { KafkaError, isNotYet } from '../../deliver/kafka-errors.js'
-import { CODE, committedOffsets, encodeSubscription, heartbeat, joinGroup, leaveGroup, shareOut, syncGroup, type MemberName, type Share } from './requests.js'
+import { CODE } from '../../kafka/codes.js'
+import { committedOffsets, encodeSubscription, heartbeat, joinGroup, leaveGroup, shareOut, syncGroup, type MemberName, type Share } from './requests.js'
 
 export interface MemberOptions {
   readonly cluster: Cluster

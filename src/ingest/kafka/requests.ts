@@ -5,6 +5,7 @@
  */
 import type { Link } from '../../deliver/cluster.js'
 import { KafkaError } from '../../deliver/kafka-errors.js'
+import { CODE } from '../../kafka/codes.js'
 import type { AbortedTransaction } from './record-set.js'
 
 const FETCH_V11 = [1, 11] as const
@@ -15,15 +16,11 @@ const HEARTBEAT_V3 = [12, 3] as const
 const LEAVE_GROUP_V3 = [13, 3] as const
 const SYNC_GROUP_V3 = [14, 3] as const
 
-/** Codes of brokers that mean something to a member. */
-export const CODE = {
-  offsetOutOfRange: 1,
-  coordinatorLoading: 14, coordinatorNotAvailable: 15, notCoordinator: 16,
-  illegalGeneration: 22, unknownMember: 25, rebalanceInProgress: 27, memberIdRequired: 79, fencedInstance: 82, unstableOffset: 88,
-} as const
-
 /** The partition is led by another broker, or by none at the moment: ask who leads it. */
-export const MOVED: ReadonlySet<number> = new Set([3, 5, 6, 9, 56, 74, 75, 78])
+export const MOVED: ReadonlySet<number> = new Set([
+  CODE.unknownPartition, CODE.leaderNotAvailable, CODE.notLeader, CODE.replicaNotAvailable, CODE.storageError, CODE.fencedLeaderEpoch, CODE.unknownLeaderEpoch,
+  CODE.offsetNotAvailable,
+])
 
 const READ_COMMITTED = 1
 export const EARLIEST = -2
