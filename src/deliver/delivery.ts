@@ -35,10 +35,11 @@ import { Backoff } from '../base/backoff.js'
 import { MinimError } from '../errors/catalogue.js'
 import type { Minimised } from '../project/minimised.js'
 import {
-  COMMIT_TIMEOUT_MS, checkKafkaProperties, checkWithLibrdkafka, producerLimits, type KafkaProperties, type ProducerLimits,
+  checkKafkaProperties, checkWithLibrdkafka, producerLimits, type ProducerLimits,
 } from './kafka-config.js'
 import type { Guarantee } from '../settings/schema.js'
 import { CODE } from '../kafka/codes.js'
+import { COMMIT_TIMEOUT_MS, type KafkaProperties } from '../kafka/property-rules.js'
 import { classify, isForbidden, isRetryable, type Failure, type FailureKind } from './kafka-errors.js'
 import { Cluster, Links, TRANSACTION, type GroupOffsets, type Link } from './cluster.js'
 import { Lane, type LaneOptions } from './lane.js'

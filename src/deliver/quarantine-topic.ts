@@ -4,7 +4,8 @@
  */
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
-import { checkKafkaProperties, consumerProperties, refusedProperty, type KafkaProperties } from './kafka-config.js'
+import type { KafkaProperties } from '../kafka/property-rules.js'
+import { checkKafkaProperties, consumerProperties, refusedProperty } from './kafka-config.js'
 import { classify } from './kafka-errors.js'
 import { readBoxHeader, type BoxHeader } from './quarantine-box.js'
 import { QUARANTINE_TOPIC, deleteRecords } from './topics.js'

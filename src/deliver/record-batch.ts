@@ -12,6 +12,7 @@
 import { gzipSync } from 'node:zlib'
 import { crc32c } from '@node-rs/crc32'
 import { compressFrameSync } from 'lz4-napi'
+import type { CodecName } from '../kafka/property-rules.js'
 
 /** Before the first record. */
 export const BATCH_HEADER_BYTES = 61
@@ -33,8 +34,7 @@ export const CODECS = {
   none: null,
   gzip: { attribute: 1, compress: (records: Buffer): Buffer => gzipSync(records, { level: 1 }) },
   lz4: { attribute: 3, compress: (records: Buffer): Buffer => compressFrameSync(records) },
-} as const
-export type CodecName = keyof typeof CODECS
+} as const satisfies Record<CodecName, unknown>
 export type Codec = (typeof CODECS)[CodecName]
 
 /** Less than this is sent as it is. */

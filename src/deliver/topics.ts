@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import type { Admin, AdminOptions, ClusterMetadata } from '@platformatic/kafka'
 import { DAY_MS, HOUR_MS } from '../base/time.js'
 import { MinimError, problemLines, type Problem } from '../errors/catalogue.js'
-import type { KafkaProperties } from './kafka-config.js'
+import type { KafkaProperties } from '../kafka/property-rules.js'
 import { LEDGER_TOPIC } from './ledger.js'
 
 export const QUARANTINE_TOPIC = 'minim.quarantine'

@@ -3,18 +3,24 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Problem } from '../errors/catalogue.js'
 import { nearest, useOneOf } from '../errors/problems.js'
+import { CODEC_NAMES, isProducerCount, reservedFor, wrongTimeout } from '../kafka/property-rules.js'
 import type { KafkaValue } from './schema.js'
 
 type Librdkafka = typeof import('node-rdkafka')
 
-/** Compressions that `deliver/record-batch.ts` can make; librdkafka knows more. */
-const CODECS = ['none', 'gzip', 'lz4']
 const COMPRESSION = new Set(['compression.codec', 'compression.type'])
-/** What `deliver/lane.ts` takes as a number, besides librdkafka. */
-const COUNTS = new Set([
-  'batch.size', 'message.max.bytes', 'queue.buffering.max.kbytes', 'socket.connection.setup.timeout.ms', 'socket.timeout.ms', 'request.timeout.ms', 'transaction.timeout.ms',
-])
 const REFERENCE = 'librdkafka\'s CONFIGURATION.md'
+
+/** Problems of properties that are minim's own, and of time-outs that do not fit each other. */
+export function ownKafkaProblems(kafka: Readonly<Record<string, KafkaValue>>): Problem[] {
+  const problems = Object.keys(kafka).flatMap((name): Problem[] => {
+    const reserved = reservedFor(name)
+    return reserved === null ? [] : [{ path: `kafka.${name}`, what: `is set by minim itself: ${reserved.why}`, mend: reserved.mend }]
+  })
+  const wrong = wrongTimeout(kafka)
+  if (wrong !== null) problems.push({ path: `kafka.${wrong.property}`, what: wrong.what, mend: `set it above ${wrong.aboveMs}` })
+  return problems
+}
 
 /**
  * Problems of properties that librdkafka does not know, or whose values it or minim's own producer refuses.
@@ -30,7 +36,7 @@ export function kafkaProblems(kafka: Readonly<Record<string, KafkaValue>>, skip:
   const reference = (): ReadonlyMap<string, readonly string[]> => known ??= propertiesOf(require)
   return tried.flatMap(([name, value]): Problem[] => {
     const path = `kafka.${name}`
-    if (COMPRESSION.has(name)) return CODECS.includes(String(value)) ? [] : [{ path, what: 'is no compression that minim can make', mend: useOneOf(value, CODECS) }]
+    if (COMPRESSION.has(name)) return (CODEC_NAMES as readonly string[]).includes(String(value)) ? [] : [{ path, what: 'is no compression that minim can make', mend: useOneOf(value, CODEC_NAMES) }]
     try {
       // Made, and never connected: it checks what it is given, and that is all.
       new Producer({ [name]: value })
@@ -38,7 +44,7 @@ export function kafkaProblems(kafka: Readonly<Record<string, KafkaValue>>, skip:
       const text = error instanceof Error ? error.message : ''
       return [/No such/i.test(text) ? unknownProperty(path, name, reference()) : refusedValue(path, value, text, reference().get(name) ?? [])]
     }
-    return COUNTS.has(name) && !(Number.isInteger(Number(value)) && Number(value) >= 1) ? [{ path, what: 'must be a whole number above 0', mend: `see ${REFERENCE}` }] : []
+    return isProducerCount(name) && !(Number.isInteger(Number(value)) && Number(value) >= 1) ? [{ path, what: 'must be a whole number above 0', mend: `see ${REFERENCE}` }] : []
   })
 }
 

@@ -8,7 +8,7 @@ import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
 import { authoriseProblems } from './authorise.js'
 import { DEFAULTS } from './defaults.js'
-import { kafkaProblems } from './kafka.js'
+import { kafkaProblems, ownKafkaProblems } from './kafka.js'
 import { SOURCE_SECTIONS, type SourceSection } from './sources/sections.js'
 import { pemFiles, pemProblems, type PemFile } from './tls-files.js'
 import { settingsSchema, type FileFormat, type FileSettings, type KafkaValue, type Settings, type TenantSettings } from './schema.js'
@@ -27,25 +27,6 @@ export type SettingsInput = {
 type Tree = Record<string, unknown>
 
 const CONFIG_FOLDER = fileURLToPath(new URL('../../../config/', import.meta.url))
-
-/** Properties that minim sets itself, since exactly-once rests on them; with the mend. `deliver/kafka-config.ts` says why, one by one. */
-const OWN_KAFKA: Readonly<Record<string, string>> = {
-  'transactional.id': 'take it out: set cluster instead',
-  // The same by another name: only one of the two could be laid over by --brokers.
-  'metadata.broker.list': 'take it out: set bootstrap.servers instead',
-  'test.mock.num.brokers': 'take it out: set embedded: true instead',
-  ...Object.fromEntries([
-    'enable.idempotence', 'enable.gapless.guarantee', 'acks', 'request.required.acks', 'max.in.flight', 'max.in.flight.requests.per.connection',
-    'isolation.level', 'group.id', 'enable.auto.commit', 'enable.auto.offset.store', 'auto.offset.reset', 'enable.partition.eof', 'partitioner',
-    'delivery.report.only.error', 'dr_cb', 'dr_msg_cb', 'event_cb', 'statistics.interval.ms',
-  ].map((name) => [name, 'take it out'])),
-}
-
-/** Times that a commit is measured against, where `kafka` does not set them, ms. */
-const SOCKET_TIMEOUT_MS = 60_000
-const TRANSACTION_TIMEOUT_MS = 90_000
-/** A commit that takes longer is unclean. */
-const COMMIT_TIMEOUT_MS = 10_000
 
 /** librdkafka properties whose values are secrets, or may hold one. */
 const SECRET_KAFKA = /password|secret|sasl\.username|sasl\.oauthbearer\.config|\.pem$|\.key$|keystore/
@@ -217,12 +198,6 @@ function badPort(listen: string): boolean {
   return typeof listen === 'string' && Number(listen.slice(listen.lastIndexOf(':') + 1)) > 65_535
 }
 
-/** A librdkafka time, given as number or text. */
-function kafkaMs(kafka: Settings['kafka'], name: string, fallback: number): number {
-  const given = Object.hasOwn(kafka, name) ? kafka[name] : undefined
-  return given === undefined ? fallback : Number(given)
-}
-
 function isTimeZone(name: unknown): boolean {
   try {
     return typeof name === 'string' && new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== ''
@@ -272,18 +247,13 @@ function crossChecks(s: Settings, refused: readonly string[], mended: () => Sett
   const problems: Problem[] = []
   const add = (at: string, what: string, mend: string): void => void problems.push({ path: at, what, mend })
 
-  for (const [key, mend] of Object.entries(OWN_KAFKA)) if (Object.hasOwn(s.kafka, key)) add(`kafka.${key}`, 'is set by minim itself', mend)
+  problems.push(...ownKafkaProblems(s.kafka))
   if (!s.embedded && s.kafka['bootstrap.servers'] === '') {
     add('kafka.bootstrap.servers', 'is empty', 'name a broker: host:9092')
   } else if (!s.embedded && typeof s.kafka['bootstrap.servers'] === 'string' && !s.kafka['bootstrap.servers'].split(',').every((broker) => BROKER.test(broker.trim()))) {
     add('kafka.bootstrap.servers', 'names a broker without host or port', 'write host:port, as kafka.example:9092 or [2001:db8::1]:9092, more than one separated by commas')
   }
   if (s.embedded && s.workers > 1) add('workers', 'needs a Kafka of its own: each worker would have another embedded one', 'set it to 1, or embedded to false')
-  const socketMs = kafkaMs(s.kafka, 'socket.timeout.ms', SOCKET_TIMEOUT_MS)
-  const transactionMs = kafkaMs(s.kafka, 'transaction.timeout.ms', TRANSACTION_TIMEOUT_MS)
-  // A commit must be known as unclean before the client gives up on the socket, and that before the broker aborts.
-  if (!(socketMs > COMMIT_TIMEOUT_MS)) add('kafka.socket.timeout.ms', 'is not more than a commit may take', `set it above ${COMMIT_TIMEOUT_MS}`)
-  else if (!(transactionMs > socketMs)) add('kafka.transaction.timeout.ms', 'is not more than kafka.socket.timeout.ms', `set it above ${socketMs}`)
   problems.push(...kafkaProblems(s.kafka, (name) => problems.some((p) => p.path === `kafka.${name}`)))
 
   const owners = new Map<number, string>()

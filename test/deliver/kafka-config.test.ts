@@ -1,9 +1,12 @@
 import t from 'tap'
-import { COMMIT_TIMEOUT_MS, RESERVED_PROPERTIES, checkKafkaProperties, checkWithLibrdkafka, consumerProperties, producerLimits, refusedProperty, type KafkaProperties } from '../../src/deliver/kafka-config.js'
+import { checkKafkaProperties, checkWithLibrdkafka, consumerProperties, producerLimits, refusedProperty } from '../../src/deliver/kafka-config.js'
+import { COMMIT_TIMEOUT_MS, PRODUCER_COUNTS, PRODUCER_DEFAULTS, RESERVED_PROPERTIES, reservedFor, type KafkaProperties } from '../../src/kafka/property-rules.js'
 
 t.test('what minim sets itself is refused, with the reason', (t) => {
-  for (const name of Object.keys(RESERVED_PROPERTIES)) {
-    t.throws(() => { checkKafkaProperties({ [name]: 'x' }) }, { code: 'MINIM_KAFKA_PROPERTY_RESERVED', details: { property: name } }, name)
+  for (const name of RESERVED_PROPERTIES) {
+    t.throws(() => { checkKafkaProperties({ [name]: 'x' }) }, {
+      code: 'MINIM_KAFKA_PROPERTY_RESERVED', details: { property: name }, message: `kafka."${name}" cannot be set: ${reservedFor(name)!.why}`,
+    }, name)
   }
   t.end()
 })
@@ -23,12 +26,16 @@ t.test('time-outs keep their order: commit < request < transaction', (t) => {
     if (bad === null) t.doesNotThrow(() => { checkKafkaProperties(properties) }, name)
     else t.throws(() => { checkKafkaProperties(properties) }, { code: 'MINIM_KAFKA_PROPERTY_INVALID', details: { property: bad } }, name)
   }
+  t.throws(() => { checkKafkaProperties({ 'socket.timeout.ms': 1 }) }, { message: 'kafka."socket.timeout.ms" is not more than a commit may take: set it above 10000' })
+  t.throws(() => { checkKafkaProperties({ 'transaction.timeout.ms': 1 }) }, { message: 'kafka."transaction.timeout.ms" is not more than kafka.socket.timeout.ms: set it above 60000' })
   t.end()
 })
 
 t.test('a producer gets settings over defaults', (t) => {
   t.match(producerLimits({}), { clientId: 'minim', maxMessageBytes: 1_000_000, socketTimeoutMs: 60_000, transactionTimeoutMs: 90_000 })
   t.match(producerLimits({ 'batch.size': 5_000, 'queue.buffering.max.kbytes': 2, 'client.id': 'x' }), { maxBatchBytes: 5_000, maxQueuedBytes: 2_048, clientId: 'x' })
+  for (const name of PRODUCER_COUNTS) t.throws(() => producerLimits({ [name]: 0 }), { code: 'MINIM_KAFKA_PROPERTY_INVALID', details: { property: name, what: 'must be a whole number above 0' } }, name)
+  t.same(Object.entries(PRODUCER_DEFAULTS).filter(([, value]) => typeof value === 'number').map(([name]) => name).sort(), [...PRODUCER_COUNTS].sort())
   t.throws(() => producerLimits({ 'batch.size': 'large' }), { code: 'MINIM_KAFKA_PROPERTY_INVALID', details: { property: 'batch.size' } })
   t.end()
 })
