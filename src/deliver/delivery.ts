@@ -46,7 +46,7 @@ import { Lane, type LaneOptions } from './lane.js'
 import { LEDGER_TOPIC, clockKey, encodeEntry, encodeOwner, ownerKey, ownerText, readLedger, streamKey, thisProcess } from './ledger.js'
 import { Marks } from './marks.js'
 import { findRefused } from './poison.js'
-import type { ProducerIdentity } from './record-batch.js'
+import { LONE_RECORD_OVERHEAD_BYTES, type ProducerIdentity } from './record-batch.js'
 import { MAX_SHARDS, SPOOL_PREFIX, shardOf, transactionalIds } from './shards.js'
 import { DEFAULT_LIMIT, connectionOptions, ensureTopics, ledgerTopic, readLimits, type TopicLimit, type TopicsReport, type WantedTopic } from './topics.js'
 import type { GroupOffset, SourceId, WorkItem } from './work-item.js'
@@ -183,8 +183,6 @@ const OWNER_WAIT_MS = 3_000
 const HOLD_CHECK_MS = 2_000
 const HOLD_TIMEOUT_MS = 5_000
 const DEFAULT_DRAIN_MS = 30_000
-/** Beside key, value and headers: a batch's header and a record's varints. */
-const RECORD_OVERHEAD_BYTES = 100
 /** Clocks differ: a timestamp this close to the limit is refused here already. */
 const CLOCK_SLACK_MS = 60_000
 const MIN_BATCH_BYTES = 16_384
@@ -561,7 +559,7 @@ export class Delivery {
     this.#limitAges = new Float64Array(topics.length)
     for (let t = 0; t < topics.length; t++) {
       const limit = this.#limits.get(topics[t]) ?? DEFAULT_LIMIT
-      let overhead = RECORD_OVERHEAD_BYTES
+      let overhead = LONE_RECORD_OVERHEAD_BYTES
       for (const header of headers[t] ?? []) {
         for (const [name, value] of Object.entries(header)) overhead += Buffer.byteLength(name) + Buffer.byteLength(value) + 10
       }

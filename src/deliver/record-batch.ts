@@ -21,6 +21,8 @@ const ATTRIBUTES_AT = 21
 const RECORDS_AT = 57
 /** What a record has beside key, value and headers: its length, attributes, two deltas and three lengths, at most. */
 export const RECORD_OVERHEAD_BYTES = 40
+/** What a broker's `max.message.bytes`, which counts whole batches, has to hold of a record beside key, value and headers: it may be alone in its batch. */
+export const LONE_RECORD_OVERHEAD_BYTES = BATCH_HEADER_BYTES + RECORD_OVERHEAD_BYTES
 
 const TRANSACTIONAL = 0x10
 const INITIAL_BYTES = 16_384

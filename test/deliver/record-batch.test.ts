@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib'
 import { decompressFrameSync } from 'lz4-napi'
 import fc from 'fast-check'
 import t from 'tap'
-import { BATCH_HEADER_BYTES, CODECS, RecordBatch, encodeHeaders, murmur2, partitionOf, viewOf } from '../../src/deliver/record-batch.js'
+import { BATCH_HEADER_BYTES, CODECS, LONE_RECORD_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, murmur2, partitionOf, viewOf } from '../../src/deliver/record-batch.js'
 
 const message = fc.record({
   key: fc.option(fc.uint8Array({ minLength: 1, maxLength: 40 }), { nil: null }),
@@ -52,6 +52,19 @@ t.test('an emptied batch starts anew, and a large record is not kept', (t) => {
   const read = readRecordsBatch(Reader.from(Buffer.from(batch.seal({ producerId: 1n, epoch: 0 }, 0, true))))
   t.equal(read.records.length, 1)
   t.equal(read.firstTimestamp, 7n)
+  t.end()
+})
+
+t.test('no record takes more beside key, value and headers than it is said to', (t) => {
+  const arena = viewOf(Buffer.alloc(8_000_000))
+  fc.assert(fc.property(fc.constantFrom(0, 1, 64, 20_000, 3_000_000), fc.constantFrom(0, 1, 64, 20_000, 3_000_000), fc.maxSafeNat(), fc.maxSafeNat(), (key, value, first, later) => {
+    const batch = new RecordBatch()
+    batch.append(arena, 0, key, 0, value, first, null)
+    if (batch.length - key - value > LONE_RECORD_OVERHEAD_BYTES) return false
+    const alone = batch.length
+    batch.append(arena, 0, key, 0, value, later, null)
+    return batch.length - alone - key - value <= RECORD_OVERHEAD_BYTES
+  }), { numRuns: 200 })
   t.end()
 })
 
