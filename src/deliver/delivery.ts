@@ -65,14 +65,6 @@ export interface DeliverySettings {
   readonly maxBytes: number
 }
 
-export const DELIVERY_DEFAULTS: DeliverySettings = {
-  cluster: 'default',
-  guarantee: 'exactly-once',
-  lingerMs: 5,
-  maxMessages: 40_000,
-  maxBytes: 24 * 1024 * 1024,
-}
-
 export interface CommitReport {
   readonly items: readonly WorkItem[]
   readonly messages: number
@@ -100,10 +92,11 @@ export interface DeliveryOptions {
   readonly bootstrap: string
   /** Settings under `kafka:`, without `bootstrap.servers`. */
   readonly properties?: KafkaProperties
-  readonly settings?: Partial<DeliverySettings>
+  readonly settings: DeliverySettings
   /** Topics to create and check; null on the embedded cluster, which knows neither. */
   readonly topics: readonly WantedTopic[] | null
-  readonly replication?: number
+  /** Copies of topics that are created. */
+  readonly replication: number
   readonly shard?: number
   readonly shards?: number
   readonly ledgerTopic?: string
@@ -272,7 +265,7 @@ export class Delivery {
     this.#options = options
     this.#properties = options.properties ?? {}
     this.#hooks = options.hooks ?? {}
-    this.settings = { ...DELIVERY_DEFAULTS, ...options.settings }
+    this.settings = options.settings
     this.shard = options.shard ?? 0
     this.shards = options.shards ?? 1
     this.#ledger = options.ledgerTopic ?? LEDGER_TOPIC
@@ -756,7 +749,7 @@ export class Delivery {
     const { topics, bootstrap, replication } = this.#options
     if (topics !== null && !this.#topicsReady) {
       const wanted = topics.some((t) => t.name === this.#ledger) ? topics : [...topics, ledgerTopic(this.shards, this.#ledger)]
-      const report = await ensureTopics({ bootstrap, properties: this.#properties, wanted, ...(replication === undefined ? {} : { replication }) })
+      const report = await ensureTopics({ bootstrap, properties: this.#properties, wanted, replication })
       this.#setLimits(report.limits)
       this.#topicsReady = true
       this.#hooks.onTopics?.(report)

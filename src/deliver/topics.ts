@@ -17,7 +17,6 @@ export const QUARANTINE_MAX_DAYS = 7
 const MAX_SEGMENT_MS = 7 * DAY_MS
 /** Retention acts on whole, closed segments: a tenth of it more is the longest that a record outlives it. */
 const SEGMENTS_PER_RETENTION = 10
-const DEFAULT_REPLICATION = 3
 /** `max.message.bytes` counts a batch: its header, and what a record carries beside key and value. */
 const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 const DEFAULT_TIMESTAMP_AFTER_MS = HOUR_MS
@@ -57,7 +56,7 @@ export interface TopicsOptions {
   readonly properties: KafkaProperties
   readonly wanted: readonly WantedTopic[]
   /** Default 3, or as many as there are brokers. */
-  readonly replication?: number
+  readonly replication: number
 }
 
 /** Limits of a topic that was not looked at: Kafka's defaults. */
@@ -156,7 +155,7 @@ async function ensure(admin: Admin, options: TopicsOptions): Promise<TopicsRepor
   const existing = new Set(await request(options, 'listed', () => admin.listTopics()))
   const before = await metadata(admin, options, [...existing].filter((name) => names.includes(name)))
   const brokers = before.brokers.size
-  const wantedReplication = options.replication ?? DEFAULT_REPLICATION
+  const wantedReplication = options.replication
   const replication = Math.min(wantedReplication, brokers)
   const warnings: string[] = []
   if (replication < wantedReplication) {

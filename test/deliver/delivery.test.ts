@@ -1,11 +1,12 @@
 /** The flow of delivery, on the embedded cluster. It does not isolate transactions: exactly once is shown in `test/kafka/`. */
 import t, { type Test } from 'tap'
-import { Delivery, type DeliveryOptions, type DeliveryPhase } from '../../src/deliver/delivery.js'
+import type { Delivery, DeliveryPhase } from '../../src/deliver/delivery.js'
 import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
 import { tail, type TailOptions } from '../../src/deliver/tail.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
 import type { Minimised } from '../../src/project/minimised.js'
 import { Output } from '../../src/project/output.js'
+import { shippedDelivery, type TestDelivery } from '../helpers/delivery.js'
 import { fakeItem, newIncarnation, QUARANTINE, type FakeItem, type FakeMessage } from '../helpers/minimised.js'
 
 const HOUR_MS = 3_600_000
@@ -15,9 +16,9 @@ void t.test('delivery on the embedded cluster', async (t) => {
   t.teardown(() => kafka.stop())
   let clusters = 0
 
-  const start = async (t: Test, options: Partial<DeliveryOptions> = {}): Promise<{ delivery: Delivery, notices: MinimError[] }> => {
+  const start = async (t: Test, options: Partial<TestDelivery> = {}): Promise<{ delivery: Delivery, notices: MinimError[] }> => {
     const notices: MinimError[] = []
-    const delivery = new Delivery({
+    const delivery = shippedDelivery({
       bootstrap: kafka.bootstrap, topics: null, ledgerTopic: `ledger-${++clusters}`,
       ...options, settings: { cluster: `test-${clusters}`, ...options.settings }, hooks: { onNotice: (error) => { notices.push(error) }, ...options.hooks },
     })
@@ -276,7 +277,7 @@ void t.test('delivery on the embedded cluster', async (t) => {
 
 t.test('without a broker it says so, goes on trying, and can be stopped', async (t) => {
   const notices: MinimError[] = []
-  const delivery = new Delivery({ bootstrap: '127.0.0.1:1', topics: [], hooks: { onNotice: (error) => { notices.push(error) } } })
+  const delivery = shippedDelivery({ bootstrap: '127.0.0.1:1', topics: [], hooks: { onNotice: (error) => { notices.push(error) } } })
   const started = delivery.start()
   const item = fakeItem({ sequence: 1, messages: [{ topic: 'x', value: 'x' }] })
   void delivery.offer(item)
@@ -290,12 +291,12 @@ t.test('without a broker it says so, goes on trying, and can be stopped', async 
 })
 
 t.test('properties that are minim\'s own are refused before anything starts', (t) => {
-  t.throws(() => new Delivery({ bootstrap: 'x', topics: null, properties: { 'transactional.id': 'mine' } }), { code: 'MINIM_KAFKA_PROPERTY_RESERVED' })
+  t.throws(() => shippedDelivery({ bootstrap: 'x', topics: null, properties: { 'transactional.id': 'mine' } }), { code: 'MINIM_KAFKA_PROPERTY_RESERVED' })
   t.end()
 })
 
 t.test('a property that librdkafka does not know stops the start', async (t) => {
-  const delivery = new Delivery({ bootstrap: '127.0.0.1:1', topics: null, properties: { 'no.such.property': 1 } })
+  const delivery = shippedDelivery({ bootstrap: '127.0.0.1:1', topics: null, properties: { 'no.such.property': 1 } })
   await t.rejects(delivery.start(), { code: 'MINIM_KAFKA_PROPERTY_INVALID', details: { property: 'no.such.property' } })
   t.equal(delivery.state.phase, 'failed')
 })

@@ -4,7 +4,6 @@ import { Writable } from 'node:stream'
 import t from 'tap'
 import { startApp } from '../../src/app.js'
 import { catalogue as shipped } from '../../src/catalogue/catalogue.js'
-import { Delivery } from '../../src/deliver/delivery.js'
 import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
 import { Spool, type SpoolOptions } from '../../src/deliver/spool.js'
 import { tail } from '../../src/deliver/tail.js'
@@ -18,6 +17,7 @@ import { loadPolicy } from '../../src/policy/load.js'
 import { Pipeline } from '../../src/project/pipeline.js'
 import { loadSettings } from '../../src/settings/load.js'
 import { Place, until } from '../e2e/program.js'
+import { shippedDelivery } from '../helpers/delivery.js'
 import { repositoryRoot } from '../helpers/shared.js'
 
 const catalogue = shipped()
@@ -81,7 +81,7 @@ t.test('killed between the commit and the deletion: the ledger says what is ther
   const readers = { reader: spooledReaders(catalogue, 65_536), scratchBytes: SPOOLED_SCRATCH_BYTES }
   const options = (folder: string): SpoolOptions => ({ path: place.path(folder), maxBytes: 1 << 24, rememberHours: 1, keyring })
   const deliver = async (spool: Spool, count: number): Promise<void> => {
-    const delivery = new Delivery({ bootstrap: kafka.bootstrap, topics: null, settings: { cluster: 'spool-test' } })
+    const delivery = shippedDelivery({ bootstrap: kafka.bootstrap, topics: null, settings: { cluster: 'spool-test' } })
     await delivery.start()
     let records = 0
     spool.start({

@@ -26,7 +26,7 @@ t.test('what cannot be wanted is refused before a broker is asked', async (t) =>
     { name: 'x', partitions: 0, retentionDays: 1, compacted: false },
   ]
   for (const wanted of rows) {
-    await t.rejects(ensureTopics({ bootstrap: '127.0.0.1:1', properties: {}, wanted: [wanted] }), { code: 'MINIM_KAFKA_TOPIC_INVALID' })
+    await t.rejects(ensureTopics({ bootstrap: '127.0.0.1:1', properties: {}, replication: 1, wanted: [wanted] }), { code: 'MINIM_KAFKA_TOPIC_INVALID' })
   }
 })
 
@@ -34,7 +34,7 @@ t.test('the Kafka inside another minim is said to be none for this, and not aske
   const embedded = await startEmbeddedKafka()
   t.teardown(() => embedded.stop())
   const wanted = [{ name: 'x', partitions: 1, retentionDays: 1, compacted: false }]
-  await t.rejects(ensureTopics({ bootstrap: embedded.bootstrap, properties: {}, wanted }), { code: 'MINIM_KAFKA_NO_ADMIN', retryable: false })
+  await t.rejects(ensureTopics({ bootstrap: embedded.bootstrap, properties: {}, replication: 1, wanted }), { code: 'MINIM_KAFKA_NO_ADMIN', retryable: false })
 })
 
 t.test('the admin client speaks as librdkafka was told to', (t) => {

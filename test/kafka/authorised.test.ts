@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { status, type ServiceError } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
-import { Delivery, type DeliveryOptions } from '../../src/deliver/delivery.js'
+import type { Delivery, DeliveryOptions } from '../../src/deliver/delivery.js'
 import { decodeEntry, decodeMarks, streamKey } from '../../src/deliver/ledger.js'
 import { markOf, MARK_BYTES } from '../../src/deliver/marks.js'
 import { shardOf } from '../../src/deliver/shards.js'
@@ -17,6 +17,7 @@ import { throwawayKeyring } from '../../src/keys/throwaway.js'
 import { get, metric, minim, Place, Program, until } from '../e2e/program.js'
 import { call, records } from '../e2e/records.js'
 import { Authority, noOpenssl, type Pair } from '../helpers/certificates.js'
+import { shippedDelivery } from '../helpers/delivery.js'
 import { kafkaAvailable, startKafka, type KafkaCluster } from '../helpers/kafka.js'
 import { fakeItem, type FakeItem } from '../helpers/minimised.js'
 
@@ -50,7 +51,7 @@ async function marksSurvive(t: Test, kafka: KafkaCluster): Promise<void> {
   const start = async (hooks: DeliveryOptions['hooks'] = {}): Promise<Delivery> => {
     const topics = [{ name: 'marks.one', partitions: 1, retentionDays: 30, compacted: false }]
     // A ledger of its own: the program's has a partition for each worker.
-    const delivery = new Delivery({ bootstrap: kafka.bootstrap, topics, ledgerTopic: LEDGER, settings: { cluster: 'marks', lingerMs: 1 }, hooks: { ...hooks, onNotice: (error) => { t.comment(error.message) } } })
+    const delivery = shippedDelivery({ bootstrap: kafka.bootstrap, topics, ledgerTopic: LEDGER, settings: { cluster: 'marks', lingerMs: 1 }, hooks: { ...hooks, onNotice: (error) => { t.comment(error.message) } } })
     t.teardown(() => delivery.stop(1_000))
     await delivery.start()
     return delivery

@@ -1,11 +1,11 @@
 /** A process that delivers numbered batches until it is killed; `delivery.test.ts` starts and kills it. Prints one JSON line per event. */
-import { Delivery } from '../../src/deliver/delivery.js'
+import { shippedDelivery } from '../helpers/delivery.js'
 import { fakeItem, type FakeMessage } from '../helpers/minimised.js'
 
 const [bootstrap = '', cluster = '', first = '1', last = '1', rows = '50', guarantee = 'exactly-once'] = process.argv.slice(2)
 const say = (event: object): void => { process.stdout.write(`${JSON.stringify(event)}\n`) }
 
-const delivery = new Delivery({
+const delivery = shippedDelivery({
   bootstrap, topics: null, settings: { cluster, lingerMs: 2, maxMessages: 500, guarantee: guarantee === 'at-least-once' ? guarantee : 'exactly-once' },
   hooks: { onNotice: (e) => { say({ notice: e.code }) }, onFatal: (e) => { say({ fatal: e.code }); process.exit(3) } },
 })

@@ -9,12 +9,14 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Kafka from 'node-rdkafka'
 import t, { type Test } from 'tap'
-import { Delivery, type DeliveryOptions } from '../../src/deliver/delivery.js'
 import { Cluster, TRANSACTION } from '../../src/deliver/cluster.js'
+import type { Delivery } from '../../src/deliver/delivery.js'
 import { asError } from '../../src/deliver/kafka-errors.js'
 import { encodeEntry, readLedger, streamKey, LEDGER_TOPIC } from '../../src/deliver/ledger.js'
 import { ensureTopics, ledgerTopic, type WantedTopic } from '../../src/deliver/topics.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
+import { DEFAULTS } from '../../src/settings/defaults.js'
+import { shippedDelivery, type TestDelivery } from '../helpers/delivery.js'
 import { kafkaAvailable, startKafka, type ConsumedRecord, type KafkaCluster } from '../helpers/kafka.js'
 import { fakeItem, QUARANTINE, type FakeItem, type FakeMessage } from '../helpers/minimised.js'
 
@@ -46,10 +48,10 @@ t.test('delivery to a real broker', { skip: reason ?? false, timeout: 900_000 },
   t.teardown(() => kafka.stop())
 
   interface Started { delivery: Delivery, notices: MinimError[], fatal: MinimError[] }
-  const start = async (t: Test, cluster: string, options: Partial<DeliveryOptions> = {}): Promise<Started> => {
+  const start = async (t: Test, cluster: string, options: Partial<TestDelivery> = {}): Promise<Started> => {
     const notices: MinimError[] = []
     const fatal: MinimError[] = []
-    const delivery = new Delivery({
+    const delivery = shippedDelivery({
       bootstrap: kafka.bootstrap, topics: [topic(`${cluster}.one`), topic(`${cluster}.two`, 1), quarantine], ...options,
       settings: { cluster, ...options.settings },
       hooks: { onNotice: (e) => { notices.push(e) }, onFatal: (e) => { fatal.push(e) }, ...options.hooks },
@@ -111,7 +113,7 @@ t.test('delivery to a real broker', { skip: reason ?? false, timeout: 900_000 },
 
   /** Runs the child until it has delivered all, killing it after so many commits a few times. */
   const killRounds = async (cluster: string, last: number, kills: readonly number[], guarantee: string): Promise<{ committed: ReadonlySet<number>, started: readonly number[], code: number | null }> => {
-    await ensureTopics({ bootstrap: kafka.bootstrap, properties: {}, wanted: [topic(`${cluster}.one`), topic(`${cluster}.two`, 1), ledgerTopic(1)] })
+    await ensureTopics({ bootstrap: kafka.bootstrap, properties: {}, replication: DEFAULTS.topics.replication, wanted: [topic(`${cluster}.one`), topic(`${cluster}.two`, 1), ledgerTopic(1)] })
     const child = join(dirname(fileURLToPath(import.meta.url)), 'delivery-child.js')
     const committed = new Set<number>()
     const started: number[] = []
@@ -313,7 +315,7 @@ t.test('delivery to a real broker', { skip: reason ?? false, timeout: 900_000 },
 
   t.test('the ledger is read to its real end, behind an open transaction', async (t) => {
     const name = 'behind.ledger'
-    await ensureTopics({ bootstrap: kafka.bootstrap, properties: {}, wanted: [ledgerTopic(1, name)] })
+    await ensureTopics({ bootstrap: kafka.bootstrap, properties: {}, replication: DEFAULTS.topics.replication, wanted: [ledgerTopic(1, name)] })
     const producer = (id: string | null): Promise<Kafka.Producer> => new Promise((resolve, reject) => {
       const made = new Kafka.Producer({ 'bootstrap.servers': kafka.bootstrap, ...(id === null ? {} : { 'transactional.id': id, 'transaction.timeout.ms': 60_000 }) })
       made.connect({ topic: name }, (e) => { if (e) reject(asError(e)); else resolve(made) })
@@ -342,15 +344,15 @@ t.test('delivery to a real broker', { skip: reason ?? false, timeout: 900_000 },
 
   t.test('topics are made as wanted, and drift is refused with its mend', async (t) => {
     const wanted = [topic('drift.a'), { ...topic('drift.b', 2), retentionDays: 1 }, ledgerTopic(1, 'drift.ledger')]
-    const report = await ensureTopics({ bootstrap: kafka.bootstrap, properties: {}, wanted })
+    const report = await ensureTopics({ bootstrap: kafka.bootstrap, properties: {}, replication: DEFAULTS.topics.replication, wanted })
     t.match(report, { brokers: 1, replication: 1, created: ['drift.a', 'drift.b', 'drift.ledger'] })
     t.match(report.warnings[0], /1 broker/)
     t.same(report.limits.get('drift.a'), { maxMessageBytes: 1_048_588, timestampAfterMaxMs: HOUR_MS })
-    t.same((await ensureTopics({ bootstrap: kafka.bootstrap, properties: {}, wanted })).created, [], 'a second start changes nothing')
+    t.same((await ensureTopics({ bootstrap: kafka.bootstrap, properties: {}, replication: DEFAULTS.topics.replication, wanted })).created, [], 'a second start changes nothing')
     await alter('drift.a', 'retention.ms=1000,segment.ms=604800000,message.timestamp.type=LogAppendTime,cleanup.policy=[compact,delete],min.insync.replicas=3')
     const changed = [{ ...topic('drift.a', 9), retentionDays: 30 }, { ...topic('drift.b', 1), retentionDays: 1 }]
     try {
-      await ensureTopics({ bootstrap: kafka.bootstrap, properties: {}, wanted: changed })
+      await ensureTopics({ bootstrap: kafka.bootstrap, properties: {}, replication: DEFAULTS.topics.replication, wanted: changed })
       t.fail('drift went through')
     } catch (error) {
       const { code, message } = error as MinimError
@@ -361,7 +363,7 @@ t.test('delivery to a real broker', { skip: reason ?? false, timeout: 900_000 },
         'min.insync.replicas is 3', 'drift.b: partitions is 2 and should be 1', '--add-config retention.ms=2592000000',
       ]) t.match(message, text)
     }
-    const delivery = new Delivery({ bootstrap: kafka.bootstrap, topics: changed, settings: { cluster: 'drift' } })
+    const delivery = shippedDelivery({ bootstrap: kafka.bootstrap, topics: changed, settings: { cluster: 'drift' } })
     await t.rejects(delivery.start(), { code: 'MINIM_KAFKA_TOPIC_DRIFT' })
     t.equal(delivery.state.phase, 'failed')
   })
@@ -416,7 +418,7 @@ t.test('delivery to a real broker', { skip: reason ?? false, timeout: 900_000 },
   t.test('no broker first, one later', async (t) => {
     await kafka.kill()
     const notices: MinimError[] = []
-    const delivery = new Delivery({ bootstrap: kafka.bootstrap, topics: [topic('first.one'), topic('first.two', 1)], settings: { cluster: 'first' }, hooks: { onNotice: (e) => { notices.push(e) } } })
+    const delivery = shippedDelivery({ bootstrap: kafka.bootstrap, topics: [topic('first.one'), topic('first.two', 1)], settings: { cluster: 'first' }, hooks: { onNotice: (e) => { notices.push(e) } } })
     t.teardown(() => delivery.stop(1_000))
     const started = delivery.start()
     const item = fakeItem({ incarnation: 'first', sequence: 1, messages: batch('first', 1) })
@@ -451,7 +453,7 @@ t.test('connections that break at any moment', { skip: reason ?? false, timeout:
   t.teardown(() => kafka.stop())
   target = Number(kafka.bootstrap.split(':')[1])
 
-  const delivery = new Delivery({
+  const delivery = shippedDelivery({
     bootstrap: `127.0.0.1:${port}`, topics: [topic('shaky.one'), topic('shaky.two', 1)], settings: { cluster: 'shaky', lingerMs: 1, maxMessages: 300 },
   })
   t.teardown(() => delivery.stop(1_000))

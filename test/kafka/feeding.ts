@@ -1,8 +1,9 @@
 /** Numbered batches, offered to delivery without a pause while something goes wrong, and the check that Kafka holds each of them once. */
 import type { Test } from 'tap'
-import { Delivery, type DeliveryOptions } from '../../src/deliver/delivery.js'
+import type { Delivery } from '../../src/deliver/delivery.js'
 import type { WantedTopic } from '../../src/deliver/topics.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
+import { shippedDelivery, type TestDelivery } from '../helpers/delivery.js'
 import type { ConsumedRecord, KafkaCluster } from '../helpers/kafka.js'
 import { fakeItem, QUARANTINE, type FakeItem, type FakeMessage } from '../helpers/minimised.js'
 
@@ -38,7 +39,7 @@ export class Feed {
   private stopping = false
   private feeding: Promise<void> = Promise.resolve()
 
-  constructor(t: Test, private readonly kafka: KafkaCluster, private readonly cluster: string, private readonly options: Partial<DeliveryOptions> = {}) {
+  constructor(t: Test, private readonly kafka: KafkaCluster, private readonly cluster: string, private readonly options: Partial<TestDelivery> = {}) {
     this.delivery = this.made()
     t.teardown(async () => {
       this.stopping = true
@@ -48,7 +49,7 @@ export class Feed {
 
   private made(): Delivery {
     const { kafka, cluster, options } = this
-    return new Delivery({
+    return shippedDelivery({
       bootstrap: kafka.bootstrap,
       topics: [topic(`${cluster}.one`, 3), topic(`${cluster}.two`, 1), { name: QUARANTINE, partitions: 1, retentionDays: 7, compacted: false }],
       ...options,

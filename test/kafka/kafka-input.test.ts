@@ -5,12 +5,13 @@
 import Kafka from 'node-rdkafka'
 import t, { type Test } from 'tap'
 import { Cluster } from '../../src/deliver/cluster.js'
-import { Delivery, type DeliveryHooks } from '../../src/deliver/delivery.js'
+import type { Delivery, DeliveryHooks } from '../../src/deliver/delivery.js'
 import type { GroupOffset } from '../../src/deliver/work-item.js'
 import { GroupMember, type Assignment } from '../../src/ingest/kafka/member.js'
 import { CODE } from '../../src/kafka/codes.js'
 import { Place, get, metric, run, sleep, until, type Running } from '../e2e/program.js'
 import { call, records } from '../e2e/records.js'
+import { shippedDelivery } from '../helpers/delivery.js'
 import { kafkaAvailable, startKafka, type ConsumedRecord, type KafkaCluster } from '../helpers/kafka.js'
 import { fakeItem, QUARANTINE, type FakeItem } from '../helpers/minimised.js'
 
@@ -313,7 +314,7 @@ t.test('a topic of raw records', { skip: reason ?? false, timeout: 900_000 }, as
       }
     }
     const start = async (t: Test, cluster: string, hooks: DeliveryHooks = {}, guarantee: 'exactly-once' | 'at-least-once' = 'exactly-once'): Promise<Delivery> => {
-      const delivery = new Delivery({
+      const delivery = shippedDelivery({
         bootstrap: kafka.bootstrap, hooks, settings: { cluster, lingerMs: LINGER_MS, guarantee },
         topics: [{ name: `${cluster}.out`, partitions: 2, retentionDays: 30, compacted: false }, { name: QUARANTINE, partitions: 1, retentionDays: 7, compacted: false }],
       })
