@@ -6,6 +6,7 @@ import { hostname } from 'node:os'
 import process from 'node:process'
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
+import { LEDGER_TOPIC } from '../flow/topic-names.js'
 import type { KafkaProperties } from '../kafka/property-rules.js'
 import { consumerProperties, refusedProperty } from './kafka-config.js'
 import { asError } from './kafka-errors.js'
@@ -13,7 +14,6 @@ import { SPOOL_PREFIX, shardOf } from './shards.js'
 import { MARK_BYTES, MARKS_KEPT } from './marks.js'
 import type { SourceId } from './work-item.js'
 
-export const LEDGER_TOPIC = 'minim.ledger'
 
 const MAX_HOST = 64
 const HOST = /^[A-Za-z0-9._-]{1,64}$/

@@ -16,15 +16,15 @@ import type { CodecName } from '../kafka/property-rules.js'
 
 /** Before the first record. */
 export const BATCH_HEADER_BYTES = 61
-const CRC_AT = 17
-const ATTRIBUTES_AT = 21
+export const CRC_AT = 17
+export const ATTRIBUTES_AT = 21
 const RECORDS_AT = 57
 /** What a record has beside key, value and headers: its length, attributes, two deltas and three lengths, at most. */
 export const RECORD_OVERHEAD_BYTES = 40
 /** What a broker's `max.message.bytes`, which counts whole batches, has to hold of a record beside key, value and headers: it may be alone in its batch. */
 export const LONE_RECORD_OVERHEAD_BYTES = BATCH_HEADER_BYTES + RECORD_OVERHEAD_BYTES
 
-const TRANSACTIONAL = 0x10
+export const TRANSACTIONAL = 0x10
 const INITIAL_BYTES = 16_384
 /** A buffer that one large message made larger is not kept. */
 const KEPT_BYTES = 524_288

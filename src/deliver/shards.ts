@@ -7,7 +7,7 @@
 export const TURNS = ['a', 'b'] as const
 export type TurnName = (typeof TURNS)[number]
 
-/** Ids of shards no longer used are fenced at start, up to this many shards. */
+/** Shards, and so workers, at most: the spool has tables for so many, and ids of shards no longer used are fenced at start up to it. */
 export const MAX_SHARDS = 64
 
 /** FNV-1a over UTF-8: the same everywhere and for ever, since the ledger depends on it. */

@@ -25,11 +25,10 @@ import { MinimError } from '../errors/catalogue.js'
 import { epochId } from '../keys/epochs.js'
 import { SPOOL_DOMAIN } from '../keys/keyring.js'
 import { errorCode } from '../keys/master.js'
+import { MAX_SHARDS } from './shards.js'
 import { sealedAt } from './spool-block.js'
 import { environmentClosed, environmentOpened } from './spool-open.js'
 
-/** Workers that one folder may serve. */
-export const MAX_WORKERS = 64
 const FORMAT = '1'
 const LOCK_FILE_BYTES = 65_536
 /** Address space only; LMDB grows the map by itself, but that is easier where no other process has it mapped. */
@@ -184,7 +183,7 @@ export class SpoolStore {
   #open(): Opened {
     // Batches by turns of the event loop have a promise of their own, which nobody holds: it would be an unhandled rejection when a write fails.
     const root = open<Buffer, number>({
-      path: this.path, noSubdir: false, overlappingSync: false, eventTurnBatching: false, mapSize: this.#mapSize, maxDbs: MAX_WORKERS * 2 + 4, encoding: 'binary',
+      path: this.path, noSubdir: false, overlappingSync: false, eventTurnBatching: false, mapSize: this.#mapSize, maxDbs: MAX_SHARDS * 2 + 4, encoding: 'binary',
     })
     environmentOpened()
     return {
@@ -212,7 +211,7 @@ export class SpoolStore {
 /** How many blocks of a folder, of all workers, are under the key of a day. For who wants to destroy it; a spool in use may be asked. */
 export async function blocksOfDay(path: string, day: string): Promise<number> {
   if (!existsSync(join(path, 'data.mdb'))) return 0
-  const root = open<Buffer, string>({ path, noSubdir: false, readOnly: true, overlappingSync: false, maxDbs: MAX_WORKERS * 2 + 4, encoding: 'binary' })
+  const root = open<Buffer, string>({ path, noSubdir: false, readOnly: true, overlappingSync: false, maxDbs: MAX_SHARDS * 2 + 4, encoding: 'binary' })
   try {
     let count = 0
     for (const name of [...root.getKeys()].filter((key) => key.startsWith('blocks-'))) {

@@ -6,10 +6,9 @@ import { readFileSync } from 'node:fs'
 import type { Admin, AdminOptions, ClusterMetadata } from '@platformatic/kafka'
 import { DAY_MS, HOUR_MS } from '../base/time.js'
 import { MinimError, problemLines, type Problem } from '../errors/catalogue.js'
+import { LEDGER_TOPIC, QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { KafkaProperties } from '../kafka/property-rules.js'
-import { LEDGER_TOPIC } from './ledger.js'
 
-export const QUARANTINE_TOPIC = 'minim.quarantine'
 /** Refused input is kept no longer than this. */
 export const QUARANTINE_MAX_DAYS = 7
 

@@ -4,6 +4,7 @@
  */
 import { KEPT_TEXT_MAX_BYTES } from '../batch/columns.js'
 import { KINDS, type Catalogue, type Field, type FieldName, type FieldType, type Kind } from '../catalogue/catalogue.js'
+import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { EpochLength } from '../keys/keyring.js'
 import type { NormalisePlan } from '../normalise/normalise.js'
 import type { Recipe } from '../treatments/operation.js'
@@ -58,9 +59,6 @@ export interface Plan {
   /** Distinct epoch lengths in use. */
   readonly epochs: readonly EpochLength[]
 }
-
-export const QUARANTINE_TOPIC = 'minim.quarantine'
-export const LEDGER_TOPIC = 'minim.ledger'
 
 /** Room for the rest of a field beside its name and text: its quotes or its length, or a number instead of a text. */
 const FIELD_OVERHEAD_BYTES = 24

@@ -10,8 +10,9 @@ import { authoriseProblems } from './authorise.js'
 import { DEFAULTS } from './defaults.js'
 import { kafkaProblems, ownKafkaProblems } from './kafka.js'
 import { SOURCE_SECTIONS, type SourceSection } from './sources/sections.js'
+import type { FileFormat } from '../flow/file-formats.js'
 import { pemFiles, pemProblems, type PemFile } from './tls-files.js'
-import { settingsSchema, type FileFormat, type FileSettings, type KafkaValue, type Settings, type TenantSettings } from './schema.js'
+import { settingsSchema, type FileSettings, type KafkaValue, type Settings, type TenantSettings } from './schema.js'
 
 import type { SourceSettings } from './sources/sections.js'
 

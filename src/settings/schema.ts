@@ -4,13 +4,13 @@
  */
 import { Type, type TSchema } from '@sinclair/typebox'
 import { DAY_MS, HOUR_MS } from '../base/time.js'
+import { MAX_SHARDS } from '../deliver/shards.js'
+import { FILE_FORMATS, type FileFormat } from '../flow/file-formats.js'
 import { authorisePart, type AuthoriseSettings } from './authorise.js'
 import { DEFAULTS } from './defaults.js'
 import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from './parts.js'
 import { SOURCE_SECTIONS, type SourceSettings } from './sources/sections.js'
 
-export const FILE_FORMATS = ['asterisk-csv', 'jsonl', 'protobuf'] as const
-export type FileFormat = (typeof FILE_FORMATS)[number]
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -80,7 +80,7 @@ export function settingsSchema(): TSchema {
     cluster: Type.Optional(Type.String({ pattern: NAME, default: D.cluster, description: `name of this installation, part of Kafka's transactional ids: ${NAME_IN_WORDS}` })),
     policy: Type.Optional({ ...file('the policy file; relative to this file'), default: D.policy }),
     embedded: Type.Optional(Type.Boolean({ default: D.embedded, description: 'true or false: Kafka inside the process, for trying things out' })),
-    workers: Type.Optional(whole(D.workers, 1, 64, 'processes that share the work, each with a shard of the sources')),
+    workers: Type.Optional(whole(D.workers, 1, MAX_SHARDS, 'processes that share the work, each with a shard of the sources')),
     kafka: Type.Optional(Type.Record(Type.String({ pattern: '^[a-z][a-z0-9._]*$' }), Type.Union([Type.String(), Type.Number(), Type.Boolean()], { description: 'a text, a number, true or false' }), {
       ...closed, default: D.kafka, description: "librdkafka's properties by their own names, such as bootstrap.servers",
     })),

@@ -123,7 +123,6 @@ export const KNOWN_VIOLATIONS: readonly string[] = [
   'flow/source.ts -> ops/metrics.ts',
   'flow/source.ts -> settings/schema.ts',
   'kafka/settings.ts -> settings/schema.ts',
-  'kafka/topics.ts -> deliver/ledger.ts',
   'ops/conservation.ts -> decide/decide.ts',
   'ops/log.ts -> settings/schema.ts',
   'ops/metrics.ts -> decide/decide.ts',

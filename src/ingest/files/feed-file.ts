@@ -14,6 +14,7 @@ import { shardOf } from '../../deliver/shards.js'
 import type { SourceId, WorkItem } from '../../deliver/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
 import { ProblemsError, useOneOf } from '../../errors/problems.js'
+import type { FileFormat } from '../../flow/file-formats.js'
 import type { SourceCounters } from '../../ops/metrics.js'
 import type { Minimised } from '../../project/minimised.js'
 import type { FileSettings, Settings } from '../../settings/schema.js'
@@ -26,8 +27,6 @@ import type { Source, SourceContext } from '../source.js'
 import { BUILT_IN_MAPPINGS, builtInMapping, checkMapping, type BuiltInMapping, type Mapping } from '../formats/mapping.js'
 import { ALONE } from '../../workers.js'
 
-export const FILE_FORMATS = ['asterisk-csv', 'jsonl', 'protobuf'] as const
-export type FileFormat = (typeof FILE_FORMATS)[number]
 
 export interface FeedOptions {
   readonly path: string

@@ -8,16 +8,14 @@
  * that cannot be read is handed on whole, with its bytes, and what follows it is read: nothing is lost in silence, and nothing wedges.
  */
 import { crc32c } from '@node-rs/crc32'
+import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CRC_AT, TRANSACTIONAL } from '../../deliver/record-batch.js'
 
 const LENGTH_AT = 8
 const MAGIC_AT = 16
-const CRC_AT = 17
-const ATTRIBUTES_AT = 21
 const LAST_DELTA_AT = 23
 const MAX_TIMESTAMP_AT = 35
 const PRODUCER_ID_AT = 43
 const COUNT_AT = 57
-const HEADER_BYTES = 61
 /** Offset and length, which the length does not count. */
 const LOG_OVERHEAD_BYTES = 12
 const MAGIC = 2
@@ -25,7 +23,6 @@ const MAGIC = 2
 const MAX_OFFSET = 2 ** 52
 
 const CODEC_MASK = 0x07
-const TRANSACTIONAL = 0x10
 const CONTROL = 0x20
 /** Type in a control record's key: the transaction was aborted. */
 const ABORT = 0
@@ -71,9 +68,9 @@ export function readRecordSet(set: Buffer, from: number, aborted: readonly Abort
     if (end > set.length || length < MAGIC_AT + 1 - LOG_OVERHEAD_BYTES || base < 0 || base > MAX_OFFSET) break
     const batch = set.subarray(at, end)
     at = end
-    if (batch[MAGIC_AT] !== MAGIC || batch.length < HEADER_BYTES || batch.readUInt32BE(CRC_AT) !== crc32c(batch.subarray(ATTRIBUTES_AT))) {
+    if (batch[MAGIC_AT] !== MAGIC || batch.length < BATCH_HEADER_BYTES || batch.readUInt32BE(CRC_AT) !== crc32c(batch.subarray(ATTRIBUTES_AT))) {
       // Of older formats an entry's offset is that of its (last) message.
-      const last = batch[MAGIC_AT] === MAGIC && batch.length >= HEADER_BYTES ? base + Math.max(0, batch.readInt32BE(LAST_DELTA_AT)) : base
+      const last = batch[MAGIC_AT] === MAGIC && batch.length >= BATCH_HEADER_BYTES ? base + Math.max(0, batch.readInt32BE(LAST_DELTA_AT)) : base
       if (last >= from) sink.broken(last, batch)
       next = Math.max(next, last + 1)
       continue
@@ -86,7 +83,7 @@ export function readRecordSet(set: Buffer, from: number, aborted: readonly Abort
       if (isAbort(batch)) dropped.delete(producerId)
     } else if ((attributes & TRANSACTIONAL) === 0 || !dropped.has(producerId)) {
       if (last >= from) {
-        const records = unpack(attributes & CODEC_MASK, batch.subarray(HEADER_BYTES))
+        const records = unpack(attributes & CODEC_MASK, batch.subarray(BATCH_HEADER_BYTES))
         if (records === null || !readRecords(records, batch.readInt32BE(COUNT_AT), base, last, from, sink)) sink.broken(last, batch)
         timestamp = Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT))
       }
@@ -98,7 +95,7 @@ export function readRecordSet(set: Buffer, from: number, aborted: readonly Abort
 
 /** A control batch has one record, whose key is version and type. */
 function isAbort(batch: Buffer): boolean {
-  reader.open(batch, HEADER_BYTES, batch.length)
+  reader.open(batch, BATCH_HEADER_BYTES, batch.length)
   reader.varint()
   reader.at++
   reader.varint()
