@@ -23,18 +23,18 @@ const KIND_MESSAGES: Record<Kind, { message: string; batchField: number }> = {
   device: { message: 'minim.v1.Device', batchField: 6 },
 }
 
-export const CATEGORIES = ['TRAFFIC', 'LOCATION', 'IP_ADDRESS', 'DEVICE', 'CONTACT', 'ACCOUNT', 'ORGANISATION'] as const
+const CATEGORIES = ['TRAFFIC', 'LOCATION', 'IP_ADDRESS', 'DEVICE', 'CONTACT', 'ACCOUNT', 'ORGANISATION'] as const
 export type Category = (typeof CATEGORIES)[number]
 
-export const IDENTIFIERS = [
+const IDENTIFIERS = [
   'NOT_AN_IDENTIFIER', 'PARTY', 'IP', 'MAC', 'ACCOUNT_CODE', 'CALL', 'SERIAL', 'USER_AGENT_TEXT', 'NAME', 'TENANT', 'TRUNK_NAME', 'FREE_TEXT',
 ] as const
 export type Identifier = (typeof IDENTIFIERS)[number]
 
-export const SUBJECTS = ['NOBODY', 'CALLER', 'CALLEE', 'ACCOUNT_HOLDER', 'DEVICE_USER', 'BOTH_PARTIES'] as const
+const SUBJECTS = ['NOBODY', 'CALLER', 'CALLEE', 'ACCOUNT_HOLDER', 'DEVICE_USER', 'BOTH_PARTIES'] as const
 export type Subject = (typeof SUBJECTS)[number]
 
-export const FIELD_TYPES = ['string', 'uint32', 'uint64', 'float', 'enum'] as const
+const FIELD_TYPES = ['string', 'uint32', 'uint64', 'float', 'enum'] as const
 export type FieldType = (typeof FIELD_TYPES)[number]
 
 /** The number of the tag in every record that leaves minim. */

@@ -11,7 +11,7 @@ const CODECS = ['PCMA', 'PCMU', 'G722', 'opus']
 const CAUSES: readonly (readonly [disposition: string, cause: number, share: number])[] = [['ANSWERED', 16, 0.78], ['NO_ANSWER', 19, 0.12], ['BUSY', 17, 0.07], ['FAILED', 38, 0.03]]
 
 /** Numbers between 0 and 1 from a seed (mulberry32): the same demo each time. */
-export function seeded(seed: number): () => number {
+function seeded(seed: number): () => number {
   let state = seed >>> 0
   return () => {
     state = (state + 0x6d2b79f5) >>> 0

@@ -96,6 +96,3 @@ export function refusedProperty(error: unknown): MinimError {
   const property = /property "?([\w.]+)"?/.exec(text)?.[1] ?? /"([\w.]+)"$/.exec(text)?.[1] ?? 'kafka'
   return new MinimError('MINIM_KAFKA_PROPERTY_INVALID', { property, what: /No such/i.test(text) ? 'is not known to librdkafka' : 'has a value that librdkafka refuses' })
 }
-
-/** Version of the librdkafka that was compiled in. */
-export const LIBRDKAFKA_VERSION = Kafka.librdkafkaVersion

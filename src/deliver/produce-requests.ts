@@ -131,7 +131,7 @@ export class ProduceRequests {
 }
 
 /** The request as pieces: the batches where they lie, and what stands between them. */
-export function encode(correlationId: number, clientId: Buffer, transactionalId: string | null, timeoutMs: number, topics: readonly ProduceTopic[]): Buffer[] {
+function encode(correlationId: number, clientId: Buffer, transactionalId: string | null, timeoutMs: number, topics: readonly ProduceTopic[]): Buffer[] {
   const id = transactionalId === null ? null : Buffer.from(transactionalId, 'utf8')
   const names = topics.map(({ topic }) => Buffer.from(topic, 'utf8'))
   let between = 26 + clientId.length + (id?.length ?? 0)

@@ -19,7 +19,7 @@ import { MinimError } from '../errors/catalogue.js'
 import { epochId } from '../keys/epochs.js'
 import { QUARANTINE_DOMAIN, type KeyAbsence, type Keyring } from '../keys/keyring.js'
 
-export const BOX_VERSION = 2
+const BOX_VERSION = 2
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 /** Before the header: version and header length. */

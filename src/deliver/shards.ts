@@ -4,8 +4,7 @@
  */
 
 /** Producers of a shard, in the order of their turns. */
-export const TURNS = ['a', 'b'] as const
-export type TurnName = (typeof TURNS)[number]
+export type TurnName = 'a' | 'b'
 
 /** Shards, and so workers, at most: the spool has tables for so many, and ids of shards no longer used are fenced at start up to it. */
 export const MAX_SHARDS = 64

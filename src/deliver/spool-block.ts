@@ -14,7 +14,7 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
 import type { EpochKeys } from '../keys/keyring.js'
 
-export const BLOCK_VERSION = 1
+const BLOCK_VERSION = 1
 const HEAD_BYTES = 7
 const NONCE_BYTES = 12
 const TAG_BYTES = 16

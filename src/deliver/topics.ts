@@ -10,7 +10,7 @@ import { LEDGER_TOPIC, QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { KafkaProperties } from '../kafka/property-rules.js'
 
 /** Refused input is kept no longer than this. */
-export const QUARANTINE_MAX_DAYS = 7
+const QUARANTINE_MAX_DAYS = 7
 
 /** Kafka's own default: a segment is closed after a week at the latest. */
 const MAX_SEGMENT_MS = 7 * DAY_MS

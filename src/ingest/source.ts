@@ -13,8 +13,7 @@ import type { WorkerPlace } from '../workers.js'
 import type { StreamIntake } from './intake.js'
 
 /** How the bytes of a spooled entry are to be read: canonical records, JSON Lines of the catalogue's own names, or not at all. */
-export const SPOOLED_FORMATS = ['protobuf', 'jsonl-call', 'jsonl-quality', 'jsonl-device', 'refused'] as const
-export type SpooledFormat = (typeof SPOOLED_FORMATS)[number]
+export type SpooledFormat = 'protobuf' | 'jsonl-call' | 'jsonl-quality' | 'jsonl-device' | 'refused'
 
 /** A name that a sender has given to a post, and the post's body: the same name with another body is a mistake of the sender's. */
 export interface NamedBody {

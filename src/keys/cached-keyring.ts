@@ -12,7 +12,7 @@ export interface KeyName {
 }
 
 /** How often keys are made ahead while the program runs: well within the shortest epoch. */
-export const AHEAD_EVERY_MS = HOUR_MS
+const AHEAD_EVERY_MS = HOUR_MS
 
 export abstract class CachedKeyring implements Keyring {
   readonly #cache = new Map<string, EpochKeys | 'destroyed'>()

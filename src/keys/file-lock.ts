@@ -11,7 +11,7 @@ import { MinimError } from '../errors/catalogue.js'
 import { errorCode } from './master.js'
 
 /** How long to wait for another process: a write takes milliseconds. */
-export const LOCK_TIMEOUT_MS = 10_000
+const LOCK_TIMEOUT_MS = 10_000
 
 /** A timer that is over ends the waiting program, with another code than 0. */
 const PERL = 'use Fcntl ":flock"; $SIG{ALRM} = sub { exit 1 }; open(my $f, ">>&=", 3) or exit 2;'

@@ -14,9 +14,9 @@ export type MasterSettings =
   | { readonly exec: readonly string[] }
 
 export const MASTER_VARIABLE = 'MINIM_MASTER_KEY'
-export const MASTER_BYTES = 32
+const MASTER_BYTES = 32
 /** How long a command may take to fetch the key. */
-export const MASTER_COMMAND_TIMEOUT_MS = 30_000
+const MASTER_COMMAND_TIMEOUT_MS = 30_000
 
 /** A master key. Its bytes are in a private field, so that no logger, `JSON.stringify` or `inspect` reaches them. */
 export class MasterKey {

@@ -19,9 +19,9 @@ import { LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN, type KeyAbsence } from 
 import { errorCode, refuseLoose, type MasterKey } from './master.js'
 
 /** Format of the file. Part of what each wrapped key authenticates. */
-export const STORE_VERSION = 1
+const STORE_VERSION = 1
 /** How long a change that another process made may go unseen: a destroyed key is in use no longer than this. */
-export const STORE_REFRESH_MS = 1000
+const STORE_REFRESH_MS = 1000
 
 /** What may be told of a key. */
 export interface KeyStatus extends KeyName {

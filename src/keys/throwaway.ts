@@ -8,7 +8,7 @@ export function throwawayKeyring(now: () => number = Date.now): ThrowawayKeyring
   return new ThrowawayKeyring(now)
 }
 
-export class ThrowawayKeyring extends CachedKeyring {
+class ThrowawayKeyring extends CachedKeyring {
   readonly #keys = new Map<string, Buffer | 'destroyed'>()
 
   destroy(purpose: string, epoch: string): void {

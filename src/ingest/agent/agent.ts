@@ -100,7 +100,7 @@ export function startAgent({ settings, catalogue, log, counters }: AgentOptions)
 }
 
 /** What a stream to the proxy is opened with. @throws ProblemsError MINIM_SETTINGS_INVALID */
-export function clientTls(tls: AgentTls | null): { readonly credentials: ChannelCredentials; readonly channel: ChannelOptions } {
+function clientTls(tls: AgentTls | null): { readonly credentials: ChannelCredentials; readonly channel: ChannelOptions } {
   const channel: ChannelOptions = { 'grpc.keepalive_time_ms': KEEP_ALIVE_MS, 'grpc.keepalive_timeout_ms': ANSWER_MS, 'grpc.max_reconnect_backoff_ms': 1000 }
   if (tls === null) return { credentials: ChannelCredentials.createInsecure(), channel }
   const { ca, cert, key } = readPem(pemFiles(tls, 'agent.tls'))

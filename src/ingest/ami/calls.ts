@@ -98,7 +98,7 @@ export function readCdr(stanza: Stanza, clock: LocalTime): CdrRow | Refusal {
 }
 
 /** `"Name" <number>`, `Name <number>`, or one of the two, as `values.ts` reads them of files. The name may hold quotes in any escaping. */
-export function readCallerId(text: string): { readonly name: string; readonly number: string } {
+function readCallerId(text: string): { readonly name: string; readonly number: string } {
   let name = text.trim()
   let number = ''
   const open = name.endsWith('>') ? name.lastIndexOf('<') : -1
@@ -114,7 +114,7 @@ export function readCallerId(text: string): { readonly name: string; readonly nu
 }
 
 /** Whether a record can be a call at all: see above. */
-export function isCallRow(row: CdrRow, linkedId: string): boolean {
+function isCallRow(row: CdrRow, linkedId: string): boolean {
   if (row.destination === 'h') return false
   if (!row.channel.startsWith('Local/')) return true
   return /;1(?:<[A-Z]+>)?$/.test(row.channel) && (linkedId === '' || linkedId === row.uniqueId)

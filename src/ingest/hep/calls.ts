@@ -20,11 +20,11 @@ import { leave, Queue, Queued } from './queue.js'
 import { codecOf, type Codec } from './sdp.js'
 
 /** After a final refusal: how long a further branch may take to show itself. */
-export const SETTLE_MS = 3000
+const SETTLE_MS = 3000
 /** After a challenge: how long the caller may take to answer it. RFC 3261 §17.1.1.2: no transaction lasts longer than 64 × T1. */
-export const CHALLENGE_MS = 32_000
+const CHALLENGE_MS = 32_000
 /** How long copies of a call that is over are looked out for. */
-export const LINGER_MS = 32_000
+const LINGER_MS = 32_000
 
 /** Q.850: normal call clearing; what a BYE or CANCEL means that gives no reason (RFC 3398 §7.2.1, §8.2.7). */
 const NORMAL_CLEARING = 16

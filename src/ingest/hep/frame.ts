@@ -8,8 +8,6 @@
 /** Octets before the first chunk, and before each chunk's value. */
 export const HEADER_BYTES = 6
 
-/** A frame's length is a u16. */
-export const MAX_FRAME_BYTES = 65_535
 
 const MAGIC = 0x4845_5033
 

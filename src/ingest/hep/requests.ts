@@ -11,9 +11,9 @@ import type { RecordFields } from '../record-writer.js'
 import { leave, Queue, Queued } from './queue.js'
 
 /** How long an answer is waited for. */
-export const ANSWER_MS = 10_000
+const ANSWER_MS = 10_000
 /** How long copies of an answered request are looked out for: RFC 3261 §17.1.2.2, 64 × T1. */
-export const COPIES_MS = 32_000
+const COPIES_MS = 32_000
 const SWEEP = 20_000
 
 class Request extends Queued {

@@ -16,7 +16,7 @@ export const MAX_TAG = 1023
 const BACK = -1
 
 /** What the writer counts, by its place. */
-export const RING_COUNTS = ['received', 'dropped', 'malformed', 'rate', 'unauthorised'] as const
+const RING_COUNTS = ['received', 'dropped', 'malformed', 'rate', 'unauthorised'] as const
 export type RingCount = (typeof RING_COUNTS)[number]
 
 /** What both threads share. */

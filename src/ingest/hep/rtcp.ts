@@ -14,15 +14,15 @@ import type { RecordFields } from '../record-writer.js'
 import { Queue, Queued } from './queue.js'
 
 /** Hz, where nothing says otherwise. */
-export const DEFAULT_CLOCK_HZ = 8000
+const DEFAULT_CLOCK_HZ = 8000
 /** RFC 3550 §6.4: a count of five bits. */
 const MAX_BLOCKS = 31
 /** A leg that is silent for so long is over; RTCP comes every 5 s or so (RFC 3550 §6.2). */
-export const LEG_IDLE_MS = 60_000
+const LEG_IDLE_MS = 60_000
 /** After its call's end: for reports that were under way. */
-export const LEG_SETTLE_MS = 3000
+const LEG_SETTLE_MS = 3000
 /** How long a leg that was written is known, so that what comes late makes no second record. */
-export const LEG_LINGER_MS = 32_000
+const LEG_LINGER_MS = 32_000
 const SWEEP = 20_000
 /** Legs of one correlation id that are told apart. */
 const MAX_LEGS_OF_ID = 8

@@ -71,7 +71,7 @@ function instanceOf(cluster: string, worker: number, topic: string): string {
 }
 
 /** How the messages of an entry's topic are read. */
-export function formatOf(entry: KafkaInputSettings, position: number, { settings, catalogue }: Pick<SourceContext, 'settings' | 'catalogue'>): MessageFormat {
+function formatOf(entry: KafkaInputSettings, position: number, { settings, catalogue }: Pick<SourceContext, 'settings' | 'catalogue'>): MessageFormat {
   if (entry.format === 'jsonl') {
     const mapping = resolveMapping(entry.mapping, settings.mappings, catalogue, { kind: entry.kind, timeZone: entry.timeZone }, `kafkaInput.${position}.mapping`)
     return { reader: new JsonLinesReader(mapping, catalogue, { maxRecordBytes: settings.limits.maxRecordBytes }), lines: true, convert: null, refusedFormat: null }

@@ -2,7 +2,7 @@
 import type { Batch, Reader, Refusal } from '../../batch/batch.js'
 
 /** Room behind the messages for what readers make: unescaped text. */
-export const SCRATCH_BYTES = 131_072
+const SCRATCH_BYTES = 131_072
 /** A piece takes no more messages from so many bytes, or so many messages, on. */
 const PIECE_BYTES = 262_144
 const PIECE_MESSAGES = 4096
