@@ -10,7 +10,7 @@ import { CLOSE_MS, endLimitMs } from '../../src/cli/end.js'
 
 t.setTimeout(900_000)
 
-const CHILD = fileURLToPath(new URL('ending-child.js', import.meta.url))
+const CHILD = fileURLToPath(new URL('./ending-child.js', import.meta.url))
 const ROUNDS = Number(process.env['MINIM_END_ROUNDS'] ?? 12)
 
 interface End {

@@ -1,4 +1,4 @@
-/** What was refused, looked at on the embedded cluster; replay and drop need a real one (test/kafka/quarantine.test.ts). */
+/** What was refused, looked at on the embedded cluster; replay and drop need a real one (test/real-kafka/quarantine.test.ts). */
 import { randomUUID } from 'node:crypto'
 import Kafka from 'node-rdkafka'
 import t from 'tap'

@@ -1,4 +1,4 @@
-/** What brokers answer, what messages hold, and how a group shares a topic out; with a broker: test/kafka/kafka-input.test.ts. */
+/** What brokers answer, what messages hold, and how a group shares a topic out; with a broker: test/real-kafka/kafka-input.test.ts. */
 import { gzipSync } from 'node:zlib'
 import { crc32c } from '@node-rs/crc32'
 import { compressionsAlgorithmsByBitmask } from '@platformatic/kafka'
