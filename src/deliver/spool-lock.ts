@@ -7,7 +7,7 @@
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { MinimError } from '../errors/catalogue.js'
-import { lockDescriptor } from '../keys/file-lock.js'
+import { lockDescriptor } from '../base/file-lock.js'
 import { errorCode } from '../keys/master.js'
 import type { Settings } from '../settings/schema.js'
 import { usesSpool } from '../settings/sources/sections.js'

@@ -14,7 +14,7 @@ import { basename, dirname, join } from 'node:path'
 import { MinimError } from '../errors/catalogue.js'
 import { CachedKeyring, joinName, type KeyName } from './cached-keyring.js'
 import { epochEnd, epochId, parseEpochId } from './epochs.js'
-import { withFileLock } from './file-lock.js'
+import { withFileLock } from '../base/file-lock.js'
 import { LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN, type KeyAbsence } from './keyring.js'
 import { errorCode, refuseLoose, type MasterKey } from './master.js'
 

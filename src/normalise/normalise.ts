@@ -9,7 +9,7 @@
 import type { Field, FieldName, KindCatalogue } from '../catalogue/catalogue.js'
 import { BATCH_ROWS, KEPT_TEXT_MAX_BYTES, type Columns } from '../batch/columns.js'
 import { BLOCK_BYTES, SLOT, TYPES, longLength, packBytes, packLong, packText, packUuid } from '../batch/block.js'
-import { ByteTable } from './byte-table.js'
+import { ByteTable } from '../base/byte-table.js'
 import { isSafeText, isSafeVersion, safeText } from './clean-text.js'
 import { isCodec } from './codec.js'
 import { ipBytes, parseIp } from './ip.js'

@@ -13,7 +13,7 @@
 import { LRUCache } from 'lru-cache'
 import { Metadata, parsePhoneNumberFromString as parseWith, type CountryCode } from 'libphonenumber-js/core'
 import metadata from 'libphonenumber-js/metadata.max'
-import { ByteTable } from './byte-table.js'
+import { ByteTable } from '../base/byte-table.js'
 import { BLOCK_BYTES, SLOT, TYPES, longLength, packE164, packLong, packText } from '../batch/block.js'
 
 export interface Tenant {

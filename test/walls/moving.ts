@@ -86,8 +86,6 @@ const PLACES: Readonly<Record<string, string>> = {
   'ingest/sources.ts': 'app/sources.ts',
   'ingest/spooled.ts': 'formats/spooled.ts',
   'ingest/tls.ts': 'sections/server-tls.ts',
-  'keys/file-lock.ts': 'base/file-lock.ts',
-  'normalise/byte-table.ts': 'base/byte-table.ts',
   'project/minimised.ts': 'flow/minimised.ts',
   'project/output.ts': 'flow/output.ts',
   'project/pipeline.ts': 'pipeline/pipeline.ts',

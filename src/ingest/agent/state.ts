@@ -11,7 +11,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { open, rename } from 'node:fs/promises'
 import path from 'node:path'
 import { MinimError } from '../../errors/catalogue.js'
-import { lockDescriptor } from '../../keys/file-lock.js'
+import { lockDescriptor } from '../../base/file-lock.js'
 
 /** Where a batch lies. */
 export interface Cut {

@@ -1,7 +1,7 @@
 /** The byte table against a Map. */
 import fc from 'fast-check'
 import t from 'tap'
-import { ByteTable } from '../../src/normalise/byte-table.js'
+import { ByteTable } from '../../src/base/byte-table.js'
 import { seed } from '../project/generate.js'
 
 const SEED = seed()
