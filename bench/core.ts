@@ -5,7 +5,7 @@ import { catalogue } from '../src/catalogue/catalogue.js'
 import { throwawayKeyring } from '../src/keys/throwaway.js'
 import { compile } from '../src/policy/compile.js'
 import { loadPolicy } from '../src/policy/load.js'
-import type { Minimised } from '../src/project/minimised.js'
+import type { Minimised } from '../src/flow/minimised.js'
 import { Pipeline } from '../src/project/pipeline.js'
 import { HEAD_BYTES } from './messages.js'
 

@@ -9,7 +9,7 @@ import { existsSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileS
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { shardOf } from '../src/deliver/shards.js'
+import { shardOf } from '../src/flow/shards.js'
 import { dropsIn } from '../src/ingest/hep/udp-drops.js'
 import { AMI_SECRET, AMI_USER, amiEvents, AmiServer, EVENTS_OF_CALL, RECORDS_OF_CALL, writeAll } from './ami.js'
 import { CdrTemplate, RECORDS_OF_CDR } from './freeswitch.js'

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { startCore, untilReady } from '../../src/app.js'
 import { startHttp } from '../../src/ingest/http/http.js'
-import type { Inlet } from '../../src/ingest/source.js'
+import type { Inlet } from '../../src/flow/source.js'
 import { SPOOLED_SCRATCH_BYTES, spooledReaders } from '../../src/ingest/spooled.js'
 import { startOps } from '../../src/ops/health.js'
 import { createLog } from '../../src/ops/log.js'

@@ -33,7 +33,7 @@
 import { randomUUID } from 'node:crypto'
 import { Backoff } from '../base/backoff.js'
 import { MinimError } from '../errors/catalogue.js'
-import type { Minimised } from '../project/minimised.js'
+import type { Minimised } from '../flow/minimised.js'
 import {
   checkKafkaProperties, checkWithLibrdkafka, producerLimits, type ProducerLimits,
 } from './kafka-config.js'
@@ -45,12 +45,12 @@ import { classify, isForbidden, isRetryable, type Failure, type FailureKind } fr
 import { Cluster, Links, TRANSACTION, type GroupOffsets, type Link } from './cluster.js'
 import { Lane, type LaneOptions } from './lane.js'
 import { clockKey, encodeEntry, encodeOwner, ownerKey, ownerText, readLedger, streamKey, thisProcess } from './ledger.js'
-import { Marks } from './marks.js'
+import { Marks } from '../flow/marks.js'
 import { findRefused } from './poison.js'
 import { LONE_RECORD_OVERHEAD_BYTES, type ProducerIdentity } from './record-batch.js'
-import { MAX_SHARDS, SPOOL_PREFIX, shardOf, transactionalIds } from './shards.js'
+import { MAX_SHARDS, SPOOL_PREFIX, shardOf, transactionalIds } from '../flow/shards.js'
 import { DEFAULT_LIMIT, connectionOptions, ensureTopics, ledgerTopic, readLimits, type TopicLimit, type TopicsReport, type WantedTopic } from './topics.js'
-import type { GroupOffset, SourceId, WorkItem } from './work-item.js'
+import type { GroupOffset, SourceId, WorkItem } from '../flow/work-item.js'
 
 /** Settings under `delivery:`. */
 export interface DeliverySettings {

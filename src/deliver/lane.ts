@@ -12,7 +12,7 @@
  * is told so, instead of fencing the one that took its place.
  */
 import { LeaseLost } from '../batch/lease.js'
-import type { Minimised } from '../project/minimised.js'
+import type { Minimised } from '../flow/minimised.js'
 import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type Links } from './cluster.js'
 import { CODE } from '../kafka/codes.js'
 import { KafkaError, isFenced, isNotYet } from './kafka-errors.js'

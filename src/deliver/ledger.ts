@@ -10,9 +10,9 @@ import { LEDGER_TOPIC } from '../flow/topic-names.js'
 import type { KafkaProperties } from '../kafka/property-rules.js'
 import { consumerProperties, refusedProperty } from './kafka-config.js'
 import { asError } from './kafka-errors.js'
-import { SPOOL_PREFIX, shardOf } from './shards.js'
-import { MARK_BYTES, MARKS_KEPT } from './marks.js'
-import type { SourceId } from './work-item.js'
+import { SPOOL_PREFIX, shardOf } from '../flow/shards.js'
+import { MARK_BYTES, MARKS_KEPT } from '../flow/marks.js'
+import type { SourceId } from '../flow/work-item.js'
 
 
 const MAX_HOST = 64

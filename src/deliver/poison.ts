@@ -3,7 +3,7 @@
  * sent; when that is refused, its messages each in a request of its own, so that every refusal names one message. Slow, and rare: size and
  * time are checked before anything is sent.
  */
-import type { Minimised } from '../project/minimised.js'
+import type { Minimised } from '../flow/minimised.js'
 import { KafkaError, classify } from './kafka-errors.js'
 import type { Lane } from './lane.js'
 

@@ -25,7 +25,7 @@ import { MinimError } from '../errors/catalogue.js'
 import { epochId } from '../keys/epochs.js'
 import { SPOOL_DOMAIN } from '../keys/keyring.js'
 import { errorCode } from '../keys/master.js'
-import { MAX_SHARDS } from './shards.js'
+import { MAX_SHARDS } from '../flow/shards.js'
 import { sealedAt } from './spool-block.js'
 import { environmentClosed, environmentOpened } from './spool-open.js'
 

@@ -8,7 +8,7 @@ import { startHttp } from './http/http.js'
 import { startKafka } from './kafka/kafka.js'
 import { startSip } from './sip/sip.js'
 import { ALONE } from '../workers.js'
-import type { Source, SourceContext, StartSource } from './source.js'
+import type { Source, SourceContext, StartSource } from '../flow/source.js'
 
 /** Their records go to the spool, so they need not wait for Kafka. */
 export const SPOOLED: readonly StartSource[] = [

@@ -4,7 +4,7 @@ import { ProtobufReader, readEnvelope } from '../batch/scanner.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
 import { JsonLinesReader } from './formats/json-lines.js'
 import { builtInMapping } from './formats/mapping.js'
-import type { SpooledFormat } from './source.js'
+import type { SpooledFormat } from '../flow/source.js'
 
 /** What readers of a format may write to behind the input: unescaped text. */
 export const SPOOLED_SCRATCH_BYTES = 131_072

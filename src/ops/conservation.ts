@@ -15,7 +15,7 @@
 import { Gauge, type Registry } from 'prom-client'
 import type { Kind } from '../catalogue/catalogue.js'
 import { NO_PURPOSE } from '../decide/decide.js'
-import type { Outcome } from '../project/minimised.js'
+import type { Outcome } from '../flow/minimised.js'
 import type { Flow } from './metrics.js'
 
 /** Where records came in that several kinds of source wrote to the spool, which are delivered together. */

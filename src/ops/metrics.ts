@@ -6,7 +6,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import { REFUSALS, type Refusal } from '../batch/batch.js'
 import type { Kind } from '../catalogue/catalogue.js'
 import { NO_PURPOSE, WITHHOLDINGS } from '../decide/decide.js'
-import type { Outcome } from '../project/minimised.js'
+import type { Outcome } from '../flow/minimised.js'
 import { Conservation, SPOOL_ACCOUNT, type Drift, type Handover } from './conservation.js'
 
 /** Where records come in. */

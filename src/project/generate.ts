@@ -13,7 +13,7 @@ import type { Constant, ExcerptCall, TokenColumn } from '../treatments/operation
 import { TOKEN_BYTES } from '../treatments/token.js'
 import { writeDecimal } from '../treatments/treatment.js'
 import { writeBase64Url, writeJsonFloat } from './json-values.js'
-import type { Output } from './output.js'
+import type { Output } from '../flow/output.js'
 
 /** Bytes to append, four at a time: the last word is padded, and what it writes beyond `length` is overwritten. */
 export interface Words {

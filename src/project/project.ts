@@ -15,7 +15,7 @@ import type { PurposePlan } from '../policy/compile.js'
 import type { Guarantee } from '../settings/schema.js'
 import type { TokenColumn } from '../treatments/operation.js'
 import { generateWriter, type Words, type Writer } from './generate.js'
-import type { Output } from './output.js'
+import type { Output } from '../flow/output.js'
 import { tagJson, tagOf, tagProtobuf } from './tag.js'
 
 function wordsOf(bytes: Uint8Array): Words {

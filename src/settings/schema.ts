@@ -4,7 +4,7 @@
  */
 import { Type, type TSchema } from '@sinclair/typebox'
 import { DAY_MS, HOUR_MS } from '../base/time.js'
-import { MAX_SHARDS } from '../deliver/shards.js'
+import { MAX_SHARDS } from '../flow/shards.js'
 import { FILE_FORMATS, type FileFormat } from '../flow/file-formats.js'
 import { authorisePart, type AuthoriseSettings } from './authorise.js'
 import { DEFAULTS } from './defaults.js'

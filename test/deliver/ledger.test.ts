@@ -4,7 +4,7 @@ import t from 'tap'
 import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
 import { asError } from '../../src/deliver/kafka-errors.js'
 import { decodeEntry, decodeMarks, decodeOwner, encodeEntry, encodeOwner, ownerKey, ownerText, readLedger, streamKey, thisProcess } from '../../src/deliver/ledger.js'
-import { shardOf } from '../../src/deliver/shards.js'
+import { shardOf } from '../../src/flow/shards.js'
 
 t.test('entries come back', (t) => {
   fc.assert(fc.property(fc.maxSafeNat(), (sequence) => decodeEntry(encodeEntry(sequence)) === sequence))

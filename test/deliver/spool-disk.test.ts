@@ -6,7 +6,7 @@ import { basename, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Spool, type SpoolOptions } from '../../src/deliver/spool.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
-import type { Spooled } from '../../src/ingest/source.js'
+import type { Spooled } from '../../src/flow/source.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
 import { RecordingIntake } from '../helpers/spool-intake.js'
 

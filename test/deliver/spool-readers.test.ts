@@ -6,7 +6,7 @@ import { decodeBlock, encodeBlock } from '../../src/deliver/spool-block.js'
 import { openQuarantined } from '../../src/deliver/quarantine-box.js'
 import { SPOOLED_SCRATCH_BYTES, spooledReaders } from '../../src/ingest/spooled.js'
 import { compile } from '../../src/policy/compile.js'
-import type { Minimised } from '../../src/project/minimised.js'
+import type { Minimised } from '../../src/flow/minimised.js'
 import { Pipeline, type Input } from '../../src/project/pipeline.js'
 import { FUTURE_MS, NOW, TENANTS, TestKeyring, encodeRecord, policyOf, recordOf } from '../project/generate.js'
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { open as openLmdb } from 'lmdb'
 import t, { type Test } from 'tap'
 import { Spool, type SpoolOptions } from '../../src/deliver/spool.js'
-import type { NamedBody, PutOutcome, Spooled } from '../../src/ingest/source.js'
+import type { NamedBody, PutOutcome, Spooled } from '../../src/flow/source.js'
 import type { EpochKeys, KeyAbsence, Keyring } from '../../src/keys/keyring.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
 

@@ -1,7 +1,7 @@
 /** An inlet that keeps what is put, read back as plain objects: for the sources' own tests. Nothing is written to disk. */
 import type { Catalogue, Kind } from '../../src/catalogue/catalogue.js'
 import { MinimError } from '../../src/errors/catalogue.js'
-import type { Inlet, Spooled } from '../../src/ingest/source.js'
+import type { Inlet, Spooled } from '../../src/flow/source.js'
 
 /** A record: the fields that it has, by the catalogue's names; enums by name, numbers as numbers. */
 export interface CollectedRecord {

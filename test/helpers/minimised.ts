@@ -1,7 +1,7 @@
 /** Work items for delivery without the stages before it: messages given as plain rows. */
 import { randomUUID } from 'node:crypto'
-import type { WorkItem } from '../../src/deliver/work-item.js'
-import type { Minimised } from '../../src/project/minimised.js'
+import type { WorkItem } from '../../src/flow/work-item.js'
+import type { Minimised } from '../../src/flow/minimised.js'
 
 export interface FakeMessage {
   readonly topic: string

@@ -2,7 +2,7 @@
 import type { Reader } from '../../src/batch/batch.js'
 import type { BlockRun } from '../../src/deliver/spool-block.js'
 import type { SpoolIntake, SpoolReaders } from '../../src/deliver/spool.js'
-import type { WorkItem } from '../../src/deliver/work-item.js'
+import type { WorkItem } from '../../src/flow/work-item.js'
 import { fakeMinimised } from './minimised.js'
 
 /** An entry as it left the spool. */

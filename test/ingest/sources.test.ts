@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram'
 import t from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
-import type { Inlet, SourceContext } from '../../src/ingest/source.js'
+import type { Inlet, SourceContext } from '../../src/flow/source.js'
 import { SPOOLED, startSources, stopSources } from '../../src/ingest/sources.js'
 import { createLog } from '../../src/ops/log.js'
 import { loadSettings } from '../../src/settings/load.js'

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { REFUSALS, type Refusal } from '../../src/batch/batch.js'
 import { WITHHOLDINGS } from '../../src/decide/decide.js'
 import { Metrics, type Flow, type MetricsOptions } from '../../src/ops/metrics.js'
-import type { Outcome } from '../../src/project/minimised.js'
+import type { Outcome } from '../../src/flow/minimised.js'
 
 const FLOWS: readonly Flow[] = [
   { purpose: 'billing', kind: 'call', topic: 'pbx.billing.call' },

@@ -7,7 +7,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { Delivery } from '../../src/deliver/delivery.js'
-import type { SourceId, WorkItem } from '../../src/deliver/work-item.js'
+import type { SourceId, WorkItem } from '../../src/flow/work-item.js'
 import { withoutLeases } from '../helpers/without-leases.js'
 
 const rule = process.env['MINIM_TORTURE_SABOTAGE']

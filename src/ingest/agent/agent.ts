@@ -15,7 +15,7 @@ import { ChannelCredentials, status, type ChannelOptions, type ServiceError } fr
 import { Backoff } from '../../base/backoff.js'
 import { Batch, type Reader } from '../../batch/batch.js'
 import type { Catalogue } from '../../catalogue/catalogue.js'
-import type { SourceId } from '../../deliver/work-item.js'
+import type { SourceId } from '../../flow/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { SourceCounters } from '../../ops/metrics.js'

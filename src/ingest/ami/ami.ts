@@ -15,7 +15,7 @@ import { Outbox } from '../../sources/common/outbox.js'
 import { AmiNode } from './node.js'
 import { AmiSession } from './session.js'
 import { parseNumber } from './times.js'
-import type { Source, SourceContext } from '../source.js'
+import type { Source, SourceContext } from '../../flow/source.js'
 
 const KIND = 'ami'
 const SWEEP_MS = 100

@@ -13,7 +13,7 @@ import { createHash } from 'node:crypto'
 import { open, type FileHandle } from 'node:fs/promises'
 import type { Batch, Reader } from '../../batch/batch.js'
 import type { BatchLease } from '../../batch/lease.js'
-import type { SourceId } from '../../deliver/work-item.js'
+import type { SourceId } from '../../flow/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
 import { MAX_RECORD_BYTES } from '../formats/json-lines.js'
 

@@ -9,18 +9,18 @@
  * its stream: its bytes go to quarantine and the stream goes on, since the node would only send the same bytes again.
  *
  * With `clientCa` a stream's source must be one that its certificate names, and its records' tenants those that it may use
- * (`authorise.ts`). A batch under a number that was taken with other bytes is refused (`deliver/marks.ts`).
+ * (`authorise.ts`). A batch under a number that was taken with other bytes is refused (`flow/marks.ts`).
  */
 import { ChannelCredentials, Client, Metadata, Server, ServerCredentials, status, type ServerDuplexStream, type ServiceError, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import { ProtobufReader, readEnvelope, type Envelope } from '../../batch/scanner.js'
 import type { Catalogue } from '../../catalogue/catalogue.js'
-import { Marks } from '../../deliver/marks.js'
-import { shardOf } from '../../deliver/shards.js'
-import type { SourceId, WorkItem } from '../../deliver/work-item.js'
+import { Marks } from '../../flow/marks.js'
+import { shardOf } from '../../flow/shards.js'
+import type { SourceId, WorkItem } from '../../flow/work-item.js'
 import { MinimError, type ErrorCode } from '../../errors/catalogue.js'
 import { Authoriser, isLoopback, maySend, namesOf, warnOfUnauthorised, type Grant } from '../authorise.js'
-import type { StreamIntake } from '../intake.js'
-import type { Source, SourceContext } from '../source.js'
+import type { StreamIntake } from '../../flow/intake.js'
+import type { Source, SourceContext } from '../../flow/source.js'
 import { readServerTls } from '../tls.js'
 import { workerSocket, type WorkerPlace } from '../../workers.js'
 

@@ -15,7 +15,7 @@ import { warnOfUnauthorised } from '../authorise.js'
 import { warnIfOpen } from '../freeswitch/freeswitch.js'
 import { jsonToLines } from './json.js'
 import { HttpListener, refusal, type HttpAnswer, type HttpPost } from './server.js'
-import type { Source, SourceContext, SpooledFormat } from '../source.js'
+import type { Source, SourceContext, SpooledFormat } from '../../flow/source.js'
 import { readSecret } from '../../settings/secrets.js'
 import { credentialsPlace } from '../../settings/sources/http.js'
 

@@ -20,7 +20,7 @@ import type { SourceCounters, SourceRefusal } from '../../ops/metrics.js'
 import type { AuthoriseSettings } from '../../settings/authorise.js'
 import type { TlsSettings } from '../../settings/schema.js'
 import type { Credentials, KnownSender } from './auth.js'
-import type { Inlet } from '../source.js'
+import type { Inlet } from '../../flow/source.js'
 import { Authoriser, namesOfSocket, ownGrant, tenantGrant, type TenantGrant } from '../authorise.js'
 import { readServerTls } from '../tls.js'
 

@@ -16,7 +16,7 @@ import { MinimError } from '../../errors/catalogue.js'
 import type { SourceCounters, SourceRefusal } from '../../ops/metrics.js'
 import { Outbox } from '../../sources/common/outbox.js'
 import type { RecordFields } from '../record-writer.js'
-import type { Inlet } from '../source.js'
+import type { Inlet } from '../../flow/source.js'
 import type { SipMessage } from './message.js'
 import { publishToQuality, registerToDevice, VQ_CONTENT_TYPE, VQ_EVENT } from './records.js'
 

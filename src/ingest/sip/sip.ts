@@ -1,6 +1,6 @@
 /** The SIP source: the embedded listener, a connection to a drachtio-server, or both. One service answers for them. */
 import { Authoriser } from '../authorise.js'
-import type { StartSource } from '../source.js'
+import type { StartSource } from '../../flow/source.js'
 import { DrachtioApplication, loadLibraryReader } from './drachtio.js'
 import { SipListener } from './listener.js'
 import { SipService } from './service.js'

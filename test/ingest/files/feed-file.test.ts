@@ -3,11 +3,11 @@ import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Batch } from '../../../src/batch/batch.js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
-import type { SourceId, WorkItem } from '../../../src/deliver/work-item.js'
+import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
 import { feedFile } from '../../../src/ingest/files/feed-file.js'
-import type { Intake } from '../../../src/ingest/intake.js'
+import type { Intake } from '../../../src/flow/intake.js'
 import { builtInMapping } from '../../../src/ingest/formats/mapping.js'
-import type { Minimised } from '../../../src/project/minimised.js'
+import type { Minimised } from '../../../src/flow/minimised.js'
 
 /** A ledger and a count of records, where delivery and pipeline stand. */
 class FakeIntake implements Intake {

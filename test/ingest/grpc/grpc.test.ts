@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { status, type ServiceError } from '@grpc/grpc-js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
-import type { SourceId, WorkItem } from '../../../src/deliver/work-item.js'
+import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
 import { batchHeader, DeliverClient } from '../../../src/ingest/grpc/client.js'
 import { decodeAck, encodeAck, GrpcSource } from '../../../src/ingest/grpc/grpc.js'
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
 import { MinimError } from '../../../src/errors/catalogue.js'
-import type { Spooled } from '../../../src/ingest/source.js'
+import type { Spooled } from '../../../src/flow/source.js'
 import { Outbox, type OutboxOptions } from '../../../src/sources/common/outbox.js'
 import { collectingInlet } from '../../helpers/inlet.js'
 

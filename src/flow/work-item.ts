@@ -1,5 +1,5 @@
 /** What ingest hands to deliver: a batch of one source that can be made again from its kept bytes until it is committed. */
-import type { Minimised } from '../project/minimised.js'
+import type { Minimised } from './minimised.js'
 
 /** A source stream: the ledger's key. */
 export interface SourceId {

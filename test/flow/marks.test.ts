@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { LEDGER_DOMAIN } from '../../src/keys/keyring.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
-import { MARK_BYTES, markOf, Marks, MARKS_KEPT } from '../../src/deliver/marks.js'
+import { MARK_BYTES, markOf, Marks, MARKS_KEPT } from '../../src/flow/marks.js'
 
 const id = { source: 'pbx-1', incarnation: 'one' }
 

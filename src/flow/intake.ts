@@ -1,7 +1,7 @@
 /** What a source needs of the rest: where it left off, a place to hand batches to, and the pipeline to make them with. */
 import type { Batch } from '../batch/batch.js'
-import type { SourceId, WorkItem } from '../deliver/work-item.js'
-import type { Minimised } from '../project/minimised.js'
+import type { SourceId, WorkItem } from './work-item.js'
+import type { Minimised } from './minimised.js'
 import type { Input } from '../project/pipeline.js'
 
 export interface Intake {
@@ -19,7 +19,7 @@ export interface Intake {
 
 /** What a source needs whose senders number their batches. */
 export interface StreamIntake extends Intake {
-  /** The mark of a batch: `deliver/marks.ts`. */
+  /** The mark of a batch: `flow/marks.ts`. */
   mark(id: SourceId, sequence: number, body: Uint8Array): Uint8Array
   /** Whether a batch was taken, or is under way, that had this number and another mark. */
   differs(id: SourceId, sequence: number, mark: Uint8Array): boolean

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { shardOf, transactionalId, transactionalIds } from '../../src/deliver/shards.js'
+import { shardOf, transactionalId, transactionalIds } from '../../src/flow/shards.js'
 
 t.test('the hash is FNV-1a and must never change: ledgers depend on it', (t) => {
   // Test vectors of the FNV reference: 32 bit, FNV-1a.
