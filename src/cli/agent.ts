@@ -9,7 +9,7 @@ import { createLog } from '../ops/log.js'
 import { Metrics } from '../ops/metrics.js'
 import { loadSettings, maskSettings } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
-import { pemFiles, pemProblems } from '../settings/tls-files.js'
+import { pemFiles, pemProblems } from '../sections/tls-files.js'
 import { VERSION } from '../version.js'
 import { exitCode, EXIT } from './exit.js'
 

@@ -7,7 +7,7 @@
  */
 import type { TLSSocket } from 'node:tls'
 import type { Logger } from '../ops/log.js'
-import type { AuthoriseSettings, Authorised } from '../settings/authorise.js'
+import type { AuthoriseSettings, Authorised } from '../sections/authorise.js'
 
 /** Which tenants a sender may use. */
 export interface TenantGrant {

@@ -6,9 +6,9 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import { DAY_MS, HOUR_MS } from '../base/time.js'
 import { MAX_SHARDS } from '../flow/shards.js'
 import { FILE_FORMATS, type FileFormat } from '../flow/file-formats.js'
-import { authorisePart, type AuthoriseSettings } from './authorise.js'
+import { authorisePart, type AuthoriseSettings } from '../sections/authorise.js'
 import { DEFAULTS } from './defaults.js'
-import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from './parts.js'
+import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from '../sections/parts.js'
 import { SOURCE_SECTIONS, type SourceSettings } from './sources/sections.js'
 
 

@@ -69,7 +69,6 @@ const PLACES: Readonly<Record<string, string>> = {
   'ingest/kafka/record-set.ts': 'kafka/record-set.ts',
   'ingest/kafka/requests.ts': 'kafka/requests.ts',
   'ingest/kafka/unpack.ts': 'kafka/unpack.ts',
-  'ingest/networks.ts': 'sections/network-list.ts',
   'ingest/record-writer.ts': 'formats/record-writer.ts',
   'ingest/sip/drachtio.ts': 'sources/sip/drachtio.ts',
   'ingest/sip/listener.ts': 'sources/sip/listener.ts',
@@ -81,12 +80,8 @@ const PLACES: Readonly<Record<string, string>> = {
   'ingest/sip/vq-rtcpxr.ts': 'formats/sip/vq-rtcpxr.ts',
   'ingest/sources.ts': 'app/sources.ts',
   'ingest/spooled.ts': 'formats/spooled.ts',
-  'ingest/tls.ts': 'sections/server-tls.ts',
   'project/pipeline.ts': 'pipeline/pipeline.ts',
   'settings/kafka.ts': 'kafka/settings.ts',
-  'settings/networks.ts': 'sections/networks.ts',
-  'settings/parts.ts': 'sections/parts.ts',
-  'settings/secrets.ts': 'sections/secrets.ts',
   'settings/sources/agent.ts': 'sources/agent/settings.ts',
   'settings/sources/ami.ts': 'sources/ami/settings.ts',
   'settings/sources/freeswitch.ts': 'sources/freeswitch/settings.ts',
@@ -96,7 +91,6 @@ const PLACES: Readonly<Record<string, string>> = {
   'settings/sources/sections.ts': 'settings/sections.ts',
   'settings/sources/sip.ts': 'sources/sip/settings.ts',
   'settings/sources/spool.ts': 'spool/settings.ts',
-  'settings/tls-files.ts': 'sections/tls-files.ts',
   'workers.ts': 'app/workers.ts',
 }
 

@@ -8,9 +8,9 @@
  * the same `node`, it gives that node's call records and misses none; `Cdr` events are then left alone.
  */
 import type { ConnectionOptions } from 'node:tls'
-import { readSecret } from '../../settings/secrets.js'
+import { readSecret } from '../../sections/secrets.js'
 import { amiSecret, type AmiSettings } from '../../settings/sources/ami.js'
-import { pemFiles, readPem } from '../../settings/tls-files.js'
+import { pemFiles, readPem } from '../../sections/tls-files.js'
 import { Outbox } from '../../sources/common/outbox.js'
 import { AmiNode } from './node.js'
 import { AmiSession } from './session.js'

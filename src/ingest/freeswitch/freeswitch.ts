@@ -13,7 +13,7 @@ import { HttpListener, refusal, type HttpAnswer, type ListenerSettings } from '.
 import { RecordWriter } from '../record-writer.js'
 import type { Source, SourceContext } from '../../flow/source.js'
 import type { Refusal } from '../../batch/batch.js'
-import { readSecret } from '../../settings/secrets.js'
+import { readSecret } from '../../sections/secrets.js'
 import { credentialsPlace } from '../../settings/sources/http.js'
 
 /** Starts the listener, if the settings have one. */

@@ -21,7 +21,7 @@ import { MinimError, type ErrorCode } from '../../errors/catalogue.js'
 import { Authoriser, isLoopback, maySend, namesOf, warnOfUnauthorised, type Grant } from '../authorise.js'
 import type { StreamIntake } from '../../flow/intake.js'
 import type { Source, SourceContext } from '../../flow/source.js'
-import { readServerTls } from '../tls.js'
+import { readServerTls } from '../../sections/server-tls.js'
 import { workerSocket, type WorkerPlace } from '../../workers.js'
 
 export interface GrpcTls {

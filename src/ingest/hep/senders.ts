@@ -1,7 +1,7 @@
 /** Who may send, and how much: by address. */
 import { MAX_SENDERS, RateLimit } from '../../base/rate-limit.js'
-import type { Allowed } from '../../settings/authorise.js'
-import { Networks, plainAddress } from '../networks.js'
+import type { Allowed } from '../../sections/authorise.js'
+import { Networks, plainAddress } from '../../sections/network-list.js'
 
 /** Place of an address that may not send. */
 const NOWHERE = -1

@@ -5,7 +5,7 @@
 import { createSocket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
-import type { Allowed } from '../../settings/authorise.js'
+import type { Allowed } from '../../sections/authorise.js'
 import { frameLength } from './frame.js'
 import { Ring, type RingMemory } from './ring.js'
 import { Senders } from './senders.js'

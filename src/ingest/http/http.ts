@@ -16,7 +16,7 @@ import { warnIfOpen } from '../freeswitch/freeswitch.js'
 import { jsonToLines } from './json.js'
 import { HttpListener, refusal, type HttpAnswer, type HttpPost } from './server.js'
 import type { Source, SourceContext, SpooledFormat } from '../../flow/source.js'
-import { readSecret } from '../../settings/secrets.js'
+import { readSecret } from '../../sections/secrets.js'
 import { credentialsPlace } from '../../settings/sources/http.js'
 
 type Form = 'json' | 'lines' | 'protobuf'

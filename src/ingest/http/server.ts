@@ -17,12 +17,12 @@ import { RateLimit } from '../../base/rate-limit.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { SourceCounters, SourceRefusal } from '../../ops/metrics.js'
-import type { AuthoriseSettings } from '../../settings/authorise.js'
+import type { AuthoriseSettings } from '../../sections/authorise.js'
 import type { TlsSettings } from '../../settings/schema.js'
 import type { Credentials, KnownSender } from './auth.js'
 import type { Inlet } from '../../flow/source.js'
 import { Authoriser, namesOfSocket, ownGrant, tenantGrant, type TenantGrant } from '../authorise.js'
-import { readServerTls } from '../tls.js'
+import { readServerTls } from '../../sections/server-tls.js'
 
 /** What every such listener has in its settings. */
 export interface ListenerSettings {

@@ -12,10 +12,10 @@ import { Backoff } from '../../base/backoff.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { SourceCounters } from '../../ops/metrics.js'
-import { readSecret } from '../../settings/secrets.js'
+import { readSecret } from '../../sections/secrets.js'
 import { drachtioSecret, type DrachtioSettings } from '../../settings/sources/sip.js'
 import { readSip } from './message.js'
-import { plainAddress } from '../networks.js'
+import { plainAddress } from '../../sections/network-list.js'
 import type { SipService } from './service.js'
 
 export interface DrachtioOptions {

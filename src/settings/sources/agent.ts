@@ -1,7 +1,7 @@
 /** `agent:` for `minim agent`, which runs on a PBX node and streams the files of `files:` to a distant proxy. */
 import { Type } from '@sinclair/typebox'
 import { HOUR_MS } from '../../base/time.js'
-import { closed, file, HOST_PORT_PATTERN, NAME, NAME_IN_WORDS, section, whole } from '../parts.js'
+import { closed, file, HOST_PORT_PATTERN, NAME, NAME_IN_WORDS, section, whole } from '../../sections/parts.js'
 import type { SourceSection } from './sections.js'
 
 export interface AgentSettings {

@@ -4,9 +4,9 @@ import { DAY_MS, HOUR_MS } from '../../base/time.js'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { isTimeZone } from '../../ingest/formats/local-time.js'
-import { closed, file, NAME, NAME_IN_WORDS, optionalParts, secretParts, whole } from '../parts.js'
-import { placeProblems, secretProblems, type SecretPlace } from '../secrets.js'
-import { pemFiles, pemProblems } from '../tls-files.js'
+import { closed, file, NAME, NAME_IN_WORDS, optionalParts, secretParts, whole } from '../../sections/parts.js'
+import { placeProblems, secretProblems, type SecretPlace } from '../../sections/secrets.js'
+import { pemFiles, pemProblems } from '../../sections/tls-files.js'
 import type { SourceSection } from './sections.js'
 
 export interface AmiTlsSettings {

@@ -1,6 +1,6 @@
 /** `freeswitch:` where FreeSWITCH's mod_json_cdr posts. */
 import { Type } from '@sinclair/typebox'
-import { section } from '../parts.js'
+import { section } from '../../sections/parts.js'
 import { checkPosted, postedFileProblems, POSTED_DEFAULTS, POSTED_PATHS, postedParts, type PostedSettings } from './http.js'
 import type { SourceSection } from './sections.js'
 

@@ -5,7 +5,7 @@ import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { LEGS, type Legs } from '../../ingest/freeswitch/records.js'
 import { isTimeZone } from '../../ingest/formats/local-time.js'
-import { closed, NAME, NAME_IN_WORDS, whole } from '../parts.js'
+import { closed, NAME, NAME_IN_WORDS, whole } from '../../sections/parts.js'
 import type { SourceSection } from './sections.js'
 
 export const KAFKA_INPUT_FORMATS = ['jsonl', 'protobuf', 'freeswitch-event'] as const

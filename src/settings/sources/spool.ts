@@ -1,5 +1,5 @@
 /** `spool:` where records are kept that their sender cannot send again, until they are in Kafka. */
-import { section, file, whole } from '../parts.js'
+import { section, file, whole } from '../../sections/parts.js'
 import type { SourceSection } from './sections.js'
 
 export interface SpoolSettings {

@@ -9,7 +9,7 @@ import { startHttp } from '../../../src/ingest/http/http.js'
 import { RecordWriter } from '../../../src/ingest/record-writer.js'
 import type { ProblemsError } from '../../../src/errors/problems.js'
 import { loadSettings, type SettingsInput } from '../../../src/settings/load.js'
-import { readSecret } from '../../../src/settings/secrets.js'
+import { readSecret } from '../../../src/sections/secrets.js'
 import { credentialsPlace, type HttpSettings } from '../../../src/settings/sources/http.js'
 import { basic, listening, Raw, secretFile, type Listening } from './client.js'
 

@@ -1,7 +1,7 @@
 /** Who may send: networks out of settings. */
 import { BlockList, isIPv6 } from 'node:net'
-import type { Allowed, AllowedNetwork } from '../settings/authorise.js'
-import { EVERYBODY, networkOf, networkText } from '../settings/networks.js'
+import type { Allowed, AllowedNetwork } from './authorise.js'
+import { EVERYBODY, networkOf, networkText } from './networks.js'
 
 /** A list of networks; an empty one has nobody in it. */
 export class Networks {

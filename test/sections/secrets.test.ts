@@ -4,8 +4,8 @@ import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ProblemsError } from '../../src/errors/problems.js'
 import { kafkaFileProblems, loadSettings, proxyFileProblems, type SettingsInput } from '../../src/settings/load.js'
-import { trySecret, type SecretPlace } from '../../src/settings/secrets.js'
-import { pemFiles, pemProblems } from '../../src/settings/tls-files.js'
+import { trySecret, type SecretPlace } from '../../src/sections/secrets.js'
+import { pemFiles, pemProblems } from '../../src/sections/tls-files.js'
 
 const CANARY = 'hunter2-canary'
 

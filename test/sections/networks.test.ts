@@ -1,5 +1,5 @@
 import t from 'tap'
-import { EVERYBODY, LOOPBACK, networkOf } from '../../src/settings/networks.js'
+import { EVERYBODY, LOOPBACK, networkOf } from '../../src/sections/networks.js'
 import { loadSettings } from '../../src/settings/load.js'
 import type { ProblemsError } from '../../src/errors/problems.js'
 
