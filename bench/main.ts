@@ -12,7 +12,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { loadavg, tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { ensureTopics, ledgerTopic } from '../src/deliver/topics.js'
+import { ensureTopics, ledgerTopic } from '../src/kafka/topics.js'
 import { kafkaAvailable, startKafka, type KafkaCluster } from '../test/helpers/kafka.js'
 import { writeMessages, type MessageStatistics } from './core.js'
 import { Random, writeCalls } from './generate.js'

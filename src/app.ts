@@ -7,9 +7,9 @@
  */
 import { catalogue as shippedCatalogue, KINDS, type Catalogue } from './catalogue/catalogue.js'
 import { Delivery, type DeliveryHooks } from './deliver/delivery.js'
-import { startEmbeddedKafka, type EmbeddedKafka } from './deliver/embedded.js'
+import { startEmbeddedKafka, type EmbeddedKafka } from './kafka/embedded.js'
 import { markOf } from './flow/marks.js'
-import type { WantedTopic } from './deliver/topics.js'
+import type { WantedTopic } from './kafka/topics.js'
 import { QUARANTINE_TOPIC } from './flow/topic-names.js'
 import type { Spool, SpoolIntake } from './deliver/spool.js'
 import { lockSpool, needsSpool, type SpoolLock } from './deliver/spool-lock.js'

@@ -2,7 +2,7 @@
 import process from 'node:process'
 import type { Command } from 'commander'
 import { catalogue as shippedCatalogue, KINDS } from '../catalogue/catalogue.js'
-import { tail } from '../deliver/tail.js'
+import { tail } from '../kafka/tail.js'
 import { MinimError } from '../errors/catalogue.js'
 import { useOneOf } from '../errors/problems.js'
 import { kafkaFileProblems } from '../settings/load.js'

@@ -13,11 +13,11 @@
  */
 import { LeaseLost } from '../batch/lease.js'
 import type { Minimised } from '../flow/minimised.js'
-import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type Links } from './cluster.js'
+import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type Links } from '../kafka/cluster.js'
 import { CODE } from '../kafka/codes.js'
-import { KafkaError, isFenced, isNotYet } from './kafka-errors.js'
-import type { ProduceTopic } from './produce-requests.js'
-import { RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, partitionOf, viewOf, type Codec, type ProducerIdentity } from './record-batch.js'
+import { KafkaError, isFenced, isNotYet } from '../kafka/errors.js'
+import type { ProduceTopic } from '../kafka/produce-requests.js'
+import { RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, partitionOf, viewOf, type Codec, type ProducerIdentity } from '../kafka/record-batch.js'
 
 /** Of a lane, to each broker. Kafka keeps order and tells repeats of at most five (KIP-98); two keep the broker busy. */
 const REQUESTS_UNDER_WAY = 2

@@ -4,7 +4,7 @@
  * time are checked before anything is sent.
  */
 import type { Minimised } from '../flow/minimised.js'
-import { KafkaError, classify } from './kafka-errors.js'
+import { KafkaError, classify } from '../kafka/errors.js'
 import type { Lane } from './lane.js'
 
 export interface Trial {

@@ -6,10 +6,10 @@ import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
 import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { KafkaProperties } from '../kafka/property-rules.js'
-import { checkKafkaProperties, consumerProperties, refusedProperty } from './kafka-config.js'
-import { classify } from './kafka-errors.js'
+import { checkKafkaProperties, consumerProperties, refusedProperty } from '../kafka/properties.js'
+import { classify } from '../kafka/errors.js'
 import { readBoxHeader, type BoxHeader } from './quarantine-box.js'
-import { deleteRecords } from './topics.js'
+import { deleteRecords } from '../kafka/topics.js'
 
 /** One message of the quarantine topic. */
 export interface Quarantined {

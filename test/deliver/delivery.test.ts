@@ -1,8 +1,8 @@
 /** The flow of delivery, on the embedded cluster. It does not isolate transactions: exactly once is shown in `test/kafka/`. */
 import t, { type Test } from 'tap'
 import type { Delivery, DeliveryPhase } from '../../src/deliver/delivery.js'
-import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
-import { tail, type TailOptions } from '../../src/deliver/tail.js'
+import { startEmbeddedKafka } from '../../src/kafka/embedded.js'
+import { tail, type TailOptions } from '../../src/kafka/tail.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
 import type { Minimised } from '../../src/flow/minimised.js'
 import { Output } from '../../src/flow/output.js'

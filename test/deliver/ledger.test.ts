@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import Kafka from 'node-rdkafka'
 import t from 'tap'
-import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
-import { asError } from '../../src/deliver/kafka-errors.js'
+import { startEmbeddedKafka } from '../../src/kafka/embedded.js'
+import { asError } from '../../src/kafka/errors.js'
 import { decodeEntry, decodeMarks, decodeOwner, encodeEntry, encodeOwner, ownerKey, ownerText, readLedger, streamKey, thisProcess } from '../../src/deliver/ledger.js'
 import { shardOf } from '../../src/flow/shards.js'
 

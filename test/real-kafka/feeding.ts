@@ -1,7 +1,7 @@
 /** Numbered batches, offered to delivery without a pause while something goes wrong, and the check that Kafka holds each of them once. */
 import type { Test } from 'tap'
 import type { Delivery } from '../../src/deliver/delivery.js'
-import type { WantedTopic } from '../../src/deliver/topics.js'
+import type { WantedTopic } from '../../src/kafka/topics.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
 import { shippedDelivery, type TestDelivery } from '../helpers/delivery.js'
 import type { ConsumedRecord, KafkaCluster } from '../helpers/kafka.js'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { asError } from '../../src/deliver/kafka-errors.js'
+import { asError } from '../../src/kafka/errors.js'
 import { kafkaAvailable, startKafka } from '../helpers/kafka.js'
 
 const reason = kafkaAvailable()

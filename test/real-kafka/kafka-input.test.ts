@@ -4,10 +4,10 @@
  */
 import Kafka from 'node-rdkafka'
 import t, { type Test } from 'tap'
-import { Cluster } from '../../src/deliver/cluster.js'
+import { Cluster } from '../../src/kafka/cluster.js'
 import type { Delivery, DeliveryHooks } from '../../src/deliver/delivery.js'
 import type { GroupOffset } from '../../src/flow/work-item.js'
-import { GroupMember, type Assignment } from '../../src/ingest/kafka/member.js'
+import { GroupMember, type Assignment } from '../../src/kafka/member.js'
 import { CODE } from '../../src/kafka/codes.js'
 import { Place, get, metric, run, sleep, until, type Running } from '../e2e/program.js'
 import { call, records } from '../e2e/records.js'

@@ -9,18 +9,18 @@
  * starts again from them. Before a new generation the pieces under way are given a moment to be committed, so that nothing is done twice.
  */
 import { Backoff } from '../../base/backoff.js'
-import type { Cluster, Link } from '../../deliver/cluster.js'
-import { KafkaError, isNotYet } from '../../deliver/kafka-errors.js'
+import type { Cluster, Link } from '../../kafka/cluster.js'
+import { KafkaError, isNotYet } from '../../kafka/errors.js'
 import { CODE } from '../../kafka/codes.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../ops/log.js'
 import type { SourceCounters } from '../../ops/metrics.js'
 import type { KafkaInputSettings } from '../../settings/sources/kafka-input.js'
 import type { Intake } from '../../flow/intake.js'
-import { GroupMember, type Assignment } from './member.js'
+import { GroupMember, type Assignment } from '../../kafka/member.js'
 import { ArenaPool, PieceBuilder, PieceReader, type MessageFormat, type Piece } from './messages.js'
-import { readRecordSet, type Unpack } from './record-set.js'
-import { EARLIEST, LATEST, MOVED, fetch, offsetAt, type FetchAnswer } from './requests.js'
+import { readRecordSet, type Unpack } from '../../kafka/record-set.js'
+import { EARLIEST, LATEST, MOVED, fetch, offsetAt, type FetchAnswer } from '../../kafka/requests.js'
 
 const FETCH_WAIT_MS = 500
 const BACKOFF_MIN_MS = 200

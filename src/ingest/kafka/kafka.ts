@@ -7,9 +7,9 @@
  *   record-set.ts, unpack.ts   what brokers answer              messages.ts, freeswitch-event.ts   what messages hold
  */
 import { createHash } from 'node:crypto'
-import { Cluster } from '../../deliver/cluster.js'
-import { producerLimits } from '../../deliver/kafka-config.js'
-import { connectionOptions } from '../../deliver/topics.js'
+import { Cluster } from '../../kafka/cluster.js'
+import { producerLimits } from '../../kafka/properties.js'
+import { connectionOptions } from '../../kafka/topics.js'
 import { ProtobufReader } from '../../batch/scanner.js'
 import type { KafkaInputSettings } from '../../settings/sources/kafka-input.js'
 import { resolveMapping } from '../files/feed-file.js'
@@ -20,7 +20,7 @@ import { convertEvent } from './freeswitch-event.js'
 import { KafkaInput } from './input.js'
 import type { MessageFormat } from './messages.js'
 import { ALONE } from '../../workers.js'
-import { unpacker } from './unpack.js'
+import { unpacker } from '../../kafka/unpack.js'
 
 const KIND = 'kafka'
 /** How often the lag is measured. */

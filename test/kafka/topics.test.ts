@@ -1,6 +1,6 @@
 import t from 'tap'
-import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
-import { adminOptions, ensureTopics, ledgerTopic, topicConfig } from '../../src/deliver/topics.js'
+import { startEmbeddedKafka } from '../../src/kafka/embedded.js'
+import { adminOptions, ensureTopics, ledgerTopic, topicConfig } from '../../src/kafka/topics.js'
 import { QUARANTINE_TOPIC } from '../../src/flow/topic-names.js'
 
 const DAY = 86_400_000

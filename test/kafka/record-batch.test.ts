@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib'
 import { decompressFrameSync } from 'lz4-napi'
 import fc from 'fast-check'
 import t from 'tap'
-import { BATCH_HEADER_BYTES, CODECS, LONE_RECORD_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, murmur2, partitionOf, viewOf } from '../../src/deliver/record-batch.js'
+import { BATCH_HEADER_BYTES, CODECS, LONE_RECORD_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, murmur2, partitionOf, viewOf } from '../../src/kafka/record-batch.js'
 
 const message = fc.record({
   key: fc.option(fc.uint8Array({ minLength: 1, maxLength: 40 }), { nil: null }),

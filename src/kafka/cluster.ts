@@ -4,8 +4,8 @@
  * Produce requests go beside it (`produce-requests.ts`).
  */
 import type { Connection, ConnectionOptions, Reader, Writer } from '@platformatic/kafka'
-import { CODE } from '../kafka/codes.js'
-import { KafkaError } from './kafka-errors.js'
+import { CODE } from './codes.js'
+import { KafkaError } from './errors.js'
 import { ProduceRequests, type ProduceAnswer, type ProduceTopic } from './produce-requests.js'
 import type { ProducerIdentity } from './record-batch.js'
 

@@ -3,9 +3,9 @@
  * `@platformatic/kafka`'s consumer asks for committed offsets without waiting for transactions that hold newer ones (KIP-447): a member
  * that takes over a partition would then read again what its predecessor commits a moment later.
  */
-import type { Link } from '../../deliver/cluster.js'
-import { KafkaError } from '../../deliver/kafka-errors.js'
-import { CODE } from '../../kafka/codes.js'
+import type { Link } from './cluster.js'
+import { KafkaError } from './errors.js'
+import { CODE } from './codes.js'
 import type { AbortedTransaction } from './record-set.js'
 
 const FETCH_V11 = [1, 11] as const

@@ -7,7 +7,7 @@ import type { Admin, AdminOptions, ClusterMetadata } from '@platformatic/kafka'
 import { DAY_MS, HOUR_MS } from '../base/time.js'
 import { MinimError, problemLines, type Problem } from '../errors/catalogue.js'
 import { LEDGER_TOPIC, QUARANTINE_TOPIC } from '../flow/topic-names.js'
-import type { KafkaProperties } from '../kafka/property-rules.js'
+import type { KafkaProperties } from './property-rules.js'
 
 /** Refused input is kept no longer than this. */
 const QUARANTINE_MAX_DAYS = 7

@@ -1,9 +1,9 @@
 /** Reads topics as they grow, committed records only: for people who look (`minim tail`), not for consumers that must not lose their place. */
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
-import type { KafkaProperties } from '../kafka/property-rules.js'
-import { checkKafkaProperties, consumerProperties, refusedProperty } from './kafka-config.js'
-import { classify } from './kafka-errors.js'
+import type { KafkaProperties } from './property-rules.js'
+import { checkKafkaProperties, consumerProperties, refusedProperty } from './properties.js'
+import { classify } from './errors.js'
 
 export interface TailOptions {
   readonly bootstrap: string

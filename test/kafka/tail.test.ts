@@ -1,8 +1,8 @@
 import Kafka from 'node-rdkafka'
 import t from 'tap'
-import { startEmbeddedKafka } from '../../src/deliver/embedded.js'
-import { asError } from '../../src/deliver/kafka-errors.js'
-import { tail } from '../../src/deliver/tail.js'
+import { startEmbeddedKafka } from '../../src/kafka/embedded.js'
+import { asError } from '../../src/kafka/errors.js'
+import { tail } from '../../src/kafka/tail.js'
 
 t.test('tail', async (t) => {
   const kafka = await startEmbeddedKafka()

@@ -2,7 +2,7 @@
 import { gunzipSync } from 'node:zlib'
 import * as zlib from 'node:zlib'
 import { decompressFrameSync } from 'lz4-napi'
-import { MinimError } from '../../errors/catalogue.js'
+import { MinimError } from '../errors/catalogue.js'
 import type { Unpack } from './record-set.js'
 
 const NONE = 0, GZIP = 1, SNAPPY = 2, LZ4 = 3, ZSTD = 4

@@ -1,6 +1,6 @@
 import Kafka from 'node-rdkafka'
 import t from 'tap'
-import { KafkaError, classify, errorCode, isNotYet } from '../../src/deliver/kafka-errors.js'
+import { KafkaError, classify, errorCode, isNotYet } from '../../src/kafka/errors.js'
 
 const { ERRORS } = Kafka.CODES
 

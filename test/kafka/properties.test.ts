@@ -1,5 +1,5 @@
 import t from 'tap'
-import { checkKafkaProperties, checkWithLibrdkafka, consumerProperties, producerLimits, refusedProperty } from '../../src/deliver/kafka-config.js'
+import { checkKafkaProperties, checkWithLibrdkafka, consumerProperties, producerLimits, refusedProperty } from '../../src/kafka/properties.js'
 import { COMMIT_TIMEOUT_MS, PRODUCER_COUNTS, PRODUCER_DEFAULTS, RESERVED_PROPERTIES, reservedFor, type KafkaProperties } from '../../src/kafka/property-rules.js'
 
 t.test('what minim sets itself is refused, with the reason', (t) => {

@@ -5,9 +5,9 @@
  * A generation's partitions are its member's until it says otherwise, or has been silent for longer than the session: then another
  * generation begins, and what this one still has in a transaction is refused (`TxnOffsetCommit` carries generation and member).
  */
-import { GROUP, type Cluster, type GroupOffsets, type Link } from '../../deliver/cluster.js'
-import { KafkaError, isNotYet } from '../../deliver/kafka-errors.js'
-import { CODE } from '../../kafka/codes.js'
+import { GROUP, type Cluster, type GroupOffsets, type Link } from './cluster.js'
+import { KafkaError, isNotYet } from './errors.js'
+import { CODE } from './codes.js'
 import { committedOffsets, encodeSubscription, heartbeat, joinGroup, leaveGroup, shareOut, syncGroup, type MemberName, type Share } from './requests.js'
 
 export interface MemberOptions {

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Problem } from '../errors/catalogue.js'
 import { nearest, useOneOf } from '../errors/problems.js'
-import { CODEC_NAMES, isProducerCount, reservedFor, wrongTimeout } from '../kafka/property-rules.js'
-import type { KafkaValue } from './schema.js'
+import { CODEC_NAMES, isProducerCount, reservedFor, wrongTimeout } from './property-rules.js'
+import type { KafkaValue } from '../settings/schema.js'
 
 type Librdkafka = typeof import('node-rdkafka')
 

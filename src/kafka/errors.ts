@@ -1,7 +1,7 @@
 /** What an error of Kafka means for a transaction. Codes are the protocol's where they are positive, and librdkafka's own below 0. */
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
-import { CODE } from '../kafka/codes.js'
+import { CODE } from './codes.js'
 
 /** What must be done about it. */
 export type FailureKind =

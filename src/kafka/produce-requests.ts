@@ -9,8 +9,8 @@
  * Guarded by row `d` of `bench/`.
  */
 import type { Socket } from 'node:net'
-import { CODE } from '../kafka/codes.js'
-import { KafkaError } from './kafka-errors.js'
+import { CODE } from './codes.js'
+import { KafkaError } from './errors.js'
 
 /** Sealed batches for one broker. */
 export interface ProduceTopic {

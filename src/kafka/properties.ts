@@ -1,7 +1,7 @@
 /** librdkafka's properties, as operators set them under `kafka:` in the settings, for minim's producer and for its readers. */
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
-import { CODEC_NAMES, PRODUCER_DEFAULTS, reservedFor, wrongTimeout, type CodecName, type KafkaProperties, type ProducerCount } from '../kafka/property-rules.js'
+import { CODEC_NAMES, PRODUCER_DEFAULTS, reservedFor, wrongTimeout, type CodecName, type KafkaProperties, type ProducerCount } from './property-rules.js'
 import { CODECS, type Codec } from './record-batch.js'
 
 /** Properties that only a producer knows: a consumer made of the same settings must not be given them. */

@@ -8,7 +8,7 @@
  * that cannot be read is handed on whole, with its bytes, and what follows it is read: nothing is lost in silence, and nothing wedges.
  */
 import { crc32c } from '@node-rs/crc32'
-import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CRC_AT, TRANSACTIONAL } from '../../deliver/record-batch.js'
+import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CRC_AT, TRANSACTIONAL } from './record-batch.js'
 
 const LENGTH_AT = 8
 const MAGIC_AT = 16

@@ -12,7 +12,7 @@
 import { gzipSync } from 'node:zlib'
 import { crc32c } from '@node-rs/crc32'
 import { compressFrameSync } from 'lz4-napi'
-import type { CodecName } from '../kafka/property-rules.js'
+import type { CodecName } from './property-rules.js'
 
 /** Before the first record. */
 export const BATCH_HEADER_BYTES = 61
