@@ -1,8 +1,8 @@
 // Bodies of quality reports to canonical records, no network, no Kafka. Usage: vq.js BODIES
 import { catalogue } from '../../src/catalogue/catalogue.js'
-import { RecordWriter } from '../../src/ingest/record-writer.js'
-import { vqToQuality } from '../../src/ingest/sip/records.js'
-import { readVqRtcpxr } from '../../src/ingest/sip/vq-rtcpxr.js'
+import { RecordWriter } from '../../src/formats/record-writer.js'
+import { vqToQuality } from '../../src/formats/sip/records.js'
+import { readVqRtcpxr } from '../../src/formats/sip/vq-rtcpxr.js'
 import { VqTemplate } from '../vq.js'
 
 /** Octets of records that are taken at once, as the listener does. */

@@ -66,7 +66,7 @@ export interface Settings extends SourceSettings {
     readonly authorise: AuthoriseSettings
   }
   readonly files: readonly FileSettings[]
-  /** As written; `ingest/formats/mapping.ts` checks them. */
+  /** As written; `formats/mapping.ts` checks them. */
   readonly mappings: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   readonly ops: { readonly listen: string }
   readonly limits: { readonly maxRecordBytes: number; readonly futureMs: number }

@@ -1,9 +1,9 @@
 /** `docs/mappings.md`: its example from the first block to the last, and each conversion of its table. */
 import t from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
-import { JsonLinesReader } from '../../src/ingest/formats/json-lines.js'
-import { checkMapping, CONVERSIONS } from '../../src/ingest/formats/mapping.js'
-import { readAll } from '../ingest/formats/reading.js'
+import { JsonLinesReader } from '../../src/formats/json-lines.js'
+import { checkMapping, CONVERSIONS } from '../../src/formats/mapping.js'
+import { readAll } from '../formats/reading.js'
 import { codesOf, readPage, tableOf, walk } from './page.js'
 
 const page = readPage('mappings.md')

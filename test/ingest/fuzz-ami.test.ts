@@ -5,7 +5,7 @@ import { catalogue } from '../../src/catalogue/catalogue.js'
 import { AMI_ENTRY, type AmiSettings } from '../../src/settings/sources/ami.js'
 import { AmiNode } from '../../src/ingest/ami/node.js'
 import { StanzaParser, type Stanza, type StanzaSink } from '../../src/ingest/ami/stanzas.js'
-import { RecordWriter, type RecordFields } from '../../src/ingest/record-writer.js'
+import { RecordWriter, type RecordFields } from '../../src/formats/record-writer.js'
 import { fuzzRuns } from '../helpers/fuzz.js'
 
 const seed = Number(process.env['MINIM_FUZZ_SEED'] ?? Date.now() & 0x7fffffff)

@@ -2,9 +2,9 @@
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { catalogue as shipped } from '../../src/catalogue/catalogue.js'
-import { cdrJson, MAX_PROFILES, MAX_TEXT, readCdr, WANTED_VARIABLES, type Cdr } from '../../src/ingest/freeswitch/body.js'
-import { writeCdr } from '../../src/ingest/freeswitch/records.js'
-import { RecordWriter } from '../../src/ingest/record-writer.js'
+import { cdrJson, MAX_PROFILES, MAX_TEXT, readCdr, WANTED_VARIABLES, type Cdr } from '../../src/formats/freeswitch/body.js'
+import { writeCdr } from '../../src/formats/freeswitch/records.js'
+import { RecordWriter } from '../../src/formats/record-writer.js'
 import { fuzzRuns } from '../helpers/fuzz.js'
 import { cdrText, FORMS, profile, START_US } from './freeswitch/cdr.js'
 

@@ -9,9 +9,9 @@ import { ProtobufReader } from '../../src/batch/scanner.js'
 import { catalogue as shipped, KINDS, type Kind } from '../../src/catalogue/catalogue.js'
 import { PostChecker, type Checked } from '../../src/ingest/http/check.js'
 import { jsonToLines } from '../../src/ingest/http/json.js'
-import { JsonLinesReader } from '../../src/ingest/formats/json-lines.js'
-import { builtInMapping } from '../../src/ingest/formats/mapping.js'
-import { RecordWriter } from '../../src/ingest/record-writer.js'
+import { JsonLinesReader } from '../../src/formats/json-lines.js'
+import { builtInMapping } from '../../src/formats/mapping.js'
+import { RecordWriter } from '../../src/formats/record-writer.js'
 import { fuzzRuns } from '../helpers/fuzz.js'
 
 const options = { numRuns: fuzzRuns(), seed: Number(process.env['MINIM_FUZZ_SEED'] ?? Date.now() & 0x7fffffff) }

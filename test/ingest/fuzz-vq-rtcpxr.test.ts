@@ -1,9 +1,9 @@
 /** Quality reports from anybody: nothing is thrown, figures stay in their ranges, what is read is bounded. */
 import t from 'tap'
 import fc from 'fast-check'
-import { readVqRtcpxr, VQ_LIMITS } from '../../src/ingest/sip/vq-rtcpxr.js'
-import { vqToQuality } from '../../src/ingest/sip/records.js'
-import { RecordWriter } from '../../src/ingest/record-writer.js'
+import { readVqRtcpxr, VQ_LIMITS } from '../../src/formats/sip/vq-rtcpxr.js'
+import { vqToQuality } from '../../src/formats/sip/records.js'
+import { RecordWriter } from '../../src/formats/record-writer.js'
 import { fuzzRuns } from '../helpers/fuzz.js'
 import { vqBody } from './sip/messages.js'
 import { catalogue } from './sip/rig.js'

@@ -5,7 +5,7 @@
 import { closeSync, openSync, renameSync, writeSync } from 'node:fs'
 import type { Catalogue } from '../../src/catalogue/catalogue.js'
 import { DeliverClient } from '../../src/ingest/grpc/client.js'
-import { RecordWriter } from '../../src/ingest/record-writer.js'
+import { RecordWriter } from '../../src/formats/record-writer.js'
 import type { Sender } from './checker.js'
 import { fieldsOf, kindOf } from './numbers.js'
 import { topicsOf } from './policy.js'

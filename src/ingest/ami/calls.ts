@@ -15,9 +15,9 @@
  */
 import { createHash } from 'node:crypto'
 import type { Refusal } from '../../batch/batch.js'
-import type { LocalTime } from '../formats/local-time.js'
-import { DISPOSITION_WORDS } from '../formats/mapping.js'
-import type { RecordFields } from '../record-writer.js'
+import type { LocalTime } from '../../formats/local-time.js'
+import { DISPOSITION_WORDS } from '../../formats/mapping.js'
+import type { RecordFields } from '../../formats/record-writer.js'
 import type { Stanza } from './stanzas.js'
 import { parseNumber, parseTime } from './times.js'
 

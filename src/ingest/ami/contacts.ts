@@ -5,7 +5,7 @@
  * A change has no User-Agent: it is completed from the list that was asked for before. Of a list only what is new, has changed or was
  * not reported for a while becomes a record.
  */
-import type { RecordFields } from '../record-writer.js'
+import type { RecordFields } from '../../formats/record-writer.js'
 import type { Stanza } from './stanzas.js'
 import { parseAddress, parseNumber } from './times.js'
 

@@ -11,7 +11,7 @@
  * RFC 3550 §6.4: fraction lost is in 256ths; the cumulative number is signed, and repeated packets make it negative: Asterisk writes
  * such a number unsigned. A round trip of 0 or of 65535.9993 s was not measured.
  */
-import type { RecordFields } from '../record-writer.js'
+import type { RecordFields } from '../../formats/record-writer.js'
 import type { Stanza } from './stanzas.js'
 import { parseAddress, parseNumber } from './times.js'
 

@@ -1,5 +1,5 @@
 /** Times and numbers as AMI writes them. */
-import type { LocalTime } from '../formats/local-time.js'
+import type { LocalTime } from '../../formats/local-time.js'
 
 const TIME = /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:(Z)|([+-])(\d\d):?(\d\d))?$/
 

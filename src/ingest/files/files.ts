@@ -15,7 +15,7 @@ import type { Batch, Reader } from '../../batch/batch.js'
 import type { BatchLease } from '../../batch/lease.js'
 import type { SourceId } from '../../flow/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
-import { MAX_RECORD_BYTES } from '../formats/json-lines.js'
+import { MAX_RECORD_BYTES } from '../../formats/json-lines.js'
 
 /** How much of a file's beginning tells it from others. */
 export const IDENTITY_BYTES = 4096

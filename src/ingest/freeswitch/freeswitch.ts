@@ -7,10 +7,10 @@
  */
 import { isLoopback, mayUse, warnOfUnauthorised } from '../authorise.js'
 import type { Credentials } from '../http/auth.js'
-import { cdrJson, readCdr } from './body.js'
-import { writeCdr } from './records.js'
+import { cdrJson, readCdr } from '../../formats/freeswitch/body.js'
+import { writeCdr } from '../../formats/freeswitch/records.js'
 import { HttpListener, refusal, type HttpAnswer, type ListenerSettings } from '../http/server.js'
-import { RecordWriter } from '../record-writer.js'
+import { RecordWriter } from '../../formats/record-writer.js'
 import type { Source, SourceContext } from '../../flow/source.js'
 import type { Refusal } from '../../batch/batch.js'
 import { readSecret } from '../../sections/secrets.js'

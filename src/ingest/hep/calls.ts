@@ -13,9 +13,9 @@
  * A call whose end is not seen is written when its time is over, with what is known: no end, no duration. The table is bounded: where
  * it is full the oldest call that is not answered makes room, then the oldest of all; those are lost and counted.
  */
-import type { RecordFields } from '../record-writer.js'
-import type { SipMessage, SipPeek } from '../sip/message.js'
-import { causeOf, dispositionOf, inviteOf, type Invite } from '../sip/records.js'
+import type { RecordFields } from '../../formats/record-writer.js'
+import type { SipMessage, SipPeek } from '../../formats/sip/message.js'
+import { causeOf, dispositionOf, inviteOf, type Invite } from '../../formats/sip/records.js'
 import { leave, Queue, Queued } from './queue.js'
 import { codecOf, type Codec } from './sdp.js'
 

@@ -7,7 +7,7 @@
  * {@link ANSWER_MS} (captures of one direction) the record is written all the same, without saying that it was accepted.
  */
 import type { Kind } from '../../catalogue/catalogue.js'
-import type { RecordFields } from '../record-writer.js'
+import type { RecordFields } from '../../formats/record-writer.js'
 import { leave, Queue, Queued } from './queue.js'
 
 /** How long an answer is waited for. */

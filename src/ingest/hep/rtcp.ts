@@ -10,7 +10,7 @@
  *   on the capture's clock alone: from the other end's last sender report to this report, less the time it was held (`dlsr`).
  * - SDES (`CNAME`: user@address) is not looked at.
  */
-import type { RecordFields } from '../record-writer.js'
+import type { RecordFields } from '../../formats/record-writer.js'
 import { Queue, Queued } from './queue.js'
 
 /** Hz, where nothing says otherwise. */

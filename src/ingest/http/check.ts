@@ -5,8 +5,8 @@
 import { Batch, REFUSALS, type Reader, type Refusal } from '../../batch/batch.js'
 import type { Columns } from '../../batch/columns.js'
 import type { Catalogue, Kind, KindCatalogue } from '../../catalogue/catalogue.js'
-import { JsonLinesReader } from '../formats/json-lines.js'
-import { builtInMapping } from '../formats/mapping.js'
+import { JsonLinesReader } from '../../formats/json-lines.js'
+import { builtInMapping } from '../../formats/mapping.js'
 import { mayUse, type TenantGrant } from '../authorise.js'
 import { ProtobufReader, readEnvelope } from '../../batch/scanner.js'
 

@@ -3,9 +3,9 @@
  * facts, CHANNEL_HANGUP_COMPLETE, holds what mod_json_cdr would have posted: the channel's variables, with `variable_` before their
  * names, and its caller profile, with `Caller-` before them. All others are of no use here: most say the same call once more.
  */
-import { WANTED_VARIABLES, type Cdr } from '../freeswitch/body.js'
-import { writeCdr, type Legs } from '../freeswitch/records.js'
-import type { RecordWriter } from '../record-writer.js'
+import { WANTED_VARIABLES, type Cdr } from '../../formats/freeswitch/body.js'
+import { writeCdr, type Legs } from '../../formats/freeswitch/records.js'
+import type { RecordWriter } from '../../formats/record-writer.js'
 import type { Converted } from './messages.js'
 
 const NAME = Buffer.from('"Event-Name"')

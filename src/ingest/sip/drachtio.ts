@@ -14,7 +14,7 @@ import type { Logger } from '../../ops/log.js'
 import type { SourceCounters } from '../../ops/metrics.js'
 import { readSecret } from '../../sections/secrets.js'
 import { drachtioSecret, type DrachtioSettings } from '../../settings/sources/sip.js'
-import { readSip } from './message.js'
+import { readSip } from '../../formats/sip/message.js'
 import { plainAddress } from '../../sections/network-list.js'
 import type { SipService } from './service.js'
 

@@ -15,10 +15,10 @@ import type { Catalogue } from '../../catalogue/catalogue.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { SourceCounters, SourceRefusal } from '../../ops/metrics.js'
 import { Outbox } from '../../sources/common/outbox.js'
-import type { RecordFields } from '../record-writer.js'
+import type { RecordFields } from '../../formats/record-writer.js'
 import type { Inlet } from '../../flow/source.js'
-import type { SipMessage } from './message.js'
-import { publishToQuality, registerToDevice, VQ_CONTENT_TYPE, VQ_EVENT } from './records.js'
+import type { SipMessage } from '../../formats/sip/message.js'
+import { publishToQuality, registerToDevice, VQ_CONTENT_TYPE, VQ_EVENT } from '../../formats/sip/records.js'
 
 /** An answer, but for what every answer copies from its request. */
 export interface SipAnswer {

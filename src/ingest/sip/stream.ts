@@ -7,7 +7,7 @@
  *
  * What cannot be brought back into step ends the connection.
  */
-import { readSip, SIP_METHODS, type SipMessage } from './message.js'
+import { readSip, SIP_METHODS, type SipMessage } from '../../formats/sip/message.js'
 
 /** Octets that a Content-Length may be wrong by. */
 const SLACK = 32

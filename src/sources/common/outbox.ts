@@ -10,7 +10,7 @@
 import type { Refusal } from '../../batch/batch.js'
 import type { Catalogue, Kind } from '../../catalogue/catalogue.js'
 import { MinimError } from '../../errors/catalogue.js'
-import { RecordWriter, type RecordFields } from '../../ingest/record-writer.js'
+import { RecordWriter, type RecordFields } from '../../formats/record-writer.js'
 import type { Inlet, PutOutcome, Spooled } from '../../flow/source.js'
 
 /** Records are gathered so long, or up to so many octets. */

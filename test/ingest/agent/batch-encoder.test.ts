@@ -5,11 +5,11 @@ import { Batch, REFUSALS } from '../../../src/batch/batch.js'
 import { ProtobufReader } from '../../../src/batch/scanner.js'
 import { catalogue as shipped, KINDS } from '../../../src/catalogue/catalogue.js'
 import { BatchEncoder } from '../../../src/ingest/agent/batch-encoder.js'
-import { JsonLinesReader } from '../../../src/ingest/formats/json-lines.js'
-import { builtInMapping } from '../../../src/ingest/formats/mapping.js'
+import { JsonLinesReader } from '../../../src/formats/json-lines.js'
+import { builtInMapping } from '../../../src/formats/mapping.js'
 import { encodeRecord, recordOf } from '../../project/generate.js'
 import { fuzzRuns } from '../../helpers/fuzz.js'
-import { rowOf, type Row } from '../formats/reading.js'
+import { rowOf, type Row } from '../../formats/reading.js'
 
 t.setTimeout(300_000)
 const catalogue = shipped()

@@ -6,7 +6,7 @@ import { catalogue } from '../../../src/catalogue/catalogue.js'
 import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
 import { feedFile } from '../../../src/ingest/files/feed-file.js'
 import type { Intake } from '../../../src/flow/intake.js'
-import { builtInMapping } from '../../../src/ingest/formats/mapping.js'
+import { builtInMapping } from '../../../src/formats/mapping.js'
 import type { Minimised } from '../../../src/flow/minimised.js'
 
 /** A ledger and a count of records, where delivery and pipeline stand. */

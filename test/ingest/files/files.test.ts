@@ -8,10 +8,10 @@ import { SharedBatch } from '../../../src/batch/lease.js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
 import { MinimError } from '../../../src/errors/catalogue.js'
 import { ChunkPool, FileSource, type FileChunk, type FilePiece, type FileSourceOptions } from '../../../src/ingest/files/files.js'
-import { CsvReader } from '../../../src/ingest/formats/csv.js'
-import { JsonLinesReader } from '../../../src/ingest/formats/json-lines.js'
-import { builtInMapping } from '../../../src/ingest/formats/mapping.js'
-import { collect, nothing, readAll, type Outcome } from '../formats/reading.js'
+import { CsvReader } from '../../../src/formats/csv.js'
+import { JsonLinesReader } from '../../../src/formats/json-lines.js'
+import { builtInMapping } from '../../../src/formats/mapping.js'
+import { collect, nothing, readAll, type Outcome } from '../../formats/reading.js'
 
 const mapping = builtInMapping('minim', catalogue())
 const folder = mkdtempSync(join(tmpdir(), 'minim-files-'))

@@ -5,8 +5,8 @@
  * Others come from the settings. A key that is neither mapped nor dropped is unknown: counted, never named.
  */
 import { Type, type Static } from '@sinclair/typebox'
-import { KINDS, type Catalogue, type Field, type FieldNameOf, type Kind } from '../../catalogue/catalogue.js'
-import type { Problem } from '../../errors/catalogue.js'
+import { KINDS, type Catalogue, type Field, type FieldNameOf, type Kind } from '../catalogue/catalogue.js'
+import type { Problem } from '../errors/catalogue.js'
 import { isTimeZone } from './local-time.js'
 
 /**

@@ -1,9 +1,9 @@
 import { Value } from '@sinclair/typebox/value'
 import t from 'tap'
 import { parse } from 'yaml'
-import { catalogue, KINDS } from '../../../src/catalogue/catalogue.js'
-import { problemLines } from '../../../src/errors/catalogue.js'
-import { BUILT_IN_MAPPINGS, builtInMapping, checkMapping, CONVERSIONS, DISPOSITION_WORDS, MappingSettings, withColumns } from '../../../src/ingest/formats/mapping.js'
+import { catalogue, KINDS } from '../../src/catalogue/catalogue.js'
+import { problemLines } from '../../src/errors/catalogue.js'
+import { BUILT_IN_MAPPINGS, builtInMapping, checkMapping, CONVERSIONS, DISPOSITION_WORDS, MappingSettings, withColumns } from '../../src/formats/mapping.js'
 
 t.test('a mapping in the settings', async (t) => {
   const settings: unknown = parse(`

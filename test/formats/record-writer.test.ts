@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { catalogue as shipped, KINDS, type Field } from '../../src/catalogue/catalogue.js'
-import { RecordWriter, type FieldValue } from '../../src/ingest/record-writer.js'
+import { RecordWriter, type FieldValue } from '../../src/formats/record-writer.js'
 
 const catalogue = shipped()
 const BatchMessage = catalogue.root.lookupType('minim.v1.Batch')

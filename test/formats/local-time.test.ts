@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { isTimeZone, LocalTime } from '../../../src/ingest/formats/local-time.js'
+import { isTimeZone, LocalTime } from '../../src/formats/local-time.js'
 
 t.test('offsets around changes of the clocks', async (t) => {
   const cases: { zone: string; wall: string; seconds: number; name: string }[] = [

@@ -5,10 +5,10 @@
  * Numbers are read by integer arithmetic, exact where a mantissa of up to 15 digits is divided by a power of ten (both are
  * exactly doubles); anything longer goes through `Number()`. Guarded by the JSON row of `bench/`.
  */
-import { DAY_MS } from '../../base/time.js'
-import type { Batch } from '../../batch/batch.js'
-import type { Columns } from '../../batch/columns.js'
-import type { Field, KindCatalogue } from '../../catalogue/catalogue.js'
+import { DAY_MS } from '../base/time.js'
+import type { Batch } from '../batch/batch.js'
+import type { Columns } from '../batch/columns.js'
+import type { Field, KindCatalogue } from '../catalogue/catalogue.js'
 import { LocalTime } from './local-time.js'
 import { CONVERSIONS, DISPOSITION_WORDS, type Mapping } from './mapping.js'
 

@@ -13,8 +13,8 @@
  * UTF-8, and nesting is bounded.
  * Guarded by the JSON row of `bench/`.
  */
-import type { Batch, Reader } from '../../batch/batch.js'
-import type { Catalogue, Kind } from '../../catalogue/catalogue.js'
+import type { Batch, Reader } from '../batch/batch.js'
+import type { Catalogue, Kind } from '../catalogue/catalogue.js'
 import { CONVERSIONS, formatOf, type Mapping } from './mapping.js'
 import { BAD_UTF8, BAD_VALUE, FINE, OP_DROP, OP_TEXT, Values } from './values.js'
 

@@ -10,9 +10,9 @@
  *
  * Quoted fields are scanned four bytes at a time, as in `json-lines.ts`; doubled quotes are undone in the batch's scratch space.
  */
-import type { Batch, Reader } from '../../batch/batch.js'
-import type { Catalogue, Kind } from '../../catalogue/catalogue.js'
-import { MinimError } from '../../errors/catalogue.js'
+import type { Batch, Reader } from '../batch/batch.js'
+import type { Catalogue, Kind } from '../catalogue/catalogue.js'
+import { MinimError } from '../errors/catalogue.js'
 import { MAX_RECORD_BYTES } from './json-lines.js'
 import { CONVERSIONS, formatOf, type Mapping } from './mapping.js'
 import { BAD_UTF8, FINE, Values, type ValueStatus } from './values.js'

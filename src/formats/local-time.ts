@@ -6,7 +6,7 @@
  * In the hour that happens twice the first is meant; a time in the hour that never happens is read with the offset before it
  * (RFC 5545 §3.3.5 says the same of both).
  */
-import { DAY_MS } from '../../base/time.js'
+import { DAY_MS } from '../base/time.js'
 
 const QUARTER_MS = 900_000
 const SLOTS = 4096

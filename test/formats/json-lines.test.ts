@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { Batch } from '../../../src/batch/batch.js'
-import { catalogue } from '../../../src/catalogue/catalogue.js'
-import { JsonLinesReader, MAX_DEPTH } from '../../../src/ingest/formats/json-lines.js'
-import { builtInMapping, checkMapping, type Mapping } from '../../../src/ingest/formats/mapping.js'
+import { Batch } from '../../src/batch/batch.js'
+import { catalogue } from '../../src/catalogue/catalogue.js'
+import { JsonLinesReader, MAX_DEPTH } from '../../src/formats/json-lines.js'
+import { builtInMapping, checkMapping, type Mapping } from '../../src/formats/mapping.js'
 import { readAll, type Row } from './reading.js'
 
 const asterisk = builtInMapping('asterisk-cdr', catalogue(), { timeZone: 'Europe/London' })

@@ -1,7 +1,7 @@
 /** What readers' tests share: a buffer as the file source lays it out, and rows as plain objects. */
-import { Batch, REFUSALS, type Reader, type Refusal } from '../../../src/batch/batch.js'
-import type { Columns } from '../../../src/batch/columns.js'
-import { catalogue, type Kind } from '../../../src/catalogue/catalogue.js'
+import { Batch, REFUSALS, type Reader, type Refusal } from '../../src/batch/batch.js'
+import type { Columns } from '../../src/batch/columns.js'
+import { catalogue, type Kind } from '../../src/catalogue/catalogue.js'
 
 export type Row = Record<string, string | number>
 

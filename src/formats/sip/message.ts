@@ -5,7 +5,7 @@
  * sip.js's parser takes 1.2 ms a message, each call of its grammar 0.1 ms, and one header that it cannot read loses the message:
  * 830 messages a second, where 60,000 are to be told apart. So messages are found out by bytes here, in offsets, and a header becomes
  * text when it is asked for. sip.js's grammar reads the URIs that are not of the plain shape that nearly all have, behind an
- * `lru-cache`; and its parser is what `test/ingest/sip/message.test.ts` holds this file against.
+ * `lru-cache`; and its parser is what `test/formats/sip/message.test.ts` holds this file against.
  */
 import { isIP } from 'node:net'
 import { LRUCache } from 'lru-cache'

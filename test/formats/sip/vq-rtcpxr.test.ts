@@ -1,11 +1,11 @@
 import t from 'tap'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { readSip } from '../../../src/ingest/sip/message.js'
-import { publishToQuality } from '../../../src/ingest/sip/records.js'
-import { readVqRtcpxr, VQ_LIMITS } from '../../../src/ingest/sip/vq-rtcpxr.js'
+import { readSip } from '../../../src/formats/sip/message.js'
+import { publishToQuality } from '../../../src/formats/sip/records.js'
+import { readVqRtcpxr, VQ_LIMITS } from '../../../src/formats/sip/vq-rtcpxr.js'
 import { shared } from '../../helpers/shared.js'
-import { publish } from './messages.js'
+import { publish } from '../../ingest/sip/messages.js'
 
 const read = (text: string): ReturnType<typeof readVqRtcpxr> => readVqRtcpxr(Buffer.from(text))
 const figures = (line: string): Record<string, unknown> => ({ ...read(`VQSessionReport: CallTerm\r\nLocalMetrics:\r\n${line}\r\n`)?.[0].local })

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { isUtf8 as nodeIsUtf8 } from 'node:buffer'
 import t from 'tap'
-import { Batch } from '../../../src/batch/batch.js'
-import { catalogue } from '../../../src/catalogue/catalogue.js'
-import { CONVERSIONS, type Conversion, type Mapping } from '../../../src/ingest/formats/mapping.js'
-import { BAD_UTF8, BAD_VALUE, isUtf8, Values } from '../../../src/ingest/formats/values.js'
+import { Batch } from '../../src/batch/batch.js'
+import { catalogue } from '../../src/catalogue/catalogue.js'
+import { CONVERSIONS, type Conversion, type Mapping } from '../../src/formats/mapping.js'
+import { BAD_UTF8, BAD_VALUE, isUtf8, Values } from '../../src/formats/values.js'
 
 const call = catalogue().kinds.call
 const quality = catalogue().kinds.quality

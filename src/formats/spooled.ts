@@ -2,8 +2,8 @@
 import { REFUSALS, type Batch, type Reader, type Refusal } from '../batch/batch.js'
 import { ProtobufReader, readEnvelope } from '../batch/scanner.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
-import { JsonLinesReader } from './formats/json-lines.js'
-import { builtInMapping } from './formats/mapping.js'
+import { JsonLinesReader } from './json-lines.js'
+import { builtInMapping } from './mapping.js'
 import type { SpooledFormat } from '../flow/source.js'
 
 /** What readers of a format may write to behind the input: unescaped text. */
