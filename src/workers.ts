@@ -6,7 +6,7 @@
  *     worker 0 … N-1: each a whole proxy, with a shard of its own        listeners that keep no state are shared (gRPC, HTTP)
  *
  * A source belongs to the worker that owns its shard. A gRPC stream that reaches another one is passed on to the owner's own socket in a
- * folder that nobody else can enter (`ingest/grpc/grpc.ts`). Sources that keep state (AMI, HEP, SIP) run in one worker each.
+ * folder that nobody else can enter (`sources/grpc/grpc.ts`). Sources that keep state (AMI, HEP, SIP) run in one worker each.
  */
 import cluster, { type Worker } from 'node:cluster'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'

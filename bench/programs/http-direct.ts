@@ -2,7 +2,7 @@
 // the difference. Not a proxy to run: a crash loses what was answered. Usage: http-direct.js SETTINGS
 import { randomUUID } from 'node:crypto'
 import { startCore, untilReady } from '../../src/app.js'
-import { startHttp } from '../../src/ingest/http/http.js'
+import { startHttp } from '../../src/sources/http/http.js'
 import type { Inlet } from '../../src/flow/source.js'
 import { SPOOLED_SCRATCH_BYTES, spooledReaders } from '../../src/formats/spooled.js'
 import { startOps } from '../../src/ops/health.js'

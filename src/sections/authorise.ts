@@ -2,7 +2,7 @@
  * Who may use which names: `authorise` of a listener whose clients show certificates. One meaning for every listener that has it.
  *
  * A key is a name of a certificate: a DNS name or a URI of its subjectAltName, as it stands there. What the map does not say has a default
- * that is as narrow as can be (`ingest/authorise.ts`).
+ * that is as narrow as can be (`sources/common/authorise.ts`).
  */
 import { Type, type TSchema } from '@sinclair/typebox'
 import type { Problem } from '../errors/catalogue.js'

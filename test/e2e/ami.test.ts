@@ -4,7 +4,7 @@ import t from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { decoderOf } from '../../src/cli/decode.js'
 import { loadPolicy } from '../../src/policy/load.js'
-import { AmiServer, cdr, fixture, stanza } from '../ingest/ami/server.js'
+import { AmiServer, cdr, fixture, stanza } from '../sources/ami/server.js'
 import { get, metric, Place, readTopic, ROOT, run, until } from './program.js'
 
 const SECRET = 'a secret of 12 cups'

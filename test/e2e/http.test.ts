@@ -11,8 +11,8 @@ import { catalogue as shipped, type Kind } from '../../src/catalogue/catalogue.j
 import { decoderOf } from '../../src/cli/decode.js'
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
-import { cdrText, FORMS, profile, UUID } from '../ingest/freeswitch/cdr.js'
-import { basic } from '../ingest/http/client.js'
+import { cdrText, FORMS, profile, UUID } from '../sources/freeswitch/cdr.js'
+import { basic } from '../sources/http/client.js'
 import { setClock, shiftedClock } from '../helpers/shifted-clock.js'
 import { get, metric, Place, Program, readTopic, ROOT, sleep, until } from './program.js'
 

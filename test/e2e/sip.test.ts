@@ -8,8 +8,8 @@ import type { Test } from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { decoderOf } from '../../src/cli/decode.js'
 import { loadPolicy } from '../../src/policy/load.js'
-import { publish, vqBody } from '../ingest/sip/messages.js'
-import { UdpClient } from '../ingest/sip/rig.js'
+import { publish, vqBody } from '../sources/sip/messages.js'
+import { UdpClient } from '../sources/sip/rig.js'
 import { get, metric, Place, readTopic, ROOT, run, until, type Running } from './program.js'
 
 const installed = (command: string, args: readonly string[]): boolean => spawnSync(command, args, { stdio: 'ignore' }).error === undefined

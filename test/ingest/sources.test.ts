@@ -7,9 +7,9 @@ import { SPOOLED, startSources, stopSources } from '../../src/ingest/sources.js'
 import { createLog } from '../../src/ops/log.js'
 import { loadSettings } from '../../src/settings/load.js'
 import { collectingInlet } from '../helpers/inlet.js'
-import { hep, request, response } from './hep/frames.js'
-import { publish, vqBody } from './sip/messages.js'
-import { counters, UdpClient, until } from './sip/rig.js'
+import { hep, request, response } from '../sources/hep/frames.js'
+import { publish, vqBody } from '../sources/sip/messages.js'
+import { counters, UdpClient, until } from '../sources/sip/rig.js'
 
 const SECRET = 'a message that holds +447700900123'
 

@@ -2,7 +2,7 @@ import t from 'tap'
 import { Parser } from 'sip.js/lib/core/messages/parser.js'
 import type { Logger } from 'sip.js/lib/core/log/logger.js'
 import { addressesOf, addressOf, ipOf, paramsOf, peekSip, readSip, SIP_LIMITS, uriOf } from '../../../src/formats/sip/message.js'
-import { common, publish, register, sip, vqBody } from '../../ingest/sip/messages.js'
+import { common, publish, register, sip, vqBody } from '../../sources/sip/messages.js'
 
 const quiet = { warn: () => undefined, error: () => undefined, debug: () => undefined, log: () => undefined } as unknown as Logger
 const lines = (text: string): Buffer => Buffer.from(text)

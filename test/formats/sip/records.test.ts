@@ -1,7 +1,7 @@
 import t from 'tap'
 import { readSip, type SipMessage } from '../../../src/formats/sip/message.js'
 import { causeOf, dispositionOf, inviteOf, registerToDevice, rtpStatisticsOf, statisticsToQuality } from '../../../src/formats/sip/records.js'
-import { common, register, sip } from '../../ingest/sip/messages.js'
+import { common, register, sip } from '../../sources/sip/messages.js'
 
 const registered = (over: Readonly<Record<string, string>>): object[] => registerToDevice(readSip(register(over))!, { seenMs: 1000, remoteIp: '203.0.113.9' })
 const message = (first: string, method: string, over: Readonly<Record<string, string>> = {}): SipMessage => readSip(sip([first, ...common(method, over)]))!

@@ -5,7 +5,7 @@ import { readSip } from '../../../src/formats/sip/message.js'
 import { publishToQuality } from '../../../src/formats/sip/records.js'
 import { readVqRtcpxr, VQ_LIMITS } from '../../../src/formats/sip/vq-rtcpxr.js'
 import { shared } from '../../helpers/shared.js'
-import { publish } from '../../ingest/sip/messages.js'
+import { publish } from '../../sources/sip/messages.js'
 
 const read = (text: string): ReturnType<typeof readVqRtcpxr> => readVqRtcpxr(Buffer.from(text))
 const figures = (line: string): Record<string, unknown> => ({ ...read(`VQSessionReport: CallTerm\r\nLocalMetrics:\r\n${line}\r\n`)?.[0].local })

@@ -1,0 +1,211 @@
+/** What one PBX says by AMI, turned into records. Knows nothing of the connection: events come in, records go to the outbox. */
+import { HOUR_MS } from '../../base/time.js'
+import type { SourceCounters } from '../../ops/metrics.js'
+import type { AmiSettings } from './settings.js'
+import type { Outbox } from '../common/outbox.js'
+import { LocalTime } from '../../formats/local-time.js'
+import { asCause, completeCall, learnFromCel, newFacts, pickCalls, readCdr, rowId, type CdrRow, type ChannelFacts } from './calls.js'
+import { Contacts } from './contacts.js'
+import { Followed } from './followed.js'
+import { Leg, legKey } from './rtcp.js'
+import type { Stanza } from './stanzas.js'
+
+/** What is known of a channel is of no use so long after it was last heard of. */
+const FACTS_IDLE_MS = 4 * HOUR_MS
+/** A leg whose call is over, but whose end was not said: RTCP comes every five seconds. */
+const LEG_NAMELESS_IDLE_MS = 30_000
+
+interface Held {
+  readonly dueAt: number
+  readonly rows: CdrRow[]
+}
+
+export interface NodeOptions {
+  readonly settings: AmiSettings
+  readonly counters: SourceCounters
+  readonly outbox: Pick<Outbox, 'add' | 'call' | 'refuse'>
+  /** Another source of the settings gives this node's call records. */
+  readonly callsElsewhere: boolean
+  /** A contact came that no list has shown. */
+  readonly onUnknownContact: () => void
+}
+
+export class AmiNode {
+  readonly #options: NodeOptions
+  readonly #clock: LocalTime
+  readonly #facts: Followed<ChannelFacts>
+  readonly #legs: Followed<Leg>
+  readonly #nameless: Followed<Leg>
+  readonly #contacts: Contacts
+  /** Records of a channel, in the order in which they are due. */
+  readonly #held = new Map<string, Held>()
+  /** Legs whose channel has ended, in the order in which they are due: the call record may still say their SIP Call-ID. */
+  readonly #ending = new Map<string, number>()
+
+  constructor(options: NodeOptions) {
+    this.#options = options
+    const { settings, counters } = options
+    this.#clock = new LocalTime(settings.timeZone)
+    this.#facts = new Followed(settings.maxFollowed, FACTS_IDLE_MS, () => undefined)
+    const over = (leg: Leg, _key: string, pushed: boolean): void => {
+      if (pushed) counters.refused('too_many')
+      this.#legOver(leg)
+    }
+    this.#legs = new Followed(settings.maxFollowed, settings.legIdleMs, over)
+    this.#nameless = new Followed(settings.maxFollowed, Math.min(settings.legIdleMs, LEG_NAMELESS_IDLE_MS), over)
+    this.#contacts = new Contacts(settings.contactsMs / 2)
+  }
+
+  /** Channels, legs and calls that are followed now. */
+  get following(): number {
+    return this.#facts.size + this.#legs.size + this.#nameless.size + this.#held.size
+  }
+
+  /** Takes an event. Those of no use are counted, by nothing that they say. */
+  event(stanza: Stanza, name: string, nowMs: number): void {
+    switch (name) {
+      case 'cdr': return this.#cdr(stanza, nowMs)
+      case 'rtcpsent': return this.#rtcp(stanza, true, nowMs)
+      case 'rtcpreceived': return this.#rtcp(stanza, false, nowMs)
+      case 'cel': return this.#cel(stanza, nowMs)
+      case 'hangup': return this.#hangup(stanza, nowMs)
+      case 'contactstatus': return this.#contactStatus(stanza, nowMs)
+      case 'contactlist': case 'contactstatusdetail': return this.#device(this.#contacts.listed(stanza, nowMs))
+      case 'peerstatus': return this.#device(this.#contacts.peer(stanza, nowMs))
+      default: this.#options.counters.refused('unused')
+    }
+  }
+
+  /** Hands on what is due. To be called often: a few times in `settleMs`. */
+  sweep(nowMs: number): void {
+    for (const [uniqueId, { dueAt }] of this.#held) {
+      if (dueAt > nowMs) break
+      this.#settle(uniqueId)
+    }
+    for (const [key, dueAt] of this.#ending) {
+      if (dueAt > nowMs) break
+      this.#ending.delete(key)
+      this.#legs.end(key)
+    }
+    this.#legs.sweep(nowMs)
+    this.#nameless.sweep(nowMs)
+    this.#facts.sweep(nowMs)
+  }
+
+  /** Hands on all that is held. */
+  flush(): void {
+    for (const uniqueId of [...this.#held.keys()]) this.#settle(uniqueId)
+    this.#ending.clear()
+    this.#legs.endAll()
+    this.#nameless.endAll()
+  }
+
+  #cdr(stanza: Stanza, nowMs: number): void {
+    const { settings, counters, outbox, callsElsewhere } = this.#options
+    const { calls } = settings
+    if (calls === 'never' || (calls === 'auto' && callsElsewhere)) {
+      counters.refused(calls === 'never' ? 'unused' : 'other_source')
+      // The call is over all the same.
+      this.#ends(stanza.get('uniqueid'), nowMs)
+      return
+    }
+    const row = readCdr(stanza, this.#clock)
+    if (typeof row === 'string') {
+      counters.refused('malformed')
+      outbox.refuse(stanza.text, row, settings.tenant)
+      return
+    }
+    const facts = this.#channel(row.uniqueId, nowMs)
+    if (row.linkedId !== '') facts.linkedId = row.linkedId
+    if (row.callId !== '') facts.callId = row.callId
+    this.#ends(row.uniqueId, nowMs)
+    const held = this.#held.get(row.uniqueId)
+    if (held !== undefined) {
+      held.rows.push(row)
+      return
+    }
+    if (this.#held.size >= settings.maxFollowed) {
+      for (const oldest of this.#held.keys()) {
+        this.#settle(oldest)
+        break
+      }
+    }
+    this.#held.set(row.uniqueId, { dueAt: nowMs + settings.settleMs, rows: [row] })
+  }
+
+  #settle(uniqueId: string): void {
+    const { settings, counters, outbox } = this.#options
+    const held = this.#held.get(uniqueId)
+    if (held === undefined) return
+    this.#held.delete(uniqueId)
+    const facts = this.#facts.peek(uniqueId) ?? newFacts()
+    const calls = settings.rows === 'all' ? held.rows : pickCalls(held.rows, facts.linkedId, facts.taken)
+    if (calls.length < held.rows.length) counters.refused('unused', held.rows.length - calls.length)
+    for (const row of calls) outbox.call(completeCall(row, facts), rowId(settings.node, row), settings.tenant)
+  }
+
+  #rtcp(stanza: Stanza, sent: boolean, nowMs: number): void {
+    const key = legKey(stanza, sent)
+    const { counters } = this.#options
+    if (key === '') {
+      counters.refused('malformed')
+      return
+    }
+    const named = key.startsWith('u')
+    if (named && this.#facts.peek(key.slice(1))?.ended === true && this.#legs.peek(key) === undefined) {
+      counters.refused('unused')
+      return
+    }
+    (named ? this.#legs : this.#nameless).touch(key, nowMs, () => new Leg(nowMs)).add(stanza, sent, nowMs)
+  }
+
+  #legOver(leg: Leg): void {
+    const { settings, counters, outbox } = this.#options
+    const fields = leg.fields(settings.clockRateHz)
+    if (fields === null) {
+      counters.refused('unused')
+      return
+    }
+    const facts = leg.uniqueId === '' ? undefined : this.#facts.peek(leg.uniqueId)
+    outbox.add('quality', facts === undefined ? fields : { ...fields, call_id: facts.callId || leg.uniqueId, linked_id: leg.linkedId || facts.linkedId }, settings.tenant)
+  }
+
+  #cel(stanza: Stanza, nowMs: number): void {
+    const uniqueId = stanza.get('uniqueid')
+    if (uniqueId === '' || !learnFromCel(stanza, this.#channel(uniqueId, nowMs), this.#clock)) this.#options.counters.refused('unused')
+  }
+
+  #hangup(stanza: Stanza, nowMs: number): void {
+    const uniqueId = stanza.get('uniqueid')
+    if (uniqueId === '') {
+      this.#options.counters.refused('malformed')
+      return
+    }
+    const facts = this.#channel(uniqueId, nowMs)
+    facts.linkedId = stanza.get('linkedid') || facts.linkedId
+    facts.cause = asCause(stanza.get('cause')) || facts.cause
+    this.#ends(uniqueId, nowMs)
+  }
+
+  #contactStatus(stanza: Stanza, nowMs: number): void {
+    const change = this.#contacts.changed(stanza, nowMs)
+    this.#device(change?.fields ?? null)
+    if (change?.unknown === true) this.#options.onUnknownContact()
+  }
+
+  #device(fields: ReturnType<Contacts['listed']>): void {
+    if (fields === null) this.#options.counters.refused('unused')
+    else this.#options.outbox.add('device', fields, this.#options.settings.tenant)
+  }
+
+  #channel(uniqueId: string, nowMs: number): ChannelFacts {
+    return this.#facts.touch(uniqueId, nowMs, newFacts)
+  }
+
+  #ends(uniqueId: string, nowMs: number): void {
+    if (uniqueId === '') return
+    this.#channel(uniqueId, nowMs).ended = true
+    const key = `u${uniqueId}`
+    if (this.#legs.peek(key) !== undefined && !this.#ending.has(key)) this.#ending.set(key, nowMs + this.#options.settings.settleMs)
+  }
+}
