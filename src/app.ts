@@ -11,8 +11,8 @@ import { startEmbeddedKafka, type EmbeddedKafka } from './kafka/embedded.js'
 import { markOf } from './flow/marks.js'
 import type { WantedTopic } from './kafka/topics.js'
 import { QUARANTINE_TOPIC } from './flow/topic-names.js'
-import type { Spool, SpoolIntake } from './deliver/spool.js'
-import { lockSpool, needsSpool, type SpoolLock } from './deliver/spool-lock.js'
+import type { Spool, SpoolIntake } from './spool/spool.js'
+import { lockSpool, needsSpool, type SpoolLock } from './spool/lock.js'
 import { spoolSource } from './flow/shards.js'
 import type { WorkItem } from './flow/work-item.js'
 import { MinimError } from './errors/catalogue.js'
@@ -220,7 +220,7 @@ async function openSpools(settings: Settings, core: Core, log: Logger, { index, 
   const { path, maxBytes, rememberHours } = settings.spool
   if (!needsSpool(settings)) return []
   // Only now: loading LMDB takes longer than most commands do.
-  const { Spool } = await import('./deliver/spool.js')
+  const { Spool } = await import('./spool/spool.js')
   const open = (worker: number): Spool => Spool.open({
     path, maxBytes, rememberHours, keyring: core.keyring, worker, source: spoolSource(worker, index, count),
     ...(worker === index ? { counters: core.metrics.spool } : {}),

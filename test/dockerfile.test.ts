@@ -45,6 +45,6 @@ t.test('neither image nor package holds what is kept beside the settings', (t) =
     }
   }
   for (const path of ['config/minim.yaml', 'config/policy.schema.json', 'proto/minim/v1/call.proto']) t.ok(!isIgnored(path) && packed.some((pattern) => pattern.test(path)), path)
-  for (const path of ['src/cli/keys.ts', 'src/keys/store.ts', 'test/deliver/spool-keys.test.ts', 'package.json', '.ci/docker-prune', 'tsconfig.json']) t.notOk(isIgnored(path), path)
+  for (const path of ['src/cli/keys.ts', 'src/keys/store.ts', 'test/spool/keys.test.ts', 'package.json', '.ci/docker-prune', 'tsconfig.json']) t.notOk(isIgnored(path), path)
   t.end()
 })

@@ -8,7 +8,7 @@
  */
 import { spawn } from 'node:child_process'
 import process from 'node:process'
-import { mayExit } from '../deliver/spool-open.js'
+import { mayExit } from '../spool/open.js'
 import type { Logger } from '../ops/log.js'
 
 /** Closing takes less: each of its parts has a limit of its own (`app.ts`). */

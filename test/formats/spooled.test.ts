@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { catalogue as shipped, KINDS, type Kind } from '../../src/catalogue/catalogue.js'
-import { decodeBlock, encodeBlock } from '../../src/deliver/spool-block.js'
+import { decodeBlock, encodeBlock } from '../../src/spool/block.js'
 import { openQuarantined } from '../../src/deliver/quarantine-box.js'
 import { SPOOLED_SCRATCH_BYTES, spooledReaders } from '../../src/formats/spooled.js'
 import { compile } from '../../src/policy/compile.js'

@@ -1,7 +1,7 @@
 /** Stands where delivery stands behind the spool: keeps what comes, commits when told to, remembers the last sequence as the ledger does. */
 import type { Reader } from '../../src/batch/batch.js'
-import type { BlockRun } from '../../src/deliver/spool-block.js'
-import type { SpoolIntake, SpoolReaders } from '../../src/deliver/spool.js'
+import type { BlockRun } from '../../src/spool/block.js'
+import type { SpoolIntake, SpoolReaders } from '../../src/spool/spool.js'
 import type { WorkItem } from '../../src/flow/work-item.js'
 import { fakeMinimised } from './minimised.js'
 

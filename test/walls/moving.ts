@@ -5,14 +5,9 @@ const PLACES: Readonly<Record<string, string>> = {
   'app.ts': 'app/app.ts',
   'deliver/quarantine-box.ts': 'quarantine/box.ts',
   'deliver/quarantine-topic.ts': 'quarantine/topic.ts',
-  'deliver/spool-block.ts': 'spool/block.ts',
-  'deliver/spool-seen.ts': 'spool/seen.ts',
-  'deliver/spool-store.ts': 'spool/store.ts',
-  'deliver/spool.ts': 'spool/spool.ts',
   'ingest/sources.ts': 'app/sources.ts',
   'project/pipeline.ts': 'pipeline/pipeline.ts',
   'settings/sources/sections.ts': 'settings/sections.ts',
-  'settings/sources/spool.ts': 'spool/settings.ts',
   'workers.ts': 'app/workers.ts',
 }
 

@@ -13,7 +13,7 @@ import { HEP, type HepSettings } from '../../sources/hep/settings.js'
 import { HTTP, type HttpSettings } from '../../sources/http/settings.js'
 import { KAFKA_INPUT, type KafkaInputSettings } from '../../sources/kafka/settings.js'
 import { SIP, type SipSettings } from '../../sources/sip/settings.js'
-import { SPOOL, type SpoolSettings } from './spool.js'
+import { SPOOL, type SpoolSettings } from '../../spool/settings.js'
 
 export interface SourceSettings {
   readonly agent: AgentSettings

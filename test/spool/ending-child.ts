@@ -10,7 +10,7 @@
 import process from 'node:process'
 import { open } from 'lmdb'
 import { endProcess, exitNow, watchEnd } from '../../src/cli/end.js'
-import { Spool } from '../../src/deliver/spool.js'
+import { Spool } from '../../src/spool/spool.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
 import { createLog } from '../../src/ops/log.js'
 

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { decodeBlock, encodeBlock, entryBytes, keyMark, openBlock, sealBlock, sealedAt, type BlockEntry } from '../../src/deliver/spool-block.js'
+import { decodeBlock, encodeBlock, entryBytes, keyMark, openBlock, sealBlock, sealedAt, type BlockEntry } from '../../src/spool/block.js'
 import { splitEpochKey } from '../../src/keys/split.js'
 import { fuzzRuns } from '../helpers/fuzz.js'
 

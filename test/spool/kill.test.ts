@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { Spool } from '../../src/deliver/spool.js'
+import { Spool } from '../../src/spool/spool.js'
 import { MasterKey } from '../../src/keys/master.js'
 import { KeyStore } from '../../src/keys/store.js'
 import { RecordingIntake } from '../helpers/spool-intake.js'
 
-const CHILD = fileURLToPath(new URL('./spool-child.js', import.meta.url))
+const CHILD = fileURLToPath(new URL('./child.js', import.meta.url))
 const ROUNDS = Number(process.env['MINIM_KILL_ROUNDS'] ?? 6)
 
 t.test(`killed ${ROUNDS} times, two processes at once`, async (t) => {

@@ -3,7 +3,7 @@
  * Arguments: folder, store, worker, first number. The master key is in MINIM_MASTER_KEY. Every number is its sender's id too.
  */
 import { writeSync } from 'node:fs'
-import { Spool } from '../../src/deliver/spool.js'
+import { Spool } from '../../src/spool/spool.js'
 import { loadMaster } from '../../src/keys/master.js'
 import { KeyStore } from '../../src/keys/store.js'
 

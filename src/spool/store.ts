@@ -26,8 +26,8 @@ import { epochId } from '../keys/epochs.js'
 import { SPOOL_DOMAIN } from '../keys/keyring.js'
 import { errorCode } from '../keys/master.js'
 import { MAX_SHARDS } from '../flow/shards.js'
-import { sealedAt } from './spool-block.js'
-import { environmentClosed, environmentOpened } from './spool-open.js'
+import { sealedAt } from './block.js'
+import { environmentClosed, environmentOpened } from './open.js'
 
 const FORMAT = '1'
 const LOCK_FILE_BYTES = 65_536
@@ -39,7 +39,7 @@ export interface SpoolTables {
   readonly blocks: Database<Buffer, number>
   /** Blocks that could not be opened. */
   readonly damaged: Database<Buffer, number>
-  /** `spool-seen.ts`. */
+  /** `spool/seen.ts`. */
   readonly seen: Database<Buffer, Buffer>
   readonly meta: Database<string, string>
 }

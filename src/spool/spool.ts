@@ -14,7 +14,7 @@
  * - **Limits.** What is refused is refused before it is written. Memory: what waits for the disk, a few blocks that need not be
  *   read again since they have just been written, and what delivery has taken and not committed.
  *
- * Layout: `spool-block.ts`; ids: `spool-seen.ts`; what is relied on of the disk: `spool-store.ts`.
+ * Layout: `spool/block.ts`; ids: `spool/seen.ts`; what is relied on of the disk: `spool/store.ts`.
  */
 import { Backoff } from '../base/backoff.js'
 import type { Reader } from '../batch/batch.js'
@@ -27,9 +27,9 @@ import { SPOOL_DOMAIN, type EpochKeys, type Keyring } from '../keys/keyring.js'
 import type { SpoolCounters, SpoolSample } from '../ops/metrics.js'
 import type { Minimised } from '../flow/minimised.js'
 import type { Input } from '../project/pipeline.js'
-import { MAX_TENANT_BYTES, SEAL_BYTES, decodeBlock, encodeBlock, entryBytes, keyMark, openBlock, sealBlock, sealedAt, type BlockEntry, type BlockRun } from './spool-block.js'
-import { SeenNames, spanIn, spanStart, type SeenName, type SeenStart } from './spool-seen.js'
-import { SpoolStore, type SpoolTables } from './spool-store.js'
+import { MAX_TENANT_BYTES, SEAL_BYTES, decodeBlock, encodeBlock, entryBytes, keyMark, openBlock, sealBlock, sealedAt, type BlockEntry, type BlockRun } from './block.js'
+import { SeenNames, spanIn, spanStart, type SeenName, type SeenStart } from './seen.js'
+import { SpoolStore, type SpoolTables } from './store.js'
 import { spoolSource } from '../flow/shards.js'
 import type { SourceId, WorkItem } from '../flow/work-item.js'
 
@@ -284,7 +284,7 @@ export class Spool implements Inlet {
    * After delivery has stopped, if the spool was fed: an item that it still has would be waited for. Takes nothing more,
    * answers what was put, deletes what is committed, and closes the folder. What is left stays there.
    *
-   * A write that is under way is always waited for: the process could not end in the middle of it (`spool-open.ts`).
+   * A write that is under way is always waited for: the process could not end in the middle of it (`spool/open.ts`).
    * @param limitMs after so long no other is begun
    */
   async close(limitMs = Infinity): Promise<void> {

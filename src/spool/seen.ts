@@ -21,7 +21,7 @@ import { MinimError } from '../errors/catalogue.js'
 import { epochId } from '../keys/epochs.js'
 import { HmacSha256, sha256 } from '../keys/hmac.js'
 import { SPOOL_DOMAIN, type EpochKeys, type Keyring } from '../keys/keyring.js'
-import { SeenClock } from './spool-clock.js'
+import { SeenClock } from './clock.js'
 
 const SPANS = 4
 /** More spans than a clock that behaves makes: each is asked at each lookup, so the least useful goes early. */

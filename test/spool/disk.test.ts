@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import t, { type Test } from 'tap'
-import { Spool, type SpoolOptions } from '../../src/deliver/spool.js'
+import { Spool, type SpoolOptions } from '../../src/spool/spool.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
 import type { Spooled } from '../../src/flow/source.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
