@@ -2,7 +2,7 @@
 import t from 'tap'
 import { ProtobufReader } from '../../src/batch/scanner.js'
 import { catalogue as shipped } from '../../src/catalogue/catalogue.js'
-import { readBoxHeader } from '../../src/deliver/quarantine-box.js'
+import { readBoxHeader } from '../../src/quarantine/box.js'
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import type { Policy } from '../../src/policy/model.js'

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import Kafka from 'node-rdkafka'
 import t from 'tap'
-import { sealQuarantined } from '../../src/deliver/quarantine-box.js'
+import { sealQuarantined } from '../../src/quarantine/box.js'
 import { DeliverClient } from '../../src/sources/grpc/client.js'
 import { minim, Place, run, until } from './program.js'
 import { call, records } from './records.js'

@@ -4,7 +4,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import type { ServiceError } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
 import { DeliverClient } from '../../src/sources/grpc/client.js'
-import { openQuarantined } from '../../src/deliver/quarantine-box.js'
+import { openQuarantined } from '../../src/quarantine/box.js'
 import { get, metric, minim, Place, Program, readTopic, run, sleep, until } from './program.js'
 import { call, field, records } from './records.js'
 

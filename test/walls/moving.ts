@@ -3,8 +3,6 @@
  */
 const PLACES: Readonly<Record<string, string>> = {
   'app.ts': 'app/app.ts',
-  'deliver/quarantine-box.ts': 'quarantine/box.ts',
-  'deliver/quarantine-topic.ts': 'quarantine/topic.ts',
   'ingest/sources.ts': 'app/sources.ts',
   'project/pipeline.ts': 'pipeline/pipeline.ts',
   'settings/sources/sections.ts': 'settings/sections.ts',

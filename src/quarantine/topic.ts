@@ -1,6 +1,6 @@
 /**
  * The quarantine topic, from the operator's side: read up to what is committed now, deleted up to a day. What an envelope holds is
- * `quarantine-box.ts`.
+ * `quarantine/box.ts`.
  */
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
@@ -8,7 +8,7 @@ import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { KafkaProperties } from '../kafka/property-rules.js'
 import { checkKafkaProperties, consumerProperties, refusedProperty } from '../kafka/properties.js'
 import { classify } from '../kafka/errors.js'
-import { readBoxHeader, type BoxHeader } from './quarantine-box.js'
+import { readBoxHeader, type BoxHeader } from './box.js'
 import { deleteRecords } from '../kafka/topics.js'
 
 /** One message of the quarantine topic. */

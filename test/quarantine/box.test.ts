@@ -1,7 +1,7 @@
 import t from 'tap'
 import fc from 'fast-check'
 import { REFUSALS } from '../../src/batch/batch.js'
-import { BOX_OVERHEAD_BYTES, openQuarantined, readBoxHeader, sealQuarantined } from '../../src/deliver/quarantine-box.js'
+import { BOX_OVERHEAD_BYTES, openQuarantined, readBoxHeader, sealQuarantined } from '../../src/quarantine/box.js'
 import type { Keyring } from '../../src/keys/keyring.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
 
