@@ -6,7 +6,7 @@ import { throwawayKeyring } from '../src/keys/throwaway.js'
 import { compile } from '../src/policy/compile.js'
 import { loadPolicy } from '../src/policy/load.js'
 import type { Minimised } from '../src/flow/minimised.js'
-import { Pipeline } from '../src/project/pipeline.js'
+import { Pipeline } from '../src/pipeline/pipeline.js'
 import { HEAD_BYTES } from './messages.js'
 
 /** Bytes of input handed over at once. */

@@ -6,7 +6,7 @@ import { readBoxHeader } from '../../src/quarantine/box.js'
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import type { Policy } from '../../src/policy/model.js'
-import { Pipeline } from '../../src/project/pipeline.js'
+import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { FUTURE_MS, NOW, TENANTS, TestKeyring, type PlainRecord } from '../project/generate.js'
 
 const catalogue = shipped()

@@ -15,7 +15,7 @@ import { builtInMapping } from '../../src/formats/mapping.js'
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import type { Policy } from '../../src/policy/model.js'
-import { Pipeline } from '../../src/project/pipeline.js'
+import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { FUTURE_MS, NOW, TENANTS, TestKeyring, encodeRecord, type PlainRecord } from './generate.js'
 
 const catalogue = shipped()

@@ -12,7 +12,7 @@ import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import type { Policy } from '../../src/policy/model.js'
 import type { Minimised } from '../../src/flow/minimised.js'
-import { Pipeline } from '../../src/project/pipeline.js'
+import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { FUTURE_MS, NOW, TENANTS, TestKeyring, encodeRecord, policyOf, recordOf, seed, type PlainRecord } from './generate.js'
 import { referenceProjection, type ReferenceInput, type ReferenceResult } from './reference.js'
 

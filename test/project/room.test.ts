@@ -6,7 +6,7 @@ import { catalogue as shipped } from '../../src/catalogue/catalogue.js'
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import type { Policy } from '../../src/policy/model.js'
-import { Pipeline } from '../../src/project/pipeline.js'
+import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { FUTURE_MS, NOW, TENANTS, TestKeyring } from './generate.js'
 
 const catalogue = shipped()

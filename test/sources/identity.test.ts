@@ -12,7 +12,7 @@ import { builtInMapping } from '../../src/formats/mapping.js'
 import { RecordWriter, type RecordFields } from '../../src/formats/record-writer.js'
 import { compile } from '../../src/policy/compile.js'
 import { inspectPolicy } from '../../src/policy/load.js'
-import { Pipeline } from '../../src/project/pipeline.js'
+import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { FUTURE_MS, NOW, TENANTS, TestKeyring } from '../project/generate.js'
 
 const catalogue = shipped()

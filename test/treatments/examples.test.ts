@@ -10,7 +10,7 @@ import { catalogue as shipped, type FieldName, type Kind } from '../../src/catal
 import { splitEpochKey } from '../../src/keys/split.js'
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
-import { Pipeline } from '../../src/project/pipeline.js'
+import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { boundsBucket, stepBucket } from '../../src/treatments/buckets.js'
 import { writeE164Prefix } from '../../src/treatments/e164-prefix.js'
 import { writeIpv4Prefix, writeIpv6Prefix } from '../../src/treatments/ip-prefix.js'

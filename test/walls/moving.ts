@@ -4,7 +4,6 @@
 const PLACES: Readonly<Record<string, string>> = {
   'app.ts': 'app/app.ts',
   'ingest/sources.ts': 'app/sources.ts',
-  'project/pipeline.ts': 'pipeline/pipeline.ts',
   'settings/sources/sections.ts': 'settings/sections.ts',
   'workers.ts': 'app/workers.ts',
 }

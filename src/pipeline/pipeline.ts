@@ -16,8 +16,8 @@ import type { KindPlan, Plan } from '../policy/compile.js'
 import type { Guarantee } from '../settings/schema.js'
 import type { Minimised, Outcome } from '../flow/minimised.js'
 import { Output } from '../flow/output.js'
-import { Projector } from './project.js'
-import { tagHeaders, tagOf } from './tag.js'
+import { Projector } from '../project/project.js'
+import { tagHeaders, tagOf } from '../project/tag.js'
 
 export interface PipelineOptions {
   readonly catalogue: Catalogue
