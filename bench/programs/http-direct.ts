@@ -1,7 +1,7 @@
 // The HTTP source of `minim run` without the spool: what is posted is offered to delivery, and answered at once. What the spool costs is
 // the difference. Not a proxy to run: a crash loses what was answered. Usage: http-direct.js SETTINGS
 import { randomUUID } from 'node:crypto'
-import { startCore, untilReady } from '../../src/app.js'
+import { startCore, untilReady } from '../../src/app/app.js'
 import { startHttp } from '../../src/sources/http/http.js'
 import type { Inlet } from '../../src/flow/source.js'
 import { SPOOLED_SCRATCH_BYTES, spooledReaders } from '../../src/formats/spooled.js'

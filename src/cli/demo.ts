@@ -2,7 +2,7 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import process from 'node:process'
 import type { Command } from 'commander'
-import { startApp } from '../app.js'
+import { startApp } from '../app/app.js'
 import { DeliverClient } from '../sources/grpc/client.js'
 import { throwawayKeyring } from '../keys/throwaway.js'
 import { createLog } from '../ops/log.js'

@@ -11,7 +11,7 @@ import process from 'node:process'
 import { mayExit } from '../spool/open.js'
 import type { Logger } from '../ops/log.js'
 
-/** Closing takes less: each of its parts has a limit of its own (`app.ts`). */
+/** Closing takes less: each of its parts has a limit of its own (`app/app.ts`). */
 export const CLOSE_MS = 8_000
 /** From then on only the watcher is left to end it. */
 const SLACK_MS = 2_000

@@ -2,7 +2,7 @@
 import process from 'node:process'
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
-import { startCore, untilReady } from '../app.js'
+import { startCore, untilReady } from '../app/app.js'
 import { catalogue as shippedCatalogue, KINDS, type Kind } from '../catalogue/catalogue.js'
 import { withheldReason } from '../decide/withheld.js'
 import type { Refusal } from '../batch/batch.js'

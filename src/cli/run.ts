@@ -2,7 +2,7 @@
 import process from 'node:process'
 import { setDefaultHighWaterMark } from 'node:stream'
 import type { Command } from 'commander'
-import type { App } from '../app.js'
+import type { App } from '../app/app.js'
 import { lockSpool, needsSpool } from '../spool/lock.js'
 import { MinimError } from '../errors/catalogue.js'
 import { createLog, type Logger } from '../ops/log.js'
@@ -11,7 +11,7 @@ import { maskSettings, proxyFileProblems } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 import { summaryOf } from '../settings/summary.js'
 import { VERSION } from '../version.js'
-import { ALONE, announceEnd, startSupervisor, workerPlace } from '../workers.js'
+import { ALONE, announceEnd, startSupervisor, workerPlace } from '../app/workers.js'
 import { loadChecked } from './checked.js'
 import { endLimitMs, endProcess } from './end.js'
 import { exitCode, EXIT } from './exit.js'
@@ -51,7 +51,7 @@ async function supervise(settings: Settings, log: Logger): Promise<void> {
 async function work(settings: Settings, policy: Policy, log: Logger, place: typeof ALONE): Promise<void> {
   // Node.js reads 16 messages ahead of each stream of objects, which for gRPC are batches of up to 4 MiB each that nobody has taken.
   setDefaultHighWaterMark(true, 1)
-  const { startApp } = await import('../app.js')
+  const { startApp } = await import('../app/app.js')
   let app: App | null = null
   let code: number = EXIT.done
   let ending = false

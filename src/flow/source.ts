@@ -9,7 +9,7 @@ import type { Refusal } from '../batch/batch.js'
 import type { Logger } from '../ops/log.js'
 import type { SourceCounters, SourceKind } from '../ops/metrics.js'
 import type { Settings } from '../settings/schema.js'
-import type { WorkerPlace } from '../workers.js'
+import type { WorkerPlace } from '../app/workers.js'
 import type { StreamIntake } from './intake.js'
 
 /** How the bytes of a spooled entry are to be read: canonical records, JSON Lines of the catalogue's own names, or not at all. */

@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync } from 'node:fs'
 import { Writable } from 'node:stream'
 import t from 'tap'
-import { startApp } from '../../src/app.js'
+import { startApp } from '../../src/app/app.js'
 import { catalogue as shipped } from '../../src/catalogue/catalogue.js'
 import { startEmbeddedKafka } from '../../src/kafka/embedded.js'
 import { Spool, type SpoolOptions } from '../../src/spool/spool.js'

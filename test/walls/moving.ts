@@ -2,10 +2,7 @@
  * Where each file of the former layout will stand, and the imports that are still wrong. Both lists may only shrink, and go when they are empty.
  */
 const PLACES: Readonly<Record<string, string>> = {
-  'app.ts': 'app/app.ts',
-  'ingest/sources.ts': 'app/sources.ts',
   'settings/sources/sections.ts': 'settings/sections.ts',
-  'workers.ts': 'app/workers.ts',
 }
 
 /** Where a file will stand. @param file its path below src */

@@ -25,7 +25,7 @@ import type { Intake } from '../../flow/intake.js'
 import { JsonLinesReader } from '../../formats/json-lines.js'
 import type { Source, SourceContext } from '../../flow/source.js'
 import { BUILT_IN_MAPPINGS, builtInMapping, checkMapping, type BuiltInMapping, type Mapping } from '../../formats/mapping.js'
-import { ALONE } from '../../workers.js'
+import { ALONE } from '../../app/workers.js'
 
 
 export interface FeedOptions {

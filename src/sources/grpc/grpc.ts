@@ -22,7 +22,7 @@ import { Authoriser, isLoopback, maySend, namesOf, warnOfUnauthorised, type Gran
 import type { StreamIntake } from '../../flow/intake.js'
 import type { Source, SourceContext } from '../../flow/source.js'
 import { readServerTls } from '../../sections/server-tls.js'
-import { workerSocket, type WorkerPlace } from '../../workers.js'
+import { workerSocket, type WorkerPlace } from '../../app/workers.js'
 
 export interface GrpcTls {
   readonly cert: string

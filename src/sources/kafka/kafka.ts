@@ -19,7 +19,7 @@ import type { Source, SourceContext } from '../../flow/source.js'
 import { convertEvent } from './freeswitch-event.js'
 import { KafkaInput } from './input.js'
 import type { MessageFormat } from './messages.js'
-import { ALONE } from '../../workers.js'
+import { ALONE } from '../../app/workers.js'
 import { unpacker } from '../../kafka/unpack.js'
 
 const KIND = 'kafka'

@@ -5,37 +5,37 @@
  *                       ▲                        ▲          ▲           │
  *                   catalogue                  policy   policy, keys    ledger, quarantine
  */
-import { catalogue as shippedCatalogue, KINDS, type Catalogue } from './catalogue/catalogue.js'
-import { Delivery, type DeliveryHooks } from './deliver/delivery.js'
-import { startEmbeddedKafka, type EmbeddedKafka } from './kafka/embedded.js'
-import { markOf } from './flow/marks.js'
-import type { WantedTopic } from './kafka/topics.js'
-import { QUARANTINE_TOPIC } from './flow/topic-names.js'
-import type { Spool, SpoolIntake } from './spool/spool.js'
-import { lockSpool, needsSpool, type SpoolLock } from './spool/lock.js'
-import { spoolSource } from './flow/shards.js'
-import type { WorkItem } from './flow/work-item.js'
-import { MinimError } from './errors/catalogue.js'
-import { ProblemsError } from './errors/problems.js'
-import { checkMappings } from './sources/files/feed-file.js'
-import type { StreamIntake } from './flow/intake.js'
-import type { Inlet, Source, SourceContext } from './flow/source.js'
-import { SPOOLED_SCRATCH_BYTES, spooledReaders, spooledRecords } from './formats/spooled.js'
-import type { CachedKeyring } from './keys/cached-keyring.js'
-import { loadMaster } from './keys/master.js'
-import { KeyStore } from './keys/store.js'
-import type { Tenant } from './normalise/party.js'
-import { startOps, type Ops, type Readiness } from './ops/health.js'
-import type { Logger } from './ops/log.js'
-import { Metrics, type Flow, type SourceKind } from './ops/metrics.js'
-import { compile, type Plan } from './policy/compile.js'
-import { loadPolicy, tenantProblems } from './policy/load.js'
-import type { Policy } from './policy/model.js'
-import type { Outcome } from './flow/minimised.js'
-import { Pipeline } from './pipeline/pipeline.js'
-import type { Settings } from './settings/schema.js'
-import { sourcesOf } from './settings/summary.js'
-import { VERSION } from './version.js'
+import { catalogue as shippedCatalogue, KINDS, type Catalogue } from '../catalogue/catalogue.js'
+import { Delivery, type DeliveryHooks } from '../deliver/delivery.js'
+import { startEmbeddedKafka, type EmbeddedKafka } from '../kafka/embedded.js'
+import { markOf } from '../flow/marks.js'
+import type { WantedTopic } from '../kafka/topics.js'
+import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
+import type { Spool, SpoolIntake } from '../spool/spool.js'
+import { lockSpool, needsSpool, type SpoolLock } from '../spool/lock.js'
+import { spoolSource } from '../flow/shards.js'
+import type { WorkItem } from '../flow/work-item.js'
+import { MinimError } from '../errors/catalogue.js'
+import { ProblemsError } from '../errors/problems.js'
+import { checkMappings } from '../sources/files/feed-file.js'
+import type { StreamIntake } from '../flow/intake.js'
+import type { Inlet, Source, SourceContext } from '../flow/source.js'
+import { SPOOLED_SCRATCH_BYTES, spooledReaders, spooledRecords } from '../formats/spooled.js'
+import type { CachedKeyring } from '../keys/cached-keyring.js'
+import { loadMaster } from '../keys/master.js'
+import { KeyStore } from '../keys/store.js'
+import type { Tenant } from '../normalise/party.js'
+import { startOps, type Ops, type Readiness } from '../ops/health.js'
+import type { Logger } from '../ops/log.js'
+import { Metrics, type Flow, type SourceKind } from '../ops/metrics.js'
+import { compile, type Plan } from '../policy/compile.js'
+import { loadPolicy, tenantProblems } from '../policy/load.js'
+import type { Policy } from '../policy/model.js'
+import type { Outcome } from '../flow/minimised.js'
+import { Pipeline } from '../pipeline/pipeline.js'
+import type { Settings } from '../settings/schema.js'
+import { sourcesOf } from '../settings/summary.js'
+import { VERSION } from '../version.js'
 import { ALONE, serveSupervisor, type WorkerPlace } from './workers.js'
 
 export interface CoreOptions {
@@ -220,7 +220,7 @@ async function openSpools(settings: Settings, core: Core, log: Logger, { index, 
   const { path, maxBytes, rememberHours } = settings.spool
   if (!needsSpool(settings)) return []
   // Only now: loading LMDB takes longer than most commands do.
-  const { Spool } = await import('./spool/spool.js')
+  const { Spool } = await import('../spool/spool.js')
   const open = (worker: number): Spool => Spool.open({
     path, maxBytes, rememberHours, keyring: core.keyring, worker, source: spoolSource(worker, index, count),
     ...(worker === index ? { counters: core.metrics.spool } : {}),
@@ -273,7 +273,7 @@ async function within(limitMs: number, work: Promise<unknown>): Promise<void> {
 async function startLocked(options: CoreOptions, lock: SpoolLock | null): Promise<App> {
   const { settings, log, worker = ALONE, signal } = options
   // A bulk load needs none of their servers and parsers.
-  const { REPLAYABLE, SPOOLED, startSources, stopSources } = await import('./ingest/sources.js')
+  const { REPLAYABLE, SPOOLED, startSources, stopSources } = await import('./sources.js')
   const core = await startCore(options)
   let ops: Ops | null = null
   let sources: Source[] = []

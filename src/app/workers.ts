@@ -15,12 +15,12 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AggregatorRegistry, type Registry } from 'prom-client'
-import { Backoff } from './base/backoff.js'
-import { EXIT } from './cli/exit.js'
-import { MinimError } from './errors/catalogue.js'
-import { startOps, type Readiness } from './ops/health.js'
-import type { Logger } from './ops/log.js'
-import type { Settings } from './settings/schema.js'
+import { Backoff } from '../base/backoff.js'
+import { EXIT } from '../cli/exit.js'
+import { MinimError } from '../errors/catalogue.js'
+import { startOps, type Readiness } from '../ops/health.js'
+import type { Logger } from '../ops/log.js'
+import type { Settings } from '../settings/schema.js'
 
 /** One worker among so many. */
 export interface WorkerPlace {

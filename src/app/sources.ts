@@ -7,7 +7,7 @@ import { startHep } from '../sources/hep/hep.js'
 import { startHttp } from '../sources/http/http.js'
 import { startKafka } from '../sources/kafka/kafka.js'
 import { startSip } from '../sources/sip/sip.js'
-import { ALONE } from '../workers.js'
+import { ALONE } from './workers.js'
 import type { Source, SourceContext, StartSource } from '../flow/source.js'
 
 /** Their records go to the spool, so they need not wait for Kafka. */
