@@ -25,7 +25,7 @@ import { Metrics, SOURCE_REFUSALS } from '../src/ops/metrics.js'
 import { inspectPolicy } from '../src/policy/load.js'
 import { treatmentTable } from '../src/policy/treatment-text.js'
 import { DEFAULTS } from '../src/settings/defaults.js'
-import { SOURCE_DEFAULTS } from '../src/settings/sources/sections.js'
+import { SOURCE_DEFAULTS } from '../src/settings/sections.js'
 import { TREATMENTS } from '../src/treatments/registry.js'
 import { repositoryRoot } from './helpers/shared.js'
 

@@ -9,12 +9,12 @@ import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../error
 import { authoriseProblems } from '../sections/authorise.js'
 import { DEFAULTS } from './defaults.js'
 import { kafkaProblems, ownKafkaProblems } from '../kafka/settings.js'
-import { SOURCE_SECTIONS, type SourceSection } from './sources/sections.js'
+import { SOURCE_SECTIONS, type SourceSection } from './sections.js'
 import type { FileFormat } from '../flow/file-formats.js'
 import { pemFiles, pemProblems, type PemFile } from '../sections/tls-files.js'
 import { settingsSchema, type FileSettings, type KafkaValue, type Settings, type TenantSettings } from './schema.js'
 
-import type { SourceSettings } from './sources/sections.js'
+import type { SourceSettings } from './sections.js'
 
 export type { FileSettings, Settings, TenantSettings, TlsSettings } from './schema.js'
 

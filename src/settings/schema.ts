@@ -9,7 +9,7 @@ import { FILE_FORMATS, type FileFormat } from '../flow/file-formats.js'
 import { authorisePart, type AuthoriseSettings } from '../sections/authorise.js'
 import { DEFAULTS } from './defaults.js'
 import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from '../sections/parts.js'
-import { SOURCE_SECTIONS, type SourceSettings } from './sources/sections.js'
+import { SOURCE_SECTIONS, type SourceSettings } from './sections.js'
 
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const

@@ -10,7 +10,7 @@ import { MinimError } from '../errors/catalogue.js'
 import { lockDescriptor } from '../base/file-lock.js'
 import { errorCode } from '../keys/master.js'
 import type { Settings } from '../settings/schema.js'
-import { usesSpool } from '../settings/sources/sections.js'
+import { usesSpool } from '../settings/sections.js'
 
 /** For one that was just killed, and is not gone yet. */
 const WAIT_MS = 1_000

@@ -1,6 +1,6 @@
 /** `spool:` where records are kept that their sender cannot send again, until they are in Kafka. */
 import { section, file, whole } from '../sections/parts.js'
-import type { SourceSection } from '../settings/sources/sections.js'
+import type { SourceSection } from '../settings/sections.js'
 
 export interface SpoolSettings {
   /** The folder. */

@@ -8,7 +8,7 @@ import { producerLimits } from '../../src/kafka/properties.js'
 import { PRODUCER_DEFAULTS, RESERVED_PROPERTIES, reservedFor } from '../../src/kafka/property-rules.js'
 import { DEFAULT_POLICY_PATH } from '../../src/policy/load.js'
 import { DEFAULTS } from '../../src/settings/defaults.js'
-import { SOURCE_DEFAULTS } from '../../src/settings/sources/sections.js'
+import { SOURCE_DEFAULTS } from '../../src/settings/sections.js'
 import { loadSettings, maskSettings, type Settings, type SettingsInput } from '../../src/settings/load.js'
 import { repositoryRoot } from '../helpers/shared.js'
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DEFAULTS } from '../../src/settings/defaults.js'
-import { SOURCE_DEFAULTS } from '../../src/settings/sources/sections.js'
+import { SOURCE_DEFAULTS } from '../../src/settings/sections.js'
 import { settingsSchema } from '../../src/settings/schema.js'
 import { repositoryRoot } from '../helpers/shared.js'
 

@@ -2,7 +2,6 @@
  * Where each file of the former layout will stand, and the imports that are still wrong. Both lists may only shrink, and go when they are empty.
  */
 const PLACES: Readonly<Record<string, string>> = {
-  'settings/sources/sections.ts': 'settings/sections.ts',
 }
 
 /** Where a file will stand. @param file its path below src */

@@ -7,7 +7,7 @@ import { isTimeZone } from '../../formats/local-time.js'
 import { closed, file, NAME, NAME_IN_WORDS, optionalParts, secretParts, whole } from '../../sections/parts.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../../sections/secrets.js'
 import { pemFiles, pemProblems } from '../../sections/tls-files.js'
-import type { SourceSection } from '../../settings/sources/sections.js'
+import type { SourceSection } from '../../settings/sections.js'
 
 export interface AmiTlsSettings {
   /** Null or left out: the authorities that Node.js knows. */

@@ -2,7 +2,7 @@
 import { Type } from '@sinclair/typebox'
 import { section } from '../../sections/parts.js'
 import { checkPosted, postedFileProblems, POSTED_DEFAULTS, POSTED_PATHS, postedParts, type PostedSettings } from '../http/settings.js'
-import type { SourceSection } from '../../settings/sources/sections.js'
+import type { SourceSection } from '../../settings/sections.js'
 
 export interface FreeswitchSettings extends PostedSettings {
   readonly path: string

@@ -9,7 +9,7 @@ import { closed, listenOrOff, NAME, secretParts, section, tlsFiles, whole } from
 import type { TlsSettings } from '../../settings/schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../../sections/secrets.js'
 import { pemFiles, pemProblems } from '../../sections/tls-files.js'
-import type { SourceSection } from '../../settings/sources/sections.js'
+import type { SourceSection } from '../../settings/sections.js'
 
 /** Whether calls are made of what is captured. */
 export const HEP_CALLS = ['auto', 'always', 'never'] as const

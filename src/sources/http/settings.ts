@@ -9,7 +9,7 @@ import { listenOrOff, NAME, secretParts, section, tlsFiles, whole } from '../../
 import type { Settings, TlsSettings } from '../../settings/schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../../sections/secrets.js'
 import { pemFiles, pemProblems } from '../../sections/tls-files.js'
-import type { SourceSection } from '../../settings/sources/sections.js'
+import type { SourceSection } from '../../settings/sections.js'
 
 /** What all sources that are posted to have in their settings. */
 export interface PostedSettings {

@@ -6,7 +6,7 @@ import { useOneOf } from '../../errors/problems.js'
 import { LEGS, type Legs } from '../../formats/freeswitch/records.js'
 import { isTimeZone } from '../../formats/local-time.js'
 import { closed, NAME, NAME_IN_WORDS, whole } from '../../sections/parts.js'
-import type { SourceSection } from '../../settings/sources/sections.js'
+import type { SourceSection } from '../../settings/sections.js'
 
 export const KAFKA_INPUT_FORMATS = ['jsonl', 'protobuf', 'freeswitch-event'] as const
 export type KafkaInputFormat = (typeof KAFKA_INPUT_FORMATS)[number]

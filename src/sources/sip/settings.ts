@@ -9,7 +9,7 @@ import { closed, listenOrOff, NAME, optionalParts, secretParts, section, tlsFile
 import type { TlsSettings } from '../../settings/schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../../sections/secrets.js'
 import { pemFiles, pemProblems } from '../../sections/tls-files.js'
-import type { SourceSection } from '../../settings/sources/sections.js'
+import type { SourceSection } from '../../settings/sections.js'
 
 /** A drachtio-server that hands requests on. */
 export interface DrachtioSettings {

@@ -4,16 +4,16 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { TSchema } from '@sinclair/typebox'
-import type { Problem } from '../../errors/catalogue.js'
-import type { Settings } from '../schema.js'
-import { AGENT, type AgentSettings } from '../../sources/agent/settings.js'
-import { AMI, type AmiSettings } from '../../sources/ami/settings.js'
-import { FREESWITCH, type FreeswitchSettings } from '../../sources/freeswitch/settings.js'
-import { HEP, type HepSettings } from '../../sources/hep/settings.js'
-import { HTTP, type HttpSettings } from '../../sources/http/settings.js'
-import { KAFKA_INPUT, type KafkaInputSettings } from '../../sources/kafka/settings.js'
-import { SIP, type SipSettings } from '../../sources/sip/settings.js'
-import { SPOOL, type SpoolSettings } from '../../spool/settings.js'
+import type { Problem } from '../errors/catalogue.js'
+import type { Settings } from './schema.js'
+import { AGENT, type AgentSettings } from '../sources/agent/settings.js'
+import { AMI, type AmiSettings } from '../sources/ami/settings.js'
+import { FREESWITCH, type FreeswitchSettings } from '../sources/freeswitch/settings.js'
+import { HEP, type HepSettings } from '../sources/hep/settings.js'
+import { HTTP, type HttpSettings } from '../sources/http/settings.js'
+import { KAFKA_INPUT, type KafkaInputSettings } from '../sources/kafka/settings.js'
+import { SIP, type SipSettings } from '../sources/sip/settings.js'
+import { SPOOL, type SpoolSettings } from '../spool/settings.js'
 
 export interface SourceSettings {
   readonly agent: AgentSettings
