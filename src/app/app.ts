@@ -12,7 +12,7 @@ import { markOf } from '../flow/marks.js'
 import type { WantedTopic } from '../kafka/topics.js'
 import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { Spool, SpoolIntake } from '../spool/spool.js'
-import { lockSpool, needsSpool, type SpoolLock } from '../spool/lock.js'
+import { lockSpool, holdsSpool, type SpoolLock } from '../spool/lock.js'
 import { spoolSource } from '../flow/shards.js'
 import type { WorkItem } from '../flow/work-item.js'
 import { MinimError } from '../errors/catalogue.js'
@@ -24,19 +24,22 @@ import { SPOOLED_SCRATCH_BYTES, spooledReaders, spooledRecords } from '../format
 import type { CachedKeyring } from '../keys/cached-keyring.js'
 import { loadMaster } from '../keys/master.js'
 import { KeyStore } from '../keys/store.js'
-import type { Tenant } from '../normalise/party.js'
 import { startOps, type Ops, type Readiness } from '../ops/health.js'
-import type { Logger } from '../ops/log.js'
-import { Metrics, type Flow, type SourceKind } from '../ops/metrics.js'
+import type { Logger } from '../flow/log.js'
+import { Metrics, type Flow } from '../ops/metrics.js'
 import { compile, type Plan } from '../policy/compile.js'
 import { loadPolicy, tenantProblems } from '../policy/load.js'
 import type { Policy } from '../policy/model.js'
-import type { Outcome } from '../flow/minimised.js'
 import { Pipeline } from '../pipeline/pipeline.js'
 import type { Settings } from '../settings/schema.js'
+import { usesSpool } from '../settings/sections.js'
 import { sourcesOf } from '../settings/summary.js'
 import { VERSION } from '../version.js'
-import { ALONE, serveSupervisor, type WorkerPlace } from './workers.js'
+import { serveSupervisor } from './workers.js'
+import type { SourceKind } from '../flow/counters.js'
+import type { Outcome } from '../flow/outcome.js'
+import type { Tenant } from '../flow/tenant.js'
+import { ALONE, type WorkerPlace } from '../flow/worker-place.js'
 
 export interface CoreOptions {
   readonly settings: Settings
@@ -218,7 +221,7 @@ const NO_SPOOL: Inlet = { full: true, put: () => Promise.reject(new MinimError('
 /** The spool, if a source needs it or something was left in it: first the one that is written to. @throws MinimError when it cannot be opened, or not with these keys */
 async function openSpools(settings: Settings, core: Core, log: Logger, { index, count }: WorkerPlace): Promise<Spool[]> {
   const { path, maxBytes, rememberHours } = settings.spool
-  if (!needsSpool(settings)) return []
+  if (!(usesSpool(settings) || holdsSpool(settings.spool.path))) return []
   // Only now: loading LMDB takes longer than most commands do.
   const { Spool } = await import('../spool/spool.js')
   const open = (worker: number): Spool => Spool.open({
@@ -247,7 +250,7 @@ export interface App extends Core {
 export async function startApp(options: CoreOptions): Promise<App> {
   const { settings, worker = ALONE } = options
   checkMappings(settings, shippedCatalogue())
-  const lock = worker.folder === null && needsSpool(settings) ? lockSpool(settings.spool.path) : null
+  const lock = worker.folder === null && (usesSpool(settings) || holdsSpool(settings.spool.path)) ? lockSpool(settings.spool.path) : null
   try {
     return await startLocked(options, lock)
   } catch (error) {
@@ -316,7 +319,7 @@ async function startLocked(options: CoreOptions, lock: SpoolLock | null): Promis
     // Before a broker answers: it is asked then above all.
     if (ops !== null) log.info({ ops: opsAddress }, 'operator\'s port')
     const inlet = spools[0] ?? NO_SPOOL
-    const context: SourceContext = {
+    const context: SourceContext<Settings> = {
       settings, catalogue: core.catalogue, log, worker,
       intake: core.intake, inlet, counters: (kind) => core.metrics.counters(kind),
       onBroken: (source, error) => log.error({ err: error, source }, 'a source has broken down; the others go on'),

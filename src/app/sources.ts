@@ -7,8 +7,12 @@ import { startHep } from '../sources/hep/hep.js'
 import { startHttp } from '../sources/http/http.js'
 import { startKafka } from '../sources/kafka/kafka.js'
 import { startSip } from '../sources/sip/sip.js'
-import { ALONE } from './workers.js'
-import type { Source, SourceContext, StartSource } from '../flow/source.js'
+import type { Source, SourceContext, StartSource as Start } from '../flow/source.js'
+import type { Settings } from '../settings/schema.js'
+import { ALONE } from '../flow/worker-place.js'
+
+/** Each takes of the settings what its type says: its own section, and little of those around. */
+type StartSource = Start<Settings>
 
 /** Their records go to the spool, so they need not wait for Kafka. */
 export const SPOOLED: readonly StartSource[] = [
@@ -46,7 +50,7 @@ function each(key: 'ami', start: StartSource): StartSource {
  * Starts those of some sources that the settings have. When one cannot start, those that did are stopped again.
  * @throws MinimError of the first that cannot start
  */
-export async function startSources(sources: readonly StartSource[], context: SourceContext): Promise<Source[]> {
+export async function startSources(sources: readonly StartSource[], context: SourceContext<Settings>): Promise<Source[]> {
   const started: Source[] = []
   try {
     for (const start of sources) {

@@ -19,19 +19,9 @@ import { Backoff } from '../base/backoff.js'
 import { EXIT } from '../cli/exit.js'
 import { MinimError } from '../errors/catalogue.js'
 import { startOps, type Readiness } from '../ops/health.js'
-import type { Logger } from '../ops/log.js'
+import type { Logger } from '../flow/log.js'
 import type { Settings } from '../settings/schema.js'
-
-/** One worker among so many. */
-export interface WorkerPlace {
-  /** Its number, which is that of its shard. */
-  readonly index: number
-  readonly count: number
-  /** Folder of the workers' own sockets; null where there is one worker only. */
-  readonly folder: string | null
-}
-
-export const ALONE: WorkerPlace = { index: 0, count: 1, folder: null }
+import type { WorkerPlace } from '../flow/worker-place.js'
 
 const INDEX = 'MINIM_WORKER'
 const COUNT = 'MINIM_WORKERS'
@@ -47,11 +37,6 @@ const READY_INTERVAL_MS = 250
 
 /** Codes with which a worker says that no other start would end better. */
 const FINAL: ReadonlySet<number> = new Set([EXIT.usage, EXIT.kafka, EXIT.keys])
-
-/** Where a worker's own gRPC socket is. */
-export function workerSocket(folder: string, index: number): string {
-  return `unix:${join(folder, `${index}.sock`)}`
-}
 
 /** What this process is: null for the supervisor, or a process that has none. */
 export function workerPlace(): WorkerPlace | null {

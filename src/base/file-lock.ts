@@ -8,7 +8,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { spawnSync } from 'node:child_process'
 import { MinimError } from '../errors/catalogue.js'
-import { errorCode } from '../keys/master.js'
+import { errorCode } from './system-error.js'
 
 /** How long to wait for another process: a write takes milliseconds. */
 const LOCK_TIMEOUT_MS = 10_000

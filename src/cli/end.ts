@@ -9,7 +9,7 @@
 import { spawn } from 'node:child_process'
 import process from 'node:process'
 import { mayExit } from '../spool/open.js'
-import type { Logger } from '../ops/log.js'
+import type { Logger } from '../flow/log.js'
 
 /** Closing takes less: each of its parts has a limit of its own (`app/app.ts`). */
 export const CLOSE_MS = 8_000

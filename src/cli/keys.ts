@@ -6,9 +6,10 @@ import { MinimError } from '../errors/catalogue.js'
 import { useOneOf } from '../errors/problems.js'
 import { epochEnd, epochId, parseEpochId } from '../keys/epochs.js'
 import { LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN } from '../keys/keyring.js'
-import { errorCode, loadMaster, MASTER_VARIABLE, newMasterText, type MasterSettings } from '../keys/master.js'
+import { loadMaster, MASTER_VARIABLE, newMasterText, type MasterSettings } from '../keys/master.js'
 import { KeyStore, type KeyStatus } from '../keys/store.js'
 import { keyStoreOption } from './options.js'
+import { errorCode } from '../base/system-error.js'
 
 interface PlaceOptions {
   readonly config?: string

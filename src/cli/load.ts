@@ -4,7 +4,6 @@ import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
 import { startCore, untilReady } from '../app/app.js'
 import { catalogue as shippedCatalogue, KINDS, type Kind } from '../catalogue/catalogue.js'
-import { withheldReason } from '../decide/withheld.js'
 import type { Refusal } from '../batch/batch.js'
 import type { MinimError, Problem } from '../errors/catalogue.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
@@ -19,6 +18,7 @@ import { loadChecked } from './checked.js'
 import { EXIT, fail } from './exit.js'
 import { brokersOver } from './options.js'
 import { printer } from './output.js'
+import { withheldReason } from '../flow/outcome.js'
 
 interface LoadOptions {
   readonly format: string

@@ -3,18 +3,21 @@ import process from 'node:process'
 import { setDefaultHighWaterMark } from 'node:stream'
 import type { Command } from 'commander'
 import type { App } from '../app/app.js'
-import { lockSpool, needsSpool } from '../spool/lock.js'
+import { lockSpool, holdsSpool } from '../spool/lock.js'
 import { MinimError } from '../errors/catalogue.js'
-import { createLog, type Logger } from '../ops/log.js'
+import { createLog } from '../ops/log.js'
+import type { Logger } from '../flow/log.js'
 import type { Policy } from '../policy/model.js'
 import { maskSettings, proxyFileProblems } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
+import { usesSpool } from '../settings/sections.js'
 import { summaryOf } from '../settings/summary.js'
 import { VERSION } from '../version.js'
-import { ALONE, announceEnd, startSupervisor, workerPlace } from '../app/workers.js'
+import { announceEnd, startSupervisor, workerPlace } from '../app/workers.js'
 import { loadChecked } from './checked.js'
 import { endLimitMs, endProcess } from './end.js'
 import { exitCode, EXIT } from './exit.js'
+import { ALONE } from '../flow/worker-place.js'
 
 const DRAIN_MS = 30_000
 
@@ -40,7 +43,7 @@ function logStart(settings: Settings, policy: Policy, log: Logger): void {
 
 async function supervise(settings: Settings, log: Logger): Promise<void> {
   // The workers inherit it, and share it.
-  const lock = needsSpool(settings) ? lockSpool(settings.spool.path) : null
+  const lock = (usesSpool(settings) || holdsSpool(settings.spool.path)) ? lockSpool(settings.spool.path) : null
   const supervisor = await startSupervisor({ settings, log, args: process.argv.slice(2), endMs: endLimitMs(DRAIN_MS), inherited: lock === null ? [] : [lock.descriptor] })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => { supervisor.stop() })
   const code = await supervisor.ended

@@ -10,12 +10,10 @@ import { REFUSALS, type Refusal } from '../batch/batch.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { epochEnd, epochId, epochStart } from '../keys/epochs.js'
 import type { EpochLength } from '../keys/keyring.js'
-import { FOREIGN_TENANT } from '../normalise/normalise.js'
-import type { Tenant } from '../normalise/party.js'
 import type { KindPlan } from '../policy/compile.js'
-import { WithheldCounts, type Withholding } from './withheld.js'
-
-export { NO_PURPOSE, WITHHOLDINGS, type Withholding } from './withheld.js'
+import { WithheldCounts } from './withheld.js'
+import type { Withholding } from '../flow/outcome.js'
+import { type Tenant, FOREIGN_TENANT } from '../flow/tenant.js'
 
 const placeOf = (reason: Refusal): number => REFUSALS.indexOf(reason)
 const NO_START = placeOf('no_start_time')

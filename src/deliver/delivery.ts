@@ -37,7 +37,6 @@ import type { Minimised } from '../flow/minimised.js'
 import {
   checkKafkaProperties, checkWithLibrdkafka, producerLimits, type ProducerLimits,
 } from '../kafka/properties.js'
-import type { Guarantee } from '../settings/schema.js'
 import { LEDGER_TOPIC } from '../flow/topic-names.js'
 import { CODE } from '../kafka/codes.js'
 import { COMMIT_TIMEOUT_MS, type KafkaProperties } from '../kafka/property-rules.js'
@@ -51,6 +50,7 @@ import { LONE_RECORD_OVERHEAD_BYTES, type ProducerIdentity } from '../kafka/reco
 import { MAX_SHARDS, SPOOL_PREFIX, shardOf, transactionalIds } from '../flow/shards.js'
 import { DEFAULT_LIMIT, connectionOptions, ensureTopics, ledgerTopic, readLimits, type TopicLimit, type TopicsReport, type WantedTopic } from '../kafka/topics.js'
 import type { GroupOffset, SourceId, WorkItem } from '../flow/work-item.js'
+import type { Guarantee } from '../flow/guarantee.js'
 
 /** Settings under `delivery:`. */
 export interface DeliverySettings {

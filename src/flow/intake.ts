@@ -2,7 +2,7 @@
 import type { Batch } from '../batch/batch.js'
 import type { SourceId, WorkItem } from './work-item.js'
 import type { Minimised } from './minimised.js'
-import type { Input } from '../pipeline/pipeline.js'
+import type { Input } from './input.js'
 
 export interface Intake {
   /** Last sequence of a stream that is committed; 0 if none is. */

@@ -2,24 +2,9 @@
  * What leaves the proxy: messages of one batch, ready for Kafka. Only `project` mints it; `deliver` takes nothing else,
  * so a way round the policy is a type error.
  */
-import type { Refusal } from '../batch/batch.js'
+import type { Outcome } from './outcome.js'
 
 declare const minted: unique symbol
-
-/** What became of one batch, counted; given to metrics and the final report when it is committed. */
-export interface Outcome {
-  /** Records read, well or ill. */
-  records: number
-  /** Messages by topic name. */
-  readonly produced: Record<string, number>
-  /** Records withheld from a purpose: `${purpose}\u0000${kind}\u0000${reason}`; the purpose is empty where the policy has none for the kind. */
-  readonly withheld: Record<string, number>
-  readonly quarantined: Partial<Record<Refusal, number>>
-  /** Fields that the catalogue does not know: dropped. */
-  unknownFields: number
-  /** Values that were no identifier of their field's type, or text that could hide one: dropped. */
-  unsafeFields: number
-}
 
 export interface Minimised {
   readonly [minted]: true

@@ -1,5 +1,6 @@
 /** Output of the projection: one growing arena of messages and typed arrays that describe them. Reused from batch to batch. */
-import type { Minimised, Outcome } from './minimised.js'
+import type { Minimised } from './minimised.js'
+import type { Outcome } from './outcome.js'
 
 const FIRST_MESSAGES = 8192
 const FIRST_BYTES = 2 * 1024 * 1024

@@ -6,11 +6,10 @@
  */
 import type { Catalogue } from '../catalogue/catalogue.js'
 import type { Refusal } from '../batch/batch.js'
-import type { Logger } from '../ops/log.js'
-import type { SourceCounters, SourceKind } from '../ops/metrics.js'
-import type { Settings } from '../settings/schema.js'
-import type { WorkerPlace } from '../app/workers.js'
+import type { Logger } from './log.js'
 import type { StreamIntake } from './intake.js'
+import type { SourceCounters, SourceKind } from './counters.js'
+import type { WorkerPlace } from './worker-place.js'
 
 /** How the bytes of a spooled entry are to be read: canonical records, JSON Lines of the catalogue's own names, or not at all. */
 export type SpooledFormat = 'protobuf' | 'jsonl-call' | 'jsonl-quality' | 'jsonl-device' | 'refused'
@@ -62,8 +61,9 @@ export interface Inlet {
   readonly full: boolean
 }
 
-export interface SourceContext {
-  readonly settings: Settings
+/** @typeParam S what of the settings the source is to know: its own section, and what it needs of those around */
+export interface SourceContext<S = unknown> {
+  readonly settings: S
   readonly catalogue: Catalogue
   readonly log: Logger
   /** Which of the workers this is: a source that keeps state runs in one of them. Default: the only one. */
@@ -91,4 +91,4 @@ export interface Source {
  * Starts a source if the settings have it; null if not.
  * @throws MinimError when it cannot start: a port in use, a certificate that cannot be read. Nothing else starts then
  */
-export type StartSource = (context: SourceContext) => Promise<Source | null>
+export type StartSource<S = unknown> = (context: SourceContext<S>) => Promise<Source | null>

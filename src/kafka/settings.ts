@@ -4,7 +4,6 @@ import { createRequire } from 'node:module'
 import type { Problem } from '../errors/catalogue.js'
 import { nearest, useOneOf } from '../errors/problems.js'
 import { CODEC_NAMES, isProducerCount, reservedFor, wrongTimeout } from './property-rules.js'
-import type { KafkaValue } from '../settings/schema.js'
 
 type Librdkafka = typeof import('node-rdkafka')
 
@@ -75,3 +74,5 @@ function propertiesOf(require: NodeJS.Require): ReadonlyMap<string, readonly str
   }
   return found
 }
+
+export type KafkaValue = string | number | boolean

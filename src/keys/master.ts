@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import { MinimError } from '../errors/catalogue.js'
 import { hkdfSha256 } from './split.js'
+import { errorCode } from '../base/system-error.js'
 
 /** `keys.master` in the settings. */
 export type MasterSettings =
@@ -117,10 +118,4 @@ function runMasterCommand(command: readonly string[], env: Readonly<Record<strin
 /** @throws MinimError when anybody but the owner may read or write the file. */
 export function refuseLoose(path: string, mode: number): void {
   if ((mode & 0o077) !== 0) throw new MinimError('MINIM_KEYS_LOOSE_PERMISSIONS', { path, mode: (mode & 0o777).toString(8).padStart(4, '0') })
-}
-
-/** `ENOENT` and the like: the part of a system error that holds nothing but its kind. */
-export function errorCode(error: unknown): string {
-  const code = (error as { code?: unknown } | null)?.code
-  return typeof code === 'string' ? code : 'unknown error'
 }

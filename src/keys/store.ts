@@ -16,7 +16,8 @@ import { CachedKeyring, joinName, type KeyName } from './cached-keyring.js'
 import { epochEnd, epochId, parseEpochId } from './epochs.js'
 import { withFileLock } from '../base/file-lock.js'
 import { LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN, type KeyAbsence } from './keyring.js'
-import { errorCode, refuseLoose, type MasterKey } from './master.js'
+import { refuseLoose, type MasterKey } from './master.js'
+import { errorCode } from '../base/system-error.js'
 
 /** Format of the file. Part of what each wrapped key authenticates. */
 const STORE_VERSION = 1

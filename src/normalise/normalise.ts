@@ -6,7 +6,7 @@
  * Text that a purpose would keep as it is (codec, trunk, a device's given model) is checked here: what could hide an identifier is
  * emptied and counted.
  */
-import type { Field, FieldName, KindCatalogue } from '../catalogue/catalogue.js'
+import type { FieldName } from '../catalogue/catalogue.js'
 import { BATCH_ROWS, KEPT_TEXT_MAX_BYTES, type Columns } from '../batch/columns.js'
 import { BLOCK_BYTES, SLOT, TYPES, longLength, packBytes, packLong, packText, packUuid } from '../batch/block.js'
 import { ByteTable } from '../base/byte-table.js'
@@ -14,8 +14,10 @@ import { isSafeText, isSafeVersion, safeText } from './clean-text.js'
 import { isCodec } from './codec.js'
 import { ipBytes, parseIp } from './ip.js'
 import { macInto } from './mac.js'
-import { PartyReader, type Tenant } from './party.js'
+import { PartyReader } from './party.js'
 import { parseUserAgent, vendors } from './user-agent.js'
+import { type Tenant, FOREIGN_TENANT } from '../flow/tenant.js'
+import type { NormalisePlan } from '../flow/normalise-plan.js'
 
 /** Identifiers longer than this are no identifiers: left out and counted. */
 const IDENTIFIER_MAX = 512
@@ -58,17 +60,6 @@ class Verdicts {
   }
 }
 
-/** What of one kind of record must be normalised: the union over all purposes. */
-export interface NormalisePlan {
-  readonly kind: KindCatalogue
-  /** Fields packed into blocks; a field's place here is its slot number. */
-  readonly identifiers: readonly Field[]
-  /** The User-Agent's index if a purpose sees a part of it, or a MAC address or serial number that may stand in it; else -1. */
-  readonly userAgent: number
-  /** Indexes of string fields that a purpose keeps, or takes a given device text from. */
-  readonly texts: readonly number[]
-}
-
 /** The parts of a User-Agent as UTF-8, ready to be copied. */
 export interface UserAgentParts {
   readonly vendor: Uint8Array
@@ -78,9 +69,6 @@ export interface UserAgentParts {
   readonly mac: Uint8Array | null
   readonly serial: Uint8Array | null
 }
-
-/** In place of a tenant's number: the settings know it, and whoever sent the record may not use it. */
-export const FOREIGN_TENANT = -2
 
 /** Tenants by number, as the batch's rows name them. Shared by the normalisers of all kinds. */
 export class Tenants {

@@ -15,18 +15,7 @@ import { Metadata, parsePhoneNumberFromString as parseWith, type CountryCode } f
 import metadata from 'libphonenumber-js/metadata.max'
 import { ByteTable } from '../base/byte-table.js'
 import { BLOCK_BYTES, SLOT, TYPES, longLength, packE164, packLong, packText } from '../batch/block.js'
-
-export interface Tenant {
-  readonly name: string
-  /** 1 to 2^32-1; 0 means everywhere and is no tenant's. */
-  readonly id: number
-  /** ISO 3166-1 code: national numbers are read as this region's. */
-  readonly region: string
-  /** All-digit dial strings of at most so many digits are extensions or short codes. */
-  readonly extensionDigits: number
-  /** Hosts of SIP URIs whose users are the tenant's own; IP literals always are. */
-  readonly domains: readonly string[]
-}
+import type { Tenant } from '../flow/tenant.js'
 
 /** Words that stand for nobody (RFC 3323, Asterisk's and FreeSWITCH's placeholders, dialplan extensions that no one dials). */
 const NOBODY = new Set(['', 'anonymous', 'unknown', '<unknown>', 'unavailable', 'restricted', 'private', 'withheld', 'asterisk', 's', 'h', 'i', 't'])

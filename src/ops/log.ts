@@ -8,9 +8,7 @@
 import { inspect } from 'node:util'
 import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino'
 import { MinimError } from '../errors/catalogue.js'
-import type { LogLevel } from '../settings/schema.js'
-
-export type { Logger } from 'pino'
+import type { LogLevel } from '../flow/log.js'
 
 /** An error as it may be written. */
 export interface SafeError {

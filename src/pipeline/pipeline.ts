@@ -3,21 +3,22 @@
  * belong to the pipeline and are filled again and again; so is its output. The same bytes give the same messages, so a work item
  * can be made again after an aborted transaction.
  */
-import { Batch, REFUSALS, type Reader, type Refusal } from '../batch/batch.js'
+import { Batch, REFUSALS, type Refusal } from '../batch/batch.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { KINDS, type Catalogue } from '../catalogue/catalogue.js'
 import { Decider, type Epochs } from '../decide/decide.js'
-import { noPurposeName, WITHHOLDINGS, withheldName } from '../decide/withheld.js'
 import { sealQuarantined } from '../quarantine/box.js'
 import type { Keyring } from '../keys/keyring.js'
 import { Normalised, Tenants } from '../normalise/normalise.js'
-import type { Tenant } from '../normalise/party.js'
 import type { KindPlan, Plan } from '../policy/compile.js'
-import type { Guarantee } from '../settings/schema.js'
-import type { Minimised, Outcome } from '../flow/minimised.js'
+import type { Minimised } from '../flow/minimised.js'
 import { Output } from '../flow/output.js'
 import { Projector } from '../project/project.js'
 import { tagHeaders, tagOf } from '../project/tag.js'
+import { noPurposeName, WITHHOLDINGS, withheldName, type Outcome } from '../flow/outcome.js'
+import type { Input } from '../flow/input.js'
+import type { Guarantee } from '../flow/guarantee.js'
+import type { Tenant } from '../flow/tenant.js'
 
 export interface PipelineOptions {
   readonly catalogue: Catalogue
@@ -30,22 +31,6 @@ export interface PipelineOptions {
   readonly guarantee?: Guarantee
   /** The clock: Unix time, ms. */
   readonly now?: () => number
-}
-
-/** Bytes of one source, as the pipeline takes them. */
-export interface Input {
-  readonly reader: Reader
-  readonly arena: Buffer
-  readonly start: number
-  readonly end: number
-  /** First byte of the arena that readers may write to, up to the arena's end. */
-  readonly scratchStart: number
-  /** No bytes follow `end`. */
-  readonly last: boolean
-  /** Name of the tenant of records that name none. */
-  readonly tenant: string
-  /** Tenants that the sender may use: a record of another goes to quarantine. Null or left out: any. */
-  readonly tenants?: ReadonlySet<string> | null
 }
 
 interface KindStages {

@@ -6,10 +6,10 @@ import { KEPT_TEXT_MAX_BYTES } from '../batch/columns.js'
 import { KINDS, type Catalogue, type Field, type FieldName, type FieldType, type Kind } from '../catalogue/catalogue.js'
 import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { EpochLength } from '../keys/keyring.js'
-import type { NormalisePlan } from '../normalise/normalise.js'
 import type { Recipe } from '../treatments/operation.js'
 import { compileTreatment, timeStepOf } from '../treatments/registry.js'
 import { MAX_PURPOSES, type KindRules, type Policy, type Purpose } from './model.js'
+import type { NormalisePlan } from '../flow/normalise-plan.js'
 
 /** How one field is written: its name and number, and how its value comes about. */
 export type Operation = Recipe & {

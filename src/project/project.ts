@@ -12,11 +12,11 @@ import type { Decider, Epochs } from '../decide/decide.js'
 import type { EpochKeys } from '../keys/keyring.js'
 import type { Normalised } from '../normalise/normalise.js'
 import type { PurposePlan } from '../policy/compile.js'
-import type { Guarantee } from '../settings/schema.js'
 import type { TokenColumn } from '../treatments/operation.js'
 import { generateWriter, type Words, type Writer } from './generate.js'
 import type { Output } from '../flow/output.js'
 import { tagJson, tagOf, tagProtobuf } from './tag.js'
+import type { Guarantee } from '../flow/guarantee.js'
 
 function wordsOf(bytes: Uint8Array): Words {
   const padded = Buffer.alloc(Math.ceil(bytes.length / 4) * 4)

@@ -1,7 +1,7 @@
 /** The tag: why a record may be where it is. The same for all records of a purpose and epoch, so it is encoded once and copied. */
 import { TAG_FIELD } from '../catalogue/catalogue.js'
-import type { Guarantee } from '../settings/schema.js'
 import type { Purpose } from '../policy/model.js'
+import type { Guarantee } from '../flow/guarantee.js'
 
 /** The tag's fields by protobuf number (`proto/minim/v1/tag.proto`). */
 export interface Tag {

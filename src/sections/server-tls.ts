@@ -1,6 +1,5 @@
 /** Certificate files of the servers that sources listen with. */
-import type { TlsSettings } from '../settings/schema.js'
-import { pemFiles, readPem } from './tls-files.js'
+import { pemFiles, readPem, type TlsSettings } from './tls-files.js'
 
 /** PEM, as Node.js's TLS servers take it. */
 export interface ServerTls {

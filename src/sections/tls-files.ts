@@ -82,3 +82,9 @@ function holds(parse: () => unknown): boolean {
     return false
   }
 }
+
+export interface TlsSettings {
+  readonly cert: string
+  readonly key: string
+  readonly clientCa: string | null
+}

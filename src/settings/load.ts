@@ -8,15 +8,14 @@ import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
 import { authoriseProblems } from '../sections/authorise.js'
 import { DEFAULTS } from './defaults.js'
-import { kafkaProblems, ownKafkaProblems } from '../kafka/settings.js'
-import { SOURCE_SECTIONS, type SourceSection } from './sections.js'
+import { kafkaProblems, ownKafkaProblems, type KafkaValue } from '../kafka/settings.js'
+import { SOURCE_SECTIONS, type AnySection } from './sections.js'
 import type { FileFormat } from '../flow/file-formats.js'
 import { pemFiles, pemProblems, type PemFile } from '../sections/tls-files.js'
-import { settingsSchema, type FileSettings, type KafkaValue, type Settings, type TenantSettings } from './schema.js'
+import { settingsSchema, type Settings, type TenantSettings } from './schema.js'
 
 import type { SourceSettings } from './sections.js'
-
-export type { FileSettings, Settings, TenantSettings, TlsSettings } from './schema.js'
+import type { FileSettings } from '../sources/files/settings.js'
 
 /** Settings as a file may hold them: any part may be left out. */
 export type SettingsInput = {
@@ -144,7 +143,7 @@ function at(part: unknown, way: readonly string[]): unknown {
 }
 
 /** Whether a section is in use: what is off may name a tenant that there is not. */
-function isOn({ listens, connects }: SourceSection, value: unknown): boolean {
+function isOn({ listens, connects }: AnySection, value: unknown): boolean {
   const ways = [...listens ?? [], ...connects ?? []]
   return ways.length === 0 || Array.isArray(value) || ways.some((way) => at(value, way.split('.')) !== null)
 }
@@ -223,7 +222,7 @@ function without(part: unknown, path: string): unknown {
  * What a section's check says. A check takes its section to be of the schema's form: where it is not, it may stumble over that. Then it is
  * asked again without what the schema refuses, so that one mistake does not hide the others.
  */
-function sectionProblems(section: SourceSection, s: Settings, refused: readonly string[], mended: () => Settings): readonly Problem[] {
+function sectionProblems(section: AnySection, s: Settings, refused: readonly string[], mended: () => Settings): readonly Problem[] {
   const { key } = section
   if (!isOn(section, s[key])) return []
   try {

@@ -6,14 +6,15 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import { DAY_MS, HOUR_MS } from '../base/time.js'
 import { MAX_SHARDS } from '../flow/shards.js'
 import { FILE_FORMATS, type FileFormat } from '../flow/file-formats.js'
-import { authorisePart, type AuthoriseSettings } from '../sections/authorise.js'
+import { authorisePart } from '../sections/authorise.js'
+import type { GrpcSettings } from '../sources/grpc/settings.js'
 import { DEFAULTS } from './defaults.js'
 import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from '../sections/parts.js'
 import { SOURCE_SECTIONS, type SourceSettings } from './sections.js'
-
-
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
+import { GUARANTEES, type Guarantee } from '../flow/guarantee.js'
+import { LOG_LEVELS, type LogLevel } from '../flow/log.js'
+import type { KafkaValue } from '../kafka/settings.js'
+import type { FileSettings } from '../sources/files/settings.js'
 
 export interface TenantSettings {
   readonly id: number
@@ -21,34 +22,6 @@ export interface TenantSettings {
   readonly extensionDigits: number
   readonly domains: readonly string[]
 }
-
-export interface FileSettings {
-  readonly path: string
-  readonly format: FileFormat
-  /** Null for formats that need none. */
-  readonly mapping: string | null
-  readonly timeZone: string
-  readonly tenant: string
-  /** Name in the ledger; null: the file's own identity. */
-  readonly source: string | null
-  /** Goes on with what is written to it, over rotation; else it is read once. */
-  readonly follow: boolean
-  /** The PBX node whose call records it holds: what another source sees of the same node's calls is then not taken twice. */
-  readonly node: string | null
-  readonly pollMs: number
-  readonly settleMs: number
-}
-
-export interface TlsSettings {
-  readonly cert: string
-  readonly key: string
-  readonly clientCa: string | null
-}
-
-export const GUARANTEES = ['exactly-once', 'at-least-once'] as const
-export type Guarantee = (typeof GUARANTEES)[number]
-
-export type KafkaValue = string | number | boolean
 
 /** Checked settings, complete. Paths are absolute. */
 export interface Settings extends SourceSettings {
@@ -61,10 +34,7 @@ export interface Settings extends SourceSettings {
   readonly delivery: { readonly guarantee: Guarantee; readonly lingerMs: number; readonly maxMessages: number; readonly maxBytes: number }
   readonly keys: { readonly store: string; readonly master: { readonly file: string } | { readonly exec: readonly string[] } | null }
   readonly tenants: Readonly<Record<string, TenantSettings>>
-  readonly grpc: {
-    readonly listen: string; readonly maxMessageBytes: number; readonly maxStreams: number; readonly idleMs: number; readonly tls: TlsSettings | null
-    readonly authorise: AuthoriseSettings
-  }
+  readonly grpc: GrpcSettings
   readonly files: readonly FileSettings[]
   /** As written; `formats/mapping.ts` checks them. */
   readonly mappings: Readonly<Record<string, Readonly<Record<string, unknown>>>>

@@ -1,6 +1,6 @@
 /** What runs, by settings: for the log's first line, and for what is made for each source. */
-import type { SourceKind } from '../ops/metrics.js'
 import type { Settings } from './schema.js'
+import type { SourceKind } from '../flow/counters.js'
 
 /** Of each kind of source that is on, where it listens or what it connects to. Files are counted only: a name may tell whose they are. */
 export function sourcesOf(settings: Settings): Partial<Record<SourceKind, unknown>> {

@@ -8,9 +8,7 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { MinimError } from '../errors/catalogue.js'
 import { lockDescriptor } from '../base/file-lock.js'
-import { errorCode } from '../keys/master.js'
-import type { Settings } from '../settings/schema.js'
-import { usesSpool } from '../settings/sections.js'
+import { errorCode } from '../base/system-error.js'
 
 /** For one that was just killed, and is not gone yet. */
 const WAIT_MS = 1_000
@@ -20,9 +18,9 @@ export interface SpoolLock {
   release(): void
 }
 
-/** Whether a source needs the spool, or something was left in it. */
-export function needsSpool(settings: Settings): boolean {
-  return usesSpool(settings) || existsSync(join(settings.spool.path, 'data.mdb'))
+/** Whether something may have been left in a folder. */
+export function holdsSpool(path: string): boolean {
+  return existsSync(join(path, 'data.mdb'))
 }
 
 /**

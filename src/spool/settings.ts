@@ -1,6 +1,6 @@
 /** `spool:` where records are kept that their sender cannot send again, until they are in Kafka. */
 import { section, file, whole } from '../sections/parts.js'
-import type { SourceSection } from '../settings/sections.js'
+import type { SourceSection } from '../sections/source-section.js'
 
 export interface SpoolSettings {
   /** The folder. */
@@ -18,7 +18,7 @@ const DEFAULTS: SpoolSettings = {
   rememberHours: 24,
 }
 
-export const SPOOL: SourceSection<'spool'> = {
+export const SPOOL: SourceSection<SpoolSettings, 'spool'> = {
   key: 'spool',
   defaults: DEFAULTS,
   paths: ['path'],

@@ -24,14 +24,14 @@ import type { Intake } from '../flow/intake.js'
 import type { Inlet, PutOutcome, Spooled } from '../flow/source.js'
 import { epochId } from '../keys/epochs.js'
 import { SPOOL_DOMAIN, type EpochKeys, type Keyring } from '../keys/keyring.js'
-import type { SpoolCounters, SpoolSample } from '../ops/metrics.js'
 import type { Minimised } from '../flow/minimised.js'
-import type { Input } from '../pipeline/pipeline.js'
 import { MAX_TENANT_BYTES, SEAL_BYTES, decodeBlock, encodeBlock, entryBytes, keyMark, openBlock, sealBlock, sealedAt, type BlockEntry, type BlockRun } from './block.js'
 import { SeenNames, spanIn, spanStart, type SeenName, type SeenStart } from './seen.js'
 import { SpoolStore, type SpoolTables } from './store.js'
 import { spoolSource } from '../flow/shards.js'
 import type { SourceId, WorkItem } from '../flow/work-item.js'
+import type { SpoolCounters, SpoolSample } from '../flow/counters.js'
+import type { Input } from '../flow/input.js'
 
 /** A block takes no more entries from here on. */
 const BLOCK_BYTES = 256 * 1024

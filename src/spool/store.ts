@@ -24,10 +24,10 @@ import { open, type Database, type RootDatabase } from 'lmdb'
 import { MinimError } from '../errors/catalogue.js'
 import { epochId } from '../keys/epochs.js'
 import { SPOOL_DOMAIN } from '../keys/keyring.js'
-import { errorCode } from '../keys/master.js'
 import { MAX_SHARDS } from '../flow/shards.js'
 import { sealedAt } from './block.js'
 import { environmentClosed, environmentOpened } from './open.js'
+import { errorCode } from '../base/system-error.js'
 
 const FORMAT = '1'
 const LOCK_FILE_BYTES = 65_536

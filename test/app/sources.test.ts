@@ -3,6 +3,7 @@ import { createSocket } from 'node:dgram'
 import t from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import type { Inlet, SourceContext } from '../../src/flow/source.js'
+import type { Settings } from '../../src/settings/schema.js'
 import { SPOOLED, startSources, stopSources } from '../../src/app/sources.js'
 import { createLog } from '../../src/ops/log.js'
 import { loadSettings } from '../../src/settings/load.js'
@@ -27,7 +28,7 @@ for (const how of ['throws', 'rejects'] as const) {
     }
     const broken: string[] = []
     const log: string[] = []
-    const context: SourceContext = {
+    const context: SourceContext<Settings> = {
       settings: loadSettings(null, { http: { listen: '127.0.0.1:0' }, sip: { udp: '127.0.0.1:0' }, hep: { udp: '127.0.0.1:0' } }),
       catalogue: catalogue(), inlet, counters: () => counters(), intake: () => { throw new Error('not a source that can send again') },
       log: createLog('info', { write: (line) => { log.push(line) } }), onBroken: (source) => { broken.push(source) },

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { brokersOf, brokersOver } from '../../src/cli/options.js'
 import { ProblemsError } from '../../src/errors/problems.js'
-import { loadSettings, type Settings, type SettingsInput } from '../../src/settings/load.js'
+import { loadSettings, type SettingsInput } from '../../src/settings/load.js'
+import type { Settings } from '../../src/settings/schema.js'
 
 t.test('the brokers: as given, else the settings\'; an embedded Kafka\'s only as given', async (t) => {
   const kafka = { 'bootstrap.servers': 'b:1' }

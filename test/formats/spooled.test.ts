@@ -7,8 +7,9 @@ import { openQuarantined } from '../../src/quarantine/box.js'
 import { SPOOLED_SCRATCH_BYTES, spooledReaders } from '../../src/formats/spooled.js'
 import { compile } from '../../src/policy/compile.js'
 import type { Minimised } from '../../src/flow/minimised.js'
-import { Pipeline, type Input } from '../../src/pipeline/pipeline.js'
+import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { FUTURE_MS, NOW, TENANTS, TestKeyring, encodeRecord, policyOf, recordOf } from '../project/generate.js'
+import type { Input } from '../../src/flow/input.js'
 
 const catalogue = shipped()
 const seed = Number(process.env['MINIM_TEST_SEED'] ?? Date.now() % 2 ** 31)

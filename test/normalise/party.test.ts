@@ -3,9 +3,10 @@ import fc from 'fast-check'
 import { parsePhoneNumberFromString, type CountryCode } from 'libphonenumber-js/max'
 import t from 'tap'
 import { BLOCK_BYTES, SLOT, unpack } from '../../src/batch/block.js'
-import { PartyReader, type Tenant } from '../../src/normalise/party.js'
+import { PartyReader } from '../../src/normalise/party.js'
 import { party, seed } from '../project/generate.js'
 import { readParty } from '../project/reference.js'
+import type { Tenant } from '../../src/flow/tenant.js'
 
 const SEED = seed()
 t.comment(`seed ${SEED}: repeat with MINIM_TEST_SEED=${SEED}`)

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { spawnSync } from 'node:child_process'
 import { MinimError } from '../../src/errors/catalogue.js'
-import { createLog, safeError, type Logger } from '../../src/ops/log.js'
+import type { Logger } from '../../src/flow/log.js'
+import { createLog, safeError } from '../../src/ops/log.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
 
 const CANARY = '+447700900123'

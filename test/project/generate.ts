@@ -8,7 +8,7 @@ import { splitEpochKey } from '../../src/keys/split.js'
 import { fitting, readTreatment } from '../../src/policy/fit.js'
 import type { FieldRule, KindRules, Policy, Purpose, Treatment, TreatmentKind } from '../../src/policy/model.js'
 import { descriptorOf } from '../../src/treatments/registry.js'
-import type { Tenant } from '../../src/normalise/party.js'
+import type { Tenant } from '../../src/flow/tenant.js'
 
 /** The clock of the tests. */
 export const NOW = Date.UTC(2026, 0, 2, 3, 4, 5, 678)

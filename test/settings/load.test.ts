@@ -9,7 +9,8 @@ import { PRODUCER_DEFAULTS, RESERVED_PROPERTIES, reservedFor } from '../../src/k
 import { DEFAULT_POLICY_PATH } from '../../src/policy/load.js'
 import { DEFAULTS } from '../../src/settings/defaults.js'
 import { SOURCE_DEFAULTS } from '../../src/settings/sections.js'
-import { loadSettings, maskSettings, type Settings, type SettingsInput } from '../../src/settings/load.js'
+import { loadSettings, maskSettings, type SettingsInput } from '../../src/settings/load.js'
+import type { Settings } from '../../src/settings/schema.js'
 import { repositoryRoot } from '../helpers/shared.js'
 
 const root = repositoryRoot()

@@ -17,8 +17,8 @@ import { firstStart } from './numbers.js'
 import { POLICY, TOPICS } from './policy.js'
 import { ProxyProcess, STOP_LIMIT_MS } from './proxy-process.js'
 import { leaks, observe } from './reading.js'
-import type { Guarantee } from '../../src/settings/schema.js'
 import { FAULTS, randomOf, schedule, shuffled, type Fault, type FaultKind } from './schedule.js'
+import type { Guarantee } from '../../src/flow/guarantee.js'
 
 export const SOURCES = ['grpc', 'file', 'http'] as const
 export type SourceName = (typeof SOURCES)[number]

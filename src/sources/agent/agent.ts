@@ -17,18 +17,16 @@ import { Batch, type Reader } from '../../batch/batch.js'
 import type { Catalogue } from '../../catalogue/catalogue.js'
 import type { SourceId } from '../../flow/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { Logger } from '../../ops/log.js'
-import type { SourceCounters } from '../../ops/metrics.js'
-import { DEFAULTS } from '../../settings/defaults.js'
-import type { Settings } from '../../settings/schema.js'
-import type { AgentTls } from './settings.js'
+import type { Logger } from '../../flow/log.js'
+import type { AgentSettings, AgentTls } from './settings.js'
 import { pemFiles, readPem } from '../../sections/tls-files.js'
 import { AgentState, movePlace, type Cut, type StreamState } from './state.js'
 import { BatchEncoder } from './batch-encoder.js'
-import { checkMappings, followersOf, type ConfiguredFile } from '../files/feed-file.js'
+import { checkMappings, followersOf, type ConfiguredFile, type FilesContext } from '../files/feed-file.js'
 import { FileIdentity } from '../files/files.js'
 import { GrowingFile, listRotated, MAX_LOOKS, unchanged, type FollowedPiece, type FollowSink } from '../files/follow-file.js'
 import { DeliverClient } from '../grpc/client.js'
+import type { SourceCounters } from '../../flow/counters.js'
 
 const BACKOFF_MIN_MS = 250
 /** Well under the time after which a proxy ends a stream on which nothing comes. */
@@ -40,8 +38,14 @@ const DRAIN_MS = 5000
 /** Characters of what gRPC says at most. */
 const MAX_WHAT = 80
 
+/** The proxy's default tenant: its records name none. */
+const DEFAULT_TENANT = 'default'
+
+/** What the agent takes of the settings: its section, the files, and how they are read. */
+export type AgentContext = { readonly agent: AgentSettings } & FilesContext
+
 export interface AgentOptions {
-  readonly settings: Settings
+  readonly settings: AgentContext
   readonly catalogue: Catalogue
   readonly log: Logger
   readonly counters: SourceCounters
@@ -111,7 +115,7 @@ function clientTls(tls: AgentTls | null): { readonly credentials: ChannelCredent
 }
 
 interface StreamOptions extends ConfiguredFile {
-  readonly settings: Settings
+  readonly settings: AgentContext
   readonly catalogue: Catalogue
   readonly log: Logger
   readonly encoder: BatchEncoder
@@ -395,7 +399,7 @@ class AgentStream implements FollowSink {
 
 /** The proxy has a default tenant, too. */
 function tenantOf(tenant: string): string | null {
-  return tenant === DEFAULTS.file.tenant ? null : tenant
+  return tenant === DEFAULT_TENANT ? null : tenant
 }
 
 /** What a stream's error says, without anything that it was given. */

@@ -2,7 +2,7 @@
 import { Type } from '@sinclair/typebox'
 import { HOUR_MS } from '../../base/time.js'
 import { closed, file, HOST_PORT_PATTERN, NAME, NAME_IN_WORDS, section, whole } from '../../sections/parts.js'
-import type { SourceSection } from '../../settings/sections.js'
+import type { SourceSection } from '../../sections/source-section.js'
 
 export interface AgentSettings {
   /** `host:port` of the proxy's gRPC; null: this is no agent. */
@@ -39,7 +39,7 @@ const DEFAULTS: AgentSettings = {
   reconnectMaxMs: 30_000,
 }
 
-export const AGENT: SourceSection<'agent'> = {
+export const AGENT: SourceSection<AgentSettings, 'agent'> = {
   key: 'agent',
   defaults: DEFAULTS,
   spools: false,

@@ -27,11 +27,18 @@ interface Open {
   count: number
 }
 
+/** What AMI takes of the settings: its section, and whose call records others hold. */
+export interface AmiContext {
+  readonly ami: readonly AmiSettings[]
+  readonly files: readonly { readonly node: string | null }[]
+  readonly kafkaInput: readonly { readonly node: string | null }[]
+}
+
 /**
  * Starts a connection to each PBX of `ami:`. One that cannot be reached is tried again for ever, and holds up nothing.
  * @throws ProblemsError MINIM_SETTINGS_INVALID
  */
-export function startAmi(context: SourceContext): Promise<Source | null> {
+export function startAmi(context: SourceContext<AmiContext>): Promise<Source | null> {
   const { settings } = context
   if (settings.ami.length === 0) return Promise.resolve(null)
   // All files are read before anything is connected.
@@ -46,7 +53,7 @@ export function startAmi(context: SourceContext): Promise<Source | null> {
 }
 
 /** @returns what ends it, once all that came is safe */
-function startNode(context: SourceContext, entry: AmiSettings, secret: string, tls: ConnectionOptions | null, open: Open): () => Promise<void> {
+function startNode(context: SourceContext<AmiContext>, entry: AmiSettings, secret: string, tls: ConnectionOptions | null, open: Open): () => Promise<void> {
   const { settings, catalogue, log, inlet, onBroken } = context
   const counters = context.counters(KIND)
   const { node } = entry

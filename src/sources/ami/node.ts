@@ -1,6 +1,5 @@
 /** What one PBX says by AMI, turned into records. Knows nothing of the connection: events come in, records go to the outbox. */
 import { HOUR_MS } from '../../base/time.js'
-import type { SourceCounters } from '../../ops/metrics.js'
 import type { AmiSettings } from './settings.js'
 import type { Outbox } from '../common/outbox.js'
 import { LocalTime } from '../../formats/local-time.js'
@@ -9,6 +8,7 @@ import { Contacts } from './contacts.js'
 import { Followed } from './followed.js'
 import { Leg, legKey } from './rtcp.js'
 import type { Stanza } from './stanzas.js'
+import type { SourceCounters } from '../../flow/counters.js'
 
 /** What is known of a channel is of no use so long after it was last heard of. */
 const FACTS_IDLE_MS = 4 * HOUR_MS

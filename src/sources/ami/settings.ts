@@ -7,7 +7,7 @@ import { isTimeZone } from '../../formats/local-time.js'
 import { closed, file, NAME, NAME_IN_WORDS, optionalParts, secretParts, whole } from '../../sections/parts.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../../sections/secrets.js'
 import { pemFiles, pemProblems } from '../../sections/tls-files.js'
-import type { SourceSection } from '../../settings/sections.js'
+import type { SourceSection } from '../../sections/source-section.js'
 
 export interface AmiTlsSettings {
   /** Null or left out: the authorities that Node.js knows. */
@@ -93,7 +93,7 @@ export function amiSecret({ secretFile, secretEnv }: AmiSettings, i: number): Se
   }
 }
 
-export const AMI: SourceSection<'ami'> = {
+export const AMI: SourceSection<readonly AmiSettings[], 'ami'> = {
   key: 'ami',
   defaults: [],
   entry: D,
@@ -127,7 +127,7 @@ export const AMI: SourceSection<'ami'> = {
     maxStanzaBytes: optional(whole(D.maxStanzaBytes, 1024, 1_048_576, 'octets of one event at most')),
     maxEventsPerSecond: optional(whole(D.maxEventsPerSecond, 1, 1_000_000, 'events read in a second at most; above it the PBX has to wait')),
   }, { ...closed, description: 'an Asterisk: node, host, user, a secret, and more' }), { default: [], description: 'a list of Asterisks whose manager interface (AMI) is connected to' })),
-  check: (entries, settings) => {
+  check: (entries, around) => {
     const problems: Problem[] = []
     const nodes = new Map<string, number>()
     entries.forEach((entry, i) => {
@@ -135,7 +135,7 @@ export const AMI: SourceSection<'ami'> = {
       const twin = nodes.get(entry.node)
       if (twin !== undefined) add('node', `is the node of ami.${twin} too`, 'give each PBX a name of its own')
       else nodes.set(entry.node, i)
-      const tenants = Object.keys(settings.tenants)
+      const tenants = Object.keys(around.tenants)
       if (!tenants.includes(entry.tenant)) add('tenant', 'is no tenant of these settings', useOneOf(entry.tenant, tenants))
       if (!isTimeZone(entry.timeZone)) add('timeZone', 'is no time zone', 'use an IANA name: Europe/London')
       problems.push(...placeProblems(amiSecret(entry, i), true))

@@ -6,7 +6,7 @@
  * need not check it (RFC 6125 §6.4.4, RFC 9525 §2), and it is not one field but as many as there are.
  */
 import type { TLSSocket } from 'node:tls'
-import type { Logger } from '../../ops/log.js'
+import type { Logger } from '../../flow/log.js'
 import type { AuthoriseSettings, Authorised } from '../../sections/authorise.js'
 
 /** Which tenants a sender may use. */

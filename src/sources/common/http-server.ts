@@ -15,14 +15,14 @@ import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { RateLimit } from '../../base/rate-limit.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { Logger } from '../../ops/log.js'
-import type { SourceCounters, SourceRefusal } from '../../ops/metrics.js'
+import type { Logger } from '../../flow/log.js'
 import type { AuthoriseSettings } from '../../sections/authorise.js'
-import type { TlsSettings } from '../../settings/schema.js'
 import type { Credentials, KnownSender } from './http-auth.js'
 import type { Inlet } from '../../flow/source.js'
 import { Authoriser, namesOfSocket, ownGrant, tenantGrant, type TenantGrant } from './authorise.js'
 import { readServerTls } from '../../sections/server-tls.js'
+import type { SourceCounters, SourceRefusal } from '../../flow/counters.js'
+import type { TlsSettings } from '../../sections/tls-files.js'
 
 /** What every such listener has in its settings. */
 export interface ListenerSettings {

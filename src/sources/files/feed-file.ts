@@ -15,9 +15,8 @@ import type { SourceId, WorkItem } from '../../flow/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
 import { ProblemsError, useOneOf } from '../../errors/problems.js'
 import type { FileFormat } from '../../flow/file-formats.js'
-import type { SourceCounters } from '../../ops/metrics.js'
 import type { Minimised } from '../../flow/minimised.js'
-import type { FileSettings, Settings } from '../../settings/schema.js'
+import type { SettingsAround } from '../../sections/source-section.js'
 import { CsvReader } from '../../formats/csv.js'
 import { ChunkPool, FileSource, type FileChunk, type FilePiece } from './files.js'
 import { Follower, type FollowedPiece, type FollowSink } from './follow-file.js'
@@ -25,7 +24,9 @@ import type { Intake } from '../../flow/intake.js'
 import { JsonLinesReader } from '../../formats/json-lines.js'
 import type { Source, SourceContext } from '../../flow/source.js'
 import { BUILT_IN_MAPPINGS, builtInMapping, checkMapping, type BuiltInMapping, type Mapping } from '../../formats/mapping.js'
-import { ALONE } from '../../app/workers.js'
+import type { SourceCounters } from '../../flow/counters.js'
+import type { FileSettings } from './settings.js'
+import { ALONE } from '../../flow/worker-place.js'
 
 
 export interface FeedOptions {
@@ -119,8 +120,11 @@ export async function feedFile(options: FeedOptions): Promise<FeedResult> {
   }
 }
 
+/** What files take of the settings: their section, and the mappings. */
+export type FilesContext = { readonly files: readonly FileSettings[] } & Pick<SettingsAround, 'mappings' | 'limits'>
+
 /** The mapping of each of the settings' files. @throws ProblemsError MINIM_SETTINGS_INVALID */
-export function checkMappings(settings: Settings, catalogue: Catalogue): (Mapping | null)[] {
+export function checkMappings(settings: Pick<FilesContext, 'files' | 'mappings'>, catalogue: Catalogue): (Mapping | null)[] {
   return settings.files.map((file, i) =>
     file.mapping === null ? null : resolveMapping(file.mapping, settings.mappings, catalogue, { timeZone: file.timeZone }, `files.${i}.mapping`))
 }
@@ -134,7 +138,7 @@ const LAG_MS = 1000
  * The settings' files as a source. Those of lines are followed, each for itself; the others are read once, from where each was left, one
  * after the other.
  */
-export function startFiles({ settings, catalogue, intake, counters, log, worker = ALONE }: SourceContext): Promise<Source | null> {
+export function startFiles({ settings, catalogue, intake, counters, log, worker = ALONE }: SourceContext<FilesContext & { readonly grpc: { readonly maxMessageBytes: number } }>): Promise<Source | null> {
   if (settings.files.length === 0) return Promise.resolve(null)
   const mappings = checkMappings(settings, catalogue)
   const stopping = new AbortController()
@@ -191,7 +195,7 @@ export interface ConfiguredFile {
 
 /** What followers share. */
 export interface FollowersOptions {
-  readonly settings: Settings
+  readonly settings: FilesContext
   readonly catalogue: Catalogue
   readonly signal: AbortSignal
   readonly log: SourceContext['log']

@@ -28,9 +28,9 @@ import type { Batch, Reader } from '../../batch/batch.js'
 import type { SharedBatch } from '../../batch/lease.js'
 import type { SourceId } from '../../flow/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { Logger } from '../../ops/log.js'
-import type { SourceCounters } from '../../ops/metrics.js'
+import type { Logger } from '../../flow/log.js'
 import { ChunkPool, FileChunk, FileIdentity, IDENTITY_BYTES, readFully, unreadable, type FilledPiece, type Places } from './files.js'
+import type { SourceCounters } from '../../flow/counters.js'
 
 /** Whole records of a followed file. */
 export interface FollowedPiece {

@@ -14,10 +14,12 @@ import { RecordWriter } from '../../formats/record-writer.js'
 import type { Source, SourceContext } from '../../flow/source.js'
 import type { Refusal } from '../../batch/batch.js'
 import { readSecret } from '../../sections/secrets.js'
+import type { SettingsAround } from '../../sections/source-section.js'
 import { credentialsPlace } from '../http/settings.js'
+import type { FreeswitchSettings } from './settings.js'
 
 /** Starts the listener, if the settings have one. */
-export async function startFreeswitch({ settings, catalogue, inlet, counters, log }: SourceContext): Promise<Source | null> {
+export async function startFreeswitch({ settings, catalogue, inlet, counters, log }: SourceContext<{ readonly freeswitch: FreeswitchSettings } & Pick<SettingsAround, 'tenants'>>): Promise<Source | null> {
   const { freeswitch } = settings
   const { listen, legs, path } = freeswitch
   if (listen === null) return null

@@ -2,7 +2,7 @@
 import { Type } from '@sinclair/typebox'
 import { section } from '../../sections/parts.js'
 import { checkPosted, postedFileProblems, POSTED_DEFAULTS, POSTED_PATHS, postedParts, type PostedSettings } from '../http/settings.js'
-import type { SourceSection } from '../../settings/sections.js'
+import type { SourceSection } from '../../sections/source-section.js'
 
 export interface FreeswitchSettings extends PostedSettings {
   readonly path: string
@@ -19,13 +19,13 @@ const DEFAULTS: FreeswitchSettings = {
   legs: 'a',
 }
 
-export const FREESWITCH: SourceSection<'freeswitch'> = {
+export const FREESWITCH: SourceSection<FreeswitchSettings, 'freeswitch'> = {
   key: 'freeswitch',
   defaults: DEFAULTS,
   paths: POSTED_PATHS,
   listens: ['listen'],
-  check: (value, settings) => checkPosted('freeswitch', value, settings),
-  checkFiles: (value, settings) => postedFileProblems('freeswitch', value, settings),
+  check: (value, around) => checkPosted('freeswitch', value, around),
+  checkFiles: (value, around) => postedFileProblems('freeswitch', value, around),
   schema: section({
     ...postedParts(DEFAULTS.maxBodyBytes, 'where FreeSWITCH posts', 8081, ['tenant']),
     path: Type.String({ pattern: '^/[A-Za-z0-9._/-]{0,200}$', default: DEFAULTS.path, description: 'path of the URL that is posted to: a slash, then letters, digits, dots, hyphens, underscores and slashes' }),

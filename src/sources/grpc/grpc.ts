@@ -22,7 +22,9 @@ import { Authoriser, isLoopback, maySend, namesOf, warnOfUnauthorised, type Gran
 import type { StreamIntake } from '../../flow/intake.js'
 import type { Source, SourceContext } from '../../flow/source.js'
 import { readServerTls } from '../../sections/server-tls.js'
-import { workerSocket, type WorkerPlace } from '../../app/workers.js'
+import { workerSocket, type WorkerPlace } from '../../flow/worker-place.js'
+import type { SettingsAround } from '../../sections/source-section.js'
+import type { GrpcSettings } from './settings.js'
 
 export interface GrpcTls {
   readonly cert: string
@@ -472,7 +474,7 @@ export class GrpcSource {
 const TENANT = 'default'
 
 /** gRPC as a source of the program: always there, since agents stream to it. */
-export async function startGrpc({ settings, catalogue, intake, counters, log, worker }: SourceContext): Promise<Source> {
+export async function startGrpc({ settings, catalogue, intake, counters, log, worker }: SourceContext<{ readonly grpc: GrpcSettings } & Pick<SettingsAround, 'tenants'>>): Promise<Source> {
   const counted = counters('grpc')
   const { listen, tls, authorise } = settings.grpc
   if ((tls?.clientCa ?? null) === null && !isLoopback(listen)) {

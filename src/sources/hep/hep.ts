@@ -7,7 +7,7 @@ import { createServer, isIPv6, type AddressInfo, type Server, type Socket } from
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { Worker } from 'node:worker_threads'
 import { MinimError } from '../../errors/catalogue.js'
-import type { Settings } from '../../settings/schema.js'
+import type { SettingsAround } from '../../sections/source-section.js'
 import { readSecret } from '../../sections/secrets.js'
 import { hepSecret, type HepSettings } from './settings.js'
 import type { Allowed } from '../../sections/authorise.js'
@@ -36,7 +36,10 @@ const FULL_MS = 100
 /** TLS handshake, and for a plain connection its first octet. */
 const HANDSHAKE_MS = 10_000
 
-export const startHep: StartSource = async (context) => {
+/** What HEP takes of the settings: its section, and whether another one holds call records. */
+export type HepContext = { readonly hep: HepSettings; readonly files: readonly unknown[] } & Pick<SettingsAround, 'tenants'>
+
+export const startHep: StartSource<HepContext> = async (context) => {
   const { hep } = context.settings
   if (hep.udp === null && hep.tcp === null && hep.tlsListen === null) return null
   const server = new HepServer(context)
@@ -50,7 +53,7 @@ export const startHep: StartSource = async (context) => {
 }
 
 /** Whether the settings have a source of call detail records: those come before calls made of captured signalling. */
-export function hasCallRecords(settings: Settings): boolean {
+export function hasCallRecords(settings: Pick<HepContext, 'files'>): boolean {
   // Sections that may not be there, by their names; each says in its own way whether it is on.
   const sections = settings as unknown as Readonly<Record<string, unknown>>
   const entries = (name: string): readonly unknown[] => Array.isArray(sections[name]) ? sections[name] as unknown[] : []
@@ -73,7 +76,7 @@ function addressText({ address, port }: AddressInfo): string {
 class HepServer implements Source {
   readonly kind = 'hep'
   readonly addresses: Record<string, string> = {}
-  readonly #context: SourceContext
+  readonly #context: SourceContext<HepContext>
   readonly #settings: HepSettings
   readonly #reader: HepReader
   readonly #senders: Senders
@@ -95,7 +98,7 @@ class HepServer implements Source {
   #stopping = false
   #failed = false
 
-  constructor(context: SourceContext) {
+  constructor(context: SourceContext<HepContext>) {
     const { settings, catalogue, inlet } = context
     const { hep } = settings
     this.#context = context

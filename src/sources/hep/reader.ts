@@ -8,7 +8,6 @@
 import { timingSafeEqual } from 'node:crypto'
 import { inflateSync } from 'node:zlib'
 import type { Catalogue } from '../../catalogue/catalogue.js'
-import type { SourceCounters, SourceRefusal } from '../../ops/metrics.js'
 import { Outbox } from '../common/outbox.js'
 import type { RecordFields } from '../../formats/record-writer.js'
 import { peekSip, readSip, type SipMessage, type SipPeek } from '../../formats/sip/message.js'
@@ -19,6 +18,7 @@ import { CallTable, MAX_CALL_ID, type Captured, type FollowedCall, type Taken } 
 import { HepFrame, PAYLOAD } from './frame.js'
 import { RequestTable } from './requests.js'
 import { LegTable, readRtcp, readRtpReport, type LegCall } from './rtcp.js'
+import type { SourceCounters, SourceRefusal } from '../../flow/counters.js'
 
 /** How records of one capture agent are treated. */
 export interface HepNode {

@@ -6,10 +6,9 @@ import { useOneOf } from '../../errors/problems.js'
 import { authorisePart, authoriseProblems, type Allowed, type AuthoriseSettings } from '../../sections/authorise.js'
 import { allowPart, allowProblems, LOOPBACK } from '../../sections/networks.js'
 import { closed, listenOrOff, NAME, secretParts, section, tlsFiles, whole } from '../../sections/parts.js'
-import type { TlsSettings } from '../../settings/schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../../sections/secrets.js'
-import { pemFiles, pemProblems } from '../../sections/tls-files.js'
-import type { SourceSection } from '../../settings/sections.js'
+import { pemFiles, pemProblems, type TlsSettings } from '../../sections/tls-files.js'
+import type { SourceSection } from '../../sections/source-section.js'
 
 /** Whether calls are made of what is captured. */
 export const HEP_CALLS = ['auto', 'always', 'never'] as const
@@ -102,15 +101,15 @@ export function hepSecret({ secretFile, secretEnv }: HepSettings): SecretPlace<B
   }
 }
 
-export const HEP: SourceSection<'hep'> = {
+export const HEP: SourceSection<HepSettings, 'hep'> = {
   key: 'hep',
   defaults: DEFAULTS,
   paths: ['secretFile', 'tls.cert', 'tls.key', 'tls.clientCa'],
   listens: ['udp', 'tcp', 'tlsListen'],
-  check: (value, settings) => {
+  check: (value, around) => {
     const problems: Problem[] = placeProblems(hepSecret(value), false)
     const add = (path: string, what: string, mend: string): void => void problems.push({ path: `hep.${path}`, what, mend })
-    const tenants = Object.keys(settings.tenants)
+    const tenants = Object.keys(around.tenants)
     if (!tenants.includes(value.tenant)) add('tenant', 'is no tenant of these settings', useOneOf(value.tenant, tenants))
     if (value.tlsListen !== null && value.tls === null) add('tls', 'is missing, and tlsListen needs it', 'name certificate and key: { cert: PATH, key: PATH }')
     problems.push(...allowProblems('hep', value.allow, [value.udp, value.tcp, value.tlsListen], 'the capture agents', tenants))

@@ -17,7 +17,8 @@ import { jsonToLines } from './json.js'
 import { HttpListener, refusal, type HttpAnswer, type HttpPost } from '../common/http-server.js'
 import type { Source, SourceContext, SpooledFormat } from '../../flow/source.js'
 import { readSecret } from '../../sections/secrets.js'
-import { credentialsPlace } from './settings.js'
+import type { SettingsAround } from '../../sections/source-section.js'
+import { credentialsPlace, type HttpSettings } from './settings.js'
 
 type Form = 'json' | 'lines' | 'protobuf'
 
@@ -38,7 +39,7 @@ const UNSUPPORTED_TYPE = refusal(415, 'unsupported_type', 'malformed', {}, { acc
 const MALFORMED = refusal(400, 'malformed', 'malformed')
 
 /** Starts the listener, if the settings have one. */
-export async function startHttp({ settings, catalogue, inlet, counters, log }: SourceContext): Promise<Source | null> {
+export async function startHttp({ settings, catalogue, inlet, counters, log }: SourceContext<{ readonly http: HttpSettings } & Pick<SettingsAround, 'limits' | 'tenants'>>): Promise<Source | null> {
   const { http, limits } = settings
   const { listen } = http
   if (listen === null) return null

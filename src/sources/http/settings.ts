@@ -6,10 +6,9 @@ import { useOneOf } from '../../errors/problems.js'
 import { Credentials } from '../common/http-auth.js'
 import { authorisePart, authoriseProblems, type AuthoriseSettings, type Nameable } from '../../sections/authorise.js'
 import { listenOrOff, NAME, secretParts, section, tlsFiles, whole } from '../../sections/parts.js'
-import type { Settings, TlsSettings } from '../../settings/schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../../sections/secrets.js'
-import { pemFiles, pemProblems } from '../../sections/tls-files.js'
-import type { SourceSection } from '../../settings/sections.js'
+import { pemFiles, pemProblems, type TlsSettings } from '../../sections/tls-files.js'
+import type { SettingsAround, SourceSection } from '../../sections/source-section.js'
 
 /** What all sources that are posted to have in their settings. */
 export interface PostedSettings {
@@ -78,8 +77,8 @@ export function postedParts(maxBodyBytes: number, what: string, port: number, na
 }
 
 /** What the schema cannot say. */
-export function checkPosted(key: 'http' | 'freeswitch', value: PostedSettings, settings: Settings): Problem[] {
-  const names = Object.keys(settings.tenants)
+export function checkPosted(key: 'http' | 'freeswitch', value: PostedSettings, around: SettingsAround): Problem[] {
+  const names = Object.keys(around.tenants)
   return [
     ...names.includes(value.tenant) ? [] : [{ path: `${key}.tenant`, what: 'is no tenant of these settings', mend: useOneOf(value.tenant, names) }],
     ...placeProblems(credentialsPlace(key, value, names), false),
@@ -96,19 +95,19 @@ export function credentialsPlace(key: 'http' | 'freeswitch', { credentialsFile, 
 }
 
 /** What is wrong with the files that they need. */
-export function postedFileProblems(key: 'http' | 'freeswitch', value: PostedSettings, settings: Settings): Problem[] {
-  return [...secretProblems(credentialsPlace(key, value, Object.keys(settings.tenants))), ...value.tls === null ? [] : pemProblems(pemFiles(value.tls, `${key}.tls`))]
+export function postedFileProblems(key: 'http' | 'freeswitch', value: PostedSettings, around: SettingsAround): Problem[] {
+  return [...secretProblems(credentialsPlace(key, value, Object.keys(around.tenants))), ...value.tls === null ? [] : pemProblems(pemFiles(value.tls, `${key}.tls`))]
 }
 
 /** Their paths. */
 export const POSTED_PATHS = ['credentialsFile', 'tls.cert', 'tls.key', 'tls.clientCa'] as const
 
-export const HTTP: SourceSection<'http'> = {
+export const HTTP: SourceSection<HttpSettings, 'http'> = {
   key: 'http',
   defaults: DEFAULTS,
   paths: POSTED_PATHS,
   listens: ['listen'],
-  check: (value, settings) => checkPosted('http', value, settings),
-  checkFiles: (value, settings) => postedFileProblems('http', value, settings),
+  check: (value, around) => checkPosted('http', value, around),
+  checkFiles: (value, around) => postedFileProblems('http', value, around),
   schema: section(postedParts(DEFAULTS.maxBodyBytes, 'where records are posted', 8080, ['tenants']), 'records posted as JSON, JSON Lines or protobuf: /v1/calls, /v1/qualities, /v1/devices'),
 }

@@ -13,14 +13,14 @@ import type { Cluster, Link } from '../../kafka/cluster.js'
 import { KafkaError, isNotYet } from '../../kafka/errors.js'
 import { CODE } from '../../kafka/codes.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { Logger } from '../../ops/log.js'
-import type { SourceCounters } from '../../ops/metrics.js'
+import type { Logger } from '../../flow/log.js'
 import type { KafkaInputSettings } from './settings.js'
 import type { Intake } from '../../flow/intake.js'
 import { GroupMember, type Assignment } from '../../kafka/member.js'
 import { ArenaPool, PieceBuilder, PieceReader, type MessageFormat, type Piece } from './messages.js'
 import { readRecordSet, type Unpack } from '../../kafka/record-set.js'
 import { EARLIEST, LATEST, MOVED, fetch, offsetAt, type FetchAnswer } from '../../kafka/requests.js'
+import type { SourceCounters } from '../../flow/counters.js'
 
 const FETCH_WAIT_MS = 500
 const BACKOFF_MIN_MS = 200

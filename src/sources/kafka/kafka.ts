@@ -11,6 +11,7 @@ import { Cluster } from '../../kafka/cluster.js'
 import { producerLimits } from '../../kafka/properties.js'
 import { connectionOptions } from '../../kafka/topics.js'
 import { ProtobufReader } from '../../batch/scanner.js'
+import type { SettingsAround } from '../../sections/source-section.js'
 import type { KafkaInputSettings } from './settings.js'
 import { resolveMapping } from '../files/feed-file.js'
 import { JsonLinesReader } from '../../formats/json-lines.js'
@@ -19,8 +20,8 @@ import type { Source, SourceContext } from '../../flow/source.js'
 import { convertEvent } from './freeswitch-event.js'
 import { KafkaInput } from './input.js'
 import type { MessageFormat } from './messages.js'
-import { ALONE } from '../../app/workers.js'
 import { unpacker } from '../../kafka/unpack.js'
+import { ALONE } from '../../flow/worker-place.js'
 
 const KIND = 'kafka'
 /** How often the lag is measured. */
@@ -31,11 +32,14 @@ const UNPACKED_MESSAGES = 64
 /** Snappy's number in a batch's attributes. */
 const SNAPPY = 2
 
+/** What it takes of the settings: its section, and how the brokers are reached. */
+type KafkaContext = { readonly kafkaInput: readonly KafkaInputSettings[] } & Pick<SettingsAround, 'cluster' | 'kafka' | 'mappings' | 'limits'>
+
 /**
  * Starts to read the topics of `kafkaInput:`. A topic that is not there yet is waited for.
  * @throws ProblemsError for a mapping that there is not
  */
-export async function startKafka({ settings, catalogue, intake, counters, log, worker, onBroken }: SourceContext): Promise<Source | null> {
+export async function startKafka({ settings, catalogue, intake, counters, log, worker, onBroken }: SourceContext<KafkaContext>): Promise<Source | null> {
   if (settings.kafkaInput.length === 0) return null
   const { 'bootstrap.servers': bootstrap, ...properties } = settings.kafka
   const { clientId, connectTimeoutMs, socketTimeoutMs } = producerLimits(properties)
@@ -71,7 +75,7 @@ function instanceOf(cluster: string, worker: number, topic: string): string {
 }
 
 /** How the messages of an entry's topic are read. */
-function formatOf(entry: KafkaInputSettings, position: number, { settings, catalogue }: Pick<SourceContext, 'settings' | 'catalogue'>): MessageFormat {
+function formatOf(entry: KafkaInputSettings, position: number, { settings, catalogue }: Pick<SourceContext<KafkaContext>, 'settings' | 'catalogue'>): MessageFormat {
   if (entry.format === 'jsonl') {
     const mapping = resolveMapping(entry.mapping, settings.mappings, catalogue, { kind: entry.kind, timeZone: entry.timeZone }, `kafkaInput.${position}.mapping`)
     return { reader: new JsonLinesReader(mapping, catalogue, { maxRecordBytes: settings.limits.maxRecordBytes }), lines: true, convert: null, refusedFormat: null }

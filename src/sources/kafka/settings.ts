@@ -6,7 +6,7 @@ import { useOneOf } from '../../errors/problems.js'
 import { LEGS, type Legs } from '../../formats/freeswitch/records.js'
 import { isTimeZone } from '../../formats/local-time.js'
 import { closed, NAME, NAME_IN_WORDS, whole } from '../../sections/parts.js'
-import type { SourceSection } from '../../settings/sections.js'
+import type { SourceSection } from '../../sections/source-section.js'
 
 export const KAFKA_INPUT_FORMATS = ['jsonl', 'protobuf', 'freeswitch-event'] as const
 export type KafkaInputFormat = (typeof KAFKA_INPUT_FORMATS)[number]
@@ -50,7 +50,7 @@ function oneOf<T extends string>(values: readonly T[], fallback: T, description:
   return Type.Unsafe<T>({ type: 'string', enum: [...values], default: fallback, description: `${description}: one of ${values.join(', ')}` })
 }
 
-export const KAFKA_INPUT: SourceSection<'kafkaInput'> = {
+export const KAFKA_INPUT: SourceSection<readonly KafkaInputSettings[], 'kafkaInput'> = {
   key: 'kafkaInput',
   defaults: [],
   entry: D,
@@ -70,13 +70,13 @@ export const KAFKA_INPUT: SourceSection<'kafkaInput'> = {
     fetchBytes: optional(whole(D.fetchBytes, 65_536, 67_108_864, 'octets that are asked for at once')),
     sessionMs: optional(whole(D.sessionMs, 6000, 1_800_000, 'a proxy that is silent for so long loses its partitions to the others, ms')),
   }, closed), { default: [], description: 'topics that raw records are read from' })),
-  check: (entries, settings) => {
+  check: (entries, around) => {
     const problems: Problem[] = []
-    const tenants = Object.keys(settings.tenants)
+    const tenants = Object.keys(around.tenants)
     const topics = new Set<string>()
     entries.forEach((entry, i) => {
       const at = (key: string): string => `kafkaInput.${i}.${key}`
-      if (settings.embedded) problems.push({ path: `kafkaInput.${i}`, what: 'needs a Kafka of its own: the embedded one is not shared', mend: 'set embedded to false and name the brokers under kafka' })
+      if (around.embedded) problems.push({ path: `kafkaInput.${i}`, what: 'needs a Kafka of its own: the embedded one is not shared', mend: 'set embedded to false and name the brokers under kafka' })
       if (entry.topic.startsWith('minim.')) problems.push({ path: at('topic'), what: 'is one of minim\'s own topics', mend: 'name the topic that the PBX writes to' })
       if (topics.has(entry.topic)) problems.push({ path: at('topic'), what: 'is read by another entry: every record would be taken twice', mend: 'remove one of the two' })
       topics.add(entry.topic)

@@ -10,13 +10,13 @@ import type { Socket } from 'node:net'
 import type { SrfRequest, SrfResponse } from 'drachtio-srf'
 import { Backoff } from '../../base/backoff.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { Logger } from '../../ops/log.js'
-import type { SourceCounters } from '../../ops/metrics.js'
+import type { Logger } from '../../flow/log.js'
 import { readSecret } from '../../sections/secrets.js'
 import { drachtioSecret, type DrachtioSettings } from './settings.js'
 import { readSip } from '../../formats/sip/message.js'
 import { plainAddress } from '../../sections/network-list.js'
 import type { SipService } from './service.js'
+import type { SourceCounters } from '../../flow/counters.js'
 
 export interface DrachtioOptions {
   readonly settings: DrachtioSettings

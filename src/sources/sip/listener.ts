@@ -13,15 +13,15 @@ import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
 import { RateLimit } from '../../base/rate-limit.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { SourceCounters } from '../../ops/metrics.js'
 import type { Allowed } from '../../sections/authorise.js'
-import type { TlsSettings } from '../../settings/schema.js'
 import { mayUse, namesOfSocket, tenantGrant, type Authoriser } from '../common/authorise.js'
 import { readServerTls } from '../../sections/server-tls.js'
 import { paramsOf, readSip, type SipMessage } from '../../formats/sip/message.js'
 import { isLimited, Networks, plainAddress } from '../../sections/network-list.js'
 import type { SipAnswer, SipService } from './service.js'
 import { SipStream } from './stream.js'
+import type { SourceCounters } from '../../flow/counters.js'
+import type { TlsSettings } from '../../sections/tls-files.js'
 
 export interface SipListenerSettings {
   readonly udp: string | null

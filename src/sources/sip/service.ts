@@ -13,12 +13,12 @@ import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Catalogue } from '../../catalogue/catalogue.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { SourceCounters, SourceRefusal } from '../../ops/metrics.js'
 import { Outbox } from '../common/outbox.js'
 import type { RecordFields } from '../../formats/record-writer.js'
 import type { Inlet } from '../../flow/source.js'
 import type { SipMessage } from '../../formats/sip/message.js'
 import { publishToQuality, registerToDevice, VQ_CONTENT_TYPE, VQ_EVENT } from '../../formats/sip/records.js'
+import type { SourceCounters, SourceRefusal } from '../../flow/counters.js'
 
 /** An answer, but for what every answer copies from its request. */
 export interface SipAnswer {

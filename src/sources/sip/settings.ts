@@ -6,10 +6,9 @@ import { useOneOf } from '../../errors/problems.js'
 import { authorisePart, authoriseProblems, type Allowed, type AuthoriseSettings } from '../../sections/authorise.js'
 import { allowPart, allowProblems, LOOPBACK } from '../../sections/networks.js'
 import { closed, listenOrOff, NAME, optionalParts, secretParts, section, tlsFiles, whole } from '../../sections/parts.js'
-import type { TlsSettings } from '../../settings/schema.js'
 import { placeProblems, secretProblems, type SecretPlace } from '../../sections/secrets.js'
-import { pemFiles, pemProblems } from '../../sections/tls-files.js'
-import type { SourceSection } from '../../settings/sections.js'
+import { pemFiles, pemProblems, type TlsSettings } from '../../sections/tls-files.js'
+import type { SourceSection } from '../../sections/source-section.js'
 
 /** A drachtio-server that hands requests on. */
 export interface DrachtioSettings {
@@ -92,13 +91,13 @@ export function drachtioSecret({ secretFile, secretEnv }: DrachtioSettings): Sec
   }
 }
 
-export const SIP: SourceSection<'sip'> = {
+export const SIP: SourceSection<SipSettings, 'sip'> = {
   key: 'sip',
   defaults: DEFAULTS,
   paths: ['tls.cert', 'tls.key', 'tls.clientCa', 'drachtio.secretFile'],
   listens: ['tcp', 'tlsListen'],
   connects: ['udp', 'drachtio'],
-  check: (value, settings) => check(value, Object.keys(settings.tenants)),
+  check: (value, around) => check(value, Object.keys(around.tenants)),
   checkFiles: (value) => [
     ...value.drachtio === null ? [] : secretProblems(drachtioSecret(value.drachtio)),
     ...value.tlsListen === null || value.tls === null ? [] : pemProblems(pemFiles(value.tls, 'sip.tls')),

@@ -3,10 +3,12 @@ import { Authoriser } from '../common/authorise.js'
 import type { StartSource } from '../../flow/source.js'
 import { DrachtioApplication, loadLibraryReader } from './drachtio.js'
 import { SipListener } from './listener.js'
+import type { SettingsAround } from '../../sections/source-section.js'
 import { SipService } from './service.js'
+import type { SipSettings } from './settings.js'
 
 /** Starts SIP if the settings have it. */
-export const startSip: StartSource = async ({ settings, catalogue, log, inlet, counters: countersOf, onBroken }) => {
+export const startSip: StartSource<{ readonly sip: SipSettings } & Pick<SettingsAround, 'tenants'>> = async ({ settings, catalogue, log, inlet, counters: countersOf, onBroken }) => {
   const { sip } = settings
   if (sip.udp === null && sip.tcp === null && sip.tlsListen === null && sip.drachtio === null) return null
   const counters = countersOf('sip')

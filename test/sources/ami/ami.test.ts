@@ -10,12 +10,12 @@ import { startAmi } from '../../../src/sources/ami/ami.js'
 import type { StreamIntake } from '../../../src/flow/intake.js'
 import type { Source } from '../../../src/flow/source.js'
 import { createLog } from '../../../src/ops/log.js'
-import type { SourceRefusal } from '../../../src/ops/metrics.js'
 import { loadSettings } from '../../../src/settings/load.js'
 import { collectingInlet, type CollectedRecord, type CollectingInlet } from '../../helpers/inlet.js'
 import { shared } from '../../helpers/shared.js'
 import { until } from '../../e2e/program.js'
 import { AmiServer, cdr, crlf, fixture, stanza } from './server.js'
+import type { SourceRefusal } from '../../../src/flow/counters.js'
 
 interface Running {
   readonly source: Source

@@ -11,8 +11,8 @@ import { Authoriser, maySend, namesOf } from '../../../src/sources/common/author
 import { batchHeader, DeliverClient } from '../../../src/sources/grpc/client.js'
 import { DELIVER_PATH, GrpcSource, INGEST_SERVICE, type GrpcEvent, type GrpcOptions } from '../../../src/sources/grpc/grpc.js'
 import type { StreamIntake } from '../../../src/flow/intake.js'
-import type { Input } from '../../../src/pipeline/pipeline.js'
 import { Authority, noOpenssl, type Pair } from '../../helpers/certificates.js'
+import type { Input } from '../../../src/flow/input.js'
 
 /** Keeps what the pipeline was given; commits at once. */
 class Taking implements StreamIntake {

@@ -10,6 +10,7 @@ import { startSip } from '../../../src/sources/sip/sip.js'
 import type { ProblemsError } from '../../../src/errors/problems.js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
 import type { Source, SourceContext, StartSource } from '../../../src/flow/source.js'
+import type { Settings } from '../../../src/settings/schema.js'
 import { Networks } from '../../../src/sections/network-list.js'
 import { createLog } from '../../../src/ops/log.js'
 import { loadSettings, type SettingsInput } from '../../../src/settings/load.js'
@@ -24,7 +25,7 @@ const REFUSED = 'refused'
 
 interface Rig { readonly source: Source; readonly inlet: CollectingInlet; readonly refused: Record<string, number>; readonly port: (name: string) => number }
 
-async function rig(t: Test, start: StartSource, over: SettingsInput): Promise<Rig> {
+async function rig(t: Test, start: StartSource<Settings>, over: SettingsInput): Promise<Rig> {
   const inlet = collectingInlet(catalogue())
   const refused: Record<string, number> = {}
   const none = (): void => undefined
@@ -32,7 +33,7 @@ async function rig(t: Test, start: StartSource, over: SettingsInput): Promise<Ri
     settings: loadSettings(null, { tenants: TENANTS, ...over }), catalogue: catalogue(), inlet, log: createLog('silent'), onBroken: (_, error) => t.error(error),
     counters: () => ({ received: none, refused: (reason, count = 1) => { refused[reason] = (refused[reason] ?? 0) + count }, lag: none, connections: none, gap: none }),
     intake: () => { throw new Error('not for this source') },
-  } satisfies SourceContext)
+  } satisfies SourceContext<Settings>)
   if (source === null) throw new Error('it is off')
   t.teardown(() => source.stop())
   return { source, inlet, refused, port: (name) => Number(source.addresses[name].split(':').pop()) }

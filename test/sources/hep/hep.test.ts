@@ -14,12 +14,13 @@ import { hasCallRecords, startHep } from '../../../src/sources/hep/hep.js'
 import { Senders } from '../../../src/sources/hep/senders.js'
 import { dropsIn, udpDrops } from '../../../src/sources/hep/udp-drops.js'
 import type { Source, SourceContext } from '../../../src/flow/source.js'
+import type { Settings } from '../../../src/settings/schema.js'
 import { createLog } from '../../../src/ops/log.js'
-import type { SourceCounters } from '../../../src/ops/metrics.js'
 import { loadSettings, type SettingsInput } from '../../../src/settings/load.js'
 import { hepSecret, type HepSettings } from '../../../src/sources/hep/settings.js'
 import { collectingInlet, type CollectingInlet } from '../../helpers/inlet.js'
 import { chunk, frame, hep, request, response, SDP } from './frames.js'
+import type { SourceCounters } from '../../../src/flow/counters.js'
 
 const PATIENCE_MS = 20_000
 
@@ -44,7 +45,7 @@ async function rig(t: Test, over: Partial<HepSettings>, settings: SettingsInput 
   }
   const broken: unknown[] = []
   const log: string[] = []
-  const context: SourceContext = {
+  const context: SourceContext<Settings> = {
     settings: loadSettings(null, { ...settings, hep: over }), catalogue: catalogue(), inlet, counters: () => counters, intake: () => { throw new Error('not a source that can send again') },
     log: createLog('trace', { write: (line) => { log.push(line) } }), onBroken: (_, error) => broken.push(error),
   }

@@ -1,9 +1,9 @@
 /** A reader whose records are collected, and whose time the test tells. */
 import { catalogue } from '../../../src/catalogue/catalogue.js'
 import { HepReader, type HepReaderOptions } from '../../../src/sources/hep/reader.js'
-import type { SourceCounters } from '../../../src/ops/metrics.js'
 import { collectingInlet, type CollectingInlet } from '../../helpers/inlet.js'
 import { hep, type Packet } from './frames.js'
+import type { SourceCounters } from '../../../src/flow/counters.js'
 
 export interface Reading {
   readonly reader: HepReader

@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { catalogue as shipped } from '../../../src/catalogue/catalogue.js'
 import type { SourceContext, StartSource } from '../../../src/flow/source.js'
-import type { SourceCounters } from '../../../src/ops/metrics.js'
+import type { Settings } from '../../../src/settings/schema.js'
 import { createLog } from '../../../src/ops/log.js'
 import { loadSettings, type SettingsInput } from '../../../src/settings/load.js'
 import { collectingInlet, type CollectingInlet } from '../../helpers/inlet.js'
+import type { SourceCounters } from '../../../src/flow/counters.js'
 
 export interface Listening {
   readonly host: string
@@ -23,7 +24,7 @@ export interface Listening {
 }
 
 /** Starts a source by itself. */
-export async function listening(t: Test, start: StartSource, over: SettingsInput, inlet: CollectingInlet = collectingInlet(shipped())): Promise<Listening> {
+export async function listening(t: Test, start: StartSource<Settings>, over: SettingsInput, inlet: CollectingInlet = collectingInlet(shipped())): Promise<Listening> {
   const counts: Record<string, number> = { received: 0, open: 0 }
   const log: string[] = []
   const counters: SourceCounters = {
@@ -36,7 +37,7 @@ export async function listening(t: Test, start: StartSource, over: SettingsInput
     settings: loadSettings(null, over), catalogue: shipped(), inlet, counters: () => counters,
     log: createLog('info', { write: (line: string) => { log.push(line) } }),
     intake: () => { throw new Error('not for this source') }, onBroken: (_: unknown, error: unknown) => { throw error as Error },
-  } as unknown as SourceContext
+  } as unknown as SourceContext<Settings>
   const source = await start(context)
   if (source === null) throw new Error('it is off')
   t.teardown(() => source.stop())

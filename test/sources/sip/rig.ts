@@ -5,8 +5,8 @@ import type { Test } from 'tap'
 import { catalogue as shippedCatalogue } from '../../../src/catalogue/catalogue.js'
 import { SipListener, type SipListenerSettings } from '../../../src/sources/sip/listener.js'
 import { SipService, type SipServiceOptions } from '../../../src/sources/sip/service.js'
-import type { SourceCounters } from '../../../src/ops/metrics.js'
 import { collectingInlet, type CollectingInlet } from '../../helpers/inlet.js'
+import type { SourceCounters } from '../../../src/flow/counters.js'
 
 export const catalogue = shippedCatalogue()
 
