@@ -19,7 +19,6 @@ import * as schema from '../src/cli/schema.js'
 import * as tail from '../src/cli/tail.js'
 import { NO_PURPOSE, WITHHOLDINGS } from '../src/flow/outcome.js'
 import { FILE_FORMATS } from '../src/flow/file-formats.js'
-import { DEFAULT_MAPPING } from '../src/sources/files/feed-file.js'
 import { BUILT_IN_MAPPINGS } from '../src/formats/mapping.js'
 import { Metrics } from '../src/ops/metrics.js'
 import { inspectPolicy } from '../src/policy/load.js'
@@ -29,6 +28,7 @@ import { SOURCE_DEFAULTS } from '../src/settings/sections.js'
 import { TREATMENTS } from '../src/treatments/registry.js'
 import { repositoryRoot } from './helpers/shared.js'
 import { SOURCE_REFUSALS } from '../src/flow/counters.js'
+import { DEFAULT_MAPPING } from '../src/formats/readers.js'
 
 const root = repositoryRoot()
 const page = (name: string): string => readFileSync(join(root, name), 'utf8')

@@ -17,8 +17,8 @@ import { isUtf8 } from 'node:buffer'
 export const TYPES = { e164: 1, local: 2, account: 3, ipv4: 4, mac: 5, call: 6, serial: 7, trunk: 8, uri: 9 } as const
 export type BlockType = keyof typeof TYPES
 
-export const NIBBLES = 0xf
-export const LONG = 0xe
+const NIBBLES = 0xf
+const LONG = 0xe
 
 /** What a slot of the identifier columns holds. */
 export const SLOT = { absent: 0, block: 1, uuid: 2, ipv6: 3, long: 4 } as const

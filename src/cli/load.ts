@@ -8,8 +8,8 @@ import type { Refusal } from '../batch/batch.js'
 import type { MinimError, Problem } from '../errors/catalogue.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
 import { FILE_FORMATS, type FileFormat } from '../flow/file-formats.js'
-import { DEFAULT_MAPPING, feedFile, resolveMapping } from '../sources/files/feed-file.js'
-import { FileSource } from '../sources/files/files.js'
+import { feedFile } from '../sources/files/feed-file.js'
+import { FileSource } from '../sources/common/files.js'
 import { isTimeZone } from '../formats/local-time.js'
 import { createLog } from '../ops/log.js'
 import { kafkaFileProblems } from '../settings/load.js'
@@ -19,6 +19,7 @@ import { EXIT, fail } from './exit.js'
 import { brokersOver } from './options.js'
 import { printer } from './output.js'
 import { withheldReason } from '../flow/outcome.js'
+import { DEFAULT_MAPPING, resolveMapping } from '../formats/readers.js'
 
 interface LoadOptions {
   readonly format: string

@@ -15,7 +15,6 @@ import { topicId } from '../kafka/topics.js'
 import type { SourceId, WorkItem } from '../flow/work-item.js'
 import type { Problem } from '../errors/catalogue.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
-import { readerFor, resolveMapping } from '../sources/files/feed-file.js'
 import type { Intake } from '../flow/intake.js'
 import { isTimeZone } from '../formats/local-time.js'
 import { builtInMapping, formatOf, type Mapping } from '../formats/mapping.js'
@@ -32,6 +31,7 @@ import { fail } from './exit.js'
 import { brokersOf, brokersOver, keyStoreOption, positiveInteger } from './options.js'
 import { printer } from './output.js'
 import { withheldReason } from '../flow/outcome.js'
+import { readerFor, resolveMapping } from '../formats/readers.js'
 
 interface PlaceOptions {
   readonly config?: string

@@ -8,12 +8,12 @@
 import { DAY_MS } from '../base/time.js'
 import { REFUSALS, type Refusal } from '../batch/batch.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
-import { epochEnd, epochId, epochStart } from '../keys/epochs.js'
 import type { EpochLength } from '../keys/keyring.js'
 import type { KindPlan } from '../policy/compile.js'
 import { WithheldCounts } from './withheld.js'
 import type { Withholding } from '../flow/outcome.js'
 import { type Tenant, FOREIGN_TENANT } from '../flow/tenant.js'
+import { Epochs, type Decision } from '../flow/decision.js'
 
 const placeOf = (reason: Refusal): number => REFUSALS.indexOf(reason)
 const NO_START = placeOf('no_start_time')
@@ -24,48 +24,9 @@ const REFUSED_BY_KAFKA = placeOf('refused_by_kafka')
 /** Latest time that calendar functions take (ECMA-262, Time Values). */
 const LAST_TIME_MS = 8.64e15
 
-/** The epochs that the rows of a batch lie in, for one length of epoch. */
-export class Epochs {
-  readonly length: EpochLength
-  /** Distinct epochs of this batch. */
-  readonly ids: string[] = []
-  readonly starts: number[] = []
-  private readonly ends: number[] = []
-  /** Which of them each row lies in. */
-  readonly row: Int16Array
-  private last = 0
-
-  constructor(length: EpochLength, capacity: number) {
-    this.length = length
-    this.row = new Int16Array(capacity)
-  }
-
-  clear(): void {
-    this.ids.length = 0
-    this.starts.length = 0
-    this.ends.length = 0
-    this.last = 0
-  }
-
-  place(row: number, timeMs: number): void {
-    if (this.last < this.ids.length && timeMs >= this.starts[this.last] && timeMs < this.ends[this.last]) {
-      this.row[row] = this.last
-      return
-    }
-    let i = 0
-    while (i < this.ids.length && !(timeMs >= this.starts[i] && timeMs < this.ends[i])) i++
-    if (i === this.ids.length) {
-      this.ids.push(epochId(this.length, timeMs))
-      this.starts.push(epochStart(this.length, timeMs))
-      this.ends.push(epochEnd(this.length, timeMs))
-    }
-    this.last = i
-    this.row[row] = i
-  }
-}
-
-export class Decider {
+export class Decider implements Decision {
   readonly plan: KindPlan
+  readonly startColumn: number
   /** Bit mask of purposes per row; 0 where none may have it. */
   readonly mask: Int32Array
   /** Index into REFUSALS per row, -1 = not refused. */
@@ -81,6 +42,7 @@ export class Decider {
   /** @param futureMs how far ahead of now a start time may be */
   constructor(plan: KindPlan, epochs: readonly EpochLength[], tenants: readonly Tenant[], futureMs: number, capacity: number = BATCH_ROWS) {
     this.plan = plan
+    this.startColumn = plan.startColumn
     this.futureMs = futureMs
     this.mask = new Int32Array(capacity)
     this.refusal = new Int8Array(capacity)

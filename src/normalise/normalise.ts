@@ -18,6 +18,7 @@ import { PartyReader } from './party.js'
 import { parseUserAgent, vendors } from './user-agent.js'
 import { type Tenant, FOREIGN_TENANT } from '../flow/tenant.js'
 import type { NormalisePlan } from '../flow/normalise-plan.js'
+import type { NormalisedColumns, UserAgentParts } from '../flow/normalised.js'
 
 /** Identifiers longer than this are no identifiers: left out and counted. */
 const IDENTIFIER_MAX = 512
@@ -60,16 +61,6 @@ class Verdicts {
   }
 }
 
-/** The parts of a User-Agent as UTF-8, ready to be copied. */
-export interface UserAgentParts {
-  readonly vendor: Uint8Array
-  readonly model: Uint8Array
-  readonly firmware: Uint8Array
-  /** Six octets; null where it has none. */
-  readonly mac: Uint8Array | null
-  readonly serial: Uint8Array | null
-}
-
 /** Tenants by number, as the batch's rows name them. Shared by the normalisers of all kinds. */
 export class Tenants {
   readonly list: readonly Tenant[]
@@ -92,7 +83,7 @@ export class Tenants {
   }
 }
 
-export class Normalised {
+export class Normalised implements NormalisedColumns {
   readonly plan: NormalisePlan
   /** Tenant of each row, negative where the settings do not know it or its sender may not use it. */
   readonly tenant: Int16Array

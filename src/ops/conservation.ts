@@ -15,8 +15,8 @@
 import { Gauge, type Registry } from 'prom-client'
 import type { Kind } from '../catalogue/catalogue.js'
 import { NO_PURPOSE } from '../flow/outcome.js'
-import type { Flow } from './metrics.js'
 import type { Outcome } from '../flow/outcome.js'
+import type { Flow } from './flows.js'
 
 /** Where records came in that several kinds of source wrote to the spool, which are delivered together. */
 export const SPOOL_ACCOUNT = 'spool'

@@ -4,22 +4,15 @@
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { REFUSALS, type Refusal } from '../batch/batch.js'
-import type { Kind } from '../catalogue/catalogue.js'
 import { NO_PURPOSE, WITHHOLDINGS } from '../flow/outcome.js'
 import { Conservation, SPOOL_ACCOUNT, type Drift, type Handover } from './conservation.js'
 import { SOURCE_KINDS, type SourceKind, SOURCE_REFUSALS, type SourceCounters, SPOOL_REFUSALS, type SpoolSample, type SpoolCounters } from '../flow/counters.js'
 import type { Outcome } from '../flow/outcome.js'
+import type { Flow } from './flows.js'
 
 /** How a transaction can end. `unclean`: it is not known whether it was committed until the ledger is read. */
-export const TRANSACTION_ENDS = ['committed', 'aborted', 'unclean'] as const
+const TRANSACTION_ENDS = ['committed', 'aborted', 'unclean'] as const
 export type TransactionEnd = (typeof TRANSACTION_ENDS)[number]
-
-/** One purpose's rules for one kind of record. */
-export interface Flow {
-  readonly purpose: string
-  readonly kind: Kind
-  readonly topic: string
-}
 
 /** What is asked for at each scrape. */
 export interface Sample {

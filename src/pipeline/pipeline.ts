@@ -6,7 +6,7 @@
 import { Batch, REFUSALS, type Refusal } from '../batch/batch.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { KINDS, type Catalogue } from '../catalogue/catalogue.js'
-import { Decider, type Epochs } from '../decide/decide.js'
+import { Decider } from '../decide/decide.js'
 import { sealQuarantined } from '../quarantine/box.js'
 import type { Keyring } from '../keys/keyring.js'
 import { Normalised, Tenants } from '../normalise/normalise.js'
@@ -19,6 +19,7 @@ import { noPurposeName, WITHHOLDINGS, withheldName, type Outcome } from '../flow
 import type { Input } from '../flow/input.js'
 import type { Guarantee } from '../flow/guarantee.js'
 import type { Tenant } from '../flow/tenant.js'
+import type { Epochs } from '../flow/decision.js'
 
 export interface PipelineOptions {
   readonly catalogue: Catalogue

@@ -64,7 +64,7 @@ export interface Plan {
 const FIELD_OVERHEAD_BYTES = 24
 
 /** Field whose column an output field is made from. */
-export function sourceField(catalogue: Catalogue, field: Field): Field {
+function sourceField(catalogue: Catalogue, field: Field): Field {
   if (field.derivedFrom === null) return field
   return catalogue.kinds[field.kind].byName.get(field.derivedFrom) ?? field
 }

@@ -1,6 +1,6 @@
 /**
  * The policy file's schema, made from the data catalogue: each field offers only the treatments that fit it.
- * `config/policy.schema.json` is this, written out for editors (`write-schema.ts`); a test holds the two together.
+ * `config/policy.schema.json` is this, written out for editors (`cli/write-schemas.ts`); a test holds the two together.
  */
 import { Type, type TSchema } from '@sinclair/typebox'
 import { KINDS, type Catalogue, type Field, type Kind } from '../catalogue/catalogue.js'

@@ -3,8 +3,6 @@ import type { EpochLength } from '../keys/keyring.js'
 import { textOf, TREATMENTS, type Treatment } from '../treatments/registry.js'
 import type { TreatmentText } from '../treatments/treatment.js'
 
-export type { TreatmentText } from '../treatments/treatment.js'
-
 const LASTS: Readonly<Record<EpochLength, string>> = {
   day: 'for a day', month: 'for a month', quarter: 'for a quarter', year: 'for a year', contract: 'as long as the contract',
 }

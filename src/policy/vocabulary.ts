@@ -7,7 +7,7 @@ const DPV = 'https://w3id.org/dpv#'
 const GDPR = 'https://w3id.org/dpv/legal/eu/gdpr#'
 
 /** Purposes by DPV's local name, with what they mean here. */
-export const PURPOSES = {
+const PURPOSES = {
   ServiceProvision: 'provide the service',
   TechnicalServiceProvision: 'provide the technical means of the service',
   CustomerCare: 'support customers',

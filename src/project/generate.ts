@@ -64,7 +64,7 @@ const floatValue = new Float32Array(1)
 const floatBytes = new Uint8Array(floatValue.buffer)
 
 /** Writes a varint of up to 2^53. Returns the position after it. */
-export function writeVarint(value: number, out: Uint8Array, pos: number): number {
+function writeVarint(value: number, out: Uint8Array, pos: number): number {
   if (value >= 0x10000000) {
     // 28 bits at a time: what JavaScript's integer operators hold exactly.
     let low = value % 0x10000000

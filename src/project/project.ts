@@ -8,15 +8,15 @@
  */
 import { BLOCK_BYTES } from '../batch/block.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
-import type { Decider, Epochs } from '../decide/decide.js'
 import type { EpochKeys } from '../keys/keyring.js'
-import type { Normalised } from '../normalise/normalise.js'
+import type { NormalisedColumns } from '../flow/normalised.js'
 import type { PurposePlan } from '../policy/compile.js'
 import type { TokenColumn } from '../treatments/operation.js'
 import { generateWriter, type Words, type Writer } from './generate.js'
 import type { Output } from '../flow/output.js'
 import { tagJson, tagOf, tagProtobuf } from './tag.js'
 import type { Guarantee } from '../flow/guarantee.js'
+import type { Decision, Epochs } from '../flow/decision.js'
 
 function wordsOf(bytes: Uint8Array): Words {
   const padded = Buffer.alloc(Math.ceil(bytes.length / 4) * 4)
@@ -82,24 +82,24 @@ export class Projector {
 
   /** Writes the messages of all rows that the purpose may have. {@link useKeys} came before, for each epoch that such a row lies in. */
   run(
-    arena: Buffer, columns: Columns, normalised: Normalised, decider: Decider, epochs: Epochs, output: Output, firstRecord: number,
+    arena: Buffer, columns: Columns, normalised: NormalisedColumns, decision: Decision, epochs: Epochs, output: Output, firstRecord: number,
   ): void {
     const contexts = epochs.ids.map((id) => this.#contexts.get(id) ?? NO_CONTEXT)
-    this.#makeTokens(columns.rows, normalised, decider, epochs, contexts.map(({ keys }) => keys))
+    this.#makeTokens(columns.rows, normalised, decision, epochs, contexts.map(({ keys }) => keys))
     const { rows, off, len, num, width } = columns
     const { slots, blocks, userAgent, parts } = normalised
     const tags = contexts.map(({ tag }) => tag)
-    this.#writer ??= generateWriter({ ...this.plan, width, capacity: this.#capacity, startColumn: decider.plan.startColumn })
+    this.#writer ??= generateWriter({ ...this.plan, width, capacity: this.#capacity, startColumn: decision.startColumn })
     this.#writer({
       rows, arena, off, len, num, slots, blocks, userAgent, parts, output, firstRecord, tags,
-      mask: decider.mask,
+      mask: decision.mask,
       tokens: this.#tokens,
       longestTag: tags.reduce((longest, { words }) => Math.max(longest, words.length * 4), 0),
       epochRow: epochs.row, epochStarts: epochs.starts,
     })
   }
 
-  #makeTokens(rows: number, normalised: Normalised, decider: Decider, epochs: Epochs, keys: readonly (EpochKeys | null)[]): void {
+  #makeTokens(rows: number, normalised: NormalisedColumns, decision: Decision, epochs: Epochs, keys: readonly (EpochKeys | null)[]): void {
     const { slots, blocks, long, longOff, longLen } = normalised
     for (const { slot, tokens } of this.#columns) {
       const first = slot * this.#capacity
@@ -107,7 +107,7 @@ export class Projector {
         rows, first, slots, long, longOff, longLen, keys,
         blocks: blocks.subarray(first * BLOCK_BYTES, (first + rows) * BLOCK_BYTES),
         special: normalised.special[slot] === 1,
-        mask: decider.mask, bit: 1 << this.plan.bit, epochRow: epochs.row,
+        mask: decision.mask, bit: 1 << this.plan.bit, epochRow: epochs.row,
       })
     }
   }

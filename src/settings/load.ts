@@ -15,7 +15,7 @@ import { pemFiles, pemProblems, type PemFile } from '../sections/tls-files.js'
 import { settingsSchema, type Settings, type TenantSettings } from './schema.js'
 
 import type { SourceSettings } from './sections.js'
-import type { FileSettings } from '../sources/files/settings.js'
+import type { FileSettings } from '../sources/common/file-settings.js'
 
 /** Settings as a file may hold them: any part may be left out. */
 export type SettingsInput = {

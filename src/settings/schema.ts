@@ -14,7 +14,7 @@ import { SOURCE_SECTIONS, type SourceSettings } from './sections.js'
 import { GUARANTEES, type Guarantee } from '../flow/guarantee.js'
 import { LOG_LEVELS, type LogLevel } from '../flow/log.js'
 import type { KafkaValue } from '../kafka/settings.js'
-import type { FileSettings } from '../sources/files/settings.js'
+import type { FileSettings } from '../sources/common/file-settings.js'
 
 export interface TenantSettings {
   readonly id: number

@@ -9,10 +9,8 @@ import { createCipheriv, timingSafeEqual, type Cipher } from 'node:crypto'
 import { inspect } from 'node:util'
 
 const BLOCK = 16
-/** What sealing adds to the plaintext. */
-export const SIV_OVERHEAD_BYTES = BLOCK
 /** RFC 5297 §2.6: S2V takes 127 strings, the plaintext being one. */
-export const SIV_MAX_AADS = 126
+const SIV_MAX_AADS = 126
 
 const NO_AAD: readonly Uint8Array[] = []
 

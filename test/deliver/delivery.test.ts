@@ -1,4 +1,4 @@
-/** The flow of delivery, on the embedded cluster. It does not isolate transactions: exactly once is shown in `test/kafka/`. */
+/** The flow of delivery, on the embedded cluster. It does not isolate transactions: exactly once is shown in `test/real-kafka/`. */
 import t, { type Test } from 'tap'
 import type { Delivery, DeliveryPhase } from '../../src/deliver/delivery.js'
 import { startEmbeddedKafka } from '../../src/kafka/embedded.js'

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ServiceError } from '@grpc/grpc-js'
 import t from 'tap'
-import { DeliverClient, batchHeader } from '../../src/sources/grpc/client.js'
+import { DeliverClient, batchHeader } from '../../src/sources/common/deliver-client.js'
 import { openQuarantined } from '../../src/quarantine/box.js'
 import { get, metric, Place, readTopic, run, topicNames, until } from './program.js'
 import { CANARIES, NOTATIONS, canariesIn, canaryCall, canaryDevice, canaryQuality, delimited, field, records } from './records.js'

@@ -3,7 +3,7 @@
  * finding half a line. So lines that wait for delivery are lost, and who watches for that can be seen to notice.
  */
 import { BatchLease } from '../../src/batch/lease.js'
-import { FileChunk } from '../../src/sources/files/files.js'
+import { FileChunk } from '../../src/sources/common/files.js'
 
 /** @returns what puts them back */
 export function withoutLeases(): () => void {

@@ -2,8 +2,9 @@ import t from 'tap'
 import fc from 'fast-check'
 import { REFUSALS, type Refusal } from '../../src/batch/batch.js'
 import { WITHHOLDINGS } from '../../src/flow/outcome.js'
-import { Metrics, type Flow, type MetricsOptions } from '../../src/ops/metrics.js'
+import { Metrics, type MetricsOptions } from '../../src/ops/metrics.js'
 import type { Outcome } from '../../src/flow/outcome.js'
+import type { Flow } from '../../src/ops/flows.js'
 
 const FLOWS: readonly Flow[] = [
   { purpose: 'billing', kind: 'call', topic: 'pbx.billing.call' },

@@ -11,7 +11,7 @@ const root = repositoryRoot()
 
 t.test('config/policy.schema.json is what the catalogue makes', async (t) => {
   const committed: unknown = JSON.parse(readFileSync(join(root, 'config/policy.schema.json'), 'utf8'))
-  t.same(committed, JSON.parse(JSON.stringify(policySchema(catalogue()))), 'run: npm run build && node dist/src/policy/write-schema.js')
+  t.same(committed, JSON.parse(JSON.stringify(policySchema(catalogue()))), 'run: npm run build && node dist/src/cli/write-schemas.js')
 })
 
 t.test('an editor that uses it takes the shipped policy, and no field or treatment that does not fit', async (t) => {

@@ -12,7 +12,7 @@ import { decodeEntry, decodeMarks, streamKey } from '../../src/deliver/ledger.js
 import { markOf, MARK_BYTES } from '../../src/flow/marks.js'
 import { shardOf } from '../../src/flow/shards.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
-import { DeliverClient } from '../../src/sources/grpc/client.js'
+import { DeliverClient } from '../../src/sources/common/deliver-client.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
 import { get, metric, minim, Place, Program, until } from '../e2e/program.js'
 import { call, records } from '../e2e/records.js'

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { DeliverClient } from '../../src/sources/grpc/client.js'
+import { DeliverClient } from '../../src/sources/common/deliver-client.js'
 import { get, metric, Place, run, sleep, until } from '../e2e/program.js'
 import { records } from '../e2e/records.js'
 import { kafkaAvailable, startKafka } from '../helpers/kafka.js'

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { createServer, type AddressInfo } from 'node:net'
 import t from 'tap'
-import { DeliverClient } from '../../src/sources/grpc/client.js'
+import { DeliverClient } from '../../src/sources/common/deliver-client.js'
 import { shardOf } from '../../src/flow/shards.js'
 import { get, metric, Place, Program, sleep, until } from '../e2e/program.js'
 import { call, records } from '../e2e/records.js'

@@ -14,7 +14,7 @@ interface Node { readonly description?: string; readonly default?: unknown; read
 t.test('config/minim.schema.json is what the schema makes, and minim.yaml names it', async (t) => {
   const committed: unknown = JSON.parse(readFileSync(join(root, 'config/minim.schema.json'), 'utf8'))
   t.doesNotThrow(() => new Ajv({ strict: true, allowUnionTypes: true }).compile(committed as object), 'it is a schema')
-  t.same(committed, JSON.parse(JSON.stringify(settingsSchema())), 'run: npm run build && node dist/src/policy/write-schema.js')
+  t.same(committed, JSON.parse(JSON.stringify(settingsSchema())), 'run: npm run build && node dist/src/cli/write-schemas.js')
   t.match(readFileSync(join(root, 'config/minim.yaml'), 'utf8'), /^# yaml-language-server: \$schema=\.\/minim\.schema\.json\n/)
 })
 

@@ -4,7 +4,7 @@
  */
 import { closeSync, openSync, renameSync, writeSync } from 'node:fs'
 import type { Catalogue } from '../../src/catalogue/catalogue.js'
-import { DeliverClient } from '../../src/sources/grpc/client.js'
+import { DeliverClient } from '../../src/sources/common/deliver-client.js'
 import { RecordWriter } from '../../src/formats/record-writer.js'
 import type { Sender } from './checker.js'
 import { fieldsOf, kindOf } from './numbers.js'

@@ -22,11 +22,11 @@ import type { AgentSettings, AgentTls } from './settings.js'
 import { pemFiles, readPem } from '../../sections/tls-files.js'
 import { AgentState, movePlace, type Cut, type StreamState } from './state.js'
 import { BatchEncoder } from './batch-encoder.js'
-import { checkMappings, followersOf, type ConfiguredFile, type FilesContext } from '../files/feed-file.js'
-import { FileIdentity } from '../files/files.js'
-import { GrowingFile, listRotated, MAX_LOOKS, unchanged, type FollowedPiece, type FollowSink } from '../files/follow-file.js'
-import { DeliverClient } from '../grpc/client.js'
+import { FileIdentity } from '../common/files.js'
+import { GrowingFile, listRotated, MAX_LOOKS, unchanged, type FollowedPiece, type FollowSink } from '../common/follow-file.js'
+import { DeliverClient } from '../common/deliver-client.js'
 import type { SourceCounters } from '../../flow/counters.js'
+import { checkMappings, followersOf, type ConfiguredFile, type FilesContext } from '../common/followers.js'
 
 const BACKOFF_MIN_MS = 250
 /** Well under the time after which a proxy ends a stream on which nothing comes. */

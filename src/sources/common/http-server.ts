@@ -18,8 +18,8 @@ import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../flow/log.js'
 import type { AuthoriseSettings } from '../../sections/authorise.js'
 import type { Credentials, KnownSender } from './http-auth.js'
-import type { Inlet } from '../../flow/source.js'
-import { Authoriser, namesOfSocket, ownGrant, tenantGrant, type TenantGrant } from './authorise.js'
+import type { Inlet, SourceContext } from '../../flow/source.js'
+import { Authoriser, namesOfSocket, ownGrant, tenantGrant, type TenantGrant, isLoopback } from './authorise.js'
 import { readServerTls } from '../../sections/server-tls.js'
 import type { SourceCounters, SourceRefusal } from '../../flow/counters.js'
 import type { TlsSettings } from '../../sections/tls-files.js'
@@ -50,7 +50,7 @@ export interface HttpPost {
 }
 
 /** Words for what was wrong, in answers. docs/sources/http.md explains each. */
-export const HTTP_ERRORS = [
+const HTTP_ERRORS = [
   'not_found', 'method_not_allowed', 'unauthorised', 'too_many_requests', 'unavailable', 'too_large', 'unsupported_type', 'unsupported_encoding',
   'malformed', 'bad_record', 'bad_key', 'key_reused',
 ] as const
@@ -394,3 +394,8 @@ function isGzip(headers: IncomingHttpHeaders): boolean {
 }
 
 function ignore(): void { /* told elsewhere */ }
+
+/** Said once, at start: anybody who can reach the port can post. */
+export function warnIfOpen(section: string, { listen, tls }: ListenerSettings, credentials: Credentials | null, log: SourceContext['log']): void {
+  if (!isLoopback(listen) && credentials === null && (tls?.clientCa ?? null) === null) log.warn({ listen }, `${section}: whoever reaches this port may post, for any tenant; set ${section}.credentialsFile or ${section}.tls.clientCa`)
+}

@@ -8,26 +8,21 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Batch, type Reader } from '../../batch/batch.js'
 import { SharedBatch } from '../../batch/lease.js'
-import { lastDelimitedEnd, ProtobufReader } from '../../batch/scanner.js'
-import type { Catalogue, Kind } from '../../catalogue/catalogue.js'
+import { lastDelimitedEnd } from '../../batch/scanner.js'
+import type { Catalogue } from '../../catalogue/catalogue.js'
 import { shardOf } from '../../flow/shards.js'
 import type { SourceId, WorkItem } from '../../flow/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
-import { ProblemsError, useOneOf } from '../../errors/problems.js'
 import type { FileFormat } from '../../flow/file-formats.js'
 import type { Minimised } from '../../flow/minimised.js'
-import type { SettingsAround } from '../../sections/source-section.js'
-import { CsvReader } from '../../formats/csv.js'
-import { ChunkPool, FileSource, type FileChunk, type FilePiece } from './files.js'
-import { Follower, type FollowedPiece, type FollowSink } from './follow-file.js'
+import { ChunkPool, FileSource, type FileChunk, type FilePiece } from '../common/files.js'
+import type { FollowedPiece, FollowSink } from '../common/follow-file.js'
 import type { Intake } from '../../flow/intake.js'
-import { JsonLinesReader } from '../../formats/json-lines.js'
 import type { Source, SourceContext } from '../../flow/source.js'
-import { BUILT_IN_MAPPINGS, builtInMapping, checkMapping, type BuiltInMapping, type Mapping } from '../../formats/mapping.js'
-import type { SourceCounters } from '../../flow/counters.js'
-import type { FileSettings } from './settings.js'
+import type { Mapping } from '../../formats/mapping.js'
 import { ALONE } from '../../flow/worker-place.js'
-
+import { readerFor } from '../../formats/readers.js'
+import { type FilesContext, checkMappings, followersOf } from '../common/followers.js'
 
 export interface FeedOptions {
   readonly path: string
@@ -61,34 +56,6 @@ export interface FeedResult {
 /** A buffer is out until its batch is committed: with fewer, a transaction cannot fill while the one before it commits. */
 const BUFFERS = 8
 
-/** The mapping of each format where none is named. */
-export const DEFAULT_MAPPING: Readonly<Record<FileFormat, string | null>> = { 'asterisk-csv': 'asterisk-cdr', jsonl: 'minim', protobuf: null }
-
-/**
- * A mapping by its name: built in, or one of the settings' own.
- * @param path where the name was given, for the problem's path
- * @throws ProblemsError MINIM_SETTINGS_INVALID
- */
-export function resolveMapping(
-  name: string, own: Readonly<Record<string, unknown>>, catalogue: Catalogue, options: { readonly kind?: Kind; readonly timeZone: string }, path: string,
-): Mapping {
-  if ((BUILT_IN_MAPPINGS as readonly string[]).includes(name)) return builtInMapping(name as BuiltInMapping, catalogue, options)
-  if (!Object.hasOwn(own, name)) {
-    const [code, where] = path.startsWith('--') ? ['MINIM_COMMAND_LINE', 'the command'] as const : ['MINIM_SETTINGS_INVALID', 'mapping'] as const
-    throw new ProblemsError(code, where, [{ path, what: 'is no mapping', mend: useOneOf(name, [...BUILT_IN_MAPPINGS, ...Object.keys(own)]) }])
-  }
-  const { mapping, problems } = checkMapping(own[name], catalogue, name, `mappings.${name}`)
-  if (mapping === null) throw new ProblemsError('MINIM_SETTINGS_INVALID', 'mapping', problems)
-  return mapping
-}
-
-/** A reader for a format. */
-export function readerFor(format: FileFormat, mapping: Mapping | null, catalogue: Catalogue, maxRecordBytes: number): Reader {
-  if (format === 'protobuf') return new ProtobufReader(catalogue, 'delimited')
-  if (mapping === null) throw new TypeError(`${format} needs a mapping`)
-  return format === 'jsonl' ? new JsonLinesReader(mapping, catalogue, { maxRecordBytes }) : new CsvReader(mapping, catalogue, { maxRecordBytes })
-}
-
 /**
  * Feeds a whole file. Resolves when all of it is committed, or all that was read when the signal came.
  * @throws MinimError when the file cannot be read, or when delivery gives up
@@ -118,15 +85,6 @@ export async function feedFile(options: FeedOptions): Promise<FeedResult> {
   } finally {
     await file.close()
   }
-}
-
-/** What files take of the settings: their section, and the mappings. */
-export type FilesContext = { readonly files: readonly FileSettings[] } & Pick<SettingsAround, 'mappings' | 'limits'>
-
-/** The mapping of each of the settings' files. @throws ProblemsError MINIM_SETTINGS_INVALID */
-export function checkMappings(settings: Pick<FilesContext, 'files' | 'mappings'>, catalogue: Catalogue): (Mapping | null)[] {
-  return settings.files.map((file, i) =>
-    file.mapping === null ? null : resolveMapping(file.mapping, settings.mappings, catalogue, { timeZone: file.timeZone }, `files.${i}.mapping`))
 }
 
 /** How long a file that is read once may take to be left. */
@@ -183,40 +141,6 @@ export function startFiles({ settings, catalogue, intake, counters, log, worker 
       // What delivery has given up comes to an end only after this: it is not waited for long.
       await Promise.race([reading, sleep(LEAVE_MS, undefined, { ref: false })])
     },
-  })
-}
-
-/** One of the settings' files. */
-export interface ConfiguredFile {
-  readonly file: FileSettings
-  readonly position: number
-  readonly mapping: Mapping | null
-}
-
-/** What followers share. */
-export interface FollowersOptions {
-  readonly settings: FilesContext
-  readonly catalogue: Catalogue
-  readonly signal: AbortSignal
-  readonly log: SourceContext['log']
-  readonly counters: SourceCounters
-  readonly sinkOf: (file: ConfiguredFile, reader: Reader) => FollowSink
-  readonly chunkBytes?: number
-}
-
-/** Followers of those of the settings' files that are followed. */
-export function followersOf(files: readonly ConfiguredFile[], options: FollowersOptions): Follower[] {
-  const { settings, catalogue, signal, log, counters, chunkBytes } = options
-  const { maxRecordBytes } = settings.limits
-  const shared = new SharedBatch(new Batch(catalogue))
-  return files.filter(({ file }) => file.follow).map((configured) => {
-    const { file, position, mapping } = configured
-    const reader = readerFor(file.format, mapping, catalogue, maxRecordBytes)
-    return new Follower({
-      path: file.path, position, source: file.source, pollMs: file.pollMs, settleMs: file.settleMs, maxRecordBytes, reader, shared, signal, log, counters,
-      others: settings.files.filter((other) => other !== file).map((other) => other.path), sink: options.sinkOf(configured, reader),
-      ...(chunkBytes === undefined ? {} : { chunkBytes }),
-    })
   })
 }
 

@@ -5,18 +5,17 @@
  * A body that is no CDR is acknowledged as well, and goes to quarantine, encrypted: refused, mod_json_cdr would post it again as often
  * as it is told to, and then write it to its disk in clear (`err-log-dir`).
  */
-import { isLoopback, mayUse, warnOfUnauthorised } from '../common/authorise.js'
-import type { Credentials } from '../common/http-auth.js'
+import { mayUse, warnOfUnauthorised } from '../common/authorise.js'
 import { cdrJson, readCdr } from '../../formats/freeswitch/body.js'
 import { writeCdr } from '../../formats/freeswitch/records.js'
-import { HttpListener, refusal, type HttpAnswer, type ListenerSettings } from '../common/http-server.js'
+import { HttpListener, refusal, type HttpAnswer, warnIfOpen } from '../common/http-server.js'
 import { RecordWriter } from '../../formats/record-writer.js'
 import type { Source, SourceContext } from '../../flow/source.js'
 import type { Refusal } from '../../batch/batch.js'
 import { readSecret } from '../../sections/secrets.js'
 import type { SettingsAround } from '../../sections/source-section.js'
-import { credentialsPlace } from '../http/settings.js'
 import type { FreeswitchSettings } from './settings.js'
+import { credentialsPlace } from '../common/posted-settings.js'
 
 /** Starts the listener, if the settings have one. */
 export async function startFreeswitch({ settings, catalogue, inlet, counters, log }: SourceContext<{ readonly freeswitch: FreeswitchSettings } & Pick<SettingsAround, 'tenants'>>): Promise<Source | null> {
@@ -56,9 +55,4 @@ export async function startFreeswitch({ settings, catalogue, inlet, counters, lo
   })
   const address = await listener.start()
   return { kind: 'freeswitch', addresses: { freeswitch: address }, stopTaking: () => listener.stopTaking(), stop: () => listener.stop() }
-}
-
-/** Said once, at start: anybody who can reach the port can post. */
-export function warnIfOpen(section: string, { listen, tls }: ListenerSettings, credentials: Credentials | null, log: SourceContext['log']): void {
-  if (!isLoopback(listen) && credentials === null && (tls?.clientCa ?? null) === null) log.warn({ listen }, `${section}: whoever reaches this port may post, for any tenant; set ${section}.credentialsFile or ${section}.tls.clientCa`)
 }

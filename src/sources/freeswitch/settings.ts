@@ -1,8 +1,8 @@
 /** `freeswitch:` where FreeSWITCH's mod_json_cdr posts. */
 import { Type } from '@sinclair/typebox'
 import { section } from '../../sections/parts.js'
-import { checkPosted, postedFileProblems, POSTED_DEFAULTS, POSTED_PATHS, postedParts, type PostedSettings } from '../http/settings.js'
 import type { SourceSection } from '../../sections/source-section.js'
+import { checkPosted, postedFileProblems, POSTED_DEFAULTS, POSTED_PATHS, postedParts, type PostedSettings } from '../common/posted-settings.js'
 
 export interface FreeswitchSettings extends PostedSettings {
   readonly path: string

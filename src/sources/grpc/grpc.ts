@@ -11,7 +11,7 @@
  * With `clientCa` a stream's source must be one that its certificate names, and its records' tenants those that it may use
  * (`authorise.ts`). A batch under a number that was taken with other bytes is refused (`flow/marks.ts`).
  */
-import { ChannelCredentials, Client, Metadata, Server, ServerCredentials, status, type ServerDuplexStream, type ServiceError, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
+import { ChannelCredentials, Client, Metadata, Server, ServerCredentials, status, type ServerDuplexStream, type ServiceError, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import { ProtobufReader, readEnvelope, type Envelope } from '../../batch/scanner.js'
 import type { Catalogue } from '../../catalogue/catalogue.js'
 import { Marks } from '../../flow/marks.js'
@@ -25,6 +25,7 @@ import { readServerTls } from '../../sections/server-tls.js'
 import { workerSocket, type WorkerPlace } from '../../flow/worker-place.js'
 import type { SettingsAround } from '../../sections/source-section.js'
 import type { GrpcSettings } from './settings.js'
+import { DELIVER_PATH, INGEST_SERVICE } from '../common/ingest-service.js'
 
 export interface GrpcTls {
   readonly cert: string
@@ -67,40 +68,6 @@ export type GrpcEvent =
   | { readonly kind: 'received'; readonly source: string; readonly bytes: number }
 
 type Stream = ServerDuplexStream<Buffer, number>
-
-export const DELIVER_PATH = '/minim.v1.Ingest/Deliver'
-
-function varintBytes(value: number): number[] {
-  const bytes: number[] = []
-  let rest = value
-  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 0x80)
-  return [...bytes, rest]
-}
-
-/** Encodes `Ack { sequence }`. */
-export function encodeAck(sequence: number): Buffer {
-  return Buffer.from([8, ...varintBytes(sequence)])
-}
-
-/** Reads `Ack { sequence }`. */
-export function decodeAck(bytes: Buffer): number {
-  let value = 0
-  for (let i = bytes.length - 1; i >= 1; i--) value = value * 128 + (bytes[i] & 0x7f)
-  return value
-}
-
-/** The service without generated code: bytes in, sequence numbers out. */
-export const INGEST_SERVICE = {
-  deliver: {
-    path: DELIVER_PATH,
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: (bytes: Buffer): Buffer => bytes,
-    requestDeserialize: (bytes: Buffer): Buffer => bytes,
-    responseSerialize: encodeAck,
-    responseDeserialize: decodeAck,
-  },
-} satisfies ServiceDefinition
 
 /** A source's name goes to the ledger, logs and metrics; so it is short and of harmless characters. */
 const SOURCE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/

@@ -11,7 +11,7 @@ const COUNTS = 3
 /** Bits of a length; the tag is above them. Packets are of 64 KiB at most. */
 const LENGTH_BITS = 20
 /** Greatest tag. */
-export const MAX_TAG = 1023
+const MAX_TAG = 1023
 /** A length that is none. */
 const BACK = -1
 

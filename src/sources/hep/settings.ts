@@ -11,7 +11,7 @@ import { pemFiles, pemProblems, type TlsSettings } from '../../sections/tls-file
 import type { SourceSection } from '../../sections/source-section.js'
 
 /** Whether calls are made of what is captured. */
-export const HEP_CALLS = ['auto', 'always', 'never'] as const
+const HEP_CALLS = ['auto', 'always', 'never'] as const
 export type HepCalls = (typeof HEP_CALLS)[number]
 
 /** What differs for one capture agent. */

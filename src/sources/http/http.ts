@@ -12,13 +12,13 @@
  */
 import { HTTP_PATHS, kindOf, PostChecker } from './check.js'
 import { warnOfUnauthorised } from '../common/authorise.js'
-import { warnIfOpen } from '../freeswitch/freeswitch.js'
 import { jsonToLines } from './json.js'
-import { HttpListener, refusal, type HttpAnswer, type HttpPost } from '../common/http-server.js'
+import { HttpListener, refusal, type HttpAnswer, type HttpPost, warnIfOpen } from '../common/http-server.js'
 import type { Source, SourceContext, SpooledFormat } from '../../flow/source.js'
 import { readSecret } from '../../sections/secrets.js'
 import type { SettingsAround } from '../../sections/source-section.js'
-import { credentialsPlace, type HttpSettings } from './settings.js'
+import type { HttpSettings } from './settings.js'
+import { credentialsPlace } from '../common/posted-settings.js'
 
 type Form = 'json' | 'lines' | 'protobuf'
 

@@ -8,7 +8,7 @@ import { isTimeZone } from '../../formats/local-time.js'
 import { closed, NAME, NAME_IN_WORDS, whole } from '../../sections/parts.js'
 import type { SourceSection } from '../../sections/source-section.js'
 
-export const KAFKA_INPUT_FORMATS = ['jsonl', 'protobuf', 'freeswitch-event'] as const
+const KAFKA_INPUT_FORMATS = ['jsonl', 'protobuf', 'freeswitch-event'] as const
 export type KafkaInputFormat = (typeof KAFKA_INPUT_FORMATS)[number]
 
 export interface KafkaInputSettings {

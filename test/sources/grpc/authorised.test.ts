@@ -8,11 +8,12 @@ import t, { type Test } from 'tap'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
 import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
 import { Authoriser, maySend, namesOf } from '../../../src/sources/common/authorise.js'
-import { batchHeader, DeliverClient } from '../../../src/sources/grpc/client.js'
-import { DELIVER_PATH, GrpcSource, INGEST_SERVICE, type GrpcEvent, type GrpcOptions } from '../../../src/sources/grpc/grpc.js'
+import { batchHeader, DeliverClient } from '../../../src/sources/common/deliver-client.js'
+import { GrpcSource, type GrpcEvent, type GrpcOptions } from '../../../src/sources/grpc/grpc.js'
 import type { StreamIntake } from '../../../src/flow/intake.js'
 import { Authority, noOpenssl, type Pair } from '../../helpers/certificates.js'
 import type { Input } from '../../../src/flow/input.js'
+import { DELIVER_PATH, INGEST_SERVICE } from '../../../src/sources/common/ingest-service.js'
 
 /** Keeps what the pipeline was given; commits at once. */
 class Taking implements StreamIntake {

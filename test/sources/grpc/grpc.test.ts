@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { status, type ServiceError } from '@grpc/grpc-js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
 import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
-import { batchHeader, DeliverClient } from '../../../src/sources/grpc/client.js'
-import { decodeAck, encodeAck, GrpcSource } from '../../../src/sources/grpc/grpc.js'
+import { batchHeader, DeliverClient } from '../../../src/sources/common/deliver-client.js'
+import { GrpcSource } from '../../../src/sources/grpc/grpc.js'
+import { decodeAck, encodeAck } from '../../../src/sources/common/ingest-service.js'
 
 /** Stands where delivery stands: takes items, commits them when told. */
 class FakeDelivery {

@@ -10,8 +10,9 @@ import { RecordWriter } from '../../../src/formats/record-writer.js'
 import type { ProblemsError } from '../../../src/errors/problems.js'
 import { loadSettings, type SettingsInput } from '../../../src/settings/load.js'
 import { readSecret } from '../../../src/sections/secrets.js'
-import { credentialsPlace, type HttpSettings } from '../../../src/sources/http/settings.js'
+import type { HttpSettings } from '../../../src/sources/http/settings.js'
 import { basic, listening, Raw, secretFile, type Listening } from './client.js'
+import { credentialsPlace } from '../../../src/sources/common/posted-settings.js'
 
 const catalogue = shipped()
 const NOW = Date.now() - 60_000

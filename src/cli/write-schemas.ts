@@ -5,8 +5,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { catalogue } from '../catalogue/catalogue.js'
 import { settingsSchema } from '../settings/schema.js'
-import { policySchema } from './schema.js'
-import { treatmentTable } from './treatment-text.js'
+import { policySchema } from '../policy/schema.js'
+import { treatmentTable } from '../policy/treatment-text.js'
 
 /** The page that has the table, and the table as it stands there. */
 const PAGE = new URL('../../../docs/policy.md', import.meta.url)

@@ -3,7 +3,7 @@
  * and tests.
  */
 import { ChannelCredentials, Client, type ChannelOptions, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js'
-import { DELIVER_PATH, INGEST_SERVICE } from './grpc.js'
+import { DELIVER_PATH, INGEST_SERVICE } from './ingest-service.js'
 
 export interface DeliverClientOptions {
   readonly address: string
