@@ -50,11 +50,9 @@ export interface HttpPost {
 }
 
 /** Words for what was wrong, in answers. docs/sources/http.md explains each. */
-const HTTP_ERRORS = [
-  'not_found', 'method_not_allowed', 'unauthorised', 'too_many_requests', 'unavailable', 'too_large', 'unsupported_type', 'unsupported_encoding',
-  'malformed', 'bad_record', 'bad_key', 'key_reused',
-] as const
-export type HttpError = (typeof HTTP_ERRORS)[number]
+export type HttpError =
+  | 'not_found' | 'method_not_allowed' | 'unauthorised' | 'too_many_requests' | 'unavailable' | 'too_large' | 'unsupported_type'
+  | 'unsupported_encoding' | 'malformed' | 'bad_record' | 'bad_key' | 'key_reused'
 
 export interface HttpAnswer {
   readonly status: number

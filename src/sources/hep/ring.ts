@@ -10,8 +10,6 @@ const WOKEN = 2
 const COUNTS = 3
 /** Bits of a length; the tag is above them. Packets are of 64 KiB at most. */
 const LENGTH_BITS = 20
-/** Greatest tag. */
-const MAX_TAG = 1023
 /** A length that is none. */
 const BACK = -1
 
@@ -46,7 +44,7 @@ export class Ring {
 
   /**
    * Writes a packet. Only the writer's thread may.
-   * @param tag a number up to {@link MAX_TAG} that is read with it
+   * @param tag a number up to 1023 (what is left of a word above {@link LENGTH_BITS}, less its sign) that is read with it
    * @returns false where there is no room
    */
   write(packet: Uint8Array, tag = 0): boolean {

@@ -9,6 +9,7 @@ import { startHep } from '../../../src/sources/hep/hep.js'
 import { startSip } from '../../../src/sources/sip/sip.js'
 import type { ProblemsError } from '../../../src/errors/problems.js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
+import { Senders } from '../../../src/sources/hep/senders.js'
 import type { Source, SourceContext, StartSource } from '../../../src/flow/source.js'
 import type { Settings } from '../../../src/settings/schema.js'
 import { Networks } from '../../../src/sections/network-list.js'
@@ -146,5 +147,10 @@ t.test('what an entry may be', (t) => {
   const networks = new Networks([{ network: '2001:db8::/32', tenants: ['a'] }, '2001:db8:1::/48', { network: '192.0.2.0/24', captureIds: [1] }])
   t.same(['2001:db8:2::1', '2001:db8:1::1', '192.0.2.9'].map((address) => networks.place(address)), [0, 1, 2])
   t.notOk(networks.everybody)
+  const senders = new Senders(['192.0.2.0/24', { network: '192.0.2.128/25', tenants: ['a'] }, { network: '198.51.100.7', tenants: ['c'] }], 0)
+  const places = (): readonly number[] => ['192.0.2.1', '192.0.2.200', '192.0.2.200', '192.0.2.1', '::ffff:192.0.2.200', '198.51.100.7'].map((address) => senders.place(address))
+  t.same([places(), places()], [[0, 1, 1, 0, 1, 2], [0, 1, 1, 0, 1, 2]], 'in trains and in turns, as they come first and as they are remembered')
+  t.same(['203.0.113.1', '192.0.2.200', '203.0.113.1'].map((address) => senders.take(address, 0)), ['unauthorised', 'taken', 'unauthorised'])
+  t.equal(senders.place('203.0.113.1'), 0, 'nothing of it is taken, but there are limits for it')
   t.end()
 })
