@@ -11,10 +11,11 @@ import Kafka from 'node-rdkafka'
 import t, { type Test } from 'tap'
 import { Cluster, TRANSACTION } from '../../src/kafka/cluster.js'
 import type { Delivery } from '../../src/deliver/delivery.js'
-import { asError } from '../../src/kafka/errors.js'
+import { asError, errorCode } from '../../src/kafka/errors.js'
 import { encodeEntry, readLedger, streamKey } from '../../src/deliver/ledger.js'
 import { ensureTopics, ledgerTopic, type WantedTopic } from '../../src/kafka/topics.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
+import { CODE } from '../../src/kafka/codes.js'
 import { LEDGER_TOPIC } from '../../src/flow/topic-names.js'
 import { DEFAULTS } from '../../src/settings/defaults.js'
 import { shippedDelivery, type TestDelivery } from '../helpers/delivery.js'
@@ -305,7 +306,11 @@ t.test('delivery to a real broker', { skip: reason ?? false, timeout: 900_000 },
     await one.done
     const link = await new Cluster({ bootstrap: kafka.bootstrap, clientId: 'test', createTopics: false, connection: {} }).coordinator(TRANSACTION, 'minim.raised.0.a')
     t.teardown(() => { link.close() })
-    await link.initProducerId('minim.raised.0.a', 60_000, null)
+    // The coordinator may still be writing the end of the transaction, and says so.
+    await until('the coordinator has raised it', () => link.initProducerId('minim.raised.0.a', 60_000, null).then(() => true, (error: unknown) => {
+      if (errorCode(error) === CODE.concurrentTransactions) return false
+      throw error
+    }))
     await until('it takes the shard anew', () => delivery.stats.replaced > 0 && delivery.state.ready)
     const two = fakeItem({ incarnation: 'raised', sequence: 2, messages: batch('raised', 2) })
     await delivery.offer(two)
