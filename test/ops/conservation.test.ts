@@ -127,8 +127,10 @@ t.test('of a program that has to do its work again the accounts are even', async
   const gate = new Gate(t)
   const { app, files: [a], lines, page, committed } = await start(t, followed)
   const http = `http://${app.addresses['http']}/v1/calls`
-  const post = async (from: number, count: number): Promise<number> =>
-    (await fetch(http, { method: 'POST', body: jsons(from, count), headers: { 'content-type': 'application/x-ndjson', 'idempotency-key': `k-${from}` } })).status
+  const post = async (from: number, body: string): Promise<number> =>
+    (await fetch(http, { method: 'POST', body, headers: { 'content-type': 'application/x-ndjson', 'idempotency-key': `k-${from}` } })).status
+  // Calls bear the time at which they were made up: what is sent again must be the same to the octet, or it is refused as another.
+  const posted = jsons(400, 20)
   const incarnation = randomUUID()
   const client = (onAck: (sequence: number) => void = () => undefined): DeliverClient => {
     const made = new DeliverClient({ address: app.grpcAddress, source: 'pbx-1', incarnation, onAck })
@@ -145,7 +147,7 @@ t.test('of a program that has to do its work again the accounts are even', async
   await t.test('batches that are made more than once', async (t) => {
     gate.refills(3)
     appendFileSync(a, jsons(1, 50))
-    t.equal(await post(100, 40), 202)
+    t.equal(await post(100, jsons(100, 40)), 202)
     const stream = client()
     t.equal(await stream.resumeAfter, 0)
     stream.send(1, Buffer.concat([records({ calls: [call(1), call(2)] }), BROKEN]))
@@ -157,14 +159,15 @@ t.test('of a program that has to do its work again the accounts are even', async
 
   await t.test('a batch that is sent again while the first is under way', async (t) => {
     gate.held = true
+    const batch = records({ calls: [call(3), call(4)] })
     const first = client()
     t.equal(await first.resumeAfter, 1)
-    first.send(2, records({ calls: [call(3), call(4)] }))
+    first.send(2, batch)
     await until('it waits', () => gate.waiting === 1)
     let acknowledged = 0
     const second = client((sequence) => { acknowledged = sequence })
     t.equal(await second.resumeAfter, 1)
-    second.send(2, records({ calls: [call(3), call(4)] }))
+    second.send(2, batch)
     await until('both wait', () => gate.waiting === 2)
     gate.release()
     await until('it is acknowledged', () => acknowledged === 2)
@@ -200,14 +203,14 @@ t.test('of a program that has to do its work again the accounts are even', async
     }
     t.teardown(() => { Object.assign(Pipeline.prototype, { runFilled, runAll }) })
     appendFileSync(a, jsons(300, 30))
-    t.equal(await post(400, 20), 202)
+    t.equal(await post(400, posted), 202)
     await until('all is committed', async () => await committed('file') === 82 && await committed('http') === 60)
     t.ok(failures > 2 && spooled > 2)
     await even(t)
   })
 
   await t.test('posts that were there before, and bad ones', async (t) => {
-    t.equal(await post(400, 20), 200)
+    t.equal(await post(400, posted), 200)
     t.equal((await fetch(http, { method: 'POST', body: '{"start_ms":"x"}', headers: { 'content-type': 'application/x-ndjson' } })).status, 422)
     appendFileSync(a, `not a line of it\n\n   \n${json(500)}`)
     await until('it is committed', async () => await committed('file') === 84)
