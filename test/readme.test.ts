@@ -21,7 +21,7 @@ import { NO_PURPOSE, WITHHOLDINGS } from '../src/flow/outcome.js'
 import { FILE_FORMATS } from '../src/flow/file-formats.js'
 import { BUILT_IN_MAPPINGS } from '../src/formats/mapping.js'
 import { Metrics } from '../src/ops/metrics.js'
-import { inspectPolicy } from '../src/policy/load.js'
+import { inspectPolicy, loadPolicy } from '../src/policy/load.js'
 import { treatmentTable } from '../src/policy/treatment-text.js'
 import { DEFAULTS } from '../src/settings/defaults.js'
 import { SOURCE_DEFAULTS } from '../src/settings/sections.js'
@@ -45,7 +45,7 @@ function fenced(language: string, text: string = readme): string[] {
 /** Where each table stands, by its first head. */
 const TABLES: Readonly<Record<string, string>> = {
   metric: 'docs/operations.md', code: 'docs/operations.md', setting: 'docs/settings.md', '`--format`': 'docs/sources/files.md',
-  treatment: 'docs/policy.md', folder: 'docs/architecture.md',
+  treatment: 'docs/policy.md',
 }
 
 /** The rows of the table whose first line begins with `| <head> `. */
@@ -181,15 +181,6 @@ t.test('formats, mappings and treatments are the program\'s', (t) => {
   t.end()
 })
 
-t.test('every folder and file that README names is there, and every part of the source is named', async (t) => {
-  const { existsSync, readdirSync } = await import('node:fs')
-  const named = table('folder').flatMap(([cell]) => codes(cell))
-  for (const path of named) t.ok(existsSync(join(root, path)), path)
-  const parts = readdirSync(join(root, 'src'), { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => `src/${entry.name}/`)
-  t.same(parts.filter((part) => !named.includes(part)), [])
-  for (const path of codes(readme).filter((code) => /^(config|proto|src|test)\/[\w./-]+\.(yaml|json|proto|ts)$/.test(code))) t.ok(existsSync(join(root, path)), path)
-})
-
 t.test('the records shown are as the default policy makes them', (t) => {
   const policy = parse(readFileSync(join(root, 'config/policy.yaml'), 'utf8')) as { purposes: Record<string, { call: { fields: Record<string, unknown> } }> }
   const shown = fenced('text').find((text) => text.includes('pbx.billing.call')) ?? ''
@@ -201,5 +192,6 @@ t.test('the records shown are as the default policy makes them', (t) => {
     const rules = policy.purposes[purpose].call.fields
     for (const field of fields) t.ok(field in rules && rules[field] !== 'drop', `${purpose} sees ${field}`)
   }
+  t.match(shown, `"policy":"${loadPolicy().version}"`, 'under the version that the default policy has')
   t.end()
 })
