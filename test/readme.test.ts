@@ -108,7 +108,7 @@ t.test('every command line parses', async (t) => {
   t.ok(parsed >= 9)
 })
 
-t.test('every metric of README is counted, and every one that is counted is in README', async (t) => {
+t.test('every metric of the page is counted, and every one that is counted is on the page', async (t) => {
   const named = table('metric').map(([name, labels]) => ({ names: codes(name), labels: codes(labels) }))
   const metrics = new Metrics({ flows: [{ purpose: 'billing', kind: 'call', topic: 'pbx.billing.call' }], minimVersion: '0', policyVersion: '0', defaults: false })
   const real = await metrics.registry.getMetricsAsJSON()

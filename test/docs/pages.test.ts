@@ -7,8 +7,6 @@ import { EXIT, exitCode } from '../../src/cli/exit.js'
 import { ERRORS, MinimError, type ErrorCode } from '../../src/errors/catalogue.js'
 import { loadSettings } from '../../src/settings/load.js'
 import { repositoryRoot } from '../helpers/shared.js'
-import { sourceFiles } from '../walls/imports.js'
-import { placeOf } from '../walls/moving.js'
 import { ROOMS } from '../walls/rooms.js'
 import { blocksOf, codesOf, tableOf } from './page.js'
 
@@ -62,21 +60,6 @@ t.test('the contents name every page, and each page begins with its title', (t) 
 /** Made by the program, where a page's commands are done in a checkout. */
 const MADE = new Set(['config/minim-keys.json'])
 
-/** Source files by where they stand, or will once they are moved, with the folders that they are in. */
-const places = new Map([['', '']])
-for (const file of sourceFiles(join(root, 'src'))) {
-  places.set(placeOf(file), file)
-  for (let folder = dirname(placeOf(file)); folder !== '.'; folder = dirname(folder)) places.set(`${folder}/`, dirname(file))
-}
-
-/** Whether a path is there: pages name source files, and the tests that mirror them, by the layout that `test/walls/rooms.ts` has. */
-function isThere(path: string): boolean {
-  if (path.startsWith('src/')) return places.has(path.slice('src/'.length))
-  if (existsSync(join(root, path))) return true
-  const moved = places.get(path.replace(/^test\//, '').replace(/\.test\.ts$/, '.ts'))
-  return moved !== undefined && existsSync(join(root, 'test', moved.replace(/\.ts$/, '.test.ts')))
-}
-
 t.test('every file that a page names is there', (t) => {
   let count = 0
   for (const page of pages) {
@@ -86,7 +69,7 @@ t.test('every file that a page names is there', (t) => {
       if (path.includes('*')) {
         const [folder, pattern] = [dirname(path), new RegExp(`^${path.slice(dirname(path).length + 1).replace(/\./g, '\\.').replace(/\*/g, '.*')}$`)]
         t.ok(readdirSync(join(root, folder)).some((name) => pattern.test(name)), `${page}: ${path}`)
-      } else t.ok(isThere(path), `${page}: ${path}`)
+      } else t.ok(existsSync(join(root, path)), `${page}: ${path}`)
     }
   }
   t.ok(count > 50)

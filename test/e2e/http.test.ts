@@ -1,5 +1,5 @@
 /**
- * FreeSWITCH and HTTP with the real program and its spool: posted, acknowledged, read back from the purposes' topics. README's curl
+ * FreeSWITCH and HTTP with the real program and its spool: posted, acknowledged, read back from the purposes' topics. The page's curl
  * commands are run as they stand there.
  */
 import { spawn, spawnSync } from 'node:child_process'
