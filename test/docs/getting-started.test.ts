@@ -1,12 +1,12 @@
 /** `docs/getting-started.md` from its first block to its last, by the program as npm packs it. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { ROOT } from '../e2e/program.js'
-import { walk } from './page.js'
+import { blocksOf, readPage, walk } from './page.js'
 
 async function freePort(): Promise<number> {
   const server = createServer()
@@ -37,4 +37,13 @@ t.test('a newcomer gets both ways to work', { timeout: 110_000 }, async (t) => {
     },
     leaveOut: ({ attributes }) => attributes['for'] === 'install' ? 'compiles librdkafka for minutes; the package is unpacked instead' : null,
   })
+})
+
+t.test('the package is installed as CI does it', (t) => {
+  const page = blocksOf(readPage('getting-started.md')).find(({ attributes }) => attributes['for'] === 'install')?.text ?? ''
+  const tried = readFileSync(join(ROOT, '.ci/pack'), 'utf8')
+  const scripts = (text: string): readonly string[] => text.match(/--allow-scripts=\S+/g) ?? []
+  t.equal(scripts(page).length, 1, 'without it npm 12 installs a program that cannot reach Kafka')
+  t.same(scripts(page), scripts(tried))
+  t.end()
 })
