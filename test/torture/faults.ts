@@ -22,6 +22,8 @@ export interface Victims {
   /** Nodes are sent to this one from now on. */
   readonly takeOver: (proxy: ProxyProcess) => void
   readonly note: (what: string) => void
+  /** A line of the report that judges nothing. */
+  readonly say: (line: string) => void
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
@@ -174,8 +176,11 @@ async function replace({ kind, holdMs }: Fault, victims: Victims): Promise<boole
   }
   proxy.mustEnd(FENCED_MS, atRest ? 'another had its shard, and it had nothing to do' : 'another had its shard')
   const code = await proxy.end()
-  // One that had to be killed is told of by itself.
-  if (code !== 3 && proxy.notEnded.length === hung) note(`the first one ended with ${code ?? 'a signal'}`)
+  // One that had to be killed is told of by itself. What a fenced one could not close in time it gives up by SIGKILL of its own, which its
+  // documentation says: that is an end within the limit, not the one that is wished for.
+  const ownKill = code === null && proxy.endedBy.startsWith('MINIM_DELIVERY_FENCED')
+  if (ownKill) victims.say('the first one ended in time, by SIGKILL of its own')
+  else if (code !== 3 && proxy.notEnded.length === hung) note(`the first one ended with ${code ?? 'a signal'}`)
   victims.takeOver(second)
   return true
 }

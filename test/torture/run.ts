@@ -147,7 +147,7 @@ class Torture {
         kafka: this.kafka, doors: this.doors, proxy: () => this.proxy,
         second: () => this.launch(this.places.find((place) => place !== this.inCharge)!), rival: () => this.launch(this.inCharge, true),
         quiet: (on) => { for (const node of this.nodes) node.quiet = on }, atRest: () => this.atRest(),
-        takeOver: (proxy) => { this.takeOver(proxy) }, note: (what) => { this.disagreements.push(`${fault.kind}: ${what}`) },
+        takeOver: (proxy) => { this.takeOver(proxy) }, note: (what) => { this.disagreements.push(`${fault.kind}: ${what}`) }, say,
       })
       if (could) done++
       say(`${seconds()} s: ${fault.kind}${fault.holdMs > 0 ? ` for ${(fault.holdMs / 1000).toFixed(1)} s` : ''}${could ? '' : ' could not be done'}; ` +
