@@ -9,7 +9,7 @@
 export const GROUND = ['errors', 'base', 'catalogue', 'batch', 'keys', 'flow'] as const
 
 export interface Room {
-  /** What it may import beside the ground. `*` is everything, `sources/common/file-settings.ts` the settings section of each room. */
+  /** What it may import beside the ground. `*` is everything, `settings.ts` the settings section of each room. */
   readonly imports: readonly string[]
 }
 
