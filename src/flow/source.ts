@@ -17,8 +17,10 @@ export type SpooledFormat = 'protobuf' | 'jsonl-call' | 'jsonl-quality' | 'jsonl
 /** A name that a sender has given to a post, and the post's body: the same name with another body is a mistake of the sender's. */
 export interface NamedBody {
   readonly name: string
-  /** Read before `put` returns. */
-  readonly body: Uint8Array
+  /** Whose the name is, if that is not the tenant of the records: it must stay the same when what a sender may use changes. */
+  readonly tenant?: string
+  /** Read before `put` returns. Left out: the name alone counts. */
+  readonly body?: Uint8Array
 }
 
 /**

@@ -238,7 +238,7 @@ export class Spool implements Inlet {
       const { id } = records
       if (id !== undefined && id !== null) {
         this.#names.advance(this.#now(), this.#monotonic())
-        name = typeof id === 'string' ? this.#names.name(source, tenant, id, null) : this.#names.name(source, tenant, id.name, id.body)
+        name = typeof id === 'string' ? this.#names.name(source, tenant, id, null) : this.#names.name(source, id.tenant ?? tenant, id.name, id.body ?? null)
       }
     } catch (error) {
       return this.#refuse('broken', asBroken(error))

@@ -34,11 +34,11 @@ export function collectingInlet(catalogue: Catalogue): CollectingInlet {
     put: async (records) => {
       // Copied before the first await, as the contract says.
       const entry = { ...records, bytes: Buffer.from(records.bytes) }
-      const body = typeof records.id === 'object' && records.id !== null ? Buffer.from(records.id.body).toString('latin1') : null
+      const body = typeof records.id === 'object' && records.id?.body !== undefined ? Buffer.from(records.id.body).toString('latin1') : null
       await Promise.resolve()
       if (inlet.full) throw new MinimError('MINIM_SPOOL_FULL')
       if (entry.id !== null && entry.id !== undefined) {
-        const name = `${entry.source}\0${entry.tenant}\0${typeof entry.id === 'string' ? entry.id : entry.id.name}`
+        const name = typeof entry.id === 'string' ? `${entry.source}\0${entry.tenant}\0${entry.id}` : `${entry.source}\0${entry.id.tenant ?? entry.tenant}\0${entry.id.name}`
         const before = seen.get(name)
         if (before !== undefined) {
           if (before !== null && body !== null && before !== body) return 'reused'

@@ -427,6 +427,7 @@ export class Follower {
       // Its contents may have been replaced by as many bytes since it was opened: the first look at its end proves them.
       let [size, changedMs] = [-1, -1]
       let unchangedSince = performance.now()
+      let lookedBack = performance.now()
       for (;;) {
         const seen = await this.#step(file, rotated, false)
         if (signal.aborted) return
@@ -463,6 +464,16 @@ export class Follower {
           this.#finished.set(file.place, this.#offset)
           if (this.#finished.size > MAX_CANDIDATES) this.#finished.delete([...this.#finished.keys()][0])
           return
+        }
+        // A writer may hold a file that was renamed for longer than it took to be finished: what it adds is behind its end.
+        if (!moved && performance.now() - lookedBack >= settleMs) {
+          lookedBack = performance.now()
+          if ((await this.#backlog()).length > 0) {
+            await this.#unlessAborted(sink.settled())
+            if (signal.aborted) return
+            this.#throwFailure()
+            return
+          }
         }
         await this.#pause(moved ? Math.min(pollMs, settleMs) : pollMs)
         if (signal.aborted) return

@@ -76,8 +76,9 @@ export async function startHttp({ settings, catalogue, inlet, counters, log }: S
     }
     if (checked.bad !== null) return refusal(422, 'bad_record', 'malformed', { ...checked.bad })
     if (checked.records === 0) return { status: 200, body: { records: 0 }, refused: 'unused' }
-    // Two senders' keys are two, and so are those of two kinds. What a key may come with again is the body as it was before compression.
-    const put = await inlet.put({ source: 'http', format, tenant: grant.tenant, bytes, records: checked.records, id: key === null ? null : { name: `${kind} ${sender} ${key}`, body } })
+    // Two senders' keys are two, and so are those of two kinds; a sender's stay its own when its tenants change. What a key may come with
+    // again is the body as it was before compression.
+    const put = await inlet.put({ source: 'http', format, tenant: grant.tenant, bytes, records: checked.records, id: key === null ? null : { name: `${kind} ${sender} ${key}`, tenant: http.tenant, body } })
     if (put === 'reused') return KEY_REUSED
     if (put === 'repeated') return { status: 200, body: { records: 0, repeated: true }, refused: 'repeated' }
     return { status: 202, body: { records: checked.records } }

@@ -210,6 +210,23 @@ t.test('rotation by renaming: the old one first, to its end', async (t) => {
   t.notMatch(log.join(''), /Master/, 'the log names no path')
 })
 
+t.test('what is added to a renamed file after it was finished is taken as well', async (t) => {
+  const path = join(t.testdir(), 'Master.csv')
+  const ledger = new Ledger()
+  writeFileSync(path, cdr(1))
+  const { log } = follow(t, path, ledger, { reader: csvReader() })
+  await until('the first', () => ledger.records.length === 1)
+  renameSync(path, `${path}.1`)
+  writeFileSync(path, cdr(2))
+  await until('the old one is finished, the new one followed', () => log.some((l) => l.includes('finished')) && ledger.records.length === 2)
+  // By a writer that still holds it.
+  appendFileSync(`${path}.1`, cdr(3) + cdr(4))
+  await until('what was added', () => ledger.records.length === 4, () => ledger.records)
+  appendFileSync(path, cdr(5))
+  await until('the new one goes on', () => ledger.records.length === 5)
+  t.same(ledger.records, ['c1', 'c2', 'c3', 'c4', 'c5'])
+})
+
 t.test('what a rotated file ends in, if it is torn, goes to quarantine; a finished file is not looked at again', async (t) => {
   const path = join(t.testdir(), 'Master.csv')
   const ledger = new Ledger()

@@ -10,6 +10,7 @@ import { catalogue } from '../../../src/catalogue/catalogue.js'
 import { loadSettings, type SettingsInput } from '../../../src/settings/load.js'
 import { Authority, noOpenssl, type Pair } from '../../helpers/certificates.js'
 import { cdrText } from '../freeswitch/cdr.js'
+import { collectingInlet } from '../../helpers/inlet.js'
 import { basic, listening, secretFile, type Listening } from './client.js'
 
 const TENANTS = { default: { id: 1 }, acme: { id: 2 }, other: { id: 3 } }
@@ -49,6 +50,18 @@ t.test('a credential may use the tenants of its line; without any, the listener\
   t.equal(server.counts['unauthorised'], 6)
   t.equal(server.log.filter((line) => line.includes('may not use')).length, 1)
   t.notMatch(server.log.join(), /acme|other/)
+})
+
+t.test('a key is its sender\'s, whatever the sender may use by then', async (t) => {
+  const inlet = collectingInlet(catalogue())
+  const as = { authorization: basic('acme', 'secret-of-two'), 'idempotency-key': 'one' }
+  const server = async (tenants: string): Promise<Listening> =>
+    listening(t, startHttp, { tenants: TENANTS, http: { listen: LISTEN, credentialsFile: secretFile(t, `acme:secret-of-two tenants=${tenants}\n`) } }, inlet)
+  const body = lines(call('acme'))
+  t.match(await post(await server('acme,default'), body, as), { status: 202 })
+  t.same(await post(await server('default,acme'), body, as), { status: 200, body: { records: 0, repeated: true } })
+  t.match(await post(await server('default,acme'), lines(call('acme'), call('acme')), as), { status: 422, body: { error: 'key_reused' } })
+  t.equal(inlet.entries.length, 1)
 })
 
 t.test('where nobody is asked, and where there is one tenant only, there is nothing to keep apart', async (t) => {
