@@ -65,7 +65,8 @@ t.test('batches of all kinds: acknowledged, counted, quarantined by reason', asy
     clock: records({ devices: [{ party: '1001', start_ms: Date.now() + 86_400_000 }] }),
     unknown_tenant: records({ calls: [call(6, { tenant: 'nobody' })] }),
   }
-  london.client.send(2, Buffer.concat([...Object.values(bad), field(4, unknownFields), records({ calls: [call(7)] })]))
+  const second = Buffer.concat([...Object.values(bad), field(4, unknownFields), records({ calls: [call(7)] })])
+  london.client.send(2, second)
   // 3: the envelope itself is broken off in the middle of a record. What was whole before it is taken.
   london.client.send(3, Buffer.concat([records({ calls: [call(8)] }), Buffer.from([0x22, 0x7f, 0x01])]))
   // 4: nothing in it; 5: only old ones, for the purposes that keep 14 days.
@@ -78,7 +79,7 @@ t.test('batches of all kinds: acknowledged, counted, quarantined by reason', asy
 
   const again = node(t, grpc, 'pbx-london', incarnation)
   t.equal(await again.client.resumeAfter, 5, 'the resume point')
-  again.client.send(2, records({ calls: [call(100)] }))
+  again.client.send(2, second)
   await until('the repeat is acknowledged', () => again.acks.includes(5))
   again.client.send(9, records({ calls: [call(101)] }))
   const gap = await again.ended
@@ -186,9 +187,10 @@ t.test('what is posted while Kafka is away is safe, and delivered when there is 
   const port = await freePort()
   const both = { http: { listen: `127.0.0.1:${port}` }, spool: { path: place.path('spool') }, keys: { store: place.path('minim-keys.json') } }
   const away = new Program(t, ['run', '--config', place.settings({ ...both, embedded: false, kafka: { 'bootstrap.servers': '127.0.0.1:1' } })], place)
+  const body = JSON.stringify(call(1))
   const post = async (): Promise<number> => {
     try {
-      return (await fetch(`http://127.0.0.1:${port}/v1/calls`, { method: 'POST', body: JSON.stringify(call(1)), headers: { 'content-type': 'application/json', 'idempotency-key': 'k' } })).status
+      return (await fetch(`http://127.0.0.1:${port}/v1/calls`, { method: 'POST', body, headers: { 'content-type': 'application/json', 'idempotency-key': 'k' } })).status
     } catch {
       return 0
     }
