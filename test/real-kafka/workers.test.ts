@@ -159,10 +159,6 @@ t.test('a worker that cannot go on ends all, with its code', { skip: reason ?? f
   await until('ready', isReady(one))
   const two = new Program(t, ['run', '--config', settings], place)
   await until('the other is ready too', isReady(two))
-  // Who has nothing to write does not notice.
-  const client = new DeliverClient({ address: String((await one.line('ready'))['grpc']), source: 'pbx-0', incarnation: randomUUID() })
-  await client.resumeAfter
-  client.send(1, records({ calls: [call(1)] }))
   t.equal((await one.end()).code, 3, 'another installation has taken its shards')
   two.kill('SIGTERM')
   t.equal((await two.end()).code, 0)
