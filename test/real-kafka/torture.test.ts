@@ -18,7 +18,7 @@ const ROUNDS = Number(process.env['MINIM_KILL_ROUNDS'] ?? 20)
 const ROUND_MS = [100, 2_000] as const
 /** With its start, about. */
 const ROUND_SECONDS = 3.5
-const limitMs = 400_000 + ROUNDS * 10_000
+const limitMs = 1_200_000 + ROUNDS * 10_000
 t.setTimeout(limitMs)
 
 /** @returns what the run says; how it came about is told as comments */
