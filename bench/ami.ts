@@ -1,9 +1,9 @@
 /**
- * What an Asterisk says by AMI while calls go through it: RTCP of each leg every five seconds, the end and the record of each call, and
- * phones that register anew. And the server that says it, as far as the client needs one.
+ * What an Asterisk says by AMI while calls go through it: RTCP of each leg every five seconds, the end and the record
+ * of each call, and phones that register anew. And the server that says it, as far as the client needs one.
  */
 import { createHash, randomInt } from 'node:crypto'
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { epochMs } from './minim.js'
 import { Template } from './template.js'
 
@@ -111,9 +111,22 @@ const HOUR_MS = 3_600_000
 export function amiEvents(calls: number, nowMs: number): Buffer {
   const hourMs = (Math.floor(nowMs / HOUR_MS) - 1) * HOUR_MS
   const hour = new Date(hourMs).toISOString().slice(0, 13).replace('T', ' ')
-  const template = (text: string): Template => new Template(`${text}\n`.replaceAll('DATE', hour).replaceAll('\n', '\r\n'),
-    ['id', 'calling', 'called', 'start', 'answer', 'startMinute', 'endMinute', 'second', 'answerSecond'])
-  const reports = Array.from({ length: REPORTS }, (_, n) => [template(rtcp('RTCPSent', n + 1)), template(rtcp('RTCPReceived', n + 1))])
+  const template = (text: string): Template =>
+    new Template(`${text}\n`.replaceAll('DATE', hour).replaceAll('\n', '\r\n'), [
+      'id',
+      'calling',
+      'called',
+      'start',
+      'answer',
+      'startMinute',
+      'endMinute',
+      'second',
+      'answerSecond',
+    ])
+  const reports = Array.from({ length: REPORTS }, (_, n) => [
+    template(rtcp('RTCPSent', n + 1)),
+    template(rtcp('RTCPReceived', n + 1)),
+  ])
   const ends = [template(HANGUP), template(CDR), template(CONTACT_STATUS)]
   const callBytes = [...reports.flat(), ...ends].reduce((sum, { bytes }) => sum + bytes.length, 0)
   const bytes = Buffer.allocUnsafe(calls * callBytes)
@@ -126,7 +139,9 @@ export function amiEvents(calls: number, nowMs: number): Buffer {
     for (const event of events) at = event.append(bytes, at, values)
   }
   for (let i = 0; i < calls + REPORTS * STEP; i++) {
-    reports.forEach((pair, n) => { add(pair, i - n * STEP) })
+    reports.forEach((pair, n) => {
+      add(pair, i - n * STEP)
+    })
     add(ends, i - REPORTS * STEP)
   }
   return bytes
@@ -138,15 +153,21 @@ export class AmiServer {
   private socket: Socket | null = null
   private ready: () => void = () => undefined
   /** Resolves when the client has asked for all that it asks for at the beginning. */
-  readonly listening = new Promise<void>((resolve) => { this.ready = resolve })
+  readonly listening = new Promise<void>((resolve) => {
+    this.ready = resolve
+  })
 
   private constructor() {
-    this.server = createServer((socket) => { this.serve(socket) })
+    this.server = createServer((socket) => {
+      this.serve(socket)
+    })
   }
 
   static async start(): Promise<AmiServer> {
     const ami = new AmiServer()
-    await new Promise<void>((resolve) => { ami.server.listen(0, '127.0.0.1', resolve) })
+    await new Promise<void>((resolve) => {
+      ami.server.listen(0, '127.0.0.1', resolve)
+    })
     return ami
   }
 
@@ -178,15 +199,29 @@ export class AmiServer {
     socket.setEncoding('latin1').on('data', (chunk: string) => {
       text += chunk
       for (let end = text.indexOf('\r\n\r\n'); end >= 0; end = text.indexOf('\r\n\r\n')) {
-        const action = new Map(text.slice(0, end).split('\r\n').map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 2)]))
+        const action = new Map(
+          text
+            .slice(0, end)
+            .split('\r\n')
+            .map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 2)]),
+        )
         text = text.slice(end + 4)
-        const answer = (response: string, more = ''): void => { socket.write(`Response: ${response}\r\nActionID: ${action.get('actionid') ?? ''}\r\n${more}\r\n`) }
+        const answer = (response: string, more = ''): void => {
+          socket.write(`Response: ${response}\r\nActionID: ${action.get('actionid') ?? ''}\r\n${more}\r\n`)
+        }
         const name = action.get('action')
         if (name === 'Challenge') {
           challenge = String(randomInt(1e8, 1e9))
           answer('Success', `Challenge: ${challenge}\r\n`)
         } else if (name === 'Login') {
-          answer(action.get('key') === createHash('md5').update(challenge + AMI_SECRET).digest('hex') ? 'Success' : 'Error')
+          answer(
+            action.get('key') ===
+              createHash('md5')
+                .update(challenge + AMI_SECRET)
+                .digest('hex')
+              ? 'Success'
+              : 'Error',
+          )
         } else if (name === 'PJSIPShowContacts') {
           // Phones of another channel driver: nothing to list.
           answer('Error', 'Message: No Contacts found\r\n')
@@ -203,6 +238,11 @@ const PIECE_BYTES = 262_144
 /** Writes as fast as the other end reads. */
 export async function writeAll(socket: Socket, bytes: Buffer): Promise<void> {
   for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
-    await new Promise<void>((resolve, reject) => { socket.write(bytes.subarray(at, at + PIECE_BYTES), (error) => { if (error) reject(error); else resolve() }) })
+    await new Promise<void>((resolve, reject) => {
+      socket.write(bytes.subarray(at, at + PIECE_BYTES), (error) => {
+        if (error) reject(error)
+        else resolve()
+      })
+    })
   }
 }

@@ -1,12 +1,15 @@
-/** The program's core without its ends: bytes of a file → messages per purpose. For the row without Kafka, and for messages made beforehand. */
+/**
+ * The program's core without its ends: bytes of a file → messages per purpose. For the row without Kafka, and for
+ * messages made beforehand.
+ */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { lastDelimitedEnd, ProtobufReader } from '../src/batch/scanner.js'
 import { catalogue } from '../src/catalogue/catalogue.js'
+import type { Minimised } from '../src/flow/minimised.js'
 import { throwawayKeyring } from '../src/keys/throwaway.js'
+import { Pipeline } from '../src/pipeline/pipeline.js'
 import { compile } from '../src/policy/compile.js'
 import { loadPolicy } from '../src/policy/load.js'
-import type { Minimised } from '../src/flow/minimised.js'
-import { Pipeline } from '../src/pipeline/pipeline.js'
 import { HEAD_BYTES } from './messages.js'
 
 /** Bytes of input handed over at once. */
@@ -15,7 +18,10 @@ const CHUNK_BYTES = 512 * 1024
 /** Runs a file of length-delimited batches through the pipeline, chunk by chunk. Returns how many records it held. */
 export function minimiseFile(policyPath: string, filePath: string, take: (messages: Minimised) => void): () => number {
   const pipeline = new Pipeline({
-    catalogue: catalogue(), plan: compile(loadPolicy(policyPath), catalogue()), keyring: throwawayKeyring(), futureMs: 300_000,
+    catalogue: catalogue(),
+    plan: compile(loadPolicy(policyPath), catalogue()),
+    keyring: throwawayKeyring(),
+    futureMs: 300_000,
     tenants: [{ name: 'default', id: 1, region: 'GB', extensionDigits: 6, domains: [] }],
   })
   const arena = readFileSync(filePath)
@@ -25,7 +31,15 @@ export function minimiseFile(policyPath: string, filePath: string, take: (messag
     for (let start = 0; start < arena.length;) {
       const last = start + CHUNK_BYTES >= arena.length
       const end = last ? arena.length : lastDelimitedEnd(arena, start, start + CHUNK_BYTES)
-      const messages = pipeline.run({ reader, arena, start, end, scratchStart: arena.length, last: true, tenant: 'default' })
+      const messages = pipeline.run({
+        reader,
+        arena,
+        start,
+        end,
+        scratchStart: arena.length,
+        last: true,
+        tenant: 'default',
+      })
       records += messages.outcome.records
       take(messages)
       start = end

@@ -1,6 +1,6 @@
 /**
- * A CDR as FreeSWITCH 1.10's mod_json_cdr posts it: as many variables and octets as real ones have (some 200, 13 kB), numbers and addresses
- * of reserved ranges. Each is another call: uuid, Call-ID, numbers and times differ.
+ * A CDR as FreeSWITCH 1.10's mod_json_cdr posts it: as many variables and octets as real ones have (some 200, 13 kB),
+ * numbers and addresses of reserved ranges. Each is another call: uuid, Call-ID, numbers and times differ.
  */
 import { Template } from './template.js'
 
@@ -14,10 +14,29 @@ const CALLED = '02079460{{called:3}}'
 const PBX = 'pbx.example'
 
 const SDP = [
-  'v=0', 'o=yealink 0 2 IN IP4 192.0.2.14', 's=-', 'c=IN IP4 192.0.2.14', 't=0 0', 'm=audio 5102 RTP/AVP 96 97 98 9 100 102 0 8 103 3 104 4 101', 'a=rtpmap:96 opus/48000/2',
-  'a=fmtp:96 usedtx=1', 'a=rtpmap:97 SILK/24000', 'a=rtpmap:98 SILK/16000', 'a=rtpmap:9 G722/8000', 'a=rtpmap:100 speex/32000', 'a=rtpmap:102 speex/16000', 'a=rtpmap:0 PCMU/8000',
-  'a=rtpmap:8 PCMA/8000', 'a=rtpmap:103 iLBC/8000', 'a=rtpmap:3 GSM/8000', 'a=rtpmap:104 speex/8000', 'a=rtpmap:4 G723/8000', 'a=fmtp:4 annexa=no;bitrate=6.3',
-  'a=rtpmap:101 telephone-event/8000', 'a=ptime:20', '',
+  'v=0',
+  'o=yealink 0 2 IN IP4 192.0.2.14',
+  's=-',
+  'c=IN IP4 192.0.2.14',
+  't=0 0',
+  'm=audio 5102 RTP/AVP 96 97 98 9 100 102 0 8 103 3 104 4 101',
+  'a=rtpmap:96 opus/48000/2',
+  'a=fmtp:96 usedtx=1',
+  'a=rtpmap:97 SILK/24000',
+  'a=rtpmap:98 SILK/16000',
+  'a=rtpmap:9 G722/8000',
+  'a=rtpmap:100 speex/32000',
+  'a=rtpmap:102 speex/16000',
+  'a=rtpmap:0 PCMU/8000',
+  'a=rtpmap:8 PCMA/8000',
+  'a=rtpmap:103 iLBC/8000',
+  'a=rtpmap:3 GSM/8000',
+  'a=rtpmap:104 speex/8000',
+  'a=rtpmap:4 G723/8000',
+  'a=fmtp:4 annexa=no;bitrate=6.3',
+  'a=rtpmap:101 telephone-event/8000',
+  'a=ptime:20',
+  '',
 ].join('\r\n')
 
 /** Variables by lines of `name=value`, in the order in which FreeSWITCH writes them. */
@@ -251,44 +270,113 @@ rtp_audio_rtcp_octet_count=0
 `
 
 const caller = (uuid: string, channel: string): Record<string, string> => ({
-  username: '1004', dialplan: 'XML', caller_id_name: 'Extension 1004', ani: CALLER, aniii: '', caller_id_number: CALLER, network_addr: '192.0.2.14', rdnis: '',
-  destination_number: CALLED, uuid, source: 'mod_sofia', context: 'default', chan_name: channel,
+  username: '1004',
+  dialplan: 'XML',
+  caller_id_name: 'Extension 1004',
+  ani: CALLER,
+  aniii: '',
+  caller_id_number: CALLER,
+  network_addr: '192.0.2.14',
+  rdnis: '',
+  destination_number: CALLED,
+  uuid,
+  source: 'mod_sofia',
+  context: 'default',
+  chan_name: channel,
 })
 
 function cdrText(): string {
-  const variables = Object.fromEntries(VARIABLES.trim().split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
-  const applications = ['set:ringback=', 'set:call_timeout=30', 'export:dialed_extension=', 'bind_meta_app:1 b s execute_extension::dx XML features', `bridge:sofia/gateway/carrier-a/${CALLED}`]
-    .map((text) => ({ app_name: text.slice(0, text.indexOf(':')), app_data: text.slice(text.indexOf(':') + 1) }))
+  const variables = Object.fromEntries(
+    VARIABLES.trim()
+      .split('\n')
+      .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+  )
+  const applications = [
+    'set:ringback=',
+    'set:call_timeout=30',
+    'export:dialed_extension=',
+    'bind_meta_app:1 b s execute_extension::dx XML features',
+    `bridge:sofia/gateway/carrier-a/${CALLED}`,
+  ].map((text) => ({ app_name: text.slice(0, text.indexOf(':')), app_data: text.slice(text.indexOf(':') + 1) }))
   const audio = {
     inbound: {
-      raw_bytes: 454_288, media_bytes: 452_980, packet_count: 2650, media_packet_count: 2642, skip_packet_count: 8, jitter_packet_count: 0, dtmf_packet_count: 0, cng_packet_count: 0,
-      flush_packet_count: 2, largest_jb_size: 0, jitter_min_variance: 1.19, jitter_max_variance: 24.83, jitter_loss_rate: 0.01, jitter_burst_rate: 0, mean_interval: 20.02, flaw_total: 1,
-      quality_percentage: 99, mos: 4.492, errorLog: [{ start: '{{start:10}}460545', stop: '{{answer:10}}478926', flaws: 2, consecutiveFlaws: 0, durationMS: 18 }],
+      raw_bytes: 454_288,
+      media_bytes: 452_980,
+      packet_count: 2650,
+      media_packet_count: 2642,
+      skip_packet_count: 8,
+      jitter_packet_count: 0,
+      dtmf_packet_count: 0,
+      cng_packet_count: 0,
+      flush_packet_count: 2,
+      largest_jb_size: 0,
+      jitter_min_variance: 1.19,
+      jitter_max_variance: 24.83,
+      jitter_loss_rate: 0.01,
+      jitter_burst_rate: 0,
+      mean_interval: 20.02,
+      flaw_total: 1,
+      quality_percentage: 99,
+      mos: 4.492,
+      errorLog: [
+        { start: '{{start:10}}460545', stop: '{{answer:10}}478926', flaws: 2, consecutiveFlaws: 0, durationMS: 18 },
+      ],
     },
     outbound: {
-      raw_bytes: 455_800, media_bytes: 455_800, packet_count: 2650, media_packet_count: 2650, skip_packet_count: 0, dtmf_packet_count: 0, cng_packet_count: 0, rtcp_packet_count: 0, rtcp_octet_count: 0,
+      raw_bytes: 455_800,
+      media_bytes: 455_800,
+      packet_count: 2650,
+      media_packet_count: 2650,
+      skip_packet_count: 0,
+      dtmf_packet_count: 0,
+      cng_packet_count: 0,
+      rtcp_packet_count: 0,
+      rtcp_octet_count: 0,
     },
   }
   return JSON.stringify({
-    'core-uuid': '61b38010-fb8e-4022-89b0-000000000001', 'switchname': 'pbx',
-    'channel_data': {
-      state: 'CS_REPORTING', direction: 'inbound', state_number: '11', flags: '0=1;1=1;3=1;20=1;37=1;38=1;40=1;43=1;48=1;53=1;75=1;77=1;112=1;113=1;122=1;134=1', caps: '1=1;2=1;3=1;4=1;5=1;6=1',
+    'core-uuid': '61b38010-fb8e-4022-89b0-000000000001',
+    switchname: 'pbx',
+    channel_data: {
+      state: 'CS_REPORTING',
+      direction: 'inbound',
+      state_number: '11',
+      flags: '0=1;1=1;3=1;20=1;37=1;38=1;40=1;43=1;48=1;53=1;75=1;77=1;112=1;113=1;122=1;134=1',
+      caps: '1=1;2=1;3=1;4=1;5=1;6=1',
     },
-    'callStats': { audio },
-    'variables': { ...variables, switch_r_sdp: SDP, switch_m_sdp: SDP.replace('yealink', 'carrier') },
-    'app_log': { applications: applications.map((application) => ({ ...application, app_stamp: '{{start:10}}580845' })) },
-    'callflow': [{
-      dialplan: 'XML', unique_id: UUID, profile_index: '1',
-      extension: { name: 'outbound', number: CALLED, applications },
-      caller_profile: {
-        ...caller(UUID, `sofia/internal/1004@${PBX}`),
-        originatee: { originatee_caller_profiles: [caller(B_UUID, `sofia/external/${CALLED}`), caller(B_UUID, `sofia/external/${CALLED}`)] },
+    callStats: { audio },
+    variables: { ...variables, switch_r_sdp: SDP, switch_m_sdp: SDP.replace('yealink', 'carrier') },
+    app_log: { applications: applications.map((application) => ({ ...application, app_stamp: '{{start:10}}580845' })) },
+    callflow: [
+      {
+        dialplan: 'XML',
+        unique_id: UUID,
+        profile_index: '1',
+        extension: { name: 'outbound', number: CALLED, applications },
+        caller_profile: {
+          ...caller(UUID, `sofia/internal/1004@${PBX}`),
+          originatee: {
+            originatee_caller_profiles: [
+              caller(B_UUID, `sofia/external/${CALLED}`),
+              caller(B_UUID, `sofia/external/${CALLED}`),
+            ],
+          },
+        },
+        times: {
+          created_time: '{{start:10}}557418',
+          profile_created_time: '{{start:10}}617274',
+          progress_time: '{{start:10}}637959',
+          progress_media_time: '{{answer:10}}037574',
+          answered_time: '{{answer:10}}037574',
+          bridged_time: '{{answer:10}}037574',
+          last_hold_time: '0',
+          hold_accum_time: '0',
+          hangup_time: '{{end:10}}057232',
+          resurrect_time: '0',
+          transfer_time: '0',
+        },
       },
-      times: {
-        created_time: '{{start:10}}557418', profile_created_time: '{{start:10}}617274', progress_time: '{{start:10}}637959', progress_media_time: '{{answer:10}}037574',
-        answered_time: '{{answer:10}}037574', bridged_time: '{{answer:10}}037574', last_hold_time: '0', hold_accum_time: '0', hangup_time: '{{end:10}}057232', resurrect_time: '0', transfer_time: '0',
-      },
-    }],
+    ],
   })
 }
 

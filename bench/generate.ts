@@ -1,8 +1,8 @@
 /**
  * Seeded call records for the benchmark and for load tests: the same seed, count and base time give the same bytes.
  *
- * Numbers, addresses and MACs are of the ranges reserved for fiction and documentation. They repeat as they do on a PBX:
- * an account calls from its own number, and calls some numbers far more than others.
+ * Numbers, addresses and MACs are of the ranges reserved for fiction and documentation. They repeat as they do on a
+ * PBX: an account calls from its own number, and calls some numbers far more than others.
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import protobuf from 'protobufjs'
@@ -81,8 +81,18 @@ const LAST_NAMES = ['Example', 'Sample', 'Beispiel', 'Muster', 'Tester', 'Placeh
 const TRUNKS = ['trunk-lon-1', 'trunk-lon-2', 'trunk-man-1', 'trunk-edi-1', 'carrier-a', 'carrier-b']
 const CODECS = ['PCMA', 'PCMU', 'G722', 'G729', 'opus']
 const NETWORKS = ['192.0.2', '198.51.100', '203.0.113']
-const SITES = ['Head office', 'Warehouse', 'Branch north', 'Branch south', 'Home office', 'Reception', 'Meeting room', 'Workshop']
-const PADDING = 'building 4, second floor, room 2.17, desk by the window, next to the printer and the coffee machine, wing C'
+const SITES = [
+  'Head office',
+  'Warehouse',
+  'Branch north',
+  'Branch south',
+  'Home office',
+  'Reception',
+  'Meeting room',
+  'Workshop',
+]
+const PADDING =
+  'building 4, second floor, room 2.17, desk by the window, next to the printer and the coffee machine, wing C'
 
 const digits = (n: number, width: number): string => String(n).padStart(width, '0')
 
@@ -96,7 +106,8 @@ function usNumber(n: number): string {
 }
 
 function address(random: Random): string {
-  if (random.below(20) === 0) return `2001:db8:${random.below(0xffff).toString(16)}::${(random.below(0xfffe) + 1).toString(16)}`
+  if (random.below(20) === 0)
+    return `2001:db8:${random.below(0xffff).toString(16)}::${(random.below(0xfffe) + 1).toString(16)}`
   return `${random.of(NETWORKS)}.${random.below(254) + 1}`
 }
 
@@ -151,8 +162,17 @@ export function* generateCalls(options: GenerateOptions): Generator<GeneratedCal
     }
     if (answered) call.answer_ms = startMs + ringMs
     previousId = callId
-    const used = call.account.length + 2 * callId.length + call.calling.length + call.called.length + call.calling_name.length
-      + call.trunk.length + call.source_ip.length + call.destination_ip.length + call.codec.length + call.user_agent.length
+    const used =
+      call.account.length +
+      2 * callId.length +
+      call.calling.length +
+      call.called.length +
+      call.calling_name.length +
+      call.trunk.length +
+      call.source_ip.length +
+      call.destination_ip.length +
+      call.codec.length +
+      call.user_agent.length
     const site = random.of(SITES)
     call.location = `${site}, ${PADDING}`.slice(0, Math.max(site.length, TEXT_BYTES - used + random.below(21) - 10))
     yield call
@@ -171,7 +191,9 @@ export class CallEncoder {
   private readonly names: readonly (readonly [string, string])[]
 
   constructor() {
-    this.names = this.type.fieldsArray.map((f) => [f.name, f.name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)] as const)
+    this.names = this.type.fieldsArray.map(
+      (f) => [f.name, f.name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)] as const,
+    )
   }
 
   encode(call: GeneratedCall): Uint8Array {
@@ -180,7 +202,12 @@ export class CallEncoder {
     for (const [name, key] of this.names) {
       const value = values[key]
       if (value === undefined) continue
-      message[name] = key === 'direction' ? this.directions.get(call.direction) : key === 'disposition' ? this.dispositions.get(call.disposition) : value
+      message[name] =
+        key === 'direction'
+          ? this.directions.get(call.direction)
+          : key === 'disposition'
+            ? this.dispositions.get(call.disposition)
+            : value
     }
     return this.type.encode(message).finish()
   }

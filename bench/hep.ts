@@ -1,4 +1,7 @@
-/** Captured SIP as HEP3 frames, as Kamailio's `siptrace` sends them: whole calls, many at once, each packet of realistic size. */
+/**
+ * Captured SIP as HEP3 frames, as Kamailio's `siptrace` sends them: whole calls, many at once, each packet of realistic
+ * size.
+ */
 import { ID_DIGITS, Template } from './template.js'
 
 /** INVITE, 100, 180, 200, ACK, BYE, 200. */
@@ -20,16 +23,41 @@ const VIA = [
 ]
 const CONTACT = `Contact: <sip:1004@${PHONE}:5060;transport=udp;line={{id:9}}>`
 const USER_AGENT = 'User-Agent: Yealink SIP-T46S 66.85.0.5'
-const ALLOW = 'Allow: INVITE, INFO, PRACK, ACK, BYE, CANCEL, OPTIONS, NOTIFY, REGISTER, SUBSCRIBE, REFER, PUBLISH, UPDATE, MESSAGE'
+const ALLOW =
+  'Allow: INVITE, INFO, PRACK, ACK, BYE, CANCEL, OPTIONS, NOTIFY, REGISTER, SUBSCRIBE, REFER, PUBLISH, UPDATE, MESSAGE'
 const SDP = [
-  'v=0', `o=- 20083 20083 IN IP4 ${PHONE}`, 's=SDP data', `c=IN IP4 ${PHONE}`, 't=0 0', 'm=audio 11790 RTP/AVP 9 8 0 18 101', 'a=rtpmap:9 G722/8000', 'a=rtpmap:8 PCMA/8000', 'a=rtpmap:0 PCMU/8000',
-  'a=rtpmap:18 G729/8000', 'a=fmtp:18 annexb=no', 'a=rtpmap:101 telephone-event/8000', 'a=fmtp:101 0-15', 'a=ptime:20', 'a=sendrecv', '',
+  'v=0',
+  `o=- 20083 20083 IN IP4 ${PHONE}`,
+  's=SDP data',
+  `c=IN IP4 ${PHONE}`,
+  't=0 0',
+  'm=audio 11790 RTP/AVP 9 8 0 18 101',
+  'a=rtpmap:9 G722/8000',
+  'a=rtpmap:8 PCMA/8000',
+  'a=rtpmap:0 PCMU/8000',
+  'a=rtpmap:18 G729/8000',
+  'a=fmtp:18 annexb=no',
+  'a=rtpmap:101 telephone-event/8000',
+  'a=fmtp:101 0-15',
+  'a=ptime:20',
+  'a=sendrecv',
+  '',
 ].join('\r\n')
 
 function message(first: string, toTag: boolean, cseq: string, more: readonly string[], body = ''): string {
   return [
-    first, ...VIA, `From: ${FROM}`, `To: ${TO}${toTag ? ';tag=b{{id:9}}' : ''}`, CALL_ID, `CSeq: ${cseq}`, 'Max-Forwards: 69', ...more,
-    ...(body === '' ? [] : ['Content-Type: application/sdp']), `Content-Length: ${body.length}`, '', body,
+    first,
+    ...VIA,
+    `From: ${FROM}`,
+    `To: ${TO}${toTag ? ';tag=b{{id:9}}' : ''}`,
+    CALL_ID,
+    `CSeq: ${cseq}`,
+    'Max-Forwards: 69',
+    ...more,
+    ...(body === '' ? [] : ['Content-Type: application/sdp']),
+    `Content-Length: ${body.length}`,
+    '',
+    body,
   ].join('\r\n')
 }
 
@@ -46,12 +74,57 @@ interface Kind {
 
 /** In the order of a call. */
 const KINDS: readonly Kind[] = [
-  { text: message(`INVITE ${TARGET} SIP/2.0`, false, '1 INVITE', [CONTACT, USER_AGENT, ALLOW, 'Supported: replaces, timer', 'Session-Expires: 1800', 'Allow-Events: talk,hold,conference,refer,check-sync'], SDP), out: true, afterMs: 0 },
-  { text: message('SIP/2.0 100 trying -- your call is important to us', false, '1 INVITE', ['Server: kamailio (5.7.4 (x86_64/linux))']), out: false, afterMs: 5 },
-  { text: message('SIP/2.0 180 Ringing', true, '1 INVITE', [`Contact: <${ANSWER}>`, 'Server: carrier', ALLOW]), out: false, afterMs: 900 },
-  { text: message('SIP/2.0 200 OK', true, '1 INVITE', [`Contact: <${ANSWER}>`, 'Server: carrier', ALLOW, 'Supported: timer'], SDP), out: false, afterMs: 8000 },
+  {
+    text: message(
+      `INVITE ${TARGET} SIP/2.0`,
+      false,
+      '1 INVITE',
+      [
+        CONTACT,
+        USER_AGENT,
+        ALLOW,
+        'Supported: replaces, timer',
+        'Session-Expires: 1800',
+        'Allow-Events: talk,hold,conference,refer,check-sync',
+      ],
+      SDP,
+    ),
+    out: true,
+    afterMs: 0,
+  },
+  {
+    text: message('SIP/2.0 100 trying -- your call is important to us', false, '1 INVITE', [
+      'Server: kamailio (5.7.4 (x86_64/linux))',
+    ]),
+    out: false,
+    afterMs: 5,
+  },
+  {
+    text: message('SIP/2.0 180 Ringing', true, '1 INVITE', [`Contact: <${ANSWER}>`, 'Server: carrier', ALLOW]),
+    out: false,
+    afterMs: 900,
+  },
+  {
+    text: message(
+      'SIP/2.0 200 OK',
+      true,
+      '1 INVITE',
+      [`Contact: <${ANSWER}>`, 'Server: carrier', ALLOW, 'Supported: timer'],
+      SDP,
+    ),
+    out: false,
+    afterMs: 8000,
+  },
   { text: message(`ACK ${ANSWER} SIP/2.0`, true, '1 ACK', [CONTACT, USER_AGENT]), out: true, afterMs: 8040 },
-  { text: message(`BYE ${ANSWER} SIP/2.0`, true, '2 BYE', [CONTACT, USER_AGENT, 'Reason: Q.850;cause=16;text="Normal call clearing"']), out: true, afterMs: 61_000 },
+  {
+    text: message(`BYE ${ANSWER} SIP/2.0`, true, '2 BYE', [
+      CONTACT,
+      USER_AGENT,
+      'Reason: Q.850;cause=16;text="Normal call clearing"',
+    ]),
+    out: true,
+    afterMs: 61_000,
+  },
   { text: message('SIP/2.0 200 OK', true, '2 BYE', ['Server: carrier']), out: false, afterMs: 61_030 },
 ]
 const [INVITE, TRYING, RINGING, OK, ACK, BYE, BYE_OK] = KINDS.keys()
@@ -76,10 +149,17 @@ class FrameTemplate {
   private readonly payload: Template
 
   constructor({ text, out }: Kind) {
-    const [source, destination] = (out ? [PHONE, PBX] : [PBX, PHONE]).map((ip) => Buffer.from(ip.split('.').map(Number)))
+    const [source, destination] = (out ? [PHONE, PBX] : [PBX, PHONE]).map((ip) =>
+      Buffer.from(ip.split('.').map(Number)),
+    )
     this.payload = new Template(text, ['id', 'calling', 'called'])
     const before = [
-      chunk(1, u(1, 2)), chunk(2, u(1, 17)), chunk(3, source), chunk(4, destination), chunk(7, u(2, 5060)), chunk(8, u(2, 5060)),
+      chunk(1, u(1, 2)),
+      chunk(2, u(1, 17)),
+      chunk(3, source),
+      chunk(4, destination),
+      chunk(7, u(2, 5060)),
+      chunk(8, u(2, 5060)),
     ]
     const times = [chunk(9, u(4, 0)), chunk(10, u(4, 0))]
     const after = [chunk(11, u(1, 1)), chunk(12, u(4, 101))]

@@ -1,4 +1,7 @@
-/** An HTTP client that costs little, since it shares the machine with the server: requests are octets made beforehand, answers are compared. */
+/**
+ * An HTTP client that costs little, since it shares the machine with the server: requests are octets made beforehand,
+ * answers are compared.
+ */
 import { connect, type Socket } from 'node:net'
 
 export interface Post {
@@ -34,13 +37,19 @@ export class Poster {
       this.text = ''
       this.answered(answer)
     })
-    socket.on('error', (error) => { this.failed(error) })
-    socket.on('close', () => { this.failed(new Error('the server closed the connection')) })
+    socket.on('error', (error) => {
+      this.failed(error)
+    })
+    socket.on('close', () => {
+      this.failed(new Error('the server closed the connection'))
+    })
   }
 
   static open(post: Post): Promise<Poster> {
     return new Promise((resolve, reject) => {
-      const socket = connect(post.port, post.host, () => { resolve(new Poster(socket, post)) })
+      const socket = connect(post.port, post.host, () => {
+        resolve(new Poster(socket, post))
+      })
       socket.once('error', reject)
     })
   }

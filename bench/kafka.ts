@@ -12,7 +12,7 @@ const ADMIN_TIMEOUT_MS = 30_000
 export const RDKAFKA_PERFORMANCE = join(ROOT, 'node_modules/node-rdkafka/deps/librdkafka/examples/rdkafka_performance')
 
 /** Producer settings that all rows share. */
-export const PRODUCER = { 'acks': 'all', 'compression.codec': 'lz4' } as const
+export const PRODUCER = { acks: 'all', 'compression.codec': 'lz4' } as const
 
 export function rdkafkaPerformanceMissing(): string | null {
   return existsSync(RDKAFKA_PERFORMANCE) ? null : `${RDKAFKA_PERFORMANCE} was not built with node-rdkafka`
@@ -30,10 +30,14 @@ export class Topics {
   async create(names: readonly string[]): Promise<void> {
     for (const topic of names) {
       await new Promise<void>((resolve, reject) => {
-        this.admin.createTopic({ topic, num_partitions: PARTITIONS, replication_factor: 1 }, ADMIN_TIMEOUT_MS, (error) => {
-          if (error) reject(new Error(`topic ${topic}: ${error.message}`))
-          else resolve()
-        })
+        this.admin.createTopic(
+          { topic, num_partitions: PARTITIONS, replication_factor: 1 },
+          ADMIN_TIMEOUT_MS,
+          (error) => {
+            if (error) reject(new Error(`topic ${topic}: ${error.message}`))
+            else resolve()
+          },
+        )
       })
     }
   }
@@ -41,7 +45,11 @@ export class Topics {
   async remove(names: readonly string[]): Promise<void> {
     for (const topic of names) {
       // A topic that was never made needs no removal, and one that stays costs only disk.
-      await new Promise<void>((resolve) => { this.admin.deleteTopic(topic, ADMIN_TIMEOUT_MS, () => { resolve() }) })
+      await new Promise<void>((resolve) => {
+        this.admin.deleteTopic(topic, ADMIN_TIMEOUT_MS, () => {
+          resolve()
+        })
+      })
     }
   }
 
@@ -56,16 +64,38 @@ export interface Arrived {
   readonly bytes: number
 }
 
-/** Reads topics to their ends as an ordinary consumer does (`read_committed`) and counts. Not part of any row's time. */
-export async function countArrived(bootstrap: string, topics: readonly string[], options: RunOptions): Promise<Arrived> {
+/**
+ * Reads topics to their ends as an ordinary consumer does (`read_committed`) and counts. Not part of any row's time.
+ */
+export async function countArrived(
+  bootstrap: string,
+  topics: readonly string[],
+  options: RunOptions,
+): Promise<Arrived> {
   let messages = 0
   let bytes = 0
   for (const topic of topics) {
     const partitions = Array.from({ length: PARTITIONS }, (_, p) => ['-p', String(p)]).flat()
-    const { stdout } = await run(RDKAFKA_PERFORMANCE, [
-      '-C', '-b', bootstrap, '-t', topic, ...partitions, '-o', 'beginning', '-e', '-q', '-X', 'isolation.level=read_committed',
-      '-X', 'log_level=3',
-    ], options)
+    const { stdout } = await run(
+      RDKAFKA_PERFORMANCE,
+      [
+        '-C',
+        '-b',
+        bootstrap,
+        '-t',
+        topic,
+        ...partitions,
+        '-o',
+        'beginning',
+        '-e',
+        '-q',
+        '-X',
+        'isolation.level=read_committed',
+        '-X',
+        'log_level=3',
+      ],
+      options,
+    )
     const found = /(\d+) messages \((\d+) bytes\) consumed/.exec(stdout)
     if (found === null) throw new Error(`cannot count ${topic}: ${stdout.slice(-500)}`)
     messages += Number(found[1])

@@ -1,28 +1,28 @@
 /**
- * `npm run bench`: every row on the same machine, against the same real broker, over the same records. Rows run interleaved, in
- * another order each round, as processes of their own, against a broker that is warm; medians count. A run whose output is not what it
- * must be is disqualified.
+ * `npm run bench`: every row on the same machine, against the same real broker, over the same records. Rows run
+ * interleaved, in another order each round, as processes of their own, against a broker that is warm; medians count. A
+ * run whose output is not what it must be is disqualified.
  *
- * --quick: 20,000 records, one round · --rows a,d,e · --json: the last line of stdout is the report as JSON · --soak: memory over
- * 1 and 10 million records instead · --records N · --rounds N
+ * --quick: 20,000 records, one round · --rows a,d,e · --json: the last line of stdout is the report as JSON · --soak:
+ * memory over 1 and 10 million records instead · --records N · --rounds N
  */
-import { randomBytes } from 'node:crypto'
 import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ensureTopics, ledgerTopic } from '../src/kafka/topics.js'
-import { kafkaAvailable, startKafka, type KafkaCluster } from '../test/helpers/kafka.js'
-import { writeMessages, type MessageStatistics } from './core.js'
+import { kafkaAvailable, type KafkaCluster, startKafka } from '../test/helpers/kafka.js'
+import { type MessageStatistics, writeMessages } from './core.js'
 import { Random, writeCalls } from './generate.js'
 import { rdkafkaPerformanceMissing, Topics } from './kafka.js'
 import { minimMissing } from './minim.js'
 import { ROOT } from './process.js'
-import { machine, median, ratiosOf, reportRow, table, type BenchReport, type RowReport } from './report.js'
+import { type BenchReport, machine, median, ratiosOf, reportRow, type RowReport, table } from './report.js'
 import type { Context, Measured, Row } from './row.js'
-import { SOURCE_ROWS, WORKERS } from './rows-sources.js'
 import { latencyRow, ROWS, soak } from './rows.js'
+import { SOURCE_ROWS, WORKERS } from './rows-sources.js'
 
 const SEED = 20_251_124
 const RECORDS = 500_000
@@ -32,19 +32,28 @@ const LATENCY_SECONDS = 15
 const QUICK_LATENCY_SECONDS = 5
 /** Records a second for the latency row when (d) was not run. */
 const LATENCY_RATE = 60_000
-/** Loads before the first round. A broker's code is compiled as it runs: over these its time for a record falls to a fifth. */
+/**
+ * Loads before the first round. A broker's code is compiled as it runs: over these its time for a record falls to a
+ * fifth.
+ */
 const WARM_UP_LOADS = 12
 /** Load average above which figures say little. */
 const BUSY = 1
 
 const { values: flags } = parseArgs({
   options: {
-    quick: { type: 'boolean', default: false }, json: { type: 'boolean', default: false }, soak: { type: 'boolean', default: false },
-    rows: { type: 'string' }, records: { type: 'string' }, rounds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    soak: { type: 'boolean', default: false },
+    rows: { type: 'string' },
+    records: { type: 'string' },
+    rounds: { type: 'string' },
   },
 })
 
-const say = (text: string): void => { process.stderr.write(`${text}\n`) }
+const say = (text: string): void => {
+  process.stderr.write(`${text}\n`)
+}
 
 function positive(name: string, text: string | undefined, fallback: number): number {
   const value = text === undefined ? fallback : Number(text)
@@ -57,7 +66,8 @@ function chosenRows(): Row[] {
   if (flags.rows === undefined) return all
   const ids = flags.rows.split(',').map((id) => id.trim())
   const unknown = ids.filter((id) => !all.some((row) => row.id === id))
-  if (unknown.length > 0) throw new Error(`--rows: ${unknown.join(', ')} unknown; there are ${all.map((row) => row.id).join(', ')}`)
+  if (unknown.length > 0)
+    throw new Error(`--rows: ${unknown.join(', ')} unknown; there are ${all.map((row) => row.id).join(', ')}`)
   return all.filter((row) => ids.includes(row.id))
 }
 
@@ -65,7 +75,11 @@ function chosenRows(): Row[] {
 function compileJava(cluster: KafkaCluster, folder: string): { classpath: string } | { why: string } {
   const classes = join(folder, 'classes')
   mkdirSync(classes)
-  const compiled = spawnSync('javac', ['-cp', cluster.classpath, '-d', classes, join(ROOT, 'bench/peers/HandWritten.java')], { encoding: 'utf8' })
+  const compiled = spawnSync(
+    'javac',
+    ['-cp', cluster.classpath, '-d', classes, join(ROOT, 'bench/peers/HandWritten.java')],
+    { encoding: 'utf8' },
+  )
   if (compiled.error !== undefined) return { why: 'javac is not installed: the row needs a JDK' }
   if (compiled.status !== 0) return { why: `javac: ${compiled.stderr.slice(0, 500)}` }
   return { classpath: `${classes}${delimiter}${cluster.classpath}` }
@@ -99,9 +113,14 @@ async function runRow(row: Row, context: Context, name: string, results: Results
     const list = results.runs.get(row.id) ?? []
     list.push(measured)
     results.runs.set(row.id, list)
-    const latency = measured.p99Ms === undefined ? '' : `, p50 ${measured.p50Ms?.toFixed(1)} ms, p99 ${measured.p99Ms.toFixed(1)} ms`
-    say(`${row.id.padEnd(10)} ${Math.round(measured.records / measured.seconds).toLocaleString('en').padStart(10)} records/s, `
-      + `${((measured.cpuSeconds * 1e6) / measured.records).toFixed(2)} µs/record, ${measured.peakMB.toFixed(0)} MB${latency}`)
+    const latency =
+      measured.p99Ms === undefined ? '' : `, p50 ${measured.p50Ms?.toFixed(1)} ms, p99 ${measured.p99Ms.toFixed(1)} ms`
+    say(
+      `${row.id.padEnd(10)} ${Math.round(measured.records / measured.seconds)
+        .toLocaleString('en')
+        .padStart(10)} records/s, ` +
+        `${((measured.cpuSeconds * 1e6) / measured.records).toFixed(2)} µs/record, ${measured.peakMB.toFixed(0)} MB${latency}`,
+    )
   } catch (error) {
     // One bad run disqualifies the row: a median over the runs that went well would hide it.
     results.notRun[row.id] = (error as Error).message
@@ -110,7 +129,10 @@ async function runRow(row: Row, context: Context, name: string, results: Results
   }
 }
 
-/** Not counted: a broker that has just been started would make the first rounds slow, and those rows most that give it most to do. */
+/**
+ * Not counted: a broker that has just been started would make the first rounds slow, and those rows most that give it
+ * most to do.
+ */
 async function warmUp(context: Context): Promise<void> {
   const load = ROWS.find((row) => row.id === 'd') as Row
   say(`warming the broker: ${WARM_UP_LOADS} loads`)
@@ -143,8 +165,10 @@ async function measureMemory(context: Context): Promise<void> {
     closeSync(file)
     const measured = await soak(context, `bench-soak-${million}`, path, times * context.records)
     peaks[`${million}M`] = Math.round(measured.peakMB)
-    say(`${million} million records: peak ${measured.peakMB.toFixed(0)} MB, ${Math.round(measured.records / measured.seconds).toLocaleString('en')} records/s, `
-      + `${((measured.cpuSeconds * 1e6) / measured.records).toFixed(2)} µs/record`)
+    say(
+      `${million} million records: peak ${measured.peakMB.toFixed(0)} MB, ${Math.round(measured.records / measured.seconds).toLocaleString('en')} records/s, ` +
+        `${((measured.cpuSeconds * 1e6) / measured.records).toFixed(2)} µs/record`,
+    )
     rmSync(path)
   }
   console.log(JSON.stringify({ peakMB: peaks }))
@@ -160,9 +184,14 @@ async function main(): Promise<number> {
   let topics: Topics | null = null
   try {
     const [busy] = loadavg()
-    if (busy > BUSY) say(`WARNING: load average is ${busy.toFixed(1)}: something else is running, and figures will say little`)
+    if (busy > BUSY)
+      say(`WARNING: load average is ${busy.toFixed(1)}: something else is running, and figures will say little`)
     say(`making ${records.toLocaleString('en')} records`)
-    const paths = { protobuf: join(folder, 'calls.pb'), jsonl: join(folder, 'calls.jsonl'), messages: join(folder, 'messages.bin') }
+    const paths = {
+      protobuf: join(folder, 'calls.pb'),
+      jsonl: join(folder, 'calls.jsonl'),
+      messages: join(folder, 'messages.bin'),
+    }
     writeCalls({ count: records, seed: SEED, baseMs: Date.now() }, paths.protobuf, paths.jsonl)
     const statistics: MessageStatistics = writeMessages(join(ROOT, 'bench/policy.yaml'), paths.protobuf, paths.messages)
 
@@ -174,8 +203,14 @@ async function main(): Promise<number> {
       say('starting Kafka')
       cluster = await startKafka()
       topics = new Topics(cluster.bootstrap)
-      // One for all rows, of which some need more partitions than the others: made by whichever came first, it would depend on the order.
-      await ensureTopics({ bootstrap: cluster.bootstrap, properties: {}, wanted: [ledgerTopic(WORKERS)], replication: 1 })
+      // One for all rows, of which some need more partitions than the others: made by whichever came first, it would
+      // depend on the order.
+      await ensureTopics({
+        bootstrap: cluster.bootstrap,
+        properties: {},
+        wanted: [ledgerTopic(WORKERS)],
+        replication: 1,
+      })
       const compiled = compileJava(cluster, folder)
       if ('classpath' in compiled) classpath = compiled.classpath
       else noJava = compiled.why
@@ -187,8 +222,13 @@ async function main(): Promise<number> {
     }
     if (noKafka !== null) say(`NO KAFKA: ${noKafka}. Only rows without Kafka run.`)
     const context: Context = {
-      ...paths, folder, records, statistics, classpath,
-      bootstrap: cluster?.bootstrap ?? '', topics: topics as Topics,
+      ...paths,
+      folder,
+      records,
+      statistics,
+      classpath,
+      bootstrap: cluster?.bootstrap ?? '',
+      topics: topics as Topics,
       masterKey: randomBytes(32).toString('base64'),
       quick: flags.quick,
       timeoutMs: 60_000 + records / 5 + (flags.soak ? 600_000 : 0),
@@ -200,7 +240,8 @@ async function main(): Promise<number> {
       await measureMemory(context)
       return 0
     }
-    if (!flags.quick && noKafka === null && noMinim === null && rows.some((row) => row.needs !== 'nothing')) await warmUp(context)
+    if (!flags.quick && noKafka === null && noMinim === null && rows.some((row) => row.needs !== 'nothing'))
+      await warmUp(context)
     await measureRows(context, rows, rounds, results)
     compareOutputs(results)
     const reported: Record<string, RowReport> = {}
@@ -209,7 +250,11 @@ async function main(): Promise<number> {
       if (runs !== undefined) reported[row.id] = reportRow(runs)
     }
     const report: BenchReport = {
-      rows: reported, ratios: ratiosOf(reported), machine: machine(cluster !== null, javaVersion()), records, notRun: results.notRun,
+      rows: reported,
+      ratios: ratiosOf(reported),
+      machine: machine(cluster !== null, javaVersion()),
+      records,
+      notRun: results.notRun,
     }
     const text = table(report, Object.fromEntries(rows.map((row) => [row.id, row.title])))
     if (flags.json) {
@@ -238,7 +283,12 @@ function compareOutputs({ runs, notRun }: Results): void {
 }
 
 // Node-rdkafka's admin client can hold the process open after it was closed.
-main().then((code) => { process.exit(code) }, (error: unknown) => {
-  say((error as Error).message)
-  process.exit(1)
-})
+main().then(
+  (code) => {
+    process.exit(code)
+  },
+  (error: unknown) => {
+    say((error as Error).message)
+    process.exit(1)
+  },
+)

@@ -1,12 +1,14 @@
-/** `minim run` as rows start it: settings, keys and topics of its own, asked by its operator's port what it has done. */
+/**
+ * `minim run` as rows start it: settings, keys and topics of its own, asked by its operator's port what it has done.
+ */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { PARTITIONS } from './kafka.js'
-import { lastJson, ROOT, run, start, type Finished } from './process.js'
-import { Disqualified, options, program, type Context } from './row.js'
+import { type Finished, lastJson, ROOT, run, start } from './process.js'
+import { type Context, Disqualified, options, program } from './row.js'
 import { Scrape } from './scrape.js'
 
 export const MAIN = join(ROOT, 'dist/src/cli/main.js')
@@ -33,7 +35,9 @@ export function freePort(): Promise<number> {
     server.once('error', reject)
     server.listen(0, '127.0.0.1', () => {
       const address = server.address()
-      server.close(() => { resolve(typeof address === 'object' && address !== null ? address.port : 0) })
+      server.close(() => {
+        resolve(typeof address === 'object' && address !== null ? address.port : 0)
+      })
     })
   })
 }
@@ -46,7 +50,12 @@ interface PolicyDocument {
  * Settings, key store and policy of one run: topics of its own, so that what it finds there it has written.
  * @param more sections of the settings, beside those that every run has
  */
-export async function prepareMinim(context: Context, name: string, policyPath: string, more: Readonly<Record<string, unknown>> = {}): Promise<MinimRun> {
+export async function prepareMinim(
+  context: Context,
+  name: string,
+  policyPath: string,
+  more: Readonly<Record<string, unknown>> = {},
+): Promise<MinimRun> {
   const folder = join(context.folder, name)
   mkdirSync(folder)
   const document = parse(readFileSync(policyPath, 'utf8')) as PolicyDocument
@@ -62,12 +71,20 @@ export async function prepareMinim(context: Context, name: string, policyPath: s
   writeFileSync(policy, stringify(document))
   const [grpcPort, opsPort] = [await freePort(), await freePort()]
   const settings = join(folder, 'minim.yaml')
-  writeFileSync(settings, stringify({
-    cluster: name, policy: 'policy.yaml', kafka: { 'bootstrap.servers': context.bootstrap },
-    topics: { partitions: PARTITIONS, replication: 1 },
-    keys: { store: 'keys.json' },
-    grpc: { listen: `127.0.0.1:${grpcPort}` }, ops: { listen: `127.0.0.1:${opsPort}` }, log: { level: 'warn' }, ...more,
-  }))
+  writeFileSync(
+    settings,
+    stringify({
+      cluster: name,
+      policy: 'policy.yaml',
+      kafka: { 'bootstrap.servers': context.bootstrap },
+      topics: { partitions: PARTITIONS, replication: 1 },
+      keys: { store: 'keys.json' },
+      grpc: { listen: `127.0.0.1:${grpcPort}` },
+      ops: { listen: `127.0.0.1:${opsPort}` },
+      log: { level: 'warn' },
+      ...more,
+    }),
+  )
   const env = { MINIM_MASTER_KEY: context.masterKey }
   await run('node', [MAIN, 'keys', 'init', '--config', settings], options(context, env))
   return { settings, policy, topics, env, grpc: `127.0.0.1:${grpcPort}`, ops: `http://127.0.0.1:${opsPort}` }
@@ -76,29 +93,39 @@ export async function prepareMinim(context: Context, name: string, policyPath: s
 /** null when the program can be run, else why not. */
 export function minimMissing(): string | null {
   const found = spawnSync('node', [MAIN, 'load', '--help'], { encoding: 'utf8' })
-  return found.status === 0 && found.stdout.includes('minim load') ? null : 'the program is not built: run `npm run build`'
+  return found.status === 0 && found.stdout.includes('minim load')
+    ? null
+    : 'the program is not built: run `npm run build`'
 }
 
 async function untilReady(ops: string, ended: Promise<unknown>): Promise<void> {
   const deadline = Date.now() + READY_TIMEOUT_MS
   let over: unknown = null
-  ended.catch((error: unknown) => { over = error })
+  ended.catch((error: unknown) => {
+    over = error
+  })
   while (Date.now() < deadline) {
     if (over !== null) throw over as Error
     try {
       const answer = await fetch(`${ops}/readyz`)
       await answer.arrayBuffer()
       if (answer.ok) return
-    } catch { /* not listening yet */ }
-    await new Promise((resolve) => { setTimeout(resolve, 50) })
+    } catch {
+      /* not listening yet */
+    }
+    await new Promise((resolve) => {
+      setTimeout(resolve, 50)
+    })
   }
   throw new Error(`minim was not ready within ${READY_TIMEOUT_MS / 1000} s`)
 }
 
-
 /** A proxy that runs. */
 export class Server {
-  constructor(private readonly ops: string, private readonly ended: Promise<unknown>) {}
+  constructor(
+    private readonly ops: string,
+    private readonly ended: Promise<unknown>,
+  ) {}
 
   /** The page of metrics. Asking costs it a few milliseconds. */
   async scrape(): Promise<Scrape> {
@@ -112,23 +139,34 @@ export class Server {
    * @returns when that was seen: ms since 1970
    * @throws Disqualified where it is more, or does not change for long
    */
-  async until(what: string, expected: number, value: (page: Scrape) => number): Promise<{ readonly at: number; readonly page: Scrape }> {
+  async until(
+    what: string,
+    expected: number,
+    value: (page: Scrape) => number,
+  ): Promise<{ readonly at: number; readonly page: Scrape }> {
     let over: unknown = null
-    this.ended.catch((error: unknown) => { over = error })
+    this.ended.catch((error: unknown) => {
+      over = error
+    })
     let last = -1
     let changedAt = performance.now()
     for (;;) {
       const page = await this.scrape().catch(async (error: unknown) => {
         // Why it does not answer says more than that it does not.
-        await new Promise((resolve) => { setTimeout(resolve, ENDING_MS) })
+        await new Promise((resolve) => {
+          setTimeout(resolve, ENDING_MS)
+        })
         throw (over ?? error) as Error
       })
       const found = value(page)
       if (found === expected) return { at: epochMs(), page }
-      if (found > expected || performance.now() - changedAt > STUCK_MS) throw new Disqualified(`${what}: ${found}, expected ${expected}${page.troubles()}`)
+      if (found > expected || performance.now() - changedAt > STUCK_MS)
+        throw new Disqualified(`${what}: ${found}, expected ${expected}${page.troubles()}`)
       if (found !== last) changedAt = performance.now()
       last = found
-      await new Promise((resolve) => { setTimeout(resolve, POLL_MS) })
+      await new Promise((resolve) => {
+        setTimeout(resolve, POLL_MS)
+      })
     }
   }
 }
@@ -139,7 +177,12 @@ export function epochMs(): number {
 }
 
 /** Starts a proxy (default `minim run`), does something with it, and ends it. */
-export async function serving<T>(context: Context, prepared: MinimRun, body: (server: Server) => Promise<T>, command: readonly string[] = [MAIN, 'run', '--config', prepared.settings]): Promise<{ readonly result: T; readonly finished: Finished }> {
+export async function serving<T>(
+  context: Context,
+  prepared: MinimRun,
+  body: (server: Server) => Promise<T>,
+  command: readonly string[] = [MAIN, 'run', '--config', prepared.settings],
+): Promise<{ readonly result: T; readonly finished: Finished }> {
   const server = start('node', command, options(context, prepared.env))
   try {
     await untilReady(prepared.ops, server.done)
@@ -154,7 +197,11 @@ export async function serving<T>(context: Context, prepared: MinimRun, body: (se
 }
 
 /** Runs a client against a proxy's gRPC port. */
-export async function grpcLoad(context: Context, prepared: MinimRun, client: readonly string[]): Promise<Record<string, unknown>> {
+export async function grpcLoad(
+  context: Context,
+  prepared: MinimRun,
+  client: readonly string[],
+): Promise<Record<string, unknown>> {
   const { stdout } = await run('node', [program('grpc-load'), prepared.grpc, ...client], options(context))
   return lastJson(stdout)
 }

@@ -1,5 +1,5 @@
 /** Runs a row's program as a process of its own, bounded in time, and tells what it cost. */
-import { spawn, type ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -44,16 +44,23 @@ function kill(child: ChildProcess): void {
   try {
     // The whole group: the measuring process and the measured one.
     process.kill(-child.pid, 'SIGKILL')
-  } catch { /* it has just ended */ }
+  } catch {
+    /* it has just ended */
+  }
 }
 
-process.once('exit', () => { for (const child of alive) kill(child) })
+process.once('exit', () => {
+  for (const child of alive) kill(child)
+})
 
 /** Starts a program under `measure.py`. */
 export function start(command: string, args: readonly string[], options: RunOptions): Running {
   const report = join(options.folder, `cost-${process.pid}-${reports++}.json`)
   const child = spawn('python3', [MEASURE, report, command, ...args], {
-    detached: true, stdio: ['ignore', 'pipe', 'pipe'], cwd: ROOT, env: { ...process.env, ...options.env },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd: ROOT,
+    env: { ...process.env, ...options.env },
   })
   alive.add(child)
   const text = { stdout: '', stderr: '' }
@@ -72,7 +79,9 @@ export function start(command: string, args: readonly string[], options: RunOpti
   }, options.timeoutMs)
   const name = [command, ...args.slice(0, 3)].map((part) => part.split('/').pop()).join(' ')
   const done = new Promise<Finished>((resolve, reject) => {
-    child.once('error', (error) => { reject(new Error(`${command}: ${error.message}`)) })
+    child.once('error', (error) => {
+      reject(new Error(`${command}: ${error.message}`))
+    })
     child.once('close', () => {
       clearTimeout(timer)
       alive.delete(child)
@@ -80,28 +89,45 @@ export function start(command: string, args: readonly string[], options: RunOpti
       try {
         cost = JSON.parse(readFileSync(report, 'ascii')) as Cost & { code: number }
         rmSync(report)
-      } catch { /* it was killed before it could say */ }
-      if (late) reject(new Error(`${name} did not end within ${options.timeoutMs / 1000} s; last output: ${tail(text)}`))
-      else if (cost === null || cost.code !== 0) reject(new Error(`${name} failed with ${cost?.code ?? 'a signal'}: ${tail(text)}`))
+      } catch {
+        /* it was killed before it could say */
+      }
+      if (late)
+        reject(new Error(`${name} did not end within ${options.timeoutMs / 1000} s; last output: ${tail(text)}`))
+      else if (cost === null || cost.code !== 0)
+        reject(new Error(`${name} failed with ${cost?.code ?? 'a signal'}: ${tail(text)}`))
       else resolve({ ...cost, ...text })
     })
   })
-  done.catch(() => { /* whoever awaits it hears of it */ })
+  done.catch(() => {
+    /* whoever awaits it hears of it */
+  })
   return {
     done,
     line(pattern, timeoutMs) {
       return new Promise((resolve, reject) => {
         const watch = (): void => {
           const found = pattern.exec(text.stdout) ?? pattern.exec(text.stderr)
-          if (found !== null) end(() => { resolve(found) })
+          if (found !== null)
+            end(() => {
+              resolve(found)
+            })
         }
         const end = (how: () => void): void => {
           clearTimeout(limit)
           watchers.delete(watch)
           how()
         }
-        const limit = setTimeout(() => { end(() => { reject(new Error(`${name} did not say ${pattern} in time: ${tail(text)}`)) }) }, timeoutMs)
-        done.catch((error: Error) => { end(() => { reject(error) }) })
+        const limit = setTimeout(() => {
+          end(() => {
+            reject(new Error(`${name} did not say ${pattern} in time: ${tail(text)}`))
+          })
+        }, timeoutMs)
+        done.catch((error: Error) => {
+          end(() => {
+            reject(error)
+          })
+        })
         watchers.add(watch)
         watch()
       })

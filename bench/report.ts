@@ -34,13 +34,33 @@ export function reportRow(runs: readonly Measured[]): RowReport {
   return {
     recordsPerSecond: Math.round(median(rates)),
     messagesPerSecond: Math.round(of((r) => r.messages / r.seconds)),
-    cpuMicrosPerRecord: rounded(of((r) => (r.cpuSeconds * 1e6) / r.records), 2),
-    peakMB: rounded(of((r) => r.peakMB), 1),
+    cpuMicrosPerRecord: rounded(
+      of((r) => (r.cpuSeconds * 1e6) / r.records),
+      2,
+    ),
+    peakMB: rounded(
+      of((r) => r.peakMB),
+      1,
+    ),
     wholeRecordsPerSecond: Math.round(of((r) => r.records / r.wallSeconds)),
     spread: [Math.round(Math.min(...rates)), Math.round(Math.max(...rates))],
     runs: runs.length,
-    ...(runs[0].p50Ms === undefined ? {} : { p50Ms: rounded(of((r) => r.p50Ms ?? NaN), 2) }),
-    ...(runs[0].p99Ms === undefined ? {} : { p99Ms: rounded(of((r) => r.p99Ms ?? NaN), 2) }),
+    ...(runs[0].p50Ms === undefined
+      ? {}
+      : {
+          p50Ms: rounded(
+            of((r) => r.p50Ms ?? NaN),
+            2,
+          ),
+        }),
+    ...(runs[0].p99Ms === undefined
+      ? {}
+      : {
+          p99Ms: rounded(
+            of((r) => r.p99Ms ?? NaN),
+            2,
+          ),
+        }),
   }
 }
 
@@ -115,8 +135,15 @@ export interface Machine {
 
 export function machine(kafka: boolean, java: string | null): Machine {
   return {
-    cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: cpus().length, memoryGB: Math.round(totalmem() / 2 ** 30), kernel: `${process.platform} ${release()}`,
-    node: process.version, librdkafka: Kafka.librdkafkaVersion, kafka: kafka ? KAFKA_VERSION : null, java, date: new Date().toISOString().slice(0, 10),
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: cpus().length,
+    memoryGB: Math.round(totalmem() / 2 ** 30),
+    kernel: `${process.platform} ${release()}`,
+    node: process.version,
+    librdkafka: Kafka.librdkafkaVersion,
+    kafka: kafka ? KAFKA_VERSION : null,
+    java,
+    date: new Date().toISOString().slice(0, 10),
   }
 }
 
@@ -135,27 +162,44 @@ export function table(report: BenchReport, titles: Readonly<Record<string, strin
     `${m.cores} × ${m.cpu}, ${m.memoryGB} GB, ${m.kernel}; Node ${m.node}, librdkafka ${m.librdkafka}, Kafka ${m.kafka ?? 'none'}, Java ${m.java ?? 'none'}; ${m.date}`,
     `${report.records.toLocaleString('en')} records; medians; a record is three messages (d7: as many as the default policy makes of it; rows of sources: records are their posts, events or packets)`,
     '',
-    ['row', 'records/s', 'slowest', 'fastest', 'messages/s', 'CPU µs/record', 'peak MB', 'whole rec/s', ''].map((h, i) => pad(h, i)).join(' '),
+    ['row', 'records/s', 'slowest', 'fastest', 'messages/s', 'CPU µs/record', 'peak MB', 'whole rec/s', '']
+      .map((h, i) => pad(h, i))
+      .join(' '),
   ]
   for (const [id, row] of Object.entries(report.rows)) {
     const latency = row.p99Ms === undefined ? '' : ` (p50 ${row.p50Ms} ms, p99 ${row.p99Ms} ms)`
-    lines.push([
-      id, number(row.recordsPerSecond), number(row.spread[0]), number(row.spread[1]), number(row.messagesPerSecond), row.cpuMicrosPerRecord.toFixed(2),
-      row.peakMB.toFixed(0), number(row.wholeRecordsPerSecond), `${titles[id] ?? ''}${latency}`,
-    ].map((cell, i) => pad(cell, i)).join(' '))
+    lines.push(
+      [
+        id,
+        number(row.recordsPerSecond),
+        number(row.spread[0]),
+        number(row.spread[1]),
+        number(row.messagesPerSecond),
+        row.cpuMicrosPerRecord.toFixed(2),
+        row.peakMB.toFixed(0),
+        number(row.wholeRecordsPerSecond),
+        `${titles[id] ?? ''}${latency}`,
+      ]
+        .map((cell, i) => pad(cell, i))
+        .join(' '),
+    )
   }
   lines.push('')
   for (const { name, by, least, most } of RATIOS) {
     const value = report.ratios[name]
     if (value === undefined) continue
-    lines.push(`${name.padEnd(18)} ${value.toFixed(3).padStart(8)}  ${by}${least === undefined ? '' : `, at least ${least}${missed(value < least)}`}${most === undefined ? '' : `, at most ${most}${missed(value > most)}`}`)
+    lines.push(
+      `${name.padEnd(18)} ${value.toFixed(3).padStart(8)}  ${by}${least === undefined ? '' : `, at least ${least}${missed(value < least)}`}${most === undefined ? '' : `, at most ${most}${missed(value > most)}`}`,
+    )
   }
   for (const { row: id, unit, least, ofOneCore } of RATES) {
     const row = report.rows[id]
     if (row === undefined) continue
     const oneCore = Math.round(1e6 / row.cpuMicrosPerRecord)
     const judged = ofOneCore === true ? oneCore : row.recordsPerSecond
-    lines.push(`${id.padEnd(18)} ${number(row.recordsPerSecond)} ${unit}/s, one core's worth ${number(oneCore)}; at least ${number(least)}${ofOneCore === true ? ' of one core' : ''}${missed(judged < least)}`)
+    lines.push(
+      `${id.padEnd(18)} ${number(row.recordsPerSecond)} ${unit}/s, one core's worth ${number(oneCore)}; at least ${number(least)}${ofOneCore === true ? ' of one core' : ''}${missed(judged < least)}`,
+    )
   }
   const { latency, d } = report.rows
   if (latency?.p99Ms !== undefined) lines.push(`p99: at most ${P99_MOST_MS} ms${missed(latency.p99Ms > P99_MOST_MS)}`)

@@ -1,8 +1,10 @@
-/** What a row of the benchmark is, and what all of them need: topics of their own, counted; programs; disqualification. */
+/**
+ * What a row of the benchmark is, and what all of them need: topics of their own, counted; programs; disqualification.
+ */
 import { join } from 'node:path'
 import type { MessageStatistics } from './core.js'
-import { countArrived, type Arrived, type Topics } from './kafka.js'
-import { ROOT, type Finished, type RunOptions } from './process.js'
+import { type Arrived, countArrived, type Topics } from './kafka.js'
+import { type Finished, ROOT, type RunOptions } from './process.js'
 
 export interface Context {
   readonly bootstrap: string
@@ -35,7 +37,10 @@ export interface Measured {
   readonly seconds: number
   /** The whole process's life. */
   readonly wallSeconds: number
-  /** User and system time of the whole process; its start is included, but for rows of single sources. The broker's and a load generator's are not. */
+  /**
+   * User and system time of the whole process; its start is included, but for rows of single sources. The broker's and
+   * a load generator's are not.
+   */
   readonly cpuSeconds: number
   readonly peakMB: number
   readonly p50Ms?: number
@@ -70,7 +75,12 @@ export function program(name: string): string {
 }
 
 /** Makes fresh topics, runs, counts what arrived, removes the topics. */
-export async function withTopics<T extends Measured>(context: Context, names: readonly string[], create: boolean, body: () => Promise<T>): Promise<T & { arrived: Arrived }> {
+export async function withTopics<T extends Measured>(
+  context: Context,
+  names: readonly string[],
+  create: boolean,
+  body: () => Promise<T>,
+): Promise<T & { arrived: Arrived }> {
   if (create) await context.topics.create(names)
   try {
     const measured = await body()
@@ -93,5 +103,10 @@ export function costOf(runs: readonly Finished[]): { wallSeconds: number; cpuSec
 /** The same records under the same policy are the same number of bytes, whichever way they came. */
 export function expectBenchMessages(context: Context, { messages, arrived }: Measured): void {
   expectEqual('messages', messages, context.statistics.messages)
-  if (arrived !== undefined) expectEqual('bytes that a consumer found', arrived.bytes, context.statistics.perTopic.reduce((sum, t) => sum + t.valueBytes, 0))
+  if (arrived !== undefined)
+    expectEqual(
+      'bytes that a consumer found',
+      arrived.bytes,
+      context.statistics.perTopic.reduce((sum, t) => sum + t.valueBytes, 0),
+    )
 }

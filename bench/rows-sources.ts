@@ -1,11 +1,13 @@
 /**
- * Rows of single sources, the spool and more processes. What is sent is counted in the sources' own units (posts, events, packets), and
- * each record that must come of it in the topics: a row that loses or doubles one is disqualified.
+ * Rows of single sources, the spool and more processes. What is sent is counted in the sources' own units (posts,
+ * events, packets), and each record that must come of it in the topics: a row that loses or doubles one is
+ * disqualified.
  *
- * Time runs from the first octet that is sent to the last message committed, CPU over the same time. Senders are in the benchmark's own
- * process (UDP: a process of its own) and share the machine; so the CPU of a unit says what one core could do.
+ * Time runs from the first octet that is sent to the last message committed, CPU over the same time. Senders are in the
+ * benchmark's own process (UDP: a process of its own) and share the machine; so the CPU of a unit says what one core
+ * could do.
  */
-import { existsSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,12 +16,22 @@ import { dropsIn } from '../src/sources/hep/udp-drops.js'
 import { AMI_SECRET, AMI_USER, amiEvents, AmiServer, EVENTS_OF_CALL, RECORDS_OF_CALL, writeAll } from './ami.js'
 import { CdrTemplate, RECORDS_OF_CDR } from './freeswitch.js'
 import { Captures, PACKETS_OF_CALL } from './hep.js'
-import { bodiesOf, Poster, type NextBody } from './http.js'
+import { bodiesOf, type NextBody, Poster } from './http.js'
 import { countArrived } from './kafka.js'
-import { epochMs, freePort, grpcLoad, prepareMinim, serving, type MinimRun, type Server } from './minim.js'
+import { epochMs, freePort, grpcLoad, type MinimRun, prepareMinim, type Server, serving } from './minim.js'
 import { lastJson, ROOT, run } from './process.js'
 import {
-  BENCH_POLICY, costOf, Disqualified, expectBenchMessages, expectEqual, options, program, withTopics, type Context, type Measured, type Row,
+  BENCH_POLICY,
+  type Context,
+  costOf,
+  Disqualified,
+  expectBenchMessages,
+  expectEqual,
+  type Measured,
+  options,
+  program,
+  type Row,
+  withTopics,
 } from './row.js'
 import { transformPasses } from './rows.js'
 import { RECORDS_OF_BODY } from './vq.js'
@@ -47,21 +59,36 @@ interface SourceRun {
 }
 
 /** Runs a proxy with a source, sends, and waits until all is committed. */
-async function throughSource(context: Context, name: string, { policy, settings, units, messages, command, send }: SourceRun): Promise<Measured> {
+async function throughSource(
+  context: Context,
+  name: string,
+  { policy, settings, units, messages, command, send }: SourceRun,
+): Promise<Measured> {
   const prepared = await prepareMinim(context, name, policy, settings)
   return withTopics(context, prepared.topics, false, async () => {
-    const { result, finished } = await serving(context, prepared, async (server) => {
-      const before = await server.scrape()
-      const began = await send(server)
-      const { at, page } = await server.until('messages committed', messages, ({ produced }) => produced)
-      return { seconds: (at - began) / 1000, cpuSeconds: page.cpuSeconds - before.cpuSeconds }
-    }, command?.(prepared))
+    const { result, finished } = await serving(
+      context,
+      prepared,
+      async (server) => {
+        const before = await server.scrape()
+        const began = await send(server)
+        const { at, page } = await server.until('messages committed', messages, ({ produced }) => produced)
+        return { seconds: (at - began) / 1000, cpuSeconds: page.cpuSeconds - before.cpuSeconds }
+      },
+      command?.(prepared),
+    )
     return { records: units, messages, ...costOf([finished]), ...result }
   })
 }
 
 /** Posts by several connections at once. @returns when it began */
-async function postAll(port: number, path: string, contentType: string, bodies: readonly NextBody[], check: (answer: string) => void): Promise<number> {
+async function postAll(
+  port: number,
+  path: string,
+  contentType: string,
+  bodies: readonly NextBody[],
+  check: (answer: string) => void,
+): Promise<number> {
   const posters = await Promise.all(bodies.map(() => Poster.open({ host: HOST, port, path, contentType })))
   try {
     const began = epochMs()
@@ -74,21 +101,33 @@ async function postAll(port: number, path: string, contentType: string, bodies: 
 
 function http(id: string, title: string, command?: SourceRun['command']): Row {
   return {
-    id, title, needs: 'minim',
+    id,
+    title,
+    needs: 'minim',
     async run(context, name) {
       const port = await freePort()
       const posts = bodiesOf(readFileSync(context.jsonl), POST_LINES)
       let taken = 0
       const measured = await throughSource(context, name, {
-        policy: BENCH_POLICY, settings: { http: { listen: `${HOST}:${port}` } }, units: context.records, messages: context.statistics.messages, ...(command === undefined ? {} : { command }),
+        policy: BENCH_POLICY,
+        settings: { http: { listen: `${HOST}:${port}` } },
+        units: context.records,
+        messages: context.statistics.messages,
+        ...(command === undefined ? {} : { command }),
         send: async () => {
           let next = 0
           const body: NextBody = () => posts[next++] ?? null
-          const began = await postAll(port, '/v1/calls', 'application/x-ndjson', Array.from({ length: POST_CONNECTIONS }, () => body), (answer) => {
-            const found = /^202 \{"records":(\d+)\}$/.exec(answer)
-            if (found === null) throw new Disqualified(`a post was answered with ${answer.slice(0, 100)}`)
-            taken += Number(found[1])
-          })
+          const began = await postAll(
+            port,
+            '/v1/calls',
+            'application/x-ndjson',
+            Array.from({ length: POST_CONNECTIONS }, () => body),
+            (answer) => {
+              const found = /^202 \{"records":(\d+)\}$/.exec(answer)
+              if (found === null) throw new Disqualified(`a post was answered with ${answer.slice(0, 100)}`)
+              taken += Number(found[1])
+            },
+          )
           expectEqual('records acknowledged', taken, context.records)
           return began
         },
@@ -100,13 +139,18 @@ function http(id: string, title: string, command?: SourceRun['command']): Row {
 }
 
 const freeswitch: Row = {
-  id: 'freeswitch', title: `FreeSWITCH: posts of a CDR by ${CDR_CONNECTIONS} connections, each a call, a quality and a device`, needs: 'minim',
+  id: 'freeswitch',
+  title: `FreeSWITCH: posts of a CDR by ${CDR_CONNECTIONS} connections, each a call, a quality and a device`,
+  needs: 'minim',
   async run(context, name) {
     const port = await freePort()
     const posts = scaled(context, 0.1)
     const template = new CdrTemplate(Date.now())
     return throughSource(context, name, {
-      policy: SOURCES_POLICY, settings: { freeswitch: { listen: `${HOST}:${port}` } }, units: posts, messages: posts * RECORDS_OF_CDR,
+      policy: SOURCES_POLICY,
+      settings: { freeswitch: { listen: `${HOST}:${port}` } },
+      units: posts,
+      messages: posts * RECORDS_OF_CDR,
       send: () => {
         let next = 0
         const bodies = Array.from({ length: CDR_CONNECTIONS }, (): NextBody => {
@@ -118,7 +162,8 @@ const freeswitch: Row = {
           }
         })
         return postAll(port, '/cdr', 'application/json', bodies, (answer) => {
-          if (answer !== `200 {"records":${RECORDS_OF_CDR}}`) throw new Disqualified(`a post was answered with ${answer.slice(0, 100)}`)
+          if (answer !== `200 {"records":${RECORDS_OF_CDR}}`)
+            throw new Disqualified(`a post was answered with ${answer.slice(0, 100)}`)
         })
       },
     })
@@ -126,7 +171,9 @@ const freeswitch: Row = {
 }
 
 const ami: Row = {
-  id: 'ami', title: 'AMI: events (RTCP, Hangup, Cdr, ContactStatus)', needs: 'minim',
+  id: 'ami',
+  title: 'AMI: events (RTCP, Hangup, Cdr, ContactStatus)',
+  needs: 'minim',
   async run(context, name) {
     const calls = scaled(context, 1 / EVENTS_OF_CALL)
     const server = await AmiServer.start()
@@ -134,12 +181,20 @@ const ami: Row = {
     writeFileSync(secretFile, AMI_SECRET, { mode: 0o600 })
     try {
       const entry = {
-        node: 'bench', host: HOST, port: server.port, user: AMI_USER, secretFile, maxEventsPerSecond: 1_000_000,
+        node: 'bench',
+        host: HOST,
+        port: server.port,
+        user: AMI_USER,
+        secretFile,
+        maxEventsPerSecond: 1_000_000,
         // Else the last of half a second would be measured, and its wait.
         settleMs: 50,
       }
       return await throughSource(context, name, {
-        policy: SOURCES_POLICY, settings: { ami: [entry] }, units: calls * EVENTS_OF_CALL, messages: calls * RECORDS_OF_CALL,
+        policy: SOURCES_POLICY,
+        settings: { ami: [entry] },
+        units: calls * EVENTS_OF_CALL,
+        messages: calls * RECORDS_OF_CALL,
         send: async () => {
           const events = amiEvents(calls, Date.now())
           await server.listening
@@ -153,17 +208,24 @@ const ami: Row = {
 }
 
 const hepTcp: Row = {
-  id: 'hep-tcp', title: `HEP3 by TCP: packets of SIP, ${PACKETS_OF_CALL} of a call`, needs: 'minim',
+  id: 'hep-tcp',
+  title: `HEP3 by TCP: packets of SIP, ${PACKETS_OF_CALL} of a call`,
+  needs: 'minim',
   async run(context, name) {
     const port = await freePort()
     const calls = scaled(context, 1 / PACKETS_OF_CALL)
     return throughSource(context, name, {
-      policy: SOURCES_POLICY, settings: { hep: { tcp: `${HOST}:${port}`, calls: 'always', ratePerSecond: 0 } }, units: calls * PACKETS_OF_CALL, messages: calls,
+      policy: SOURCES_POLICY,
+      settings: { hep: { tcp: `${HOST}:${port}`, calls: 'always', ratePerSecond: 0 } },
+      units: calls * PACKETS_OF_CALL,
+      messages: calls,
       send: async () => {
         const frames = new Captures(Date.now()).of(0, calls)
         const socket = connect(port, HOST)
         try {
-          await new Promise<void>((resolve, reject) => { socket.once('connect', resolve).once('error', reject) })
+          await new Promise<void>((resolve, reject) => {
+            socket.once('connect', resolve).once('error', reject)
+          })
           const began = epochMs()
           await writeAll(socket, frames)
           return began
@@ -180,7 +242,10 @@ const UDP_RATES = [5000, 10_000, 20_000, 30_000, 40_000, 50_000, 60_000, 70_000,
 const UDP_QUICK_RATES = [1000, 10_000, 60_000]
 const UDP_SECONDS = 2
 const UDP_QUICK_SECONDS = 0.5
-/** A rate fails for good when it failed so often; the lowest one may do so more often, since without it there is no figure. */
+/**
+ * A rate fails for good when it failed so often; the lowest one may do so more often, since without it there is no
+ * figure.
+ */
 const UDP_TRIES = 2
 const UDP_FIRST_TRIES = 6
 /** As long as nothing more is produced of calls that were lost in part. */
@@ -193,24 +258,40 @@ interface UdpStep {
   readonly cpuSeconds: number
 }
 
-/** Sends whole calls at a rate. What arrives must be exact: each packet received or counted as dropped, each call of a step without loss in the topic. */
-async function udpStep(context: Context, server: Server, port: number, rate: number, first: number, seconds: number): Promise<UdpStep> {
-  const calls = Math.round(rate * seconds / PACKETS_OF_CALL)
+/**
+ * Sends whole calls at a rate. What arrives must be exact: each packet received or counted as dropped, each call of a
+ * step without loss in the topic.
+ */
+async function udpStep(
+  context: Context,
+  server: Server,
+  port: number,
+  rate: number,
+  first: number,
+  seconds: number,
+): Promise<UdpStep> {
+  const calls = Math.round((rate * seconds) / PACKETS_OF_CALL)
   const packets = calls * PACKETS_OF_CALL
   const path = join(context.folder, 'frames.bin')
   writeFileSync(path, new Captures(Date.now()).of(first, calls))
   const drops = (): number => dropsIn(readFileSync('/proc/net/udp', 'latin1'), port) ?? NaN
-  const received = (page: Awaited<ReturnType<Server['scrape']>>): number => page.total('minim_source_received_total', { source_kind: 'hep' })
+  const received = (page: Awaited<ReturnType<Server['scrape']>>): number =>
+    page.total('minim_source_received_total', { source_kind: 'hep' })
   const before = await server.scrape()
   const dropsBefore = drops()
-  const { stdout } = await run('python3', [join(ROOT, 'bench/udp-send.py'), HOST, String(port), path, String(rate)], options(context))
+  const { stdout } = await run(
+    'python3',
+    [join(ROOT, 'bench/udp-send.py'), HOST, String(port), path, String(rate)],
+    options(context),
+  )
   rmSync(path)
   const report = lastJson(stdout)
   expectEqual('packets sent', Number(report['sent']), packets)
   // minim counts what the kernel dropped as received and refused.
   const { page } = await server.until('packets received or counted as dropped', received(before) + packets, received)
   const byKernel = drops() - dropsBefore
-  const refused = (of: typeof page): number => of.total('minim_source_refused_total', { source_kind: 'hep', reason: 'no_room' })
+  const refused = (of: typeof page): number =>
+    of.total('minim_source_refused_total', { source_kind: 'hep', reason: 'no_room' })
   // Beside the kernel's drops minim counts those of the thread that reads the socket, where the rest has fallen behind.
   const lost = refused(page) - refused(before)
   if (lost < byKernel) throw new Disqualified(`packets dropped: ${lost} by minim's count, ${byKernel} by the kernel's`)
@@ -227,11 +308,16 @@ async function udpStep(context: Context, server: Server, port: number, rate: num
 }
 
 const hepUdp: Row = {
-  id: 'hep-udp', title: 'HEP3 by UDP: packets of SIP, the highest rate without loss', needs: 'minim',
+  id: 'hep-udp',
+  title: 'HEP3 by UDP: packets of SIP, the highest rate without loss',
+  needs: 'minim',
   async run(context, name) {
-    if (!existsSync('/proc/net/udp')) throw new Error('/proc/net/udp is not there: what the kernel drops cannot be counted')
+    if (!existsSync('/proc/net/udp'))
+      throw new Error('/proc/net/udp is not there: what the kernel drops cannot be counted')
     const port = await freePort()
-    const prepared = await prepareMinim(context, name, SOURCES_POLICY, { hep: { udp: `${HOST}:${port}`, calls: 'always', ratePerSecond: 0 } })
+    const prepared = await prepareMinim(context, name, SOURCES_POLICY, {
+      hep: { udp: `${HOST}:${port}`, calls: 'always', ratePerSecond: 0 },
+    })
     const rates = context.quick ? UDP_QUICK_RATES : UDP_RATES
     const seconds = context.quick ? UDP_QUICK_SECONDS : UDP_SECONDS
     try {
@@ -251,10 +337,20 @@ const hepUdp: Row = {
         if (best === null) throw new Disqualified(`packets are lost at ${rates[0]} a second already`)
         // Counted while the proxy runs: when it ends it also writes what it knows of calls whose end was lost.
         const { produced } = await server.scrape()
-        expectEqual('messages that a consumer found', (await countArrived(context.bootstrap, prepared.topics, options(context))).messages, produced)
+        expectEqual(
+          'messages that a consumer found',
+          (await countArrived(context.bootstrap, prepared.topics, options(context))).messages,
+          produced,
+        )
         return best
       })
-      return { ...costOf([finished]), records: result.packets, messages: result.packets / PACKETS_OF_CALL, seconds: result.seconds, cpuSeconds: result.cpuSeconds }
+      return {
+        ...costOf([finished]),
+        records: result.packets,
+        messages: result.packets / PACKETS_OF_CALL,
+        seconds: result.seconds,
+        cpuSeconds: result.cpuSeconds,
+      }
     } finally {
       await context.topics.remove(prepared.topics)
     }
@@ -262,25 +358,40 @@ const hepUdp: Row = {
 }
 
 const vq: Row = {
-  id: 'vq', title: 'vq-rtcpxr: bodies to records, two of a body, no network, no Kafka', needs: 'nothing',
+  id: 'vq',
+  title: 'vq-rtcpxr: bodies to records, two of a body, no network, no Kafka',
+  needs: 'nothing',
   async run(context) {
     const bodies = scaled(context, 0.4)
     const finished = await run('node', [program('vq'), String(bodies)], options(context))
     const report = lastJson(finished.stdout)
     expectEqual('records', Number(report['records']), bodies * RECORDS_OF_BODY)
-    return { records: bodies, messages: bodies * RECORDS_OF_BODY, seconds: Number(report['seconds']), ...costOf([finished]), cpuSeconds: Number(report['cpuSeconds']) }
+    return {
+      records: bodies,
+      messages: bodies * RECORDS_OF_BODY,
+      seconds: Number(report['seconds']),
+      ...costOf([finished]),
+      cpuSeconds: Number(report['cpuSeconds']),
+    }
   },
 }
 
 const workers2: Row = {
-  id: 'workers2', title: 'transform, two processes at once', needs: 'nothing',
+  id: 'workers2',
+  title: 'transform, two processes at once',
+  needs: 'nothing',
   async run(context) {
     const both = await Promise.all([transformPasses(context), transformPasses(context)])
-    const sum = (of: (measured: Measured) => number): number => both.reduce((total, { measured }) => total + of(measured), 0)
+    const sum = (of: (measured: Measured) => number): number =>
+      both.reduce((total, { measured }) => total + of(measured), 0)
     return {
-      records: sum(({ records }) => records), messages: sum(({ messages }) => messages), cpuSeconds: sum(({ cpuSeconds }) => cpuSeconds), peakMB: sum(({ peakMB }) => peakMB),
+      records: sum(({ records }) => records),
+      messages: sum(({ messages }) => messages),
+      cpuSeconds: sum(({ cpuSeconds }) => cpuSeconds),
+      peakMB: sum(({ peakMB }) => peakMB),
       // From when the first began to when the last ended.
-      seconds: (Math.max(...both.map(({ endedMs }) => endedMs)) - Math.min(...both.map(({ beganMs }) => beganMs))) / 1000,
+      seconds:
+        (Math.max(...both.map(({ endedMs }) => endedMs)) - Math.min(...both.map(({ beganMs }) => beganMs))) / 1000,
       wallSeconds: Math.max(...both.map(({ measured }) => measured.wallSeconds)),
     }
   },
@@ -299,7 +410,9 @@ function workersOf({ settings }: MinimRun): Map<number, string> {
       if (!readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0').includes(settings)) continue
       const index = /(?:^|\0)MINIM_WORKER=(\d+)\0/.exec(readFileSync(`/proc/${pid}/environ`, 'latin1'))?.[1]
       if (index !== undefined) found.set(Number(index), pid)
-    } catch { /* it has ended */ }
+    } catch {
+      /* it has ended */
+    }
   }
   return found
 }
@@ -307,14 +420,21 @@ function workersOf({ settings }: MinimRun): Map<number, string> {
 /** Which worker has the connection to a port that is open now; null while there is none. */
 function holderOf(workers: ReadonlyMap<number, string>, port: number): number | null {
   const local = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
-  const inodes = new Set(readFileSync('/proc/net/tcp', 'latin1').split('\n').map((line) => line.trim().split(/\s+/))
-    .filter((columns) => columns[1]?.endsWith(local) && columns[3] === '01').map((columns) => `socket:[${columns[9]}]`))
+  const inodes = new Set(
+    readFileSync('/proc/net/tcp', 'latin1')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter((columns) => columns[1]?.endsWith(local) && columns[3] === '01')
+      .map((columns) => `socket:[${columns[9]}]`),
+  )
   if (inodes.size === 0) return null
   for (const [index, pid] of workers) {
     for (const fd of readdirSync(`/proc/${pid}/fd`)) {
       try {
         if (inodes.has(readlinkSync(`/proc/${pid}/fd/${fd}`))) return index
-      } catch { /* it was closed */ }
+      } catch {
+        /* it was closed */
+      }
     }
   }
   return null
@@ -322,9 +442,12 @@ function holderOf(workers: ReadonlyMap<number, string>, port: number): number | 
 
 function throughWorker(id: string, title: string, right: boolean): Row {
   return {
-    id, title, needs: 'minim',
+    id,
+    title,
+    needs: 'minim',
     async run(context, name) {
-      if (!existsSync('/proc/net/tcp')) throw new Error('/proc/net/tcp is not there: which worker has a connection cannot be told')
+      if (!existsSync('/proc/net/tcp'))
+        throw new Error('/proc/net/tcp is not there: which worker has a connection cannot be told')
       const prepared = await prepareMinim(context, name, BENCH_POLICY, { workers: WORKERS })
       const port = Number(prepared.grpc.split(':')[1])
       let connections = 0
@@ -336,7 +459,9 @@ function throughWorker(id: string, title: string, right: boolean): Row {
             const source = sourceOf(name, connections++)
             const before = await server.scrape()
             let over = false
-            const client = grpcLoad(context, prepared, [source, context.protobuf]).finally(() => { over = true })
+            const client = grpcLoad(context, prepared, [source, context.protobuf]).finally(() => {
+              over = true
+            })
             let holder: number | null = null
             while (holder === null && !over) {
               holder = holderOf(workers, port)
@@ -344,11 +469,17 @@ function throughWorker(id: string, title: string, right: boolean): Row {
             }
             const report = await client
             const cpuSeconds = (await server.scrape()).cpuSeconds - before.cpuSeconds
-            if (holder !== null && (holder === OWNER) === right) return { seconds: Number(report['seconds']), cpuSeconds }
+            if (holder !== null && (holder === OWNER) === right)
+              return { seconds: Number(report['seconds']), cpuSeconds }
           }
           throw new Error(`none of ${CONNECTIONS} connections reached the ${right ? 'owner' : 'other worker'}`)
         })
-        return { records: context.records, messages: context.statistics.messages * connections, ...costOf([finished]), ...result }
+        return {
+          records: context.records,
+          messages: context.statistics.messages * connections,
+          ...costOf([finished]),
+          ...result,
+        }
       })
       return { ...measured, messages: context.statistics.messages }
     },
@@ -367,7 +498,10 @@ function sourceOf(name: string, connection: number): string {
 
 export const SOURCE_ROWS: readonly Row[] = [
   http('http', `minim run, JSON Lines by HTTP, ${POST_LINES} a post, with the spool`),
-  http('direct', 'the same without the spool: straight to delivery', ({ settings }) => [program('http-direct'), settings]),
+  http('direct', 'the same without the spool: straight to delivery', ({ settings }) => [
+    program('http-direct'),
+    settings,
+  ]),
   freeswitch,
   ami,
   hepUdp,
@@ -377,4 +511,3 @@ export const SOURCE_ROWS: readonly Row[] = [
   throughWorker('owner', 'gRPC, two workers, to the one that owns the source', true),
   throughWorker('handover', 'gRPC, two workers, to the other one, which hands it over', false),
 ]
-

@@ -15,7 +15,11 @@ export class Scrape {
   /** Sum over a metric's series that have these labels. */
   total(name: string, labels: Readonly<Record<string, string>> = {}): number {
     const wanted = Object.entries(labels).map(([key, value]) => `${key}="${value}"`)
-    return this.lines.reduce((sum, line) => sum + (line.name === name && wanted.every((label) => line.labels.split(',').includes(label)) ? line.value : 0), 0)
+    return this.lines.reduce(
+      (sum, line) =>
+        sum + (line.name === name && wanted.every((label) => line.labels.split(',').includes(label)) ? line.value : 0),
+      0,
+    )
   }
 
   /** Messages that are committed. */
@@ -30,7 +34,13 @@ export class Scrape {
 
   /** What was refused, withheld, quarantined or lost, where anything was: for messages. */
   troubles(): string {
-    const found = this.lines.filter(({ name, value }) => value > 0 && /^minim_(source_refused|spool_refused|records_quarantined|messages_dropped|records_withheld)_/.test(name))
-    return found.length === 0 ? '' : ` (${found.map(({ name, labels, value }) => `${name}{${labels}} ${value}`).join(', ')})`
+    const found = this.lines.filter(
+      ({ name, value }) =>
+        value > 0 &&
+        /^minim_(source_refused|spool_refused|records_quarantined|messages_dropped|records_withheld)_/.test(name),
+    )
+    return found.length === 0
+      ? ''
+      : ` (${found.map(({ name, labels, value }) => `${name}{${labels}} ${value}`).join(', ')})`
   }
 }

@@ -1,4 +1,7 @@
-/** Texts that differ in some digits: made once, then only the digits are written. A load generator shares the machine with what it measures. */
+/**
+ * Texts that differ in some digits: made once, then only the digits are written. A load generator shares the machine
+ * with what it measures.
+ */
 
 const MARK = /\{\{(\w+):(\d+)\}\}/g
 

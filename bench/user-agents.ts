@@ -1,4 +1,7 @@
-/** About 200 User-Agents as desk phones, softphones and gateways send them; some carry a MAC address, all of the reserved range. */
+/**
+ * About 200 User-Agents as desk phones, softphones and gateways send them; some carry a MAC address, all of the
+ * reserved range.
+ */
 
 const DEVICES: readonly (readonly [pattern: string, models: readonly string[]])[] = [
   ['Yealink SIP-% 96.86.0.#', ['T42S', 'T46U', 'T53W', 'T54W', 'T57W', 'T33G']],
@@ -28,7 +31,12 @@ export function userAgents(): string[] {
     models.forEach((model, m) => {
       for (let version = 0; version < 3; version++) {
         const last = (d * 37 + m * 11 + version) & 0xff
-        list.push(pattern.replace('%', model).replace('#', String(version + 1)).replace('@@', last.toString(16).padStart(2, '0')))
+        list.push(
+          pattern
+            .replace('%', model)
+            .replace('#', String(version + 1))
+            .replace('@@', last.toString(16).padStart(2, '0')),
+        )
       }
     })
   })

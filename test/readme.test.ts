@@ -1,4 +1,7 @@
-/** What README.md and the pages of docs/ say is so: commands, settings, metrics, exit codes, formats and treatments are the program's own. */
+/**
+ * What README.md and the pages of docs/ say is so: commands, settings, metrics, exit codes, formats and treatments are
+ * the program's own.
+ */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
@@ -17,25 +20,27 @@ import * as quarantine from '../src/cli/quarantine.js'
 import * as run from '../src/cli/run.js'
 import * as schema from '../src/cli/schema.js'
 import * as tail from '../src/cli/tail.js'
-import { NO_PURPOSE, WITHHOLDINGS } from '../src/flow/outcome.js'
+import { SOURCE_REFUSALS } from '../src/flow/counters.js'
 import { FILE_FORMATS } from '../src/flow/file-formats.js'
+import { NO_PURPOSE, WITHHOLDINGS } from '../src/flow/outcome.js'
 import { BUILT_IN_MAPPINGS } from '../src/formats/mapping.js'
+import { DEFAULT_MAPPING } from '../src/formats/readers.js'
 import { Metrics } from '../src/ops/metrics.js'
 import { inspectPolicy, loadPolicy } from '../src/policy/load.js'
 import { treatmentTable } from '../src/policy/treatment-text.js'
 import { DEFAULTS } from '../src/settings/defaults.js'
 import { SOURCE_DEFAULTS } from '../src/settings/sections.js'
 import { TREATMENTS } from '../src/treatments/registry.js'
+import { tableOf, withoutPadding } from './docs/page.js'
 import { repositoryRoot } from './helpers/shared.js'
-import { SOURCE_REFUSALS } from '../src/flow/counters.js'
-import { DEFAULT_MAPPING } from '../src/formats/readers.js'
 
 const root = repositoryRoot()
-const page = (name: string): string => readFileSync(join(root, name), 'utf8')
+const page = (name: string): string => withoutPadding(readFileSync(join(root, name), 'utf8'))
 const readme = page('README.md')
 /** Pages with commands that are run from a checkout, beside those that test/docs/ walks through. */
 const COMMAND_PAGES = ['README.md', 'docs/operations.md', 'docs/delivery.md']
-const scripts = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> }).scripts
+const scripts = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> })
+  .scripts
 
 /** Fenced blocks of a language. */
 function fenced(language: string, text: string = readme): string[] {
@@ -44,42 +49,53 @@ function fenced(language: string, text: string = readme): string[] {
 
 /** Where each table stands, by its first head. */
 const TABLES: Readonly<Record<string, string>> = {
-  metric: 'docs/operations.md', code: 'docs/operations.md', setting: 'docs/settings.md', '`--format`': 'docs/sources/files.md',
+  metric: 'docs/operations.md',
+  code: 'docs/operations.md',
+  setting: 'docs/settings.md',
+  '`--format`': 'docs/sources/files.md',
   treatment: 'docs/policy.md',
 }
 
-/** The rows of the table whose first line begins with `| <head> `. */
-function table(head: string): string[][] {
-  const lines = page(TABLES[head]).split('\n')
-  const at = lines.findIndex((line) => line.startsWith(`| ${head} `))
-  if (at < 0) throw new Error(`no table of ${head}`)
-  const rows: string[][] = []
-  for (let i = at + 2; lines[i].startsWith('|'); i++) rows.push(lines[i].slice(1, -1).split(/(?<!\\)\|/).map((cell) => cell.trim()))
-  return rows
-}
+/** The rows of the table whose first head it is. */
+const table = (head: string): string[][] => tableOf(page(TABLES[head]), head)
 
 const codes = (text: string): string[] => [...text.matchAll(/`([^`]+)`/g)].map(([, code]) => code)
 
 t.test('no placeholder is left', (t) => {
-  for (const line of COMMAND_PAGES.flatMap((name) => page(name).split('\n'))) if (/^\s*[A-Z]{4,}\s*$|\b(FIGURES|ERRORS|TODO|TBD|FIXME|XXX)\b/.test(line)) t.fail(line)
+  for (const line of COMMAND_PAGES.flatMap((name) => page(name).split('\n')))
+    if (/^\s*[A-Z]{4,}\s*$|\b(FIGURES|ERRORS|TODO|TBD|FIXME|XXX)\b/.test(line)) t.fail(line)
   t.ok(readme.length > 1000)
   t.end()
 })
 
 t.test('every command line parses', async (t) => {
-  const lines = COMMAND_PAGES.flatMap((name) => fenced('sh', page(name))).join('').split('\n').map((line) => line.replace(/ +#.*$/, '').trim()).filter((line) => line !== '' && !line.startsWith('export '))
+  const lines = COMMAND_PAGES.flatMap((name) => fenced('sh', page(name)))
+    .join('')
+    .split('\n')
+    .map((line) => line.replace(/ +#.*$/, '').trim())
+    .filter((line) => line !== '' && !line.startsWith('export '))
   t.ok(lines.length >= 10)
   // The program as main.ts puts it together, but nothing is done.
-  const program = new Command('minim').exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
-  for (const command of [demo, agent, run, load, tail, keys, quarantine, lint, explain, schema]) command.register(program)
+  const program = new Command('minim')
+    .exitOverride()
+    .configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
+  for (const command of [demo, agent, run, load, tail, keys, quarantine, lint, explain, schema])
+    command.register(program)
   const ran: string[] = []
   const disarm = (command: Command, path: string): void => {
     command.exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
     for (const sub of command.commands) disarm(sub, `${path} ${sub.name()}`)
-    if (command.commands.length === 0) command.action(() => { ran.push(path) })
+    if (command.commands.length === 0)
+      command.action(() => {
+        ran.push(path)
+      })
   }
   for (const command of program.commands) disarm(command, command.name())
-  const inline = codes(COMMAND_PAGES.map(page).join('\n').replace(/^```[^]*?^```$/gm, '')).filter((code) => /^(npx )?minim [a-z]/.test(code))
+  const inline = codes(
+    COMMAND_PAGES.map(page)
+      .join('\n')
+      .replace(/^```[^]*?^```$/gm, ''),
+  ).filter((code) => /^(npx )?minim [a-z]/.test(code))
   let parsed = 0
   for (const line of [...lines.flatMap((l) => l.split(' && ')), ...inline]) {
     const words = line.split(' ')
@@ -93,12 +109,18 @@ t.test('every command line parses', async (t) => {
     // In running text a command may stand without what it needs: then its name must be one.
     const complete = lines.includes(line) || args.length > 2
     if (!complete) {
-      t.ok(program.commands.some((command) => command.name() === args[0]), line)
+      t.ok(
+        program.commands.some((command) => command.name() === args[0]),
+        line,
+      )
       continue
     }
     ran.length = 0
     try {
-      await program.parseAsync(args.map((a) => a.replace(/^\[?FILE…?\]?$/, 'file').replace(/^F$/, 'jsonl')), { from: 'user' })
+      await program.parseAsync(
+        args.map((a) => a.replace(/^\[?FILE…?\]?$/, 'file').replace(/^F$/, 'jsonl')),
+        { from: 'user' },
+      )
     } catch (error) {
       t.fail(`${line}: ${error instanceof CommanderError ? error.message : 'unexpected'}`)
     }
@@ -110,7 +132,12 @@ t.test('every command line parses', async (t) => {
 
 t.test('every metric of the page is counted, and every one that is counted is on the page', async (t) => {
   const named = table('metric').map(([name, labels]) => ({ names: codes(name), labels: codes(labels) }))
-  const metrics = new Metrics({ flows: [{ purpose: 'billing', kind: 'call', topic: 'pbx.billing.call' }], minimVersion: '0', policyVersion: '0', defaults: false })
+  const metrics = new Metrics({
+    flows: [{ purpose: 'billing', kind: 'call', topic: 'pbx.billing.call' }],
+    minimVersion: '0',
+    policyVersion: '0',
+    defaults: false,
+  })
   const real = await metrics.registry.getMetricsAsJSON()
   t.same(named.flatMap(({ names }) => names).sort(), real.map(({ name }) => name).sort())
   for (const { names, labels } of named) {
@@ -129,26 +156,38 @@ t.test('every metric of the page is counted, and every one that is counted is on
 })
 
 t.test('every exit code has its row', (t) => {
-  t.same(table('code').map(([code]) => Number(code)), Object.values(EXIT).sort((a, b) => a - b))
+  t.same(
+    table('code').map(([code]) => Number(code)),
+    Object.values(EXIT).sort((a, b) => a - b),
+  )
   t.end()
 })
 
 t.test('every setting has its row, with its default', (t) => {
   const rows = table('setting')
   // `tenant` and `file` are the defaults of each entry of tenants and files.
-  t.same(rows.map(([name]) => codes(name)[0]).sort(), Object.keys({ ...DEFAULTS, ...SOURCE_DEFAULTS }).filter((key) => key !== 'tenant' && key !== 'file').sort())
+  t.same(
+    rows.map(([name]) => codes(name)[0]).sort(),
+    Object.keys({ ...DEFAULTS, ...SOURCE_DEFAULTS })
+      .filter((key) => key !== 'tenant' && key !== 'file')
+      .sort(),
+  )
   for (const [cell, written] of rows) {
     const name = codes(cell)[0]
     const [text] = codes(written)
     const whole: unknown = /^[\w.]+: /.test(text) ? parse(`{ ${text} }`) : parse(text)
     const given = name === 'tenants' ? (whole as { default: unknown }).default : whole
-    const wanted: unknown = name === 'tenants' ? { ...DEFAULTS.tenants.default, ...DEFAULTS.tenant } : ({ ...DEFAULTS, ...SOURCE_DEFAULTS } as Record<string, unknown>)[name]
+    const wanted: unknown =
+      name === 'tenants'
+        ? { ...DEFAULTS.tenants.default, ...DEFAULTS.tenant }
+        : ({ ...DEFAULTS, ...SOURCE_DEFAULTS } as Record<string, unknown>)[name]
     if (typeof given !== 'object' || given === null || Array.isArray(given)) {
       t.same(given, wanted, name)
       continue
     }
     // A row may leave settings out, but not name one that is none.
-    for (const [key, value] of Object.entries(given)) t.same(value, (wanted as Record<string, unknown>)[key], `${name}.${key}`)
+    for (const [key, value] of Object.entries(given))
+      t.same(value, (wanted as Record<string, unknown>)[key], `${name}.${key}`)
   }
   t.end()
 })
@@ -156,14 +195,16 @@ t.test('every setting has its row, with its default', (t) => {
 t.test('the policy block loads once it is completed', (t) => {
   const block = fenced('yaml', page('docs/policy.md')).find((text) => /^ {2}billing:/m.test(text))
   t.ok(block)
-  const whole = `purposes:\n${block}`.replace(/^( {4})region:/m, '$1notice: P2\n$1description: Bill for calls\n$1recipients: [billing]\n$1region:').replace(/^( {6})fields:$/m, '$1fields:\n$1  calling_name: drop')
+  const whole = `purposes:\n${block}`
+    .replace(/^( {4})region:/m, '$1notice: P2\n$1description: Bill for calls\n$1recipients: [billing]\n$1region:')
+    .replace(/^( {6})fields:$/m, '$1fields:\n$1  calling_name: drop')
   const { problems, purposes } = inspectPolicy({ text: whole }, catalogue())
   t.same(problems, [])
   t.equal(purposes.length, 1)
   t.end()
 })
 
-t.test('formats, mappings and treatments are the program\'s', (t) => {
+t.test("formats, mappings and treatments are the program's", (t) => {
   const formats = table('`--format`')
   t.same(formats.map(([name]) => codes(name)[0]).sort(), [...FILE_FORMATS].sort())
   for (const [name, , map] of formats) {
@@ -174,15 +215,24 @@ t.test('formats, mappings and treatments are the program\'s', (t) => {
     if (format === 'jsonl') t.same([...named].sort(), [...BUILT_IN_MAPPINGS].sort())
   }
   const schemaText = readFileSync(join(root, 'config/policy.schema.json'), 'utf8')
-  const treatments = new Set(table('treatment').flatMap(([name]) => codes(name)).map((code) => code.split(':')[0]))
+  const treatments = new Set(
+    table('treatment')
+      .flatMap(([name]) => codes(name))
+      .map((code) => code.split(':')[0]),
+  )
   for (const treatment of treatments) t.ok(schemaText.includes(`"${treatment}"`), treatment)
   t.strictSame([...treatments].sort(), [...TREATMENTS.map(({ kind }) => kind), 'drop'].sort())
-  t.ok(page('docs/policy.md').includes(`${treatmentTable().join('\n')}\n\n`), 'the table is what the treatments say of themselves: npm run schemas')
+  t.ok(
+    page('docs/policy.md').includes(`${treatmentTable().join('\n')}\n\n`),
+    'the table is what the treatments say of themselves: npm run schemas',
+  )
   t.end()
 })
 
 t.test('the records shown are as the default policy makes them', (t) => {
-  const policy = parse(readFileSync(join(root, 'config/policy.yaml'), 'utf8')) as { purposes: Record<string, { call: { fields: Record<string, unknown> } }> }
+  const policy = parse(readFileSync(join(root, 'config/policy.yaml'), 'utf8')) as {
+    purposes: Record<string, { call: { fields: Record<string, unknown> } }>
+  }
   const shown = fenced('text').find((text) => text.includes('pbx.billing.call')) ?? ''
   const parts = [...shown.matchAll(/^pbx\.(\w+)\.call ([^]*?)(?=^pbx\.|$(?![^]))/gm)]
   t.equal(parts.length, 3)

@@ -1,8 +1,11 @@
-/** The walls between the rooms of `src/`: an import that the table of `walls/rooms.ts` does not allow fails, and so does a circle. */
+/**
+ * The walls between the rooms of `src/`: an import that the table of `walls/rooms.ts` does not allow fails, and so does
+ * a circle.
+ */
 import { join } from 'node:path'
 import t from 'tap'
 import { repositoryRoot } from './helpers/shared.js'
-import { allImports, circles, importsOf, sourceFiles, type Import } from './walls/imports.js'
+import { allImports, circles, type Import, importsOf, sourceFiles } from './walls/imports.js'
 import { GROUND, ROOMS } from './walls/rooms.js'
 
 const root = join(repositoryRoot(), 'src')
@@ -14,7 +17,8 @@ function roomOf(file: string): string {
   return first === 'sources' && more.length > 0 ? `${first}/${second}` : first
 }
 
-const rulesOf = (name: string): readonly string[] | null => (ROOMS[name] ?? (name.startsWith('sources/') ? ROOMS['sources/*'] : undefined))?.imports ?? null
+const rulesOf = (name: string): readonly string[] | null =>
+  (ROOMS[name] ?? (name.startsWith('sources/') ? ROOMS['sources/*'] : undefined))?.imports ?? null
 
 /** Whether a file may import another. */
 function allowed({ from, to }: Import): boolean {
@@ -42,13 +46,23 @@ t.test('the checker sees every way of importing, and what the table does not all
     new Worker(new URL('./thread.js', import.meta.url))
     import { readFileSync } from 'node:fs'`
   const found = importsOf('normalise/x.ts', text)
-  t.same(found.map(({ to }) => to), ['deliver/delivery.ts', 'ops/metrics.ts', 'cli/main.ts', 'policy/load.ts', 'app/app.ts', 'normalise/thread.ts'])
+  t.same(
+    found.map(({ to }) => to),
+    ['deliver/delivery.ts', 'ops/metrics.ts', 'cli/main.ts', 'policy/load.ts', 'app/app.ts', 'normalise/thread.ts'],
+  )
   t.same(found.map(allowed), [false, false, false, false, false, true])
   t.ok(allowed({ from: 'cli/run.ts', to: 'app/app.ts' }))
   t.ok(allowed({ from: 'flow/work-item.ts', to: 'batch/batch.ts' }))
   t.notOk(allowed({ from: 'batch/batch.ts', to: 'flow/work-item.ts' }), 'ground rooms import upwards only')
   t.notOk(allowed({ from: 'treatments/token.ts', to: 'kafka/cluster.ts' }), 'kafka must be named')
-  t.same(circles([{ from: 'a.ts', to: 'b.ts' }, { from: 'b.ts', to: 'a.ts' }, { from: 'b.ts', to: 'c.ts' }]), [['a.ts', 'b.ts']])
+  t.same(
+    circles([
+      { from: 'a.ts', to: 'b.ts' },
+      { from: 'b.ts', to: 'a.ts' },
+      { from: 'b.ts', to: 'c.ts' },
+    ]),
+    [['a.ts', 'b.ts']],
+  )
   t.end()
 })
 
@@ -59,13 +73,21 @@ t.test('every file is in a room', (t) => {
 })
 
 t.test('rooms import what the table allows', (t) => {
-  const violations = imports.filter((one) => !allowed(one)).map(line).sort()
+  const violations = imports
+    .filter((one) => !allowed(one))
+    .map(line)
+    .sort()
   t.comment(`${imports.length} imports, ${violations.length} violations`)
   t.same(violations, [])
   t.end()
 })
 
 t.test('no circles', (t) => {
-  t.same(circles(imports).map((group) => group.join(' ')).sort(), [])
+  t.same(
+    circles(imports)
+      .map((group) => group.join(' '))
+      .sort(),
+    [],
+  )
   t.end()
 })

@@ -1,6 +1,7 @@
-// A PBX node under load: streams encoded batches to the gRPC port and waits until all are acknowledged, which is after their commit.
-// Usage: grpc-load.js ADDRESS SOURCE FILE [CALLS-PER-BATCH RECORDS-PER-SECOND SECONDS]
-// With a rate, batches leave on a clock and the time from sending to acknowledgement is reported, the first fifth left out.
+// A PBX node under load: streams encoded batches to the gRPC port and waits until all are acknowledged, which is after
+// their commit. Usage: grpc-load.js ADDRESS SOURCE FILE [CALLS-PER-BATCH RECORDS-PER-SECOND SECONDS]
+// With a rate, batches leave on a clock and the time from sending to acknowledgement is reported, the first fifth left
+// out.
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { ChannelCredentials, Client } from '@grpc/grpc-js'
@@ -13,8 +14,15 @@ const incarnation = randomUUID()
 /** A `Batch`: source = 1, incarnation = 2, sequence = 3, then its records as they are. */
 function batch(sequence: number, body: Buffer): Buffer {
   return Buffer.concat([
-    Buffer.of(0x0a), varint(source.length), Buffer.from(source), Buffer.of(0x12), varint(incarnation.length), Buffer.from(incarnation),
-    Buffer.of(0x18), varint(sequence), body,
+    Buffer.of(0x0a),
+    varint(source.length),
+    Buffer.from(source),
+    Buffer.of(0x12),
+    varint(incarnation.length),
+    Buffer.from(incarnation),
+    Buffer.of(0x18),
+    varint(sequence),
+    body,
   ])
 }
 
@@ -52,18 +60,20 @@ const resume = new Promise<void>((resolve, reject) => {
 stream.write(batch(0, Buffer.alloc(0)))
 await resume
 
-const until = (sequence: number): Promise<void> => new Promise((resolve) => {
-  const before = heard
-  heard = (acknowledged) => {
-    before(acknowledged)
-    if (acknowledged >= sequence) resolve()
-  }
-})
+const until = (sequence: number): Promise<void> =>
+  new Promise((resolve) => {
+    const before = heard
+    heard = (acknowledged) => {
+      before(acknowledged)
+      if (acknowledged >= sequence) resolve()
+    }
+  })
 
 const started = performance.now()
 if (!paced) {
   const all = until(count)
-  for (const bytes of batches) if (!stream.write(bytes)) await new Promise<void>((resolve) => stream.once('drain', resolve))
+  for (const bytes of batches)
+    if (!stream.write(bytes)) await new Promise<void>((resolve) => stream.once('drain', resolve))
   await all
   console.log(JSON.stringify({ batches: count, seconds: (performance.now() - started) / 1000 }))
 } else {
@@ -74,7 +84,8 @@ if (!paced) {
     const now = performance.now()
     while (acknowledged < sequence) {
       acknowledged++
-      if (sentAt[acknowledged] - started > WARM_UP_SHARE * Number(forSeconds) * 1000) tookMs.push(now - sentAt[acknowledged])
+      if (sentAt[acknowledged] - started > WARM_UP_SHARE * Number(forSeconds) * 1000)
+        tookMs.push(now - sentAt[acknowledged])
     }
   }
   const all = until(count)
@@ -99,7 +110,9 @@ if (!paced) {
   const seconds = (performance.now() - started) / 1000
   tookMs.sort((a, b) => a - b)
   const at = (share: number): number => tookMs[Math.min(tookMs.length - 1, Math.floor(tookMs.length * share))]
-  console.log(JSON.stringify({ batches: count, seconds, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: tookMs[tookMs.length - 1] }))
+  console.log(
+    JSON.stringify({ batches: count, seconds, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: tookMs[tookMs.length - 1] }),
+  )
 }
 stream.end()
 client.close()

@@ -1,4 +1,5 @@
-// The core alone: reader and pipeline over a protobuf file in memory, nothing produced. Usage: transform.js POLICY FILE PASSES
+// The core alone: reader and pipeline over a protobuf file in memory, nothing produced. Usage: transform.js POLICY FILE
+// PASSES
 import { minimiseFile } from '../core.js'
 
 const [policy, file, passes] = process.argv.slice(2)
@@ -14,4 +15,13 @@ let records = 0
 for (let i = 0; i < Number(passes); i++) records += pass()
 const cpu = process.cpuUsage(cpuBefore)
 const seconds = (performance.now() - started) / 1000
-console.log(JSON.stringify({ beganMs: performance.timeOrigin + started, records, produced: messages, bytes, seconds, cpuSeconds: (cpu.user + cpu.system) / 1e6 }))
+console.log(
+  JSON.stringify({
+    beganMs: performance.timeOrigin + started,
+    records,
+    produced: messages,
+    bytes,
+    seconds,
+    cpuSeconds: (cpu.user + cpu.system) / 1e6,
+  }),
+)

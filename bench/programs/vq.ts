@@ -36,4 +36,12 @@ const started = performance.now()
 const cpuBefore = process.cpuUsage()
 pass(WARM_UP, bodies)
 const cpu = process.cpuUsage(cpuBefore)
-console.log(JSON.stringify({ bodies, records, bytes, seconds: (performance.now() - started) / 1000, cpuSeconds: (cpu.user + cpu.system) / 1e6 }))
+console.log(
+  JSON.stringify({
+    bodies,
+    records,
+    bytes,
+    seconds: (performance.now() - started) / 1000,
+    cpuSeconds: (cpu.user + cpu.system) / 1e6,
+  }),
+)

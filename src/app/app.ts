@@ -5,42 +5,42 @@
  *                       ▲                        ▲          ▲           │
  *                   catalogue                  policy   policy, keys    ledger, quarantine
  */
-import { catalogue as shippedCatalogue, KINDS, type Catalogue } from '../catalogue/catalogue.js'
+import { type Catalogue, catalogue as shippedCatalogue, KINDS } from '../catalogue/catalogue.js'
 import { Delivery, type DeliveryHooks } from '../deliver/delivery.js'
-import { startEmbeddedKafka, type EmbeddedKafka } from '../kafka/embedded.js'
-import { markOf } from '../flow/marks.js'
-import type { WantedTopic } from '../kafka/topics.js'
-import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
-import type { Spool, SpoolIntake } from '../spool/spool.js'
-import { lockSpool, holdsSpool, type SpoolLock } from '../spool/lock.js'
-import { spoolSource } from '../flow/shards.js'
-import type { WorkItem } from '../flow/work-item.js'
 import { MinimError } from '../errors/catalogue.js'
 import { ProblemsError } from '../errors/problems.js'
+import type { SourceKind } from '../flow/counters.js'
 import type { StreamIntake } from '../flow/intake.js'
+import type { Logger } from '../flow/log.js'
+import { markOf } from '../flow/marks.js'
+import type { Outcome } from '../flow/outcome.js'
+import { spoolSource } from '../flow/shards.js'
 import type { Inlet, Source, SourceContext } from '../flow/source.js'
+import type { Tenant } from '../flow/tenant.js'
+import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
+import type { WorkItem } from '../flow/work-item.js'
+import { ALONE, type WorkerPlace } from '../flow/worker-place.js'
 import { SPOOLED_SCRATCH_BYTES, spooledReaders, spooledRecords } from '../formats/spooled.js'
+import { type EmbeddedKafka, startEmbeddedKafka } from '../kafka/embedded.js'
+import type { WantedTopic } from '../kafka/topics.js'
 import type { CachedKeyring } from '../keys/cached-keyring.js'
 import { loadMaster } from '../keys/master.js'
 import { KeyStore } from '../keys/store.js'
-import { startOps, type Ops, type Readiness } from '../ops/health.js'
-import type { Logger } from '../flow/log.js'
+import type { Flow } from '../ops/flows.js'
+import { type Ops, type Readiness, startOps } from '../ops/health.js'
 import { Metrics } from '../ops/metrics.js'
+import { Pipeline } from '../pipeline/pipeline.js'
 import { compile, type Plan } from '../policy/compile.js'
 import { loadPolicy, tenantProblems } from '../policy/load.js'
 import type { Policy } from '../policy/model.js'
-import { Pipeline } from '../pipeline/pipeline.js'
 import type { Settings } from '../settings/schema.js'
 import { usesSpool } from '../settings/sections.js'
 import { sourcesOf } from '../settings/summary.js'
+import { checkMappings } from '../sources/common/followers.js'
+import { holdsSpool, lockSpool, type SpoolLock } from '../spool/lock.js'
+import type { Spool, SpoolIntake } from '../spool/spool.js'
 import { VERSION } from '../version.js'
 import { serveSupervisor } from './workers.js'
-import type { SourceKind } from '../flow/counters.js'
-import type { Outcome } from '../flow/outcome.js'
-import type { Tenant } from '../flow/tenant.js'
-import { ALONE, type WorkerPlace } from '../flow/worker-place.js'
-import { checkMappings } from '../sources/common/followers.js'
-import type { Flow } from '../ops/flows.js'
 
 export interface CoreOptions {
   readonly settings: Settings
@@ -86,20 +86,37 @@ export function tenantsOf(settings: Settings): Tenant[] {
 /** The topics that a plan writes to, as the brokers must have them. */
 export function wantedTopics(plan: Plan, settings: Settings): WantedTopic[] {
   const { partitions, quarantineDays } = settings.topics
-  const topics = KINDS.flatMap((kind) => plan.kinds[kind].purposes.map((p) => ({ name: p.rules.topic, partitions, retentionDays: p.purpose.retentionDays, compacted: false })))
+  const topics = KINDS.flatMap((kind) =>
+    plan.kinds[kind].purposes.map((p) => ({
+      name: p.rules.topic,
+      partitions,
+      retentionDays: p.purpose.retentionDays,
+      compacted: false,
+    })),
+  )
   return [...topics, { name: QUARANTINE_TOPIC, partitions, retentionDays: quarantineDays, compacted: false }]
 }
 
 function flowsOf(plan: Plan): Flow[] {
-  return KINDS.flatMap((kind) => plan.kinds[kind].purposes.map((p) => ({ purpose: p.purpose.id, kind, topic: p.rules.topic })))
+  return KINDS.flatMap((kind) =>
+    plan.kinds[kind].purposes.map((p) => ({ purpose: p.purpose.id, kind, topic: p.rules.topic })),
+  )
 }
 
 /** Keeps what became of each batch until it is committed, then counts it. */
-function counted(item: WorkItem, source: SourceKind | null, metrics: Metrics, onCommitted: CoreOptions['onCommitted']): WorkItem {
+function counted(
+  item: WorkItem,
+  source: SourceKind | null,
+  metrics: Metrics,
+  onCommitted: CoreOptions['onCommitted'],
+): WorkItem {
   let outcome: Outcome | null = null
   const handover = metrics.handOver(source, item.records ?? null)
   return {
-    id: item.id, sequence: item.sequence, bytes: item.bytes, receivedAt: item.receivedAt,
+    id: item.id,
+    sequence: item.sequence,
+    bytes: item.bytes,
+    receivedAt: item.receivedAt,
     ...(item.offset === undefined ? {} : { offset: item.offset }),
     ...(item.mark === undefined ? {} : { mark: item.mark }),
     minimise: (excluded) => {
@@ -111,7 +128,11 @@ function counted(item: WorkItem, source: SourceKind | null, metrics: Metrics, on
     committed: () => {
       handover.committed()
       if (outcome !== null) {
-        metrics.onCommitted(outcome, (performance.now() - item.receivedAt) / 1000, source ?? item.received?.() ?? new Map())
+        metrics.onCommitted(
+          outcome,
+          (performance.now() - item.receivedAt) / 1000,
+          source ?? item.received?.() ?? new Map(),
+        )
         onCommitted?.(outcome, item)
       }
       item.committed()
@@ -135,10 +156,28 @@ export async function startCore(options: CoreOptions): Promise<Core> {
   if (unknownTenants.length > 0) throw new ProblemsError('MINIM_POLICY_INVALID', settings.policy, unknownTenants)
   const plan = compile(policy, catalogue)
   const keyring = options.keyring ?? KeyStore.open(settings.keys.store, loadMaster(settings.keys.master))
-  const stopKeys = keyring.keepAhead(policy.purposes, (error) => log.error({ err: error }))
-  const metrics = new Metrics({ flows: flowsOf(plan), minimVersion: VERSION, policyVersion: policy.version, guarantee: settings.delivery.guarantee, sources: Object.keys(sourcesOf(settings)) as SourceKind[] })
-  const pipeline = new Pipeline({ catalogue, plan, keyring, tenants: tenantsOf(settings), futureMs: settings.limits.futureMs, guarantee: settings.delivery.guarantee })
-  if (settings.delivery.guarantee === 'at-least-once') log.warn('delivery is at least once, without transactions: after trouble records may be in topics twice, and a second process with the same cluster name is not noticed')
+  const stopKeys = keyring.keepAhead(policy.purposes, (error) => {
+    log.error({ err: error })
+  })
+  const metrics = new Metrics({
+    flows: flowsOf(plan),
+    minimVersion: VERSION,
+    policyVersion: policy.version,
+    guarantee: settings.delivery.guarantee,
+    sources: Object.keys(sourcesOf(settings)) as SourceKind[],
+  })
+  const pipeline = new Pipeline({
+    catalogue,
+    plan,
+    keyring,
+    tenants: tenantsOf(settings),
+    futureMs: settings.limits.futureMs,
+    guarantee: settings.delivery.guarantee,
+  })
+  if (settings.delivery.guarantee === 'at-least-once')
+    log.warn(
+      'delivery is at least once, without transactions: after trouble records may be in topics twice, and a second process with the same cluster name is not noticed',
+    )
   const embedded: EmbeddedKafka | null = settings.embedded ? await startEmbeddedKafka() : null
   const { 'bootstrap.servers': configured, ...properties } = settings.kafka
   const bootstrap = embedded?.bootstrap ?? String(configured)
@@ -150,33 +189,65 @@ export async function startCore(options: CoreOptions): Promise<Core> {
       if (error.code === 'MINIM_DELIVERY_ABORTED') metrics.onTransaction('unclean', 0)
       if (error.code === 'MINIM_DELIVERY_UNQUARANTINABLE') metrics.onDropped(Number(error.details['count']))
     },
-    onPhase: (phase) => log.info({ phase }, 'delivery'),
-    onTookOver: (former) => log.info({ former, shard: worker.index }, 'the shard is taken over from'),
-    onCommit: ({ commitMs }) => metrics.onTransaction('committed', commitMs / 1000),
+    onPhase: (phase) => {
+      log.info({ phase }, 'delivery')
+    },
+    onTookOver: (former) => {
+      log.info({ former, shard: worker.index }, 'the shard is taken over from')
+    },
+    onCommit: ({ commitMs }) => {
+      metrics.onTransaction('committed', commitMs / 1000)
+    },
     onTopics: ({ warnings, created }) => {
       if (created.length > 0) log.info({ topics: created }, 'topics created')
       for (const warning of warnings) log.warn(warning)
     },
   }
   const delivery = new Delivery({
-    bootstrap, properties, hooks,
+    bootstrap,
+    properties,
+    hooks,
     settings: { cluster: settings.cluster, ...settings.delivery },
     topics: embedded === null ? wantedTopics(plan, settings) : null,
     replication: settings.topics.replication,
-    shard: worker.index, shards: worker.count,
+    shard: worker.index,
+    shards: worker.count,
   })
-  metrics.driftTo(({ source, purpose, kind, records }) => log.error({ err: new MinimError('MINIM_CONSERVATION_DRIFT', { source, purpose, kind, records }) }))
+  metrics.driftTo(({ source, purpose, kind, records }) => {
+    log.error({ err: new MinimError('MINIM_CONSERVATION_DRIFT', { source, purpose, kind, records }) })
+  })
   const ready = (): Readiness => {
     const { phase, ready: delivers, error } = delivery.state
-    const reasons = delivers ? [] : [error?.code === 'MINIM_DELIVERY_FENCED' ? 'taken_over' : `delivery_${phase}`, ...error?.code === 'MINIM_KAFKA_CLOCK' ? ['clock'] : []]
+    const reasons = delivers
+      ? []
+      : [
+          error?.code === 'MINIM_DELIVERY_FENCED' ? 'taken_over' : `delivery_${phase}`,
+          ...(error?.code === 'MINIM_KAFKA_CLOCK' ? ['clock'] : []),
+        ]
     if (metrics.drifting) reasons.push('conservation_drift')
     return { ok: reasons.length === 0, reasons }
   }
-  metrics.sampleFrom(() => ({ ready: ready().ok, inFlightItems: delivery.stats.inFlightItems + delivery.stats.waitingItems, retainedBytes: delivery.stats.retainedBytes }))
+  metrics.sampleFrom(() => ({
+    ready: ready().ok,
+    inFlightItems: delivery.stats.inFlightItems + delivery.stats.waitingItems,
+    retainedBytes: delivery.stats.retainedBytes,
+  }))
   const started = delivery.start()
-  started.catch((error: unknown) => onFatal(error instanceof MinimError ? error : new MinimError('MINIM_DELIVERY_ABORTED', { what: 'start' }, { cause: error })))
+  started.catch((error: unknown) => {
+    onFatal(
+      error instanceof MinimError
+        ? error
+        : new MinimError('MINIM_DELIVERY_ABORTED', { what: 'start' }, { cause: error }),
+    )
+  })
   return {
-    catalogue, plan, metrics, delivery, bootstrap, ready, keyring,
+    catalogue,
+    plan,
+    metrics,
+    delivery,
+    bootstrap,
+    ready,
+    keyring,
     spoolIntake: {
       lastTaken: (id) => delivery.lastSpooled(id.incarnation),
       offer: (item) => delivery.offer(counted(item, null, metrics, onCommitted)),
@@ -212,28 +283,64 @@ export async function untilReady(core: Core, signal?: AbortSignal): Promise<void
 /** Resolves when all that was taken is committed, or the time is over: what is left then is told that it failed. */
 async function drained(core: Core, drainMs?: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  await Promise.race([core.delivery.drain(), ...(drainMs === undefined ? [] : [new Promise<void>((resolve) => { timer = setTimeout(resolve, drainMs) })])])
+  await Promise.race([
+    core.delivery.drain(),
+    ...(drainMs === undefined
+      ? []
+      : [
+          new Promise<void>((resolve) => {
+            timer = setTimeout(resolve, drainMs)
+          }),
+        ]),
+  ])
   clearTimeout(timer)
 }
 
 /** Stands in where no source needs the spool. */
-const NO_SPOOL: Inlet = { full: true, put: () => Promise.reject(new MinimError('MINIM_SPOOL_BROKEN', { what: 'it is not in use' })) }
+const NO_SPOOL: Inlet = {
+  full: true,
+  put: () => Promise.reject(new MinimError('MINIM_SPOOL_BROKEN', { what: 'it is not in use' })),
+}
 
-/** The spool, if a source needs it or something was left in it: first the one that is written to. @throws MinimError when it cannot be opened, or not with these keys */
-async function openSpools(settings: Settings, core: Core, log: Logger, { index, count }: WorkerPlace): Promise<Spool[]> {
+/**
+ * The spool, if a source needs it or something was left in it: first the one that is written to. @throws MinimError
+ * when it cannot be opened, or not with these keys
+ */
+async function openSpools(
+  settings: Settings,
+  core: Core,
+  log: Logger,
+  { index, count }: WorkerPlace,
+): Promise<Spool[]> {
   const { path, maxBytes, rememberHours } = settings.spool
   if (!(usesSpool(settings) || holdsSpool(settings.spool.path))) return []
   // Only now: loading LMDB takes longer than most commands do.
   const { Spool } = await import('../spool/spool.js')
-  const open = (worker: number): Spool => Spool.open({
-    path, maxBytes, rememberHours, keyring: core.keyring, worker, source: spoolSource(worker, index, count),
-    ...(worker === index ? { counters: core.metrics.spool } : {}),
-    onTrouble: (error) => log.error({ err: error }),
-    onMended: () => log.info('the spool can be written again'),
-  })
+  const open = (worker: number): Spool =>
+    Spool.open({
+      path,
+      maxBytes,
+      rememberHours,
+      keyring: core.keyring,
+      worker,
+      source: spoolSource(worker, index, count),
+      ...(worker === index ? { counters: core.metrics.spool } : {}),
+      onTrouble: (error) => {
+        log.error({ err: error })
+      },
+      onMended: () => {
+        log.info('the spool can be written again')
+      },
+    })
   const own = open(index)
   // What workers have left that are no longer there.
-  return [own, ...own.otherWorkers().filter((worker) => worker >= count && worker % count === index).map(open)]
+  return [
+    own,
+    ...own
+      .otherWorkers()
+      .filter((worker) => worker >= count && worker % count === index)
+      .map(open),
+  ]
 }
 
 export interface App extends Core {
@@ -251,7 +358,10 @@ export interface App extends Core {
 export async function startApp(options: CoreOptions): Promise<App> {
   const { settings, worker = ALONE } = options
   checkMappings(settings, shippedCatalogue())
-  const lock = worker.folder === null && (usesSpool(settings) || holdsSpool(settings.spool.path)) ? lockSpool(settings.spool.path) : null
+  const lock =
+    worker.folder === null && (usesSpool(settings) || holdsSpool(settings.spool.path))
+      ? lockSpool(settings.spool.path)
+      : null
   try {
     return await startLocked(options, lock)
   } catch (error) {
@@ -260,7 +370,10 @@ export async function startApp(options: CoreOptions): Promise<App> {
   }
 }
 
-/** How long each part of an end may take before the next one begins, ms: that of a source that hangs must not keep the spool open. */
+/**
+ * How long each part of an end may take before the next one begins, ms: that of a source that hangs must not keep the
+ * spool open.
+ */
 const STOP_TAKING_MS = 2_500
 const ORDERLY_STOP_TAKING_MS = 10_000
 const STOP_SOURCES_MS = 2_500
@@ -270,7 +383,12 @@ const CLOSE_SPOOL_MS = 1_500
 /** Resolves with work, or when its time is over. */
 async function within(limitMs: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  await Promise.race([work, new Promise<void>((resolve) => { timer = setTimeout(resolve, limitMs) })])
+  await Promise.race([
+    work,
+    new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, limitMs)
+    }),
+  ])
   clearTimeout(timer)
 }
 
@@ -294,14 +412,21 @@ async function startLocked(options: CoreOptions, lock: SpoolLock | null): Promis
     // What was put before is made safe and answered; what comes now is refused.
     if (drainMs === 0) for (const spool of spools) spool.stopTaking()
     const told = Promise.allSettled(sources.map((source) => source.stopTaking()))
-    await (drainMs === undefined ? told : within(drainMs === 0 ? STOP_TAKING_MS : Math.min(drainMs, ORDERLY_STOP_TAKING_MS), told))
+    await (drainMs === undefined
+      ? told
+      : within(drainMs === 0 ? STOP_TAKING_MS : Math.min(drainMs, ORDERLY_STOP_TAKING_MS), told))
     // What is in the spool is safe there: it is not waited for.
     for (const spool of spools) spool.stopFeeding()
     await drained(core, drainMs === undefined ? undefined : Math.max(0, drainMs - (performance.now() - begunAt)))
     await within(STOP_SOURCES_MS, stopSources(sources))
     await within(STOP_DELIVERY_MS, core.stop(0))
     let closed = false
-    await within(CLOSE_SPOOL_MS * 2, Promise.all(spools.map((spool) => spool.close(CLOSE_SPOOL_MS))).then(() => { closed = true }))
+    await within(
+      CLOSE_SPOOL_MS * 2,
+      Promise.all(spools.map((spool) => spool.close(CLOSE_SPOOL_MS))).then(() => {
+        closed = true
+      }),
+    )
     if (closed) lock?.release()
     await ops?.close()
     leave?.()
@@ -314,29 +439,49 @@ async function startLocked(options: CoreOptions, lock: SpoolLock | null): Promis
   try {
     spools = await openSpools(settings, core, log, worker)
     // Of several processes the supervisor has the operator's port.
-    if (worker.folder === null) ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready })
+    if (worker.folder === null)
+      ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready })
     else leave = serveSupervisor(core.metrics.registry, ready, options.onOrphaned ?? (() => undefined))
     const opsAddress = ops === null ? '' : `${ops.host}:${ops.port}`
     // Before a broker answers: it is asked then above all.
-    if (ops !== null) log.info({ ops: opsAddress }, 'operator\'s port')
+    if (ops !== null) log.info({ ops: opsAddress }, "operator's port")
     const inlet = spools[0] ?? NO_SPOOL
     const context: SourceContext<Settings> = {
-      settings, catalogue: core.catalogue, log, worker,
-      intake: core.intake, inlet, counters: (kind) => core.metrics.counters(kind),
-      onBroken: (source, error) => log.error({ err: error, source }, 'a source has broken down; the others go on'),
+      settings,
+      catalogue: core.catalogue,
+      log,
+      worker,
+      intake: core.intake,
+      inlet,
+      counters: (kind) => core.metrics.counters(kind),
+      onBroken: (source, error) => {
+        log.error({ err: error, source }, 'a source has broken down; the others go on')
+      },
     }
     sources = await startSources(SPOOLED, context)
     await untilReady(core, signal)
     if (signal?.aborted === true) throw new MinimError('MINIM_DELIVERY_STOPPED')
-    for (const spool of spools) spool.start(core.spoolIntake, { reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes), count: spooledRecords, scratchBytes: SPOOLED_SCRATCH_BYTES })
-    sources = [...sources, ...await startSources(REPLAYABLE, context)]
+    for (const spool of spools)
+      spool.start(core.spoolIntake, {
+        reader: spooledReaders(core.catalogue, settings.limits.maxRecordBytes),
+        count: spooledRecords,
+        scratchBytes: SPOOLED_SCRATCH_BYTES,
+      })
+    sources = [...sources, ...(await startSources(REPLAYABLE, context))]
     stage = 'running'
-    const addresses: Readonly<Record<string, string>> = Object.fromEntries(sources.flatMap((source) => Object.entries(source.addresses)))
-    log.info({ ...addresses, ...ops === null ? {} : { ops: opsAddress }, kafka: core.bootstrap, policy: core.plan.policy.version }, 'ready')
-    return {
-      ...core, ready, inlet, addresses, grpcAddress: addresses['grpc'], opsAddress,
-      stop: shutDown,
-    }
+    const addresses: Readonly<Record<string, string>> = Object.fromEntries(
+      sources.flatMap((source) => Object.entries(source.addresses)),
+    )
+    log.info(
+      {
+        ...addresses,
+        ...(ops === null ? {} : { ops: opsAddress }),
+        kafka: core.bootstrap,
+        policy: core.plan.policy.version,
+      },
+      'ready',
+    )
+    return { ...core, ready, inlet, addresses, grpcAddress: addresses['grpc'], opsAddress, stop: shutDown }
   } catch (error) {
     await shutDown(0)
     throw error

@@ -1,4 +1,9 @@
-/** Every source, in the order in which they start. A new one is added here, and its settings in `src/settings/sources/`. */
+/**
+ * Every source, in the order in which they start. A new one is added here, and its settings in `src/settings/sources/`.
+ */
+import type { Source, SourceContext, StartSource as Start } from '../flow/source.js'
+import { ALONE } from '../flow/worker-place.js'
+import type { Settings } from '../settings/schema.js'
 import { startAmi } from '../sources/ami/ami.js'
 import { startFiles } from '../sources/files/feed-file.js'
 import { startFreeswitch } from '../sources/freeswitch/freeswitch.js'
@@ -7,9 +12,6 @@ import { startHep } from '../sources/hep/hep.js'
 import { startHttp } from '../sources/http/http.js'
 import { startKafka } from '../sources/kafka/kafka.js'
 import { startSip } from '../sources/sip/sip.js'
-import type { Source, SourceContext, StartSource as Start } from '../flow/source.js'
-import type { Settings } from '../settings/schema.js'
-import { ALONE } from '../flow/worker-place.js'
 
 /** Each takes of the settings what its type says: its own section, and little of those around. */
 type StartSource = Start<Settings>
@@ -24,11 +26,7 @@ export const SPOOLED: readonly StartSource[] = [
 ]
 
 /** They hold back what Kafka does not take, and ask the ledger where to go on. */
-export const REPLAYABLE: readonly StartSource[] = [
-  startGrpc,
-  startFiles,
-  startKafka,
-]
+export const REPLAYABLE: readonly StartSource[] = [startGrpc, startFiles, startKafka]
 
 /** A source that correlates what it hears (a call's packets must come together): one of the workers has it. */
 function oneWorker(start: StartSource): StartSource {
@@ -42,7 +40,10 @@ function oneWorker(start: StartSource): StartSource {
 function each(key: 'ami', start: StartSource): StartSource {
   return (context) => {
     const { index, count } = context.worker ?? ALONE
-    return start({ ...context, settings: { ...context.settings, [key]: context.settings[key].filter((_, i) => i % count === index) } })
+    return start({
+      ...context,
+      settings: { ...context.settings, [key]: context.settings[key].filter((_, i) => i % count === index) },
+    })
   }
 }
 
@@ -50,7 +51,10 @@ function each(key: 'ami', start: StartSource): StartSource {
  * Starts those of some sources that the settings have. When one cannot start, those that did are stopped again.
  * @throws MinimError of the first that cannot start
  */
-export async function startSources(sources: readonly StartSource[], context: SourceContext<Settings>): Promise<Source[]> {
+export async function startSources(
+  sources: readonly StartSource[],
+  context: SourceContext<Settings>,
+): Promise<Source[]> {
   const started: Source[] = []
   try {
     for (const start of sources) {

@@ -1,12 +1,13 @@
 /**
- * More processes: one supervisor, and as many workers as the settings say (`node:cluster`). node-rdkafka cannot be loaded twice in one
- * process, and JavaScript has one thread, so more cores mean more processes.
+ * More processes: one supervisor, and as many workers as the settings say (`node:cluster`). node-rdkafka cannot be
+ * loaded twice in one process, and JavaScript has one thread, so more cores mean more processes.
  *
  *   supervisor: the operator's port (one page over all), restarts        no record passes through it
  *     worker 0 … N-1: each a whole proxy, with a shard of its own        listeners that keep no state are shared (gRPC, HTTP)
  *
- * A source belongs to the worker that owns its shard. A gRPC stream that reaches another one is passed on to the owner's own socket in a
- * folder that nobody else can enter (`sources/grpc/grpc.ts`). Sources that keep state (AMI, HEP, SIP) run in one worker each.
+ * A source belongs to the worker that owns its shard. A gRPC stream that reaches another one is passed on to the
+ * owner's own socket in a folder that nobody else can enter (`sources/grpc/grpc.ts`). Sources that keep state (AMI,
+ * HEP, SIP) run in one worker each.
  */
 import cluster, { type Worker } from 'node:cluster'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
@@ -18,10 +19,10 @@ import { AggregatorRegistry, type Registry } from 'prom-client'
 import { Backoff } from '../base/backoff.js'
 import { EXIT } from '../cli/exit.js'
 import { MinimError } from '../errors/catalogue.js'
-import { startOps, type Readiness } from '../ops/health.js'
 import type { Logger } from '../flow/log.js'
-import type { Settings } from '../settings/schema.js'
 import type { WorkerPlace } from '../flow/worker-place.js'
+import { type Readiness, startOps } from '../ops/health.js'
+import type { Settings } from '../settings/schema.js'
 
 const INDEX = 'MINIM_WORKER'
 const COUNT = 'MINIM_WORKERS'
@@ -41,7 +42,9 @@ const FINAL: ReadonlySet<number> = new Set([EXIT.usage, EXIT.kafka, EXIT.keys])
 /** What this process is: null for the supervisor, or a process that has none. */
 export function workerPlace(): WorkerPlace | null {
   const { [INDEX]: index, [COUNT]: count, [FOLDER]: folder } = process.env
-  return cluster.isWorker && index !== undefined && folder !== undefined ? { index: Number(index), count: Number(count), folder } : null
+  return cluster.isWorker && index !== undefined && folder !== undefined
+    ? { index: Number(index), count: Number(count), folder }
+    : null
 }
 
 /** In a worker: answers what the supervisor asks, and ends with it. */
@@ -49,7 +52,9 @@ export function serveSupervisor(registry: Registry, ready: () => Readiness, stop
   AggregatorRegistry.setRegistries([registry])
   new AggregatorRegistry()
   // Told when it changes, and again now and then: a message may come before the supervisor listens.
-  const timer = setInterval(() => { if (process.connected) process.send?.({ minim: 'ready', ...ready() }) }, READY_INTERVAL_MS).unref()
+  const timer = setInterval(() => {
+    if (process.connected) process.send?.({ minim: 'ready', ...ready() })
+  }, READY_INTERVAL_MS).unref()
   process.once('disconnect', stop)
   return () => {
     clearInterval(timer)
@@ -92,7 +97,13 @@ export interface Supervisor {
 }
 
 /** Starts the workers, and starts them again when they die. */
-export async function startSupervisor({ settings, log, args, endMs, inherited = [] }: SupervisorOptions): Promise<Supervisor> {
+export async function startSupervisor({
+  settings,
+  log,
+  args,
+  endMs,
+  inherited = [],
+}: SupervisorOptions): Promise<Supervisor> {
   const count = settings.workers
   const folder = mkdtempSync(join(tmpdir(), 'minim-workers-'))
   chmodSync(folder, 0o700)
@@ -101,15 +112,23 @@ export async function startSupervisor({ settings, log, args, endMs, inherited = 
   let stopping = false
   let code: number = EXIT.done
   let markEnded: (code: number) => void = () => undefined
-  const ended = new Promise<number>((resolve) => { markEnded = resolve })
+  const ended = new Promise<number>((resolve) => {
+    markEnded = resolve
+  })
 
   const ready = (): Readiness => {
-    const reasons = running.flatMap((one) => (one === null ? ['worker_starting'] : one.readiness.ok ? [] : one.readiness.reasons))
+    const reasons = running.flatMap((one) =>
+      one === null ? ['worker_starting'] : one.readiness.ok ? [] : one.readiness.reasons,
+    )
     return { ok: reasons.length === 0, reasons: [...new Set(reasons)] }
   }
   const registry = new AggregatorRegistry()
   // One page over all: of a worker that does not answer in time, nothing can be said.
-  const ops = await startOps({ listen: settings.ops.listen, registry: { contentType: registry.contentType, metrics: () => registry.clusterMetrics() }, ready })
+  const ops = await startOps({
+    listen: settings.ops.listen,
+    registry: { contentType: registry.contentType, metrics: () => registry.clusterMetrics() },
+    ready,
+  })
 
   const finish = async (): Promise<void> => {
     await ops.close()
@@ -118,15 +137,30 @@ export async function startSupervisor({ settings, log, args, endMs, inherited = 
   }
   const start = (index: number): void => {
     const worker = cluster.fork({ [INDEX]: String(index), [COUNT]: String(count), [FOLDER]: folder })
-    const one: Running = { worker, startedAt: Date.now(), readiness: { ok: false, reasons: ['worker_starting'] }, ending: null, killer: null }
+    const one: Running = {
+      worker,
+      startedAt: Date.now(),
+      readiness: { ok: false, reasons: ['worker_starting'] },
+      ending: null,
+      killer: null,
+    }
     running[index] = one
-    worker.on('message', (message: { minim?: unknown; ok?: unknown; reasons?: unknown; code?: unknown; limitMs?: unknown }) => {
-      if (message.minim === 'ready') one.readiness = { ok: message.ok === true, reasons: Array.isArray(message.reasons) ? message.reasons.map(String) : [] }
-      if (message.minim === 'ending' && typeof message.code === 'number' && typeof message.limitMs === 'number') {
-        one.ending = message.code
-        one.killer ??= setTimeout(() => { worker.process.kill('SIGKILL') }, message.limitMs + STOP_SLACK_MS)
-      }
-    })
+    worker.on(
+      'message',
+      (message: { minim?: unknown; ok?: unknown; reasons?: unknown; code?: unknown; limitMs?: unknown }) => {
+        if (message.minim === 'ready')
+          one.readiness = {
+            ok: message.ok === true,
+            reasons: Array.isArray(message.reasons) ? message.reasons.map(String) : [],
+          }
+        if (message.minim === 'ending' && typeof message.code === 'number' && typeof message.limitMs === 'number') {
+          one.ending = message.code
+          one.killer ??= setTimeout(() => {
+            worker.process.kill('SIGKILL')
+          }, message.limitMs + STOP_SLACK_MS)
+        }
+      },
+    )
     worker.once('exit', (ended: number | null, signal: string | null) => {
       running[index] = null
       if (one.killer !== null) clearTimeout(one.killer)
@@ -143,8 +177,16 @@ export async function startSupervisor({ settings, log, args, endMs, inherited = 
       }
       if (Date.now() - one.startedAt > STEADY_MS) backoffs[index].reset()
       const delayMs = backoffs[index].next()
-      log.error({ err: new MinimError('MINIM_WORKER_DIED', { index, how: signal ?? `exit code ${exitCode ?? 'unknown'}`, delayMs }) })
-      void sleep(delayMs).then(() => { if (!stopping) start(index) })
+      log.error({
+        err: new MinimError('MINIM_WORKER_DIED', {
+          index,
+          how: signal ?? `exit code ${exitCode ?? 'unknown'}`,
+          delayMs,
+        }),
+      })
+      void sleep(delayMs).then(() => {
+        if (!stopping) start(index)
+      })
     })
   }
   const stop = (): void => {
@@ -155,11 +197,22 @@ export async function startSupervisor({ settings, log, args, endMs, inherited = 
       void finish()
       return
     }
-    setTimeout(() => { for (const one of running) one?.worker.process.kill('SIGKILL') }, endMs + STOP_SLACK_MS).unref()
+    setTimeout(() => {
+      for (const one of running) one?.worker.process.kill('SIGKILL')
+    }, endMs + STOP_SLACK_MS).unref()
   }
 
-  cluster.setupPrimary({ exec: process.argv[1], args: [...args], stdio: ['inherit', 'inherit', 'inherit', 'ipc', ...inherited] })
+  cluster.setupPrimary({
+    exec: process.argv[1],
+    args: [...args],
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc', ...inherited],
+  })
   log.info({ workers: count, ops: `${ops.host}:${ops.port}` }, 'supervisor')
   for (let index = 0; index < count; index++) start(index)
-  return { opsAddress: `${ops.host}:${ops.port}`, pids: () => running.map((one) => one?.worker.process.pid), ended, stop }
+  return {
+    opsAddress: `${ops.host}:${ops.port}`,
+    pids: () => running.map((one) => one?.worker.process.pid),
+    ended,
+    stop,
+  }
 }

@@ -1,8 +1,8 @@
 /**
  * How long to wait before trying again: twice as long after each failure, up to a limit.
  *
- * Each wait is a random share of its step, from half of it to the whole: those who failed together do not come back together, and nobody
- * waits longer than the limit says.
+ * Each wait is a random share of its step, from half of it to the whole: those who failed together do not come back
+ * together, and nobody waits longer than the limit says.
  */
 export class Backoff {
   readonly #firstMs: number
@@ -29,7 +29,10 @@ export class Backoff {
     return this.#share(stepMs)
   }
 
-  /** The longest wait at once, after a failure that a short one would not mend. It counts as one more failure all the same. */
+  /**
+   * The longest wait at once, after a failure that a short one would not mend. It counts as one more failure all the
+   * same.
+   */
   longest(): number {
     this.next()
     return this.#share(this.#longestMs)

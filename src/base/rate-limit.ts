@@ -1,8 +1,8 @@
 /**
  * How often each of many may come: a bucket each, which holds what may come in a second and fills as time goes by.
  *
- * Addresses can be made up, so the buckets are of a fixed number, in arrays that are made once: what comes costs a look into a table and
- * no memory. Guarded by row `hep-udp` of `bench/`.
+ * Addresses can be made up, so the buckets are of a fixed number, in arrays that are made once: what comes costs a look
+ * into a table and no memory. Guarded by row `hep-udp` of `bench/`.
  */
 
 /** Senders that are told apart: what is remembered of so many takes less than a megabyte. */
@@ -28,7 +28,8 @@ export class RateLimit {
 
   /**
    * @param ratePerSecond how many of one may come in a second; 0: as many as do
-   * @param max how many are told apart. Beyond that somebody is forgotten, and begins with a full bucket when he comes again
+   * @param max how many are told apart. Beyond that somebody is forgotten, and begins with a full bucket when he comes
+   * again
    */
   constructor(ratePerSecond: number, max = MAX_SENDERS) {
     this.#ratePerSecond = ratePerSecond
@@ -53,7 +54,7 @@ export class RateLimit {
     if (rate === 0) return true
     // They come in trains from the same one.
     const slot = key === this.#lastKey ? this.#lastSlot : this.#slotOf(key, now)
-    const tokens = Math.min(rate, this.#tokens[slot] + (now - this.#at[slot]) * rate / 1000)
+    const tokens = Math.min(rate, this.#tokens[slot] + ((now - this.#at[slot]) * rate) / 1000)
     this.#at[slot] = now
     if (tokens < 1) {
       this.#tokens[slot] = tokens

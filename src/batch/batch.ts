@@ -1,10 +1,11 @@
 /**
- * A batch: one arena of bytes and the columns of each kind that point into it. Every source, whatever it speaks, ends here.
+ * A batch: one arena of bytes and the columns of each kind that point into it. Every source, whatever it speaks, ends
+ * here.
  *
  * The arena is the source's own chunk of input, not a copy. What has to be made (an unescaped string, a number as text)
  * goes to the scratch space: bytes of the arena from `scratchStart` on, which the owner of the chunk leaves free.
  */
-import { KINDS, type Catalogue, type Kind } from '../catalogue/catalogue.js'
+import { type Catalogue, type Kind, KINDS } from '../catalogue/catalogue.js'
 import { BATCH_ROWS, Columns } from './columns.js'
 
 /** Why bytes could not become a record: the closed set of reasons for quarantine. */
@@ -29,7 +30,10 @@ export const REFUSALS = [
   'clock',
   /** The tenant is not in the settings. */
   'unknown_tenant',
-  /** A key of its epoch was destroyed. Earlier versions gave this, and what they left in quarantine can be read; today no stage gives it. */
+  /**
+   * A key of its epoch was destroyed. Earlier versions gave this, and what they left in quarantine can be read; today
+   * no stage gives it.
+   */
   'key_destroyed',
   /** Kafka refused a message made from it. */
   'refused_by_kafka',
@@ -104,8 +108,8 @@ export class Batch {
 export interface Reader {
   readonly format: string
   /**
-   * Reads whole records from `batch.arena`, between `start` and `end`, until the columns are full, the scratch space is used up
-   * or no whole record is left. Never throws on input.
+   * Reads whole records from `batch.arena`, between `start` and `end`, until the columns are full, the scratch space is
+   * used up or no whole record is left. Never throws on input.
    * @param last no bytes follow `end`: an unfinished record there is taken if its format allows, else refused
    * @returns the offset of the first byte not consumed; `start` when there is no whole record
    */

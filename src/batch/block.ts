@@ -3,8 +3,9 @@
  *
  * Layout: type and form (1) | generation (1) | tenant (4, big-endian; 0 = everywhere) | payload (10)
  * - the high nibble of byte 0 is the type ({@link TYPES}), the low nibble the form:
- *   E.164 has its number of digits (1 to 15) there and BCD digits in the payload; text has its length (0 to 10) there and its bytes
- *   in the payload; {@link NIBBLES} says that the payload is up to 20 symbols of four bits, padded with 0xF, which is no symbol
+ *   E.164 has its number of digits (1 to 15) there and BCD digits in the payload; text has its length (0 to 10) there
+ *   and its bytes in the payload; {@link NIBBLES} says that the payload is up to 20 symbols of four bits, padded with
+ *   0xF, which is no symbol
  * - what fits several forms takes the first that fits, so one identifier has one block
  * - unused payload bytes are 0
  *
@@ -46,7 +47,10 @@ function payload(dst: DataView, at: number, first: number, second: number, third
   dst.setInt16(at + 14, third)
 }
 
-/** Packs E.164 digits (ASCII, no plus). `prefix` digits come first: the calling code of a national number. The caller has checked them: 1 to 15 in all. */
+/**
+ * Packs E.164 digits (ASCII, no plus). `prefix` digits come first: the calling code of a national number. The caller
+ * has checked them: 1 to 15 in all.
+ */
 export function packE164(prefix: string, src: Uint8Array, off: number, len: number, dst: DataView, at: number): void {
   let first = 0
   let second = 0
@@ -64,7 +68,15 @@ export function packE164(prefix: string, src: Uint8Array, off: number, len: numb
 }
 
 /** Packs text if it fits a block. Returns whether it did. */
-export function packText(type: number, tenant: number, src: Uint8Array, off: number, len: number, dst: DataView, at: number): boolean {
+export function packText(
+  type: number,
+  tenant: number,
+  src: Uint8Array,
+  off: number,
+  len: number,
+  dst: DataView,
+  at: number,
+): boolean {
   if (len <= TEXT_MAX) {
     header(dst, at, type, len, tenant)
     payload(dst, at, 0, 0, 0)
@@ -100,7 +112,13 @@ export function packText(type: number, tenant: number, src: Uint8Array, off: num
 /** Packs 4 or 6 bytes that are the identifier themselves: IPv4 and MAC addresses, the same everywhere. */
 export function packBytes(type: number, src: Uint8Array, len: 4 | 6, dst: DataView, at: number): void {
   header(dst, at, type, len, 0)
-  payload(dst, at, (src[0] << 24) | (src[1] << 16) | (src[2] << 8) | src[3], len === 6 ? (src[4] << 24) | (src[5] << 16) : 0, 0)
+  payload(
+    dst,
+    at,
+    (src[0] << 24) | (src[1] << 16) | (src[2] << 8) | src[3],
+    len === 6 ? (src[4] << 24) | (src[5] << 16) : 0,
+    0,
+  )
 }
 
 /** Length of the long form of a text. */
@@ -109,7 +127,15 @@ export function longLength(len: number): number {
 }
 
 /** Writes the long form: a header that no block has, then the text. */
-export function packLong(type: number, tenant: number, src: Uint8Array, off: number, len: number, dst: Uint8Array, at: number): void {
+export function packLong(
+  type: number,
+  tenant: number,
+  src: Uint8Array,
+  off: number,
+  len: number,
+  dst: Uint8Array,
+  at: number,
+): void {
   dst[at] = (type << 4) | LONG
   dst[at + 1] = 0
   dst[at + 2] = tenant >>> 24
@@ -166,12 +192,18 @@ export function unpack(bytes: Uint8Array): Unpacked | null {
   if (everywhere && tenant !== 0) return null
   const nibbles = payload.toString('hex')
   // First, since 14 and 15 digits look like the forms below.
-  if (type === 'e164') return bytes.length === BLOCK_BYTES && form > 0 && /^\d*$/.test(nibbles) && /^0*$/.test(nibbles.slice(form)) ? made(`+${nibbles.slice(0, form)}`) : null
-  if (form === LONG) return !everywhere && payload.length > TEXT_MAX && isUtf8(payload) ? made(payload.toString('utf8')) : null
+  if (type === 'e164')
+    return bytes.length === BLOCK_BYTES && form > 0 && /^\d*$/.test(nibbles) && /^0*$/.test(nibbles.slice(form))
+      ? made(`+${nibbles.slice(0, form)}`)
+      : null
+  if (form === LONG)
+    return !everywhere && payload.length > TEXT_MAX && isUtf8(payload) ? made(payload.toString('utf8')) : null
   if (bytes.length !== BLOCK_BYTES) return null
   if (form === NIBBLES) {
     const symbols = nibbles.replace(/f+$/, '')
-    return !everywhere && symbols.length > TEXT_MAX && !symbols.includes('f') ? made([...symbols].map((n) => NIBBLE_SYMBOLS[parseInt(n, 16)]).join('')) : null
+    return !everywhere && symbols.length > TEXT_MAX && !symbols.includes('f')
+      ? made([...symbols].map((n) => NIBBLE_SYMBOLS[parseInt(n, 16)]).join(''))
+      : null
   }
   if (form > TEXT_MAX || payload.subarray(form).some((b) => b !== 0)) return null
   if (type === 'ipv4') return form === 4 ? made([...payload.subarray(0, 4)].join('.')) : null

@@ -1,5 +1,6 @@
 /**
- * Columns: up to `capacity` records of one kind, as offsets into one arena of bytes and plain numbers. No object per record.
+ * Columns: up to `capacity` records of one kind, as offsets into one arena of bytes and plain numbers. No object per
+ * record.
  *
  * Row-major: value of field `f` in row `r` is at index `r * width + f`.
  * - strings: `off` (-1 = absent) and `len`, the value's bytes in `arena` (UTF-8, already checked)
@@ -13,8 +14,8 @@ import type { KindCatalogue } from '../catalogue/catalogue.js'
 export const BATCH_ROWS = 2048
 
 /**
- * Longest text that is kept as it is, bytes. Whoever checks kept texts and whoever makes room for them go by this one: in less room
- * the end of a message would be lost in silence, since typed arrays drop what is written behind their end.
+ * Longest text that is kept as it is, bytes. Whoever checks kept texts and whoever makes room for them go by this one:
+ * in less room the end of a message would be lost in silence, since typed arrays drop what is written behind their end.
  */
 export const KEPT_TEXT_MAX_BYTES = 64
 

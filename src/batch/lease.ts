@@ -5,9 +5,9 @@
  *        │
  *        └── whoever had it before has it no more, from this moment on: whether anything is filled then or not
  *
- * What a batch holds says nothing of who put it there, and a mark beside it is one that somebody forgets to clear: so nobody reads the
- * batch but by a lease, the one that was given last. A lost lease gives no records, neither others' nor none: it throws, and who kept
- * the bytes fills the batch again under a new one.
+ * What a batch holds says nothing of who put it there, and a mark beside it is one that somebody forgets to clear: so
+ * nobody reads the batch but by a lease, the one that was given last. A lost lease gives no records, neither others'
+ * nor none: it throws, and who kept the bytes fills the batch again under a new one.
  */
 import type { Batch } from './batch.js'
 

@@ -3,11 +3,11 @@
  *
  * What it takes and what it refuses (https://protobuf.dev/programming-guides/encoding/):
  * - the last occurrence of a field wins; fields may come in any order
- * - a field that the catalogue does not know, that is never taken from a source (derived fields, the tag), or that comes with
- *   another wire type than its own is skipped and counted
+ * - a field that the catalogue does not know, that is never taken from a source (derived fields, the tag), or that
+ *   comes with another wire type than its own is skipped and counted
  * - varints of up to 10 bytes, over-long ones too: the value counts, and it is written anew on the way out
- * - `uint32` above 2^32-1 and `uint64` above 2^53-1 are `bad_value`; an enum number without a name, NaN and infinities are no value,
- *   and neither is the time 0 (1970), which stands for a time that is not known
+ * - `uint32` above 2^32-1 and `uint64` above 2^53-1 are `bad_value`; an enum number without a name, NaN and infinities
+ *   are no value, and neither is the time 0 (1970), which stands for a time that is not known
  * - `string` fields must be UTF-8, since a protobuf consumer throws on anything else; an empty one is absent
  * - groups (wire types 3 and 4), which proto3 does not have, and the unassigned types 6 and 7 are malformed
  *
@@ -15,7 +15,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import type { Catalogue, Field, KindCatalogue } from '../catalogue/catalogue.js'
-import { REFUSALS, type Batch, type Reader, type Refusal } from './batch.js'
+import { type Batch, type Reader, type Refusal, REFUSALS } from './batch.js'
 import type { Columns } from './columns.js'
 
 const T_STRING = 0
@@ -37,11 +37,16 @@ const floatValue = new Float32Array(floatBytes.buffer)
 
 function typeCode(field: Field): number {
   switch (field.type) {
-    case 'string': return T_STRING
-    case 'uint32': return T_UINT32
-    case 'uint64': return field.name.endsWith('_ms') ? T_TIME : T_UINT64
-    case 'float': return T_FLOAT
-    case 'enum': return T_ENUM
+    case 'string':
+      return T_STRING
+    case 'uint32':
+      return T_UINT32
+    case 'uint64':
+      return field.name.endsWith('_ms') ? T_TIME : T_UINT64
+    case 'float':
+      return T_FLOAT
+    case 'enum':
+      return T_ENUM
   }
 }
 
@@ -167,7 +172,10 @@ export interface Envelope {
   /** Whether the whole envelope could be walked. */
   readonly intact: boolean
   readonly records: number
-  /** Where the header ends that says source, incarnation and sequence: what follows is the batch itself, however its sender names itself. */
+  /**
+   * Where the header ends that says source, incarnation and sequence: what follows is the batch itself, however its
+   * sender names itself.
+   */
   readonly bodyStart: number
 }
 
@@ -211,7 +219,10 @@ const REFUSED_FIELD = 7
 const SOURCES_REASONS: readonly Refusal[] = ['malformed_json', 'malformed_csv', 'bad_value', 'bad_utf8', 'too_large']
 const FORMAT_NAME = /^[a-z][a-z0-9-]{0,31}$/
 
-/** Takes a `Refused` message over: input that a source could not make a record of. One that is broken itself is refused as it is. */
+/**
+ * Takes a `Refused` message over: input that a source could not make a record of. One that is broken itself is refused
+ * as it is.
+ */
 function refusedBySource(batch: Batch, start: number, end: number): void {
   const buf = batch.arena
   let reason = ''
@@ -236,7 +247,12 @@ function refusedBySource(batch: Batch, start: number, end: number): void {
     else if (number === 1) reason = buf.toString('latin1', next, pos)
     else if (number === 2) format = buf.toString('latin1', next, pos)
   }
-  batch.refuse(SOURCES_REASONS.find((known) => known === reason) ?? 'malformed_record', inputStart, inputEnd, FORMAT_NAME.test(format) ? format : null)
+  batch.refuse(
+    SOURCES_REASONS.find((known) => known === reason) ?? 'malformed_record',
+    inputStart,
+    inputEnd,
+    FORMAT_NAME.test(format) ? format : null,
+  )
 }
 
 /** End of the value that starts at `pos`, or -1. */
@@ -246,19 +262,23 @@ function skip(buf: Uint8Array, pos: number, end: number, tag: number): number {
     case 0:
       varint(buf, pos, end)
       return next
-    case 1: return pos + 8 <= end ? pos + 8 : -1
+    case 1:
+      return pos + 8 <= end ? pos + 8 : -1
     case 2: {
       const length = varint(buf, pos, end)
       return next >= 0 && next + length <= end ? next + length : -1
     }
-    case 5: return pos + 4 <= end ? pos + 4 : -1
-    default: return -1
+    case 5:
+      return pos + 4 <= end ? pos + 4 : -1
+    default:
+      return -1
   }
 }
 
 /**
- * Reads encoded `Batch` messages: one that fills its bytes (`framing: 'whole'`, gRPC) or a stream of length-delimited ones
- * (`framing: 'delimited'`, files). A message may hold more records than the columns: the next call goes on inside it.
+ * Reads encoded `Batch` messages: one that fills its bytes (`framing: 'whole'`, gRPC) or a stream of length-delimited
+ * ones (`framing: 'delimited'`, files). A message may hold more records than the columns: the next call goes on inside
+ * it.
  */
 export class ProtobufReader implements Reader {
   readonly format = 'protobuf'
@@ -313,7 +333,10 @@ export class ProtobufReader implements Reader {
     return pos
   }
 
-  /** Scans the records of a message; stops before one whose columns are full. What follows a break in its envelope is refused as one. */
+  /**
+   * Scans the records of a message; stops before one whose columns are full. What follows a break in its envelope is
+   * refused as one.
+   */
   private message(batch: Batch, pos: number, end: number): number {
     const buf = batch.arena
     while (pos < end) {
@@ -346,7 +369,8 @@ export class ProtobufReader implements Reader {
       scanner.unknown = 0
       const outcome = scanner.scan(buf, batch.view, recordStart, recordEnd, columns, columns.begin())
       batch.unknownFields += scanner.unknown
-      // With its field number and length: what is quarantined is a message in itself, so that its kind is known when it is read again.
+      // With its field number and length: what is quarantined is a message in itself, so that its kind is known when it
+      // is read again.
       if (outcome === OK) columns.commit(pos, recordEnd)
       else {
         columns.rollback()

@@ -1,4 +1,6 @@
-/** Run by `npm run build`: a record field without a data category, or without saying whose data it is, fails the build. */
+/**
+ * Run by `npm run build`: a record field without a data category, or without saying whose data it is, fails the build.
+ */
 import process from 'node:process'
 import { CatalogueError, KINDS, readCatalogue } from './catalogue.js'
 

@@ -5,9 +5,9 @@
  * Everything behind this room (policy, columns, projection, `minim explain`) speaks of fields by what is found here;
  * a field that is not here does not exist for minim, so it is dropped.
  */
-import { fileURLToPath } from 'node:url'
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import protobuf from 'protobufjs'
 import type { FieldName } from './field-names.js'
 
@@ -27,7 +27,18 @@ const CATEGORIES = ['TRAFFIC', 'LOCATION', 'IP_ADDRESS', 'DEVICE', 'CONTACT', 'A
 export type Category = (typeof CATEGORIES)[number]
 
 const IDENTIFIERS = [
-  'NOT_AN_IDENTIFIER', 'PARTY', 'IP', 'MAC', 'ACCOUNT_CODE', 'CALL', 'SERIAL', 'USER_AGENT_TEXT', 'NAME', 'TENANT', 'TRUNK_NAME', 'FREE_TEXT',
+  'NOT_AN_IDENTIFIER',
+  'PARTY',
+  'IP',
+  'MAC',
+  'ACCOUNT_CODE',
+  'CALL',
+  'SERIAL',
+  'USER_AGENT_TEXT',
+  'NAME',
+  'TENANT',
+  'TRUNK_NAME',
+  'FREE_TEXT',
 ] as const
 export type Identifier = (typeof IDENTIFIERS)[number]
 
@@ -78,7 +89,9 @@ export interface KindCatalogue {
   /** Ascending by number; `fields[i].index === i`. The tag is not among them. */
   readonly fields: readonly Field[]
   readonly byName: FieldsByName
-  /** Index by protobuf number, -1 where there is none (derived fields and the tag too: they are not taken from sources). */
+  /**
+   * Index by protobuf number, -1 where there is none (derived fields and the tag too: they are not taken from sources).
+   */
   readonly indexByNumber: Int16Array
 }
 
@@ -112,11 +125,14 @@ function readField(kind: Kind, field: protobuf.Field, index: number, problems: s
   const where = `${KIND_MESSAGES[kind].message}.${field.name} = ${field.id}`
   const options = (field.options ?? {}) as Record<string, unknown>
   const category = oneOf(options['(category)'], CATEGORIES)
-  if (category === null) problems.push(`${where}: has no data category; add [(category) = …], one of ${CATEGORIES.join(', ')}`)
-  const identifier = options['(identifier)'] === undefined ? 'NOT_AN_IDENTIFIER' : oneOf(options['(identifier)'], IDENTIFIERS)
+  if (category === null)
+    problems.push(`${where}: has no data category; add [(category) = …], one of ${CATEGORIES.join(', ')}`)
+  const identifier =
+    options['(identifier)'] === undefined ? 'NOT_AN_IDENTIFIER' : oneOf(options['(identifier)'], IDENTIFIERS)
   if (identifier === null) problems.push(`${where}: identifier type is unknown; use one of ${IDENTIFIERS.join(', ')}`)
   const whose = oneOf(options['(whose)'], SUBJECTS)
-  if (whose === null) problems.push(`${where}: does not say whose data it is; add [(whose) = …], one of ${SUBJECTS.join(', ')}`)
+  if (whose === null)
+    problems.push(`${where}: does not say whose data it is; add [(whose) = …], one of ${SUBJECTS.join(', ')}`)
   if (field.repeated || field.map) problems.push(`${where}: is ${field.map ? 'a map' : 'repeated'}; records are flat`)
   if (field.id > 511) problems.push(`${where}: number is above 511`)
   const resolved = field.resolvedType
@@ -133,7 +149,11 @@ function readField(kind: Kind, field: protobuf.Field, index: number, problems: s
     }
   }
   return {
-    kind, index, derivedFrom, enumNames, enumNumbers,
+    kind,
+    index,
+    derivedFrom,
+    enumNames,
+    enumNumbers,
     // Only the shipped `proto/` is held equal to the names in code; another folder, which tests read, has any.
     name: snake(field.name) as FieldName,
     number: field.id,
@@ -165,7 +185,8 @@ function readKind(root: protobuf.Root, kind: Kind, problems: string[]): KindCata
   const indexByNumber = new Int16Array(512).fill(-1)
   for (const f of fields) {
     if (f.derivedFrom === null) indexByNumber[f.number] = f.index
-    else if (!byName.has(f.derivedFrom)) problems.push(`${message}.${f.name} = ${f.number}: derived from "${f.derivedFrom}", which is no field of it`)
+    else if (!byName.has(f.derivedFrom))
+      problems.push(`${message}.${f.name} = ${f.number}: derived from "${f.derivedFrom}", which is no field of it`)
   }
   return { kind, message, batchField, fields, byName, indexByNumber }
 }

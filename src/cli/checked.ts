@@ -15,7 +15,11 @@ export interface Checked {
  * Loads both; the parameters are {@link loadSettings}'.
  * @throws ProblemsError `MINIM_SETTINGS_INVALID`, with the policy's mistakes in `also`, or `MINIM_POLICY_INVALID`
  */
-export function loadChecked(file: string | null, overrides: SettingsInput, more: (settings: Settings) => readonly Problem[]): Checked {
+export function loadChecked(
+  file: string | null,
+  overrides: SettingsInput,
+  more: (settings: Settings) => readonly Problem[],
+): Checked {
   let named: unknown = null
   let settings: Settings
   try {
@@ -33,5 +37,12 @@ function withPolicy(error: ProblemsError, named: string): ProblemsError {
   // Where they do not say which policy it is, nothing can be said of it.
   if (error.problems.some(({ path }) => path === '' || path === 'policy')) return error
   const { path, problems } = inspectPolicy(named)
-  return problems.length === 0 ? error : new ProblemsError(error.code, String(error.details['path']), error.problems, new ProblemsError('MINIM_POLICY_INVALID', path, problems))
+  return problems.length === 0
+    ? error
+    : new ProblemsError(
+        error.code,
+        String(error.details['path']),
+        error.problems,
+        new ProblemsError('MINIM_POLICY_INVALID', path, problems),
+      )
 }

@@ -6,7 +6,10 @@ import { ProblemsError, useOneOf } from '../errors/problems.js'
 /** Commander's own messages begin so; it would write them itself. */
 export const REFUSAL = 'error: '
 
-/** What commander refuses of a command line, as an error out of the catalogue. @param args the command line behind the program's name */
+/**
+ * What commander refuses of a command line, as an error out of the catalogue. @param args the command line behind the
+ * program's name
+ */
 export function commandLineError(program: Command, args: readonly string[], error: CommanderError): ProblemsError {
   const { command, name } = called(program, args)
   return new ProblemsError('MINIM_COMMAND_LINE', name, [problemOf(command, name, error)])
@@ -39,9 +42,23 @@ function problemOf(command: Command, name: string, error: CommanderError): Probl
   const path = declared?.long ?? quoted
   switch (error.code) {
     case 'commander.unknownCommand':
-      return { path: `"${quoted}"`, what: 'is no command', mend: useOneOf(quoted, command.commands.map((c) => c.name())) }
+      return {
+        path: `"${quoted}"`,
+        what: 'is no command',
+        mend: useOneOf(
+          quoted,
+          command.commands.map((c) => c.name()),
+        ),
+      }
     case 'commander.unknownOption':
-      return { path, what: `is no option of ${name}`, mend: useOneOf(quoted, command.options.filter((o) => !o.hidden).flatMap((o) => o.long ?? [])) }
+      return {
+        path,
+        what: `is no option of ${name}`,
+        mend: useOneOf(
+          quoted,
+          command.options.filter((o) => !o.hidden).flatMap((o) => o.long ?? []),
+        ),
+      }
     case 'commander.missingArgument':
       return { path, what: 'is missing', mend: usage }
     case 'commander.optionMissingArgument':

@@ -1,12 +1,15 @@
-/** `minim demo`: the whole program on one machine, with Kafka inside and three simulated PBX nodes that speak to the real gRPC port. */
+/**
+ * `minim demo`: the whole program on one machine, with Kafka inside and three simulated PBX nodes that speak to the
+ * real gRPC port.
+ */
 import { rmSync, writeFileSync } from 'node:fs'
 import process from 'node:process'
 import type { Command } from 'commander'
 import { startApp } from '../app/app.js'
-import { DeliverClient } from '../sources/common/deliver-client.js'
 import { throwawayKeyring } from '../keys/throwaway.js'
 import { createLog } from '../ops/log.js'
 import { loadSettings } from '../settings/load.js'
+import { DeliverClient } from '../sources/common/deliver-client.js'
 import { demoFile, type RunningDemo } from './demo-file.js'
 import { fail } from './exit.js'
 import { seconds } from './options.js'
@@ -25,13 +28,17 @@ const WARNING = `┌────────────────────
 
 export function register(program: Command): void {
   const print = printer(program)
-  program.command('demo')
+  program
+    .command('demo')
     .description('see it work: Kafka inside, three simulated PBX nodes, every topic of the default policy')
     .option('--seconds <n>', 'end after so many seconds; 0: when you press Ctrl-C', seconds, 0)
     .option('--policy <file>', 'the policy, instead of the one that minim ships')
     .action(async (options: { readonly seconds: number; readonly policy?: string }) => {
       const settings = loadSettings(null, {
-        embedded: true, grpc: { listen: '127.0.0.1:0' }, ops: { listen: '127.0.0.1:0' }, log: { level: 'warn' },
+        embedded: true,
+        grpc: { listen: '127.0.0.1:0' },
+        ops: { listen: '127.0.0.1:0' },
+        log: { level: 'warn' },
         ...(options.policy === undefined ? {} : { policy: options.policy }),
       })
       const totals = { records: 0 }
@@ -39,7 +46,10 @@ export function register(program: Command): void {
       const produced: Record<string, number> = {}
       print(WARNING)
       const app = await startApp({
-        settings, log: createLog(settings.log.level), keyring: throwawayKeyring(), onFatal: fail,
+        settings,
+        log: createLog(settings.log.level),
+        keyring: throwawayKeyring(),
+        onFatal: fail,
         onCommitted: (outcome) => {
           totals.records += outcome.records
           for (const [topic, count] of Object.entries(outcome.produced)) {
@@ -48,7 +58,11 @@ export function register(program: Command): void {
           }
         },
       })
-      writeFileSync(demoFile(), JSON.stringify({ bootstrap: app.bootstrap, pid: process.pid, policy: settings.policy } satisfies RunningDemo), { mode: 0o600 })
+      writeFileSync(
+        demoFile(),
+        JSON.stringify({ bootstrap: app.bootstrap, pid: process.pid, policy: settings.policy } satisfies RunningDemo),
+        { mode: 0o600 },
+      )
       print(`Kafka (embedded)  ${app.bootstrap}
 gRPC for nodes    ${app.grpcAddress}
 metrics           http://${app.opsAddress}/metrics   /healthz   /readyz
@@ -61,7 +75,9 @@ Look, in another terminal:
 `)
 
       const nodes = NODES.map((name, i) => new SimulatedNode(name, i, app.catalogue))
-      const clients = nodes.map((node) => new DeliverClient({ address: app.grpcAddress, source: node.source, incarnation: node.incarnation }))
+      const clients = nodes.map(
+        (node) => new DeliverClient({ address: app.grpcAddress, source: node.source, incarnation: node.incarnation }),
+      )
       await Promise.all(clients.map((c) => c.resumeAfter))
       let sequence = 0
       let second = 0
@@ -72,7 +88,9 @@ Look, in another terminal:
         if (sequence % TICKS_PER_LINE !== 0) return
         second++
         const purposes = app.plan.policy.purposes.map(({ id }) => `${id} ${produced[id] ?? 0}`).join('  ')
-        print(`${String(second).padStart(4)} s  ${totals.records} records (+${totals.records - last.records})  →  messages to ${purposes}`)
+        print(
+          `${String(second).padStart(4)} s  ${totals.records} records (+${totals.records - last.records})  →  messages to ${purposes}`,
+        )
         last = { ...totals }
       }, TICK_MS)
 

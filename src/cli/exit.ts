@@ -17,19 +17,30 @@ export const EXIT = {
   keys: 4,
   /** `load` was interrupted by a signal (128 + SIGINT). */
   interrupted: 130,
-  /** What a shell says of a process that was killed, or killed itself since it could not end otherwise (128 + SIGKILL). */
+  /**
+   * What a shell says of a process that was killed, or killed itself since it could not end otherwise (128 + SIGKILL).
+   */
   killed: 137,
 } as const
 
 export function exitCode(error: unknown): number {
   if (!(error instanceof MinimError)) return EXIT.failed
-  if (error.code.startsWith('MINIM_POLICY') || error.code.startsWith('MINIM_SETTINGS') || error.code === 'MINIM_COMMAND_LINE' || error.code === 'MINIM_FILE_WRONG_FORMAT') return EXIT.usage
+  if (
+    error.code.startsWith('MINIM_POLICY') ||
+    error.code.startsWith('MINIM_SETTINGS') ||
+    error.code === 'MINIM_COMMAND_LINE' ||
+    error.code === 'MINIM_FILE_WRONG_FORMAT'
+  )
+    return EXIT.usage
   if (error.code.startsWith('MINIM_KAFKA') || error.code.startsWith('MINIM_DELIVERY')) return EXIT.kafka
   if (error.code.startsWith('MINIM_KEYS') || error.code.startsWith('MINIM_SPOOL_KEY')) return EXIT.keys
   return EXIT.failed
 }
 
-/** Says what went wrong and how to mend it. Of an error that is not minim's own only its name and code: its text may quote anything. */
+/**
+ * Says what went wrong and how to mend it. Of an error that is not minim's own only its name and code: its text may
+ * quote anything.
+ */
 export function explainError(error: unknown): string {
   if (error instanceof MinimError) {
     const also = error instanceof ProblemsError && error.also !== null ? `\n${explainError(error.also)}` : ''
@@ -43,7 +54,12 @@ export function explainError(error: unknown): string {
 export function fail(error: unknown): never {
   process.stderr.write(`${explainError(error)}\n`)
   if (process.env['MINIM_DEBUG'] === '1' && error instanceof Error) {
-    process.stderr.write(`${(error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line)).join('\n')}\n`)
+    process.stderr.write(
+      `${(error.stack ?? '')
+        .split('\n')
+        .filter((line) => /^ {4}at /.test(line))
+        .join('\n')}\n`,
+    )
   }
   exitNow(exitCode(error))
 }

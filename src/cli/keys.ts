@@ -2,14 +2,14 @@
 import { closeSync, existsSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import { errorCode } from '../base/system-error.js'
 import { MinimError } from '../errors/catalogue.js'
 import { useOneOf } from '../errors/problems.js'
 import { epochEnd, epochId, parseEpochId } from '../keys/epochs.js'
 import { LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN } from '../keys/keyring.js'
-import { loadMaster, MASTER_VARIABLE, newMasterText, type MasterSettings } from '../keys/master.js'
-import { KeyStore, type KeyStatus } from '../keys/store.js'
+import { loadMaster, MASTER_VARIABLE, type MasterSettings, newMasterText } from '../keys/master.js'
+import { type KeyStatus, KeyStore } from '../keys/store.js'
 import { keyStoreOption } from './options.js'
-import { errorCode } from '../base/system-error.js'
 
 interface PlaceOptions {
   readonly config?: string
@@ -39,12 +39,17 @@ export interface PurposeStatus {
 }
 
 export function register(program: Command): void {
-  const print = (text: string): void => (program.configureOutput().writeOut ?? ((t) => process.stdout.write(t)))(`${text}\n`)
+  const print = (text: string): void => {
+    ;(program.configureOutput().writeOut ?? ((t) => process.stdout.write(t)))(`${text}\n`)
+  }
   const keys = program.command('keys').description('the keys that tokens are made with')
 
   withPlace(keys.command('init'))
     .description('make an empty key store')
-    .option('--generate-master <file>', 'write a new master key to a file that only you can read, and make the store with it')
+    .option(
+      '--generate-master <file>',
+      'write a new master key to a file that only you can read, and make the store with it',
+    )
     .action(async (options: PlaceOptions & { readonly generateMaster?: string }) => {
       const place = await locate(options)
       // Before a master key is made: one without a store would only lie about.
@@ -54,7 +59,8 @@ export function register(program: Command): void {
       const master = loadMaster(generated === null ? place.master : { file: generated })
       KeyStore.create(place.store, master)
       print(`key store made: ${place.store}\nmaster key: ${master.source}`)
-      if (generated !== null) print(`set it in the settings:\n  keys:\n    master: { file: ${JSON.stringify(generated)} }`)
+      if (generated !== null)
+        print(`set it in the settings:\n  keys:\n    master: { file: ${JSON.stringify(generated)} }`)
       print('Keep a copy of the master key where the store is not. Without it, no token can be made or reversed again.')
     })
 
@@ -71,7 +77,9 @@ export function register(program: Command): void {
     })
 
   withPlace(keys.command('destroy <purpose> <epoch>'))
-    .description('end an epoch: nobody can reverse or repeat its tokens any more, and records that belong to it go to quarantine')
+    .description(
+      'end an epoch: nobody can reverse or repeat its tokens any more, and records that belong to it go to quarantine',
+    )
     .requiredOption('--yes', 'it cannot be undone')
     .option('--running', 'even if the epoch is not over: its records go to quarantine then, from all purposes')
     .action(async (purpose: string, epoch: string, options: PlaceOptions & { readonly running?: true }) => {
@@ -80,7 +88,11 @@ export function register(program: Command): void {
       checkDestroyable(store, purpose, epoch, options.running === true, Date.now())
       if (purpose === SPOOL_DOMAIN.id) await checkSpool(place.spool, epoch)
       const done = store.destroy(purpose, epoch)
-      print(done ? `destroyed: ${purpose} ${epoch}. Backups of the store still hold its key: destroy those as well.` : `was destroyed before: ${purpose} ${epoch}`)
+      print(
+        done
+          ? `destroyed: ${purpose} ${epoch}. Backups of the store still hold its key: destroy those as well.`
+          : `was destroyed before: ${purpose} ${epoch}`,
+      )
     })
 }
 
@@ -101,7 +113,8 @@ function checkDestroyable(store: KeyStore, purpose: string, epoch: string, runni
   // Those of quarantine, spool and ledger are refused by the store itself, whatever is said.
   if (purpose === LEDGER_DOMAIN.id || purpose === QUARANTINE_DOMAIN.id || purpose === SPOOL_DOMAIN.id || running) return
   const destroyed = known.some((key) => key.purpose === purpose && key.epoch === epoch && key.destroyedAt !== null)
-  if (!destroyed && epochEnd(parsed.length, parsed.startMs) > nowMs) throw new MinimError('MINIM_KEYS_RUNNING', { purpose, epoch })
+  if (!destroyed && epochEnd(parsed.length, parsed.startMs) > nowMs)
+    throw new MinimError('MINIM_KEYS_RUNNING', { purpose, epoch })
 }
 
 /** What is in the spool was acknowledged, and nobody sends it again: it has to be in Kafka before its key goes. */
@@ -113,14 +126,21 @@ async function checkSpool(path: string, epoch: string): Promise<void> {
 
 async function locate(options: PlaceOptions): Promise<Place> {
   const { loadSettings } = await import('../settings/load.js')
-  const { keys, spool } = loadSettings(options.config ?? null, options.keyStore === undefined ? {} : { keys: { store: options.keyStore } })
+  const { keys, spool } = loadSettings(
+    options.config ?? null,
+    options.keyStore === undefined ? {} : { keys: { store: options.keyStore } },
+  )
   return { ...keys, spool: spool.path }
 }
 
 /** Refuses where another master key is set: the store would be made with one and opened with the other. */
 function generateMaster(path: string, settings: MasterSettings | null): void {
-  const other = (process.env[MASTER_VARIABLE] ?? '') !== '' ? MASTER_VARIABLE
-    : settings !== null && !('file' in settings && resolve(settings.file) === path) ? 'keys.master' : null
+  const other =
+    (process.env[MASTER_VARIABLE] ?? '') !== ''
+      ? MASTER_VARIABLE
+      : settings !== null && !('file' in settings && resolve(settings.file) === path)
+        ? 'keys.master'
+        : null
   if (other !== null) throw new MinimError('MINIM_KEYS_MASTER_SET', { source: other })
   let fd: number
   try {
@@ -143,7 +163,7 @@ function generateMaster(path: string, settings: MasterSettings | null): void {
 export function statusReport(place: Place, nowMs: number): StatusReport {
   const status = KeyStore.status(place.store)
   const byPurpose = new Map<string, KeyStatus[]>()
-  for (const entry of status) byPurpose.set(entry.purpose, [...byPurpose.get(entry.purpose) ?? [], entry])
+  for (const entry of status) byPurpose.set(entry.purpose, [...(byPurpose.get(entry.purpose) ?? []), entry])
   return {
     store: place.store,
     master: masterState(place),
@@ -172,7 +192,8 @@ function masterError(place: Place): MinimError | null {
 /** By the length of the key made last: a policy may have changed it. */
 function nextEpoch(entries: readonly KeyStatus[], nowMs: number): PurposeStatus['next'] {
   let last: KeyStatus | undefined
-  for (const entry of entries) if (entry.createdAt !== null && (last === undefined || entry.createdAt >= (last.createdAt ?? ''))) last = entry
+  for (const entry of entries)
+    if (entry.createdAt !== null && (last === undefined || entry.createdAt >= (last.createdAt ?? ''))) last = entry
   const length = parseEpochId(last?.epoch ?? '')?.length
   if (length === undefined || length === 'contract') return null
   const epoch = epochId(length, epochEnd(length, nowMs))
@@ -183,13 +204,26 @@ function statusTable(report: StatusReport, wrong: MinimError | null): string {
   const rows = [['purpose', 'epoch', 'created', 'destroyed']]
   for (const { purpose, epochs, next } of report.purposes) {
     for (const { epoch, createdAt, destroyedAt } of epochs) {
-      rows.push([purpose, next?.epoch === epoch ? `${epoch} (next)` : epoch, createdAt ?? 'never', destroyedAt ?? (purpose === LEDGER_DOMAIN.id ? 'never will be' : '-')])
+      rows.push([
+        purpose,
+        next?.epoch === epoch ? `${epoch} (next)` : epoch,
+        createdAt ?? 'never',
+        destroyedAt ?? (purpose === LEDGER_DOMAIN.id ? 'never will be' : '-'),
+      ])
     }
     if (next !== null && !next.made) rows.push([purpose, `${next.epoch} (next)`, 'not yet', '-'])
   }
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
-  const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd())
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]))
+      .join('  ')
+      .trimEnd(),
+  )
   // A missing one does not end the command, so nothing else says what is to be done.
-  const master = wrong?.code === 'MINIM_KEYS_NO_MASTER' ? [`master key: ${wrong.code}: ${wrong.message}`, `  → ${wrong.fix}`] : [`master key: ${report.master}`]
+  const master =
+    wrong?.code === 'MINIM_KEYS_NO_MASTER'
+      ? [`master key: ${wrong.code}: ${wrong.message}`, `  → ${wrong.fix}`]
+      : [`master key: ${report.master}`]
   return [`key store: ${report.store}`, ...master, '', ...(rows.length > 1 ? lines : ['no keys yet'])].join('\n')
 }

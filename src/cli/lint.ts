@@ -8,7 +8,8 @@ import { printer } from './output.js'
 
 export function register(program: Command): void {
   const print = printer(program)
-  const command: Command = program.command('lint')
+  const command: Command = program
+    .command('lint')
     .description('check the policy, and that every promise of the notice maps to rules and tests')
     .option('--policy <file>', 'the policy', DEFAULT_POLICY_PATH)
     .option('--notice <file>', 'the notice', DEFAULT_NOTICE_PATH)
@@ -17,6 +18,7 @@ export function register(program: Command): void {
       const report = lint(catalogue(), options.policy, options.notice)
       const { lines, ...rest } = report
       print(options.json === true ? JSON.stringify(rest) : lines.join('\n'))
-      if (report.failed) command.error('minim lint: the policy or the notice has mistakes', { exitCode: 1, code: 'minim.lint' })
+      if (report.failed)
+        command.error('minim lint: the policy or the notice has mistakes', { exitCode: 1, code: 'minim.lint' })
     })
 }

@@ -22,15 +22,22 @@ const COMMANDS = {
 } satisfies Record<string, () => Promise<{ register(program: Command): void }>>
 
 const program = new Command('minim')
-  .description('Data-minimisation proxy for PBX telemetry: call records in, per-purpose minimised Kafka topics out, exactly once')
+  .description(
+    'Data-minimisation proxy for PBX telemetry: call records in, per-purpose minimised Kafka topics out, exactly once',
+  )
   .version(VERSION)
   .exitOverride()
-  .configureOutput({ outputError: (text, write) => { if (!text.startsWith(REFUSAL)) write(text) } })
+  .configureOutput({
+    outputError: (text, write) => {
+      if (!text.startsWith(REFUSAL)) write(text)
+    },
+  })
 const [named] = process.argv.slice(2)
-// A batch's buffers die young: a small young generation frees them early, and 40 to 60 MB stay unused. Sources of many small objects (HTTP)
-// pay for that with a fifth more CPU, so only the bulk load has it.
+// A batch's buffers die young: a small young generation frees them early, and 40 to 60 MB stay unused. Sources of many
+// small objects (HTTP) pay for that with a fifth more CPU, so only the bulk load has it.
 if (named === 'load') setFlagsFromString('--semi-space-growth-factor=1')
-for (const [name, module] of Object.entries(COMMANDS)) if (name === named || !Object.hasOwn(COMMANDS, named ?? '')) (await module()).register(program)
+for (const [name, module] of Object.entries(COMMANDS))
+  if (name === named || !Object.hasOwn(COMMANDS, named ?? '')) (await module()).register(program)
 
 try {
   await program.parseAsync()

@@ -1,5 +1,8 @@
-/** What options of several commands have in common. A value that does not hold is told with the option's name, and ends with exit code 2. */
-import { InvalidArgumentError, Option, type Command } from 'commander'
+/**
+ * What options of several commands have in common. A value that does not hold is told with the option's name, and ends
+ * with exit code 2.
+ */
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { ProblemsError } from '../errors/problems.js'
 import type { SettingsInput } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
@@ -21,11 +24,12 @@ export function seconds(text: string): number {
 /** `--key-store`, and `--store` as it was called before. Both come out as `keyStore`. */
 export function keyStoreOption(command: Command): Command {
   return command
-    .option('--key-store <file>', 'the key store, instead of the settings\'')
+    .option('--key-store <file>', "the key store, instead of the settings'")
     .addOption(new Option('--store <file>').hideHelp())
     .hook('preAction', (_, called) => {
       const { store } = called.opts<{ store?: string }>()
-      if (store !== undefined && called.getOptionValue('keyStore') === undefined) called.setOptionValue('keyStore', store)
+      if (store !== undefined && called.getOptionValue('keyStore') === undefined)
+        called.setOptionValue('keyStore', store)
     })
 }
 
@@ -35,15 +39,19 @@ export function brokersOver(given: string | undefined): SettingsInput {
 }
 
 /**
- * The brokers of a command that looks at what a running minim writes, by settings over which {@link brokersOver} was laid.
+ * The brokers of a command that looks at what a running minim writes, by settings over which {@link brokersOver} was
+ * laid.
  * @throws ProblemsError MINIM_COMMAND_LINE where only the running minim knows them
  */
 export function brokersOf(command: string, settings: Settings): string {
   if (settings.embedded) {
-    throw new ProblemsError('MINIM_COMMAND_LINE', command, [{
-      path: '--brokers', what: 'is missing: the settings say embedded: true, and that Kafka has another address with each start',
-      mend: 'give the address that the running minim logged: "kafka" in its line "ready"',
-    }])
+    throw new ProblemsError('MINIM_COMMAND_LINE', command, [
+      {
+        path: '--brokers',
+        what: 'is missing: the settings say embedded: true, and that Kafka has another address with each start',
+        mend: 'give the address that the running minim logged: "kafka" in its line "ready"',
+      },
+    ])
   }
   return String(settings.kafka['bootstrap.servers'])
 }

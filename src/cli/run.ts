@@ -1,28 +1,32 @@
-/** `minim run --config FILE`: the proxy. Runs until SIGTERM or SIGINT, then commits what it took and exits 0 (`end.ts`: how). */
+/**
+ * `minim run --config FILE`: the proxy. Runs until SIGTERM or SIGINT, then commits what it took and exits 0 (`end.ts`:
+ * how).
+ */
 import process from 'node:process'
 import { setDefaultHighWaterMark } from 'node:stream'
 import type { Command } from 'commander'
 import type { App } from '../app/app.js'
-import { lockSpool, holdsSpool } from '../spool/lock.js'
+import { announceEnd, startSupervisor, workerPlace } from '../app/workers.js'
 import { MinimError } from '../errors/catalogue.js'
-import { createLog } from '../ops/log.js'
 import type { Logger } from '../flow/log.js'
+import { ALONE } from '../flow/worker-place.js'
+import { createLog } from '../ops/log.js'
 import type { Policy } from '../policy/model.js'
 import { maskSettings, proxyFileProblems } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 import { usesSpool } from '../settings/sections.js'
 import { summaryOf } from '../settings/summary.js'
+import { holdsSpool, lockSpool } from '../spool/lock.js'
 import { VERSION } from '../version.js'
-import { announceEnd, startSupervisor, workerPlace } from '../app/workers.js'
 import { loadChecked } from './checked.js'
 import { endLimitMs, endProcess } from './end.js'
-import { exitCode, EXIT } from './exit.js'
-import { ALONE } from '../flow/worker-place.js'
+import { EXIT, exitCode } from './exit.js'
 
 const DRAIN_MS = 30_000
 
 export function register(program: Command): void {
-  program.command('run')
+  program
+    .command('run')
     .description('run the proxy: PBX nodes send records, minimised topics come out in Kafka')
     .requiredOption('--config <file>', 'settings; config/minim.yaml shows them all')
     .action(async (options: { readonly config: string }) => {
@@ -43,16 +47,26 @@ function logStart(settings: Settings, policy: Policy, log: Logger): void {
 
 async function supervise(settings: Settings, log: Logger): Promise<void> {
   // The workers inherit it, and share it.
-  const lock = (usesSpool(settings) || holdsSpool(settings.spool.path)) ? lockSpool(settings.spool.path) : null
-  const supervisor = await startSupervisor({ settings, log, args: process.argv.slice(2), endMs: endLimitMs(DRAIN_MS), inherited: lock === null ? [] : [lock.descriptor] })
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => { supervisor.stop() })
+  const lock = usesSpool(settings) || holdsSpool(settings.spool.path) ? lockSpool(settings.spool.path) : null
+  const supervisor = await startSupervisor({
+    settings,
+    log,
+    args: process.argv.slice(2),
+    endMs: endLimitMs(DRAIN_MS),
+    inherited: lock === null ? [] : [lock.descriptor],
+  })
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => {
+      supervisor.stop()
+    })
   const code = await supervisor.ended
   log.info('stopped')
   process.exit(code)
 }
 
 async function work(settings: Settings, policy: Policy, log: Logger, place: typeof ALONE): Promise<void> {
-  // Node.js reads 16 messages ahead of each stream of objects, which for gRPC are batches of up to 4 MiB each that nobody has taken.
+  // Node.js reads 16 messages ahead of each stream of objects, which for gRPC are batches of up to 4 MiB each that
+  // nobody has taken.
   setDefaultHighWaterMark(true, 1)
   const { startApp } = await import('../app/app.js')
   let app: App | null = null
@@ -64,7 +78,7 @@ async function work(settings: Settings, policy: Policy, log: Logger, place: type
   // What is under way of the start is ended first; a start that failed has closed what it had opened.
   const close = async (drainMs: number): Promise<void> => {
     starting.abort()
-    const started = app ?? await starts.catch(() => null)
+    const started = app ?? (await starts.catch(() => null))
     await Promise.all([started?.stop(drainMs), naming])
   }
   const end = (drainMs: number): void => {
@@ -73,7 +87,12 @@ async function work(settings: Settings, policy: Policy, log: Logger, place: type
     // Nothing was taken yet but into the spool: nothing to commit.
     const allowedMs = app === null ? 0 : drainMs
     announceEnd(code, endLimitMs(allowedMs))
-    void endProcess(() => code, () => close(allowedMs), allowedMs, log)
+    void endProcess(
+      () => code,
+      () => close(allowedMs),
+      allowedMs,
+      log,
+    )
   }
   const stop = (why: string): void => {
     if (ending) return
@@ -84,16 +103,32 @@ async function work(settings: Settings, policy: Policy, log: Logger, place: type
     log.fatal({ err: error })
     if (code === EXIT.done) code = exitCode(error)
     if (app !== null && error instanceof MinimError && error.code === 'MINIM_DELIVERY_FENCED') {
-      naming ??= app.delivery.successor().then((by) => { if (by !== null) log.warn({ by }, 'the shard was taken over by') })
+      naming ??= app.delivery.successor().then((by) => {
+        if (by !== null) log.warn({ by }, 'the shard was taken over by')
+      })
     }
     if (ending) announceEnd(code, endLimitMs(0))
     end(0)
   }
-  process.on('SIGTERM', () => stop('SIGTERM'))
-  process.on('SIGINT', () => stop('SIGINT'))
+  process.on('SIGTERM', () => {
+    stop('SIGTERM')
+  })
+  process.on('SIGINT', () => {
+    stop('SIGINT')
+  })
   // Nobody knows what state it is in; but the end that Node.js makes of it joins the threads, too.
   process.on('uncaughtException', failed)
-  const starts = startApp({ settings, policy, log, worker: place, signal: starting.signal, onOrphaned: () => stop('supervisor gone'), onFatal: failed })
+  const starts = startApp({
+    settings,
+    policy,
+    log,
+    worker: place,
+    signal: starting.signal,
+    onOrphaned: () => {
+      stop('supervisor gone')
+    },
+    onFatal: failed,
+  })
   try {
     app = await starts
   } catch (error) {

@@ -9,8 +9,11 @@ import { printer } from './output.js'
 
 export function register(program: Command): void {
   const print = printer(program)
-  program.command('schema <purpose>')
-    .description('the .proto of what a topic holds (billing.call), or of all topics of a purpose (billing); a JSON Schema where a topic is JSON')
+  program
+    .command('schema <purpose>')
+    .description(
+      'the .proto of what a topic holds (billing.call), or of all topics of a purpose (billing); a JSON Schema where a topic is JSON',
+    )
     .option('--policy <file>', 'the policy', DEFAULT_POLICY_PATH)
     .action((name: string, options: { readonly policy: string }) => {
       const policy = inspectPolicy(options.policy, catalogue())
@@ -18,11 +21,21 @@ export function register(program: Command): void {
       const bare = name.startsWith('pbx.') ? name.slice('pbx.'.length) : name
       const [id, kind, ...more] = bare.split('.')
       const purpose = policy.purposes.find((p) => p.id === id)
-      const kinds = KINDS.flatMap((k) => purpose?.kinds[k] ?? []).filter((rules) => kind === undefined || rules.kind === kind)
+      const kinds = KINDS.flatMap((k) => purpose?.kinds[k] ?? []).filter(
+        (rules) => kind === undefined || rules.kind === kind,
+      )
       if (purpose === undefined || kinds.length === 0 || more.length > 0) {
-        const known = policy.purposes.flatMap((p) => [p.id, ...KINDS.filter((k) => p.kinds[k] !== undefined).map((k) => `${p.id}.${k}`)])
+        const known = policy.purposes.flatMap((p) => [
+          p.id,
+          ...KINDS.filter((k) => p.kinds[k] !== undefined).map((k) => `${p.id}.${k}`),
+        ])
         const near = purpose === undefined ? nearest(bare, known, 5) : known.filter((name) => name.startsWith(`${id}.`))
-        throw unknownName('schema', name, 'is no purpose and no kind that it sees', near.length > 0 ? `did you mean ${near.join(', ')}?` : `use one of: ${known.join(', ')}`)
+        throw unknownName(
+          'schema',
+          name,
+          'is no purpose and no kind that it sees',
+          near.length > 0 ? `did you mean ${near.join(', ')}?` : `use one of: ${known.join(', ')}`,
+        )
       }
       print(printSchema(purpose, kinds, catalogue()).trimEnd())
     })

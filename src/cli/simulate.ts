@@ -1,14 +1,28 @@
-/** Simulated PBX nodes for the demo: seeded calls, quality reports and registrations with numbers reserved for drama, as encoded `Batch` fields. */
+/**
+ * Simulated PBX nodes for the demo: seeded calls, quality reports and registrations with numbers reserved for drama, as
+ * encoded `Batch` fields.
+ */
 import { randomUUID } from 'node:crypto'
 import type { Catalogue } from '../catalogue/catalogue.js'
 
 const AGENTS = [
-  'Yealink SIP-T46S 66.85.0.5', 'PolycomVVX-VVX_410-UA/5.9.5.0614', 'Grandstream GXP2170 1.0.11.64', 'Cisco/SPA504G-7.5.7',
-  'snomD785/10.1.73.16', 'Fanvil X4U 2.4.5', 'FRITZ!OS', 'Linphone/5.1.2 (belle-sip/5.1.13)',
+  'Yealink SIP-T46S 66.85.0.5',
+  'PolycomVVX-VVX_410-UA/5.9.5.0614',
+  'Grandstream GXP2170 1.0.11.64',
+  'Cisco/SPA504G-7.5.7',
+  'snomD785/10.1.73.16',
+  'Fanvil X4U 2.4.5',
+  'FRITZ!OS',
+  'Linphone/5.1.2 (belle-sip/5.1.13)',
 ]
 const CODECS = ['PCMA', 'PCMU', 'G722', 'opus']
 /** Q.850 cause by disposition: answered, no answer, busy, failed. */
-const CAUSES: readonly (readonly [disposition: string, cause: number, share: number])[] = [['ANSWERED', 16, 0.78], ['NO_ANSWER', 19, 0.12], ['BUSY', 17, 0.07], ['FAILED', 38, 0.03]]
+const CAUSES: readonly (readonly [disposition: string, cause: number, share: number])[] = [
+  ['ANSWERED', 16, 0.78],
+  ['NO_ANSWER', 19, 0.12],
+  ['BUSY', 17, 0.07],
+  ['FAILED', 38, 0.03],
+]
 
 /** Numbers between 0 and 1 from a seed (mulberry32): the same demo each time. */
 function seeded(seed: number): () => number {
@@ -59,7 +73,12 @@ export class SimulatedNode {
 
   private number(): string {
     const digits = String(Math.floor(this.random() * 1000)).padStart(3, '0')
-    return this.pick([`+447700900${digits}`, `07700900${digits}`, `+4420794600${digits.slice(1)}`, `+120255501${digits.slice(1)}`])
+    return this.pick([
+      `+447700900${digits}`,
+      `07700900${digits}`,
+      `+4420794600${digits.slice(1)}`,
+      `+120255501${digits.slice(1)}`,
+    ])
   }
 
   /** Records of calls that end now: encoded fields 4, 5 and 6 of a `Batch`. */
@@ -75,26 +94,62 @@ export class SimulatedNode {
       const startMs = nowMs - (seconds + ringSeconds) * 1000
       const call_id = `${Math.floor(startMs / 1000)}.${++this.calls}`
       const codec = this.pick(CODECS)
-      const common = { account: this.account, call_id, start_ms: startMs, end_ms: nowMs, codec, user_agent: handset.agent }
+      const common = {
+        account: this.account,
+        call_id,
+        start_ms: startMs,
+        end_ms: nowMs,
+        codec,
+        user_agent: handset.agent,
+      }
       records.calls.push({
-        ...common, linked_id: call_id, disposition, hangup_cause: cause, direction: outbound ? 'OUTBOUND' : 'INBOUND', origin: 'SIMULATED',
-        calling: outbound ? handset.extension : this.number(), called: outbound ? this.number() : handset.extension,
-        calling_name: `Extra ${handset.extension}`, duration_seconds: seconds + ringSeconds, billable_seconds: seconds,
+        ...common,
+        linked_id: call_id,
+        disposition,
+        hangup_cause: cause,
+        direction: outbound ? 'OUTBOUND' : 'INBOUND',
+        origin: 'SIMULATED',
+        calling: outbound ? handset.extension : this.number(),
+        called: outbound ? this.number() : handset.extension,
+        calling_name: `Extra ${handset.extension}`,
+        duration_seconds: seconds + ringSeconds,
+        billable_seconds: seconds,
         ...(seconds > 0 ? { answer_ms: startMs + ringSeconds * 1000 } : {}),
-        trunk: 'carrier-a', source_ip: handset.ip, destination_ip: '198.51.100.7', mac: handset.mac,
+        trunk: 'carrier-a',
+        source_ip: handset.ip,
+        destination_ip: '198.51.100.7',
+        mac: handset.mac,
       })
       if (seconds > 0) {
         const loss = this.random() < 0.9 ? this.random() * 0.5 : this.random() * 8
         records.qualities.push({
-          ...common, origin: 'SIMULATED', local_party: handset.extension, remote_party: this.number(), duration_seconds: seconds,
-          mos_lq: 4.4 - loss * 0.2, r_factor: 93 - loss * 5, jitter_ms: 1 + this.random() * 20, loss_percent: loss, round_trip_ms: 10 + this.random() * 80,
-          local_ip: handset.ip, remote_ip: '198.51.100.7', mac: handset.mac,
+          ...common,
+          origin: 'SIMULATED',
+          local_party: handset.extension,
+          remote_party: this.number(),
+          duration_seconds: seconds,
+          mos_lq: 4.4 - loss * 0.2,
+          r_factor: 93 - loss * 5,
+          jitter_ms: 1 + this.random() * 20,
+          loss_percent: loss,
+          round_trip_ms: 10 + this.random() * 80,
+          local_ip: handset.ip,
+          remote_ip: '198.51.100.7',
+          mac: handset.mac,
         })
       }
       if (this.random() < 0.2) {
         records.devices.push({
-          account: this.account, party: `sip:${handset.extension}@pbx.example`, start_ms: nowMs, mac: handset.mac, user_agent: handset.agent,
-          contact_ip: handset.ip, contact_port: 5060, event: 'REFRESHED', expires_seconds: 3600, origin: 'SIMULATED',
+          account: this.account,
+          party: `sip:${handset.extension}@pbx.example`,
+          start_ms: nowMs,
+          mac: handset.mac,
+          user_agent: handset.agent,
+          contact_ip: handset.ip,
+          contact_port: 5060,
+          event: 'REFRESHED',
+          expires_seconds: 3600,
+          origin: 'SIMULATED',
         })
       }
     }

@@ -2,13 +2,13 @@
 import process from 'node:process'
 import type { Command } from 'commander'
 import { catalogue as shippedCatalogue, KINDS } from '../catalogue/catalogue.js'
-import { tail } from '../kafka/tail.js'
 import { MinimError } from '../errors/catalogue.js'
 import { useOneOf } from '../errors/problems.js'
+import { tail } from '../kafka/tail.js'
 import { kafkaFileProblems } from '../settings/load.js'
 import { loadChecked } from './checked.js'
 import { unknownName } from './command-line.js'
-import { decoderOf, type Decoder } from './decode.js'
+import { type Decoder, decoderOf } from './decode.js'
 import { runningDemo } from './demo-file.js'
 import { brokersOf, brokersOver, positiveInteger } from './options.js'
 import { printer } from './output.js'
@@ -27,20 +27,29 @@ interface TailOptions {
 
 export function register(program: Command): void {
   const print = printer(program)
-  program.command('tail <purpose>')
-    .description('what a purpose sees (billing), or one kind of it (billing.call): committed records as JSON Lines, as they come')
-    .option('--brokers <list>', 'Kafka; without it the settings\', else the running demo\'s')
+  program
+    .command('tail <purpose>')
+    .description(
+      'what a purpose sees (billing), or one kind of it (billing.call): committed records as JSON Lines, as they come',
+    )
+    .option('--brokers <list>', "Kafka; without it the settings', else the running demo's")
     .option('--config <file>', 'settings')
-    .option('--policy <file>', 'the policy, instead of the settings\'')
+    .option('--policy <file>', "the policy, instead of the settings'")
     .option('--from-now', 'only what comes from now on')
     .option('--once', 'end when everything that is there has been read')
     .option('--limit <n>', 'end after so many records', positiveInteger)
     .action(async (name: string, options: TailOptions) => {
       const demo = options.brokers === undefined && options.config === undefined ? runningDemo() : null
       const named = options.policy ?? demo?.policy
-      const { settings, policy } = loadChecked(options.config ?? null, { ...brokersOver(options.brokers), ...(named === undefined ? {} : { policy: named }) }, kafkaFileProblems)
+      const { settings, policy } = loadChecked(
+        options.config ?? null,
+        { ...brokersOver(options.brokers), ...(named === undefined ? {} : { policy: named }) },
+        kafkaFileProblems,
+      )
       const bootstrap = demo?.bootstrap ?? brokersOf('minim tail', settings)
-      const properties = Object.fromEntries(Object.entries(settings.kafka).filter(([name]) => name !== 'bootstrap.servers'))
+      const properties = Object.fromEntries(
+        Object.entries(settings.kafka).filter(([name]) => name !== 'bootstrap.servers'),
+      )
       const catalogue = shippedCatalogue()
       const decoders = new Map<string, Decoder>()
       const known: string[] = []
@@ -50,10 +59,12 @@ export function register(program: Command): void {
           const rules = purpose.kinds[kind]
           if (rules === undefined) continue
           known.push(`${purpose.id}.${kind}`)
-          if ([purpose.id, `${purpose.id}.${kind}`, rules.topic].includes(name)) decoders.set(rules.topic, decoderOf(purpose, rules, catalogue))
+          if ([purpose.id, `${purpose.id}.${kind}`, rules.topic].includes(name))
+            decoders.set(rules.topic, decoderOf(purpose, rules, catalogue))
         }
       }
-      if (decoders.size === 0) throw unknownName('tail', name, 'is no purpose and no kind that it sees', useOneOf(name, known))
+      if (decoders.size === 0)
+        throw unknownName('tail', name, 'is no purpose and no kind that it sees', useOneOf(name, known))
       const limit = options.limit ?? Infinity
       const stop = new AbortController()
       let told = false
@@ -75,7 +86,12 @@ export function register(program: Command): void {
       if (demo !== null) setInterval(look, DEMO_POLL_MS).unref()
       let printed = 0
       const done = tail({
-        bootstrap, properties, topics: [...decoders.keys()], from: options.fromNow === true ? 'end' : 'beginning', untilEnd: options.once === true, signal: stop.signal,
+        bootstrap,
+        properties,
+        topics: [...decoders.keys()],
+        from: options.fromNow === true ? 'end' : 'beginning',
+        untilEnd: options.once === true,
+        signal: stop.signal,
         onMessage: (topic, { value }) => {
           if (printed >= limit) return
           print(JSON.stringify(decoders.get(topic)?.(value)))
@@ -85,12 +101,17 @@ export function register(program: Command): void {
       await done.catch((error: unknown) => {
         const away = error instanceof MinimError && error.code === 'MINIM_KAFKA_UNREACHABLE'
         if (away && demo === null && options.brokers === undefined && options.config === undefined) {
-          throw new MinimError('MINIM_KAFKA_NO_DEMO', { what: `none was found, and nothing answers at ${bootstrap}, where Kafka is unless it is named` }, { cause: error })
+          throw new MinimError(
+            'MINIM_KAFKA_NO_DEMO',
+            { what: `none was found, and nothing answers at ${bootstrap}, where Kafka is unless it is named` },
+            { cause: error },
+          )
         }
         look()
         if (!ended) throw error
       })
-      if (ended && !told && printed < limit) throw new MinimError('MINIM_KAFKA_NO_DEMO', { what: 'it has ended, and its Kafka with it' })
+      if (ended && !told && printed < limit)
+        throw new MinimError('MINIM_KAFKA_NO_DEMO', { what: 'it has ended, and its Kafka with it' })
       process.exit(0)
     })
 }

@@ -1,19 +1,19 @@
 /**
  * Decide: record × policy → the purposes that may have it, as a bit mask per row; or why it may go nowhere.
  *
- * Refused as a whole (quarantined): no start time, a start time in the future, an unknown tenant, what Kafka refuses. Withheld from
- * one purpose alone, and counted (`withheld.ts`): a tenant that is none of the purpose's, an age above its retention, a key of the
- * record's epoch that was destroyed.
+ * Refused as a whole (quarantined): no start time, a start time in the future, an unknown tenant, what Kafka refuses.
+ * Withheld from one purpose alone, and counted (`withheld.ts`): a tenant that is none of the purpose's, an age above
+ * its retention, a key of the record's epoch that was destroyed.
  */
 import { DAY_MS } from '../base/time.js'
-import { REFUSALS, type Refusal } from '../batch/batch.js'
+import { type Refusal, REFUSALS } from '../batch/batch.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
+import { type Decision, Epochs } from '../flow/decision.js'
+import type { Withholding } from '../flow/outcome.js'
+import { FOREIGN_TENANT, type Tenant } from '../flow/tenant.js'
 import type { EpochLength } from '../keys/keyring.js'
 import type { KindPlan } from '../policy/compile.js'
 import { WithheldCounts } from './withheld.js'
-import type { Withholding } from '../flow/outcome.js'
-import { type Tenant, FOREIGN_TENANT } from '../flow/tenant.js'
-import { Epochs, type Decision } from '../flow/decision.js'
 
 const placeOf = (reason: Refusal): number => REFUSALS.indexOf(reason)
 const NO_START = placeOf('no_start_time')
@@ -40,7 +40,13 @@ export class Decider implements Decision {
   private readonly retentions: Float64Array
 
   /** @param futureMs how far ahead of now a start time may be */
-  constructor(plan: KindPlan, epochs: readonly EpochLength[], tenants: readonly Tenant[], futureMs: number, capacity: number = BATCH_ROWS) {
+  constructor(
+    plan: KindPlan,
+    epochs: readonly EpochLength[],
+    tenants: readonly Tenant[],
+    futureMs: number,
+    capacity: number = BATCH_ROWS,
+  ) {
     this.plan = plan
     this.startColumn = plan.startColumn
     this.futureMs = futureMs
@@ -51,7 +57,12 @@ export class Decider implements Decision {
     this.withheld = new WithheldCounts(plan.purposes.length)
     this.retentions = Float64Array.from(plan.purposes, (p) => p.purpose.retentionDays * DAY_MS)
     this.tenantMasks = Int32Array.from(tenants, (tenant) =>
-      plan.purposes.reduce((mask, p) => p.purpose.tenants === null || p.purpose.tenants.includes(tenant.name) ? mask | (1 << p.bit) : mask, 0))
+      plan.purposes.reduce(
+        (mask, p) =>
+          p.purpose.tenants === null || p.purpose.tenants.includes(tenant.name) ? mask | (1 << p.bit) : mask,
+        0,
+      ),
+    )
   }
 
   /**
@@ -59,7 +70,13 @@ export class Decider implements Decision {
    * @param tenant number of each row's tenant, -1 = unknown, -2 = not its sender's to use
    * @param excluded record numbers that Kafka refuses; `firstRecord` is the number of row 0
    */
-  run(columns: Columns, tenant: Int16Array, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number): void {
+  run(
+    columns: Columns,
+    tenant: Int16Array,
+    nowMs: number,
+    excluded: ReadonlySet<number> | null,
+    firstRecord: number,
+  ): void {
     const { rows, width, num } = columns
     const { mask, refusal, epochList, plan } = this
     for (const epochs of epochList) epochs.clear()
@@ -87,8 +104,9 @@ export class Decider implements Decision {
   }
 
   /**
-   * Withholds a row from a purpose, by its place in the plan's list. The only place where a purpose loses a row that was not refused:
-   * the row leaves its mask and is counted in one step, so it is either produced or counted, and never counted twice.
+   * Withholds a row from a purpose, by its place in the plan's list. The only place where a purpose loses a row that
+   * was not refused: the row leaves its mask and is counted in one step, so it is either produced or counted, and never
+   * counted twice.
    */
   withhold(row: number, purpose: number, reason: Withholding): void {
     const bit = 1 << this.plan.purposes[purpose].bit

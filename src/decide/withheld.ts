@@ -1,11 +1,14 @@
 /**
- * Why a purpose does not get a record: the closed table of reasons, and the only counter of them. A reason that is added here is
- * counted, labelled in the metrics and summed up in the conservation check by its name; nobody else knows its place.
+ * Why a purpose does not get a record: the closed table of reasons, and the only counter of them. A reason that is
+ * added here is counted, labelled in the metrics and summed up in the conservation check by its name; nobody else knows
+ * its place.
  */
 import { type Withholding, WITHHOLDINGS } from '../flow/outcome.js'
 
 /** The place of each reason in the counters of a purpose. */
-const PLACES = Object.fromEntries(WITHHOLDINGS.map((reason, place) => [reason, place])) as Readonly<Record<Withholding, number>>
+const PLACES = Object.fromEntries(WITHHOLDINGS.map((reason, place) => [reason, place])) as Readonly<
+  Record<Withholding, number>
+>
 
 /** How many rows of a batch were withheld from each of a kind's purposes, by reason. */
 export class WithheldCounts {

@@ -1,56 +1,79 @@
 /**
- * Delivery: minimised batches into Kafka, exactly once, to every purpose or to none. Guarded by `bench/` (row `d`, `deliver`).
+ * Delivery: minimised batches into Kafka, exactly once, to every purpose or to none. Guarded by `bench/` (row `d`,
+ * `deliver`).
  *
  *   offer ──▶ waiting ──▶ open turn (being filled) ──▶ committing turn ──▶ committed
  *                ▲             │ lane b                  │ lane a
  *                └─────────────┴──────── unclean ────────┘
  *
- * - **Turns.** Two transactional producers (lanes): one is filled while the other commits. A commit starts when the one before it has
- *   succeeded, so commits are in the order of offers; meanwhile the open turn grows, which makes transactions as large as the load needs.
- *   What is committed is always a prefix of what was offered. In a partition's log, messages of two neighbouring transactions may stand
- *   interleaved, since one is sent while the other commits: their order holds within a batch.
- * - **Ledger.** The last sequence of each stream is part of the transaction. It is produced after the predecessor's commit has returned,
- *   right before its own: compaction keeps what was written last, and that must be the larger sequence.
- * - **Consumer groups.** What comes from a Kafka topic has its place there committed in the transaction, instead of a ledger entry; Kafka
- *   refuses it of a member that lost the partition. After an unclean end the group says what was taken: such batches are not filled again
- *   here but failed, and their source goes on from the group's offset (which is told once the transaction's end is decided, KIP-447).
- * - **Unclean ends.** A time-out, an abort, an error of unknown outcome: both producers are replaced (new instances, same ids), which
- *   completes or aborts what was pending; then the ledger says what was taken; the rest is filled again from the batches, which are kept
- *   until commit. Nothing is retried within a transaction: what failed is aborted, and filled again (see `lane.ts`).
- * - **Fencing.** Whoever takes the shard initialises both ids before reading the ledger. A process that finds itself fenced stops for
- *   good: taking the ids back would have two processes fence each other for ever. Commits tell it; a shard at rest asks the coordinator.
- * - **At least once**, for clusters without transactions: a turn is flushed, then its ledger records are; after an unclean end what the
- *   ledger does not hold is sent again, so up to two turns may be there twice.
- * - **Poison.** One refused message fails its whole transaction, for ever. What can be known is checked before producing (size against
- *   client and topic, timestamps); the rest is found by trial transactions that are never committed (`poison.ts`). Either way the record
- *   goes to quarantine and its batch stays whole.
+ * - **Turns.** Two transactional producers (lanes): one is filled while the other commits. A commit starts when the one
+ *   before it has succeeded, so commits are in the order of offers; meanwhile the open turn grows, which makes
+ *   transactions as large as the load needs. What is committed is always a prefix of what was offered. In a partition's
+ *   log, messages of two neighbouring transactions may stand interleaved, since one is sent while the other commits:
+ *   their order holds within a batch.
+ * - **Ledger.** The last sequence of each stream is part of the transaction. It is produced after the predecessor's
+ *   commit has returned, right before its own: compaction keeps what was written last, and that must be the larger
+ *   sequence.
+ * - **Consumer groups.** What comes from a Kafka topic has its place there committed in the transaction, instead of a
+ *   ledger entry; Kafka refuses it of a member that lost the partition. After an unclean end the group says what was
+ *   taken: such batches are not filled again here but failed, and their source goes on from the group's offset (which
+ *   is told once the transaction's end is decided, KIP-447).
+ * - **Unclean ends.** A time-out, an abort, an error of unknown outcome: both producers are replaced (new instances,
+ *   same ids), which completes or aborts what was pending; then the ledger says what was taken; the rest is filled
+ *   again from the batches, which are kept until commit. Nothing is retried within a transaction: what failed is
+ *   aborted, and filled again (see `lane.ts`).
+ * - **Fencing.** Whoever takes the shard initialises both ids before reading the ledger. A process that finds itself
+ *   fenced stops for good: taking the ids back would have two processes fence each other for ever. Commits tell it; a
+ *   shard at rest asks the coordinator.
+ * - **At least once**, for clusters without transactions: a turn is flushed, then its ledger records are; after an
+ *   unclean end what the ledger does not hold is sent again, so up to two turns may be there twice.
+ * - **Poison.** One refused message fails its whole transaction, for ever. What can be known is checked before
+ *   producing (size against client and topic, timestamps); the rest is found by trial transactions that are never
+ *   committed (`poison.ts`). Either way the record goes to quarantine and its batch stays whole.
  *
- * - **The clock.** What this process stamps itself (ledger, quarantine) bears its own clock's time, and Kafka refuses times too far ahead. So
- *   after a refusal a record of now is tried first: when that is refused, the clock is to blame and no record, and all waits until it is right.
+ * - **The clock.** What this process stamps itself (ledger, quarantine) bears its own clock's time, and Kafka refuses
+ *   times too far ahead. So after a refusal a record of now is tried first: when that is refused, the clock is to blame
+ *   and no record, and all waits until it is right.
  *
  * What is not here: topics' settings (`topics.ts`), which shard a source belongs to (`shards.ts`).
  */
 import { randomUUID } from 'node:crypto'
 import { Backoff } from '../base/backoff.js'
 import { MinimError } from '../errors/catalogue.js'
-import type { Minimised } from '../flow/minimised.js'
-import {
-  checkKafkaProperties, checkWithLibrdkafka, producerLimits, type ProducerLimits,
-} from '../kafka/properties.js'
-import { LEDGER_TOPIC } from '../flow/topic-names.js'
-import { CODE } from '../kafka/codes.js'
-import { COMMIT_TIMEOUT_MS, type KafkaProperties } from '../kafka/property-rules.js'
-import { classify, isForbidden, isRetryable, type Failure, type FailureKind } from '../kafka/errors.js'
-import { Cluster, Links, TRANSACTION, type GroupOffsets, type Link } from '../kafka/cluster.js'
-import { Lane, type LaneOptions } from './lane.js'
-import { clockKey, encodeEntry, encodeOwner, ownerKey, ownerText, readLedger, streamKey, thisProcess } from './ledger.js'
-import { Marks } from '../flow/marks.js'
-import { findRefused } from './poison.js'
-import { LONE_RECORD_OVERHEAD_BYTES, type ProducerIdentity } from '../kafka/record-batch.js'
-import { MAX_SHARDS, SPOOL_PREFIX, shardOf, transactionalIds } from '../flow/shards.js'
-import { DEFAULT_LIMIT, connectionOptions, ensureTopics, ledgerTopic, readLimits, type TopicLimit, type TopicsReport, type WantedTopic } from '../kafka/topics.js'
-import type { GroupOffset, SourceId, WorkItem } from '../flow/work-item.js'
 import type { Guarantee } from '../flow/guarantee.js'
+import { Marks } from '../flow/marks.js'
+import type { Minimised } from '../flow/minimised.js'
+import { MAX_SHARDS, shardOf, SPOOL_PREFIX, transactionalIds } from '../flow/shards.js'
+import { LEDGER_TOPIC } from '../flow/topic-names.js'
+import type { GroupOffset, SourceId, WorkItem } from '../flow/work-item.js'
+import { Cluster, type GroupOffsets, type Link, Links, TRANSACTION } from '../kafka/cluster.js'
+import { CODE } from '../kafka/codes.js'
+import { classify, type Failure, type FailureKind, isForbidden, isRetryable } from '../kafka/errors.js'
+import { checkKafkaProperties, checkWithLibrdkafka, type ProducerLimits, producerLimits } from '../kafka/properties.js'
+import { COMMIT_TIMEOUT_MS, type KafkaProperties } from '../kafka/property-rules.js'
+import { LONE_RECORD_OVERHEAD_BYTES, type ProducerIdentity } from '../kafka/record-batch.js'
+import {
+  connectionOptions,
+  DEFAULT_LIMIT,
+  ensureTopics,
+  ledgerTopic,
+  readLimits,
+  type TopicLimit,
+  type TopicsReport,
+  type WantedTopic,
+} from '../kafka/topics.js'
+import { Lane, type LaneOptions } from './lane.js'
+import {
+  clockKey,
+  encodeEntry,
+  encodeOwner,
+  ownerKey,
+  ownerText,
+  readLedger,
+  streamKey,
+  thisProcess,
+} from './ledger.js'
+import { findRefused } from './poison.js'
 
 /** Settings under `delivery:`. */
 export interface DeliverySettings {
@@ -181,18 +204,27 @@ const DEFAULT_DRAIN_MS = 30_000
 const CLOCK_SLACK_MS = 60_000
 const MIN_BATCH_BYTES = 16_384
 
-const immediate = (): Promise<void> => new Promise((resolve) => { setImmediate(resolve) })
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const immediate = (): Promise<void> =>
+  new Promise((resolve) => {
+    setImmediate(resolve)
+  })
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
 /** Places by group, generation and member: one request for each. */
 function groupOffsets(offsets: readonly GroupOffset[]): GroupOffsets[] {
-  const groups = new Map<string, Omit<GroupOffsets, 'partitions'> & { readonly partitions: Map<string, Map<number, number>> }>()
+  const groups = new Map<
+    string,
+    Omit<GroupOffsets, 'partitions'> & { readonly partitions: Map<string, Map<number, number>> }
+  >()
   for (const { group, generation, member, topic, partition, next } of offsets) {
     const name = `${group} ${generation} ${member}`
     let found = groups.get(name)
-    if (found === undefined) groups.set(name, found = { group, generation, member, partitions: new Map() })
+    if (found === undefined) groups.set(name, (found = { group, generation, member, partitions: new Map() }))
     let partitions = found.partitions.get(topic)
-    if (partitions === undefined) found.partitions.set(topic, partitions = new Map<number, number>())
+    if (partitions === undefined) found.partitions.set(topic, (partitions = new Map<number, number>()))
     partitions.set(partition, next)
   }
   return [...groups.values()]
@@ -200,8 +232,18 @@ function groupOffsets(offsets: readonly GroupOffset[]): GroupOffsets[] {
 
 export class Delivery {
   readonly stats: DeliveryStats = {
-    commits: 0, messages: 0, items: 0, skipped: 0, aborts: { fenced: 0, refused: 0, unknown_outcome: 0, aborted: 0 }, replaced: 0,
-    refusedRecords: 0, unquarantinable: 0, inFlightItems: 0, inFlightMessages: 0, waitingItems: 0, retainedBytes: 0,
+    commits: 0,
+    messages: 0,
+    items: 0,
+    skipped: 0,
+    aborts: { fenced: 0, refused: 0, unknown_outcome: 0, aborted: 0 },
+    replaced: 0,
+    refusedRecords: 0,
+    unquarantinable: 0,
+    inFlightItems: 0,
+    inFlightMessages: 0,
+    waitingItems: 0,
+    retainedBytes: 0,
   }
   readonly settings: DeliverySettings
   readonly shard: number
@@ -300,7 +342,10 @@ export class Delivery {
     return this.#taken.get(streamKey(id)) ?? 0
   }
 
-  /** Whether a batch was taken, or is under way, that had this number and other bytes. What is too old to be known did not. */
+  /**
+   * Whether a batch was taken, or is under way, that had this number and other bytes. What is too old to be known did
+   * not.
+   */
   differs(id: SourceId, sequence: number, mark: Uint8Array): boolean {
     const key = streamKey(id)
     return (this.#marks.has(key) || this.#ledgerMarks.has(key)) && this.#marksOf(key).differs(sequence, mark)
@@ -308,26 +353,33 @@ export class Delivery {
 
   #marksOf(key: string): Marks {
     let marks = this.#marks.get(key)
-    if (marks === undefined) this.#marks.set(key, marks = new Marks(this.#taken.get(key), Buffer.from(this.#ledgerMarks.get(key) ?? '', 'base64')))
+    if (marks === undefined)
+      this.#marks.set(
+        key,
+        (marks = new Marks(this.#taken.get(key), Buffer.from(this.#ledgerMarks.get(key) ?? '', 'base64'))),
+      )
     return marks
   }
 
   /** The same of a spool, whatever its stream was called when there was another number of workers. */
   lastSpooled(incarnation: string): number {
     let last = 0
-    for (const [key, sequence] of this.#taken) if (key.startsWith(SPOOL_PREFIX) && key.endsWith(`\u0000${incarnation}`)) last = Math.max(last, sequence)
+    for (const [key, sequence] of this.#taken)
+      if (key.startsWith(SPOOL_PREFIX) && key.endsWith(`\u0000${incarnation}`)) last = Math.max(last, sequence)
     return last
   }
 
   /** The streams of a source that the ledger knows, with the last sequence of each. */
   streamsOf(source: string): { readonly incarnation: string; readonly sequence: number }[] {
     const prefix = `${source}\u0000`
-    return [...this.#taken].filter(([key]) => key.startsWith(prefix)).map(([key, sequence]) => ({ incarnation: key.slice(prefix.length), sequence }))
+    return [...this.#taken]
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, sequence]) => ({ incarnation: key.slice(prefix.length), sequence }))
   }
 
   /**
-   * Takes a batch. Resolves when it is in a transaction: late when the open transaction is full, which is the back-pressure.
-   * Never rejects: what becomes of the batch is told to the item.
+   * Takes a batch. Resolves when it is in a transaction: late when the open transaction is full, which is the
+   * back-pressure. Never rejects: what becomes of the batch is told to the item.
    */
   offer(item: WorkItem): Promise<void> {
     if (this.#phase === 'failed' || this.#phase === 'stopping' || this.#phase === 'stopped') {
@@ -368,7 +420,12 @@ export class Delivery {
     if (this.#phase === 'stopped') return
     if (this.#phase !== 'failed' && this.#phase !== 'new') {
       let timer: NodeJS.Timeout | undefined
-      await Promise.race([this.drain(), new Promise<void>((resolve) => { timer = setTimeout(resolve, drainMs) })])
+      await Promise.race([
+        this.drain(),
+        new Promise<void>((resolve) => {
+          timer = setTimeout(resolve, drainMs)
+        }),
+      ])
       clearTimeout(timer)
     }
     const failed = this.#phase === 'failed'
@@ -379,7 +436,8 @@ export class Delivery {
     const openLane = this.#open?.lane
     this.#giveUp(new MinimError('MINIM_DELIVERY_STOPPED'))
     const lanes = this.#lanes
-    // So that readers need not wait for the transaction to time out. A turn that is committing ends as the broker decides.
+    // So that readers need not wait for the transaction to time out. A turn that is committing ends as the broker
+    // decides.
     if (!failed && lanes !== null && openLane !== undefined && committing === null) {
       await lanes[openLane].abort(COMMIT_TIMEOUT_MS).catch(() => undefined)
     }
@@ -387,7 +445,8 @@ export class Delivery {
     if (!failed) this.#setPhase('stopped')
   }
 
-  // ---- filling ------------------------------------------------------------------------------------------------------------------
+  // ---- filling
+  // ------------------------------------------------------------------------------------------------------------------
 
   async #fill(): Promise<void> {
     if (this.#filling) return
@@ -422,14 +481,21 @@ export class Delivery {
   }
 
   #isFull(turn: Turn): boolean {
-    return turn.messages >= this.settings.maxMessages || turn.bytes >= this.settings.maxBytes || turn.inputBytes >= this.settings.maxBytes
+    return (
+      turn.messages >= this.settings.maxMessages ||
+      turn.bytes >= this.settings.maxBytes ||
+      turn.inputBytes >= this.settings.maxBytes
+    )
   }
 
   async #take(entry: Entry, turn: Turn): Promise<void> {
     const { item, key } = entry
     const { offset, mark } = item
     if (mark !== undefined && this.differs(item.id, item.sequence, mark)) {
-      this.#fail(entry, new MinimError('MINIM_DELIVERY_BATCH_DIFFERS', { source: item.id.source, sequence: item.sequence }))
+      this.#fail(
+        entry,
+        new MinimError('MINIM_DELIVERY_BATCH_DIFFERS', { source: item.id.source, sequence: item.sequence }),
+      )
       return
     }
     if (offset === undefined && item.sequence <= (this.#taken.get(key) ?? 0)) {
@@ -454,7 +520,7 @@ export class Delivery {
     let messages: Minimised
     let dropped: Set<number> | null
     try {
-      [messages, dropped] = this.#minimise(entry)
+      ;[messages, dropped] = this.#minimise(entry)
     } catch (error) {
       this.#brokenStreams.set(key, item.sequence)
       this.#fail(entry, new MinimError('MINIM_DELIVERY_MINIMISE', {}, { cause: error }))
@@ -513,7 +579,10 @@ export class Delivery {
     return [messages, this.#dropped(messages, entry, this.#refusals(messages) ?? [])]
   }
 
-  /** Messages to leave out, as a last resort: those named, and those of hopeless records. Said and counted, since they are lost. */
+  /**
+   * Messages to leave out, as a last resort: those named, and those of hopeless records. Said and counted, since they
+   * are lost.
+   */
   #dropped(messages: Minimised, entry: Entry, bad: readonly number[]): Set<number> | null {
     const dropped = new Set(bad)
     if (entry.hopeless !== null) {
@@ -522,13 +591,20 @@ export class Delivery {
     if (dropped.size === 0) return null
     const [first] = dropped
     this.stats.unquarantinable += dropped.size
-    this.#notice(new MinimError('MINIM_DELIVERY_UNQUARANTINABLE', {
-      topic: messages.topics[messages.topic[first]] ?? '', count: dropped.size, what: 'too large, or a timestamp that it refuses',
-    }))
+    this.#notice(
+      new MinimError('MINIM_DELIVERY_UNQUARANTINABLE', {
+        topic: messages.topics[messages.topic[first]] ?? '',
+        count: dropped.size,
+        what: 'too large, or a timestamp that it refuses',
+      }),
+    )
     return dropped
   }
 
-  /** Messages that Kafka would refuse: too large, or with a timestamp too far ahead. A timestamp of 0 would become the time of now. */
+  /**
+   * Messages that Kafka would refuse: too large, or with a timestamp too far ahead. A timestamp of 0 would become the
+   * time of now.
+   */
   #refusals(messages: Minimised): number[] | null {
     if (messages.topics !== this.#limitTopics) this.#prepareLimits(messages)
     const { count, topic, valueLen, keyLen, timestamp } = messages
@@ -539,8 +615,8 @@ export class Delivery {
     for (let i = 0; i < count; i++) {
       const t = topic[i]
       const time = timestamp[i]
-      if ((valueLen[i]) + (keyLen[i]) > (sizes[t]) || !(time > 0) || time - now > (ages[t])) {
-        (bad ??= []).push(i)
+      if (valueLen[i] + keyLen[i] > sizes[t] || !(time > 0) || time - now > ages[t]) {
+        ;(bad ??= []).push(i)
       }
     }
     return bad
@@ -555,7 +631,8 @@ export class Delivery {
       const limit = this.#limits.get(topics[t]) ?? DEFAULT_LIMIT
       let overhead = LONE_RECORD_OVERHEAD_BYTES
       for (const header of headers[t] ?? []) {
-        for (const [name, value] of Object.entries(header)) overhead += Buffer.byteLength(name) + Buffer.byteLength(value) + 10
+        for (const [name, value] of Object.entries(header))
+          overhead += Buffer.byteLength(name) + Buffer.byteLength(value) + 10
       }
       this.#limitSizes[t] = Math.min(client, limit.maxMessageBytes) - overhead
       this.#limitAges[t] = limit.timestampAfterMaxMs - Math.min(CLOCK_SLACK_MS, limit.timestampAfterMaxMs / 2)
@@ -572,18 +649,30 @@ export class Delivery {
     return next
   }
 
-  // ---- committing ---------------------------------------------------------------------------------------------------------------
+  // ---- committing
+  // ---------------------------------------------------------------------------------------------------------------
 
   /** Starts a commit, or a timer for it, if it is time. */
   #schedule(): void {
     const turn = this.#open
-    if (this.#phase !== 'ready' || turn === null || turn.entries.length === 0 || this.#committing !== null || this.#midItem || this.#broken !== null) return
+    if (
+      this.#phase !== 'ready' ||
+      turn === null ||
+      turn.entries.length === 0 ||
+      this.#committing !== null ||
+      this.#midItem ||
+      this.#broken !== null
+    )
+      return
     const left = this.settings.lingerMs - (performance.now() - turn.openedAt)
     if (left > 0 && !this.#isFull(turn) && !(this.#draining > 0 && this.#waiting.length === 0)) {
-      this.#timer ??= setTimeout(() => {
-        this.#timer = null
-        this.#schedule()
-      }, Math.max(1, left))
+      this.#timer ??= setTimeout(
+        () => {
+          this.#timer = null
+          this.#schedule()
+        },
+        Math.max(1, left),
+      )
       return
     }
     if (this.#timer !== null) {
@@ -607,14 +696,17 @@ export class Delivery {
       // Without a transaction the ledger may only name what the brokers have.
       if (this.settings.guarantee === 'at-least-once') await lane.flush(COMMIT_TIMEOUT_MS)
       this.#produceLedger(lane, turn)
-      // While the coordinator adds a group to the transaction it cannot vouch for new partitions: brokers would refuse what comes for them.
+      // While the coordinator adds a group to the transaction it cannot vouch for new partitions: brokers would refuse
+      // what comes for them.
       if (turn.offsets.length > 0) {
         await lane.flush(COMMIT_TIMEOUT_MS)
         next.release()
       }
       for (const offsets of groupOffsets(turn.offsets)) await lane.sendOffsets(offsets, COMMIT_TIMEOUT_MS)
       await this.#hooks.beforeCommit?.()
-      await lane.commit(COMMIT_TIMEOUT_MS, () => { next.release() })
+      await lane.commit(COMMIT_TIMEOUT_MS, () => {
+        next.release()
+      })
     } catch (error) {
       if (generation === this.#generation) this.#unclean(error)
       return
@@ -643,17 +735,29 @@ export class Delivery {
       this.#unclean(this.#broken)
     }
     for (const entry of turn.entries) this.#finish(entry)
-    this.#hooks.onCommit?.({ items: turn.entries.map((e) => e.item), messages: turn.messages, bytes: turn.bytes, commitMs })
+    this.#hooks.onCommit?.({
+      items: turn.entries.map((e) => e.item),
+      messages: turn.messages,
+      bytes: turn.bytes,
+      commitMs,
+    })
     this.#checkIdle()
   }
 
   #produceLedger(lane: Lane, turn: Turn): void {
     for (const [key, sequence] of turn.sequences) {
-      lane.produceTo(this.#ledger, this.shard, Buffer.from(key, 'utf8'), encodeEntry(sequence, this.#marks.get(key)?.upTo(sequence)), Date.now())
+      lane.produceTo(
+        this.#ledger,
+        this.shard,
+        Buffer.from(key, 'utf8'),
+        encodeEntry(sequence, this.#marks.get(key)?.upTo(sequence)),
+        Date.now(),
+      )
     }
   }
 
-  // ---- unclean ends -------------------------------------------------------------------------------------------------------------
+  // ---- unclean ends
+  // -------------------------------------------------------------------------------------------------------------
 
   #unclean(error: unknown): void {
     const failure = classify(error)
@@ -683,7 +787,11 @@ export class Delivery {
     try {
       await this.#takeOver(failure.kind === 'refused' ? again : [])
     } catch (error) {
-      this.#fatal(error instanceof MinimError ? error : new MinimError('MINIM_DELIVERY_ABORTED', { what: classify(error).text }, { cause: error }))
+      this.#fatal(
+        error instanceof MinimError
+          ? error
+          : new MinimError('MINIM_DELIVERY_ABORTED', { what: classify(error).text }, { cause: error }),
+      )
     }
   }
 
@@ -716,18 +824,31 @@ export class Delivery {
       } catch (error) {
         if (this.#hasEnded()) return
         if (classify(error).kind === 'fenced') {
-          if (this.#mayHaveTimedOut() && await this.#stillOwns()) {
+          if (this.#mayHaveTimedOut() && (await this.#stillOwns())) {
             // The coordinator gave up the transaction, and the id's epoch with it: it is ours to take anew.
             this.#identities.fill(null)
             continue
           }
-          throw new MinimError('MINIM_DELIVERY_FENCED', { shard: this.shard, cluster: this.settings.cluster }, { cause: error })
+          throw new MinimError(
+            'MINIM_DELIVERY_FENCED',
+            { shard: this.shard, cluster: this.settings.cluster },
+            { cause: error },
+          )
         }
         if (!isRetryable(error)) throw error
         const delayMs = backoff.next()
-        const notice = error instanceof MinimError && error.code !== 'MINIM_KAFKA_UNREACHABLE'
-          ? error
-          : new MinimError(isForbidden(error) ? 'MINIM_KAFKA_NOT_ALLOWED' : 'MINIM_KAFKA_NO_BROKER', { bootstrap: this.#options.bootstrap, what: error instanceof MinimError ? error.details['what'] : classify(error).text, delayMs }, { cause: error })
+        const notice =
+          error instanceof MinimError && error.code !== 'MINIM_KAFKA_UNREACHABLE'
+            ? error
+            : new MinimError(
+                isForbidden(error) ? 'MINIM_KAFKA_NOT_ALLOWED' : 'MINIM_KAFKA_NO_BROKER',
+                {
+                  bootstrap: this.#options.bootstrap,
+                  what: error instanceof MinimError ? error.details['what'] : classify(error).text,
+                  delayMs,
+                },
+                { cause: error },
+              )
         this.#error = notice
         this.#notice(notice)
         await sleep(delayMs)
@@ -749,23 +870,34 @@ export class Delivery {
   async #attempt(tried: readonly Entry[]): Promise<void> {
     const { topics, bootstrap, replication } = this.#options
     if (topics !== null && !this.#topicsReady) {
-      const wanted = topics.some((t) => t.name === this.#ledger) ? topics : [...topics, ledgerTopic(this.shards, this.#ledger)]
+      const wanted = topics.some((t) => t.name === this.#ledger)
+        ? topics
+        : [...topics, ledgerTopic(this.shards, this.#ledger)]
       const report = await ensureTopics({ bootstrap, properties: this.#properties, wanted, replication })
       this.#setLimits(report.limits)
       this.#topicsReady = true
       this.#hooks.onTopics?.(report)
     }
     if (tried.length > 0 && topics !== null) {
-      this.#setLimits(await readLimits({ bootstrap, properties: this.#properties }, [...new Set([...this.#limits.keys()])]))
+      this.#setLimits(
+        await readLimits({ bootstrap, properties: this.#properties }, [...new Set([...this.#limits.keys()])]),
+      )
     }
-    const cluster = this.#cluster ??= new Cluster({
-      bootstrap, clientId: this.#producer.clientId, createTopics: topics === null,
-      connection: { ...connectionOptions(this.#properties), connectTimeout: this.#producer.connectTimeoutMs, requestTimeout: this.#producer.socketTimeoutMs },
-    })
+    const cluster = (this.#cluster ??= new Cluster({
+      bootstrap,
+      clientId: this.#producer.clientId,
+      createTopics: topics === null,
+      connection: {
+        ...connectionOptions(this.#properties),
+        connectTimeout: this.#producer.connectTimeoutMs,
+        requestTimeout: this.#producer.socketTimeoutMs,
+      },
+    }))
     // Leaders may have moved: that is what many unclean ends are about.
     await cluster.refresh([this.#ledger, ...cluster.topics])
     this.#links = new Links(cluster)
-    // Both ids, before the ledger is read: what a predecessor, or our own former self, had under way is completed or aborted by it.
+    // Both ids, before the ledger is read: what a predecessor, or our own former self, had under way is completed or
+    // aborted by it.
     const a = await this.#openLane(0)
     let b: Lane
     try {
@@ -781,15 +913,29 @@ export class Delivery {
       await a.commit(COMMIT_TIMEOUT_MS)
       this.#owns = true
     } else if (tried.length > 0 && topics !== null) {
-      a.produceTo(this.#ledger, this.shard, Buffer.from(clockKey(this.settings.cluster, this.shard), 'utf8'), Buffer.from('{}'), Date.now())
+      a.produceTo(
+        this.#ledger,
+        this.shard,
+        Buffer.from(clockKey(this.settings.cluster, this.shard), 'utf8'),
+        Buffer.from('{}'),
+        Date.now(),
+      )
       await this.#checkClock(a, cluster)
       await a.abort(COMMIT_TIMEOUT_MS)
     }
-    const ledger = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards, ownerKey: this.#ownerKey })
+    const ledger = await readLedger({
+      bootstrap,
+      properties: this.#properties,
+      topic: this.#ledger,
+      shard: this.shard,
+      shards: this.shards,
+      ownerKey: this.#ownerKey,
+    })
     this.#taken = ledger.taken
     this.#ledgerMarks = ledger.marks
     this.#marks.clear()
-    if (!this.#formerTold && ledger.owner?.id === this.#owner.id && ledger.formerOwner !== null) this.#hooks.onTookOver?.(ownerText(ledger.formerOwner))
+    if (!this.#formerTold && ledger.owner?.id === this.#owner.id && ledger.formerOwner !== null)
+      this.#hooks.onTookOver?.(ownerText(ledger.formerOwner))
     this.#formerTold = true
     if (!this.#unusedFenced) {
       await this.#fenceUnused(ledger.partitions)
@@ -817,16 +963,28 @@ export class Delivery {
     const { bootstrap } = this.#options
     const seconds = (ms: number): string => `${Math.round(Math.abs(ms) / 1_000)} s`
     if (refused || (aheadMs !== null && aheadMs > limitMs)) {
-      const what = aheadMs === null ? 'too far from Kafka\'s' : `${seconds(aheadMs)} ${aheadMs > 0 ? 'ahead of' : 'behind'} Kafka's`
-      throw new MinimError('MINIM_KAFKA_CLOCK', { bootstrap, what: `${what}, which takes no records that bear its time: all waits` })
+      const what =
+        aheadMs === null ? "too far from Kafka's" : `${seconds(aheadMs)} ${aheadMs > 0 ? 'ahead of' : 'behind'} Kafka's`
+      throw new MinimError('MINIM_KAFKA_CLOCK', {
+        bootstrap,
+        what: `${what}, which takes no records that bear its time: all waits`,
+      })
     }
     // Kafka takes old times; but to us, what senders with a right clock say lies ahead.
     if (aheadMs !== null && aheadMs < -DEFAULT_LIMIT.timestampAfterMaxMs) {
-      this.#notice(new MinimError('MINIM_KAFKA_CLOCK', { bootstrap, what: `${seconds(aheadMs)} behind Kafka's: records of now lie ahead of it, and are refused as "clock"` }))
+      this.#notice(
+        new MinimError('MINIM_KAFKA_CLOCK', {
+          bootstrap,
+          what: `${seconds(aheadMs)} behind Kafka's: records of now lie ahead of it, and are refused as "clock"`,
+        }),
+      )
     }
   }
 
-  /** How far this machine's clock is ahead of the coordinator's, as the transaction tells that has just begun; null where that is not to be had. */
+  /**
+   * How far this machine's clock is ahead of the coordinator's, as the transaction tells that has just begun; null
+   * where that is not to be had.
+   */
   async #aheadMs(cluster: Cluster): Promise<number | null> {
     if (this.settings.guarantee !== 'exactly-once') return null
     const [id] = transactionalIds(this.settings.cluster, this.shard)
@@ -848,17 +1006,30 @@ export class Delivery {
     return ownerKey(this.settings.cluster, this.shard)
   }
 
-  /** Whether the coordinator may have given a transaction up because it was open for too long: that looks as if somebody had taken the id. */
+  /**
+   * Whether the coordinator may have given a transaction up because it was open for too long: that looks as if somebody
+   * had taken the id.
+   */
   #mayHaveTimedOut(): boolean {
     return this.#owns && performance.now() - this.#openSince >= this.#producer.transactionTimeoutMs * TIMED_OUT_SHARE
   }
 
-  /** Whether nobody else has written that the shard is theirs, which whoever takes it does at once. A broker that does not answer tells nothing. */
+  /**
+   * Whether nobody else has written that the shard is theirs, which whoever takes it does at once. A broker that does
+   * not answer tells nothing.
+   */
   async #stillOwns(): Promise<boolean> {
     const { bootstrap } = this.#options
     for (const waitMs of [0, OWNER_WAIT_MS]) {
       await sleep(waitMs)
-      const { owner } = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards, ownerKey: this.#ownerKey })
+      const { owner } = await readLedger({
+        bootstrap,
+        properties: this.#properties,
+        topic: this.#ledger,
+        shard: this.shard,
+        shards: this.shards,
+        ownerKey: this.#ownerKey,
+      })
       if (owner?.id !== this.#owner.id) return false
     }
     return true
@@ -873,8 +1044,16 @@ export class Delivery {
     let over = false
     const search = async (): Promise<string | null> => {
       while (!over) {
-        const ledger = await readLedger({ bootstrap, properties: this.#properties, topic: this.#ledger, shard: this.shard, shards: this.shards, ownerKey: this.#ownerKey }).catch(() => null)
-        if (ledger !== null && ledger.owner !== null && ledger.owner.id !== this.#owner.id) return ownerText(ledger.owner)
+        const ledger = await readLedger({
+          bootstrap,
+          properties: this.#properties,
+          topic: this.#ledger,
+          shard: this.shard,
+          shards: this.shards,
+          ownerKey: this.#ownerKey,
+        }).catch(() => null)
+        if (ledger !== null && ledger.owner !== null && ledger.owner.id !== this.#owner.id)
+          return ownerText(ledger.owner)
         await sleep(100)
       }
       return null
@@ -884,10 +1063,15 @@ export class Delivery {
     return found
   }
 
-  /** Looks now and then whether the shard is still ours, while no commit tells. Asking is a read, and writes nothing anywhere. */
+  /**
+   * Looks now and then whether the shard is still ours, while no commit tells. Asking is a read, and writes nothing
+   * anywhere.
+   */
   #watchHold(): void {
     if (this.#options.topics === null || this.settings.guarantee === 'at-least-once') return
-    this.#holdTimer ??= setInterval(() => { void this.#checkHold() }, HOLD_CHECK_MS).unref()
+    this.#holdTimer ??= setInterval(() => {
+      void this.#checkHold()
+    }, HOLD_CHECK_MS).unref()
   }
 
   async #checkHold(): Promise<void> {
@@ -903,9 +1087,14 @@ export class Delivery {
     let timer: NodeJS.Timeout | undefined
     try {
       // One that does not answer says nothing: the next commit will, and so will the next question.
-      const late = new Promise<never>((_, reject) => { timer = setTimeout(() => { reject(new Error('late')) }, HOLD_TIMEOUT_MS) })
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => {
+          reject(new Error('late'))
+        }, HOLD_TIMEOUT_MS)
+      })
       const holder = await Promise.race([this.#askHolder(id), late])
-      if (own === null || generation !== this.#generation || this.#phase !== 'ready' || this.#identities[0] !== own) return
+      if (own === null || generation !== this.#generation || this.#phase !== 'ready' || this.#identities[0] !== own)
+        return
       if (holder.producerId !== own.producerId || holder.epoch !== own.epoch) this.#doubtHold()
     } catch {
       this.#holdLink?.close()
@@ -917,8 +1106,9 @@ export class Delivery {
   }
 
   /**
-   * The id has another epoch. Whoever took the shard has written its name; a coordinator that gave up a transaction raises the epoch as
-   * well, and then the shard is still ours: it is taken anew. Until that is known nothing is committed.
+   * The id has another epoch. Whoever took the shard has written its name; a coordinator that gave up a transaction
+   * raises the epoch as well, and then the shard is still ours: it is taken anew. Until that is known nothing is
+   * committed.
    */
   #doubtHold(): void {
     const what = 'the coordinator knows another epoch of the transactional id'
@@ -928,7 +1118,10 @@ export class Delivery {
   }
 
   async #askHolder(id: string): Promise<ProducerIdentity> {
-    const link = this.#holdLink?.connected === true ? this.#holdLink : await (this.#cluster as Cluster).coordinator(TRANSACTION, id)
+    const link =
+      this.#holdLink?.connected === true
+        ? this.#holdLink
+        : await (this.#cluster as Cluster).coordinator(TRANSACTION, id)
     if (this.#holdLink !== link) this.#holdLink?.close()
     this.#holdLink = link
     if (this.#hasEnded()) link.close()
@@ -952,7 +1145,13 @@ export class Delivery {
         try {
           if (turn === 0) {
             // Its former owner reads here that the shard is no longer its own, and does not take it back.
-            lane.produceTo(this.#ledger, shard, Buffer.from(ownerKey(cluster, shard), 'utf8'), encodeOwner(this.#owner), Date.now())
+            lane.produceTo(
+              this.#ledger,
+              shard,
+              Buffer.from(ownerKey(cluster, shard), 'utf8'),
+              encodeOwner(this.#owner),
+              Date.now(),
+            )
             await lane.commit(COMMIT_TIMEOUT_MS)
           }
         } finally {
@@ -972,7 +1171,7 @@ export class Delivery {
       const outcome = await findRefused({
         minimise: () => this.#minimise(entry),
         exclude: (records) => {
-          const excluded = entry.excluded ??= new Set()
+          const excluded = (entry.excluded ??= new Set())
           for (const record of records) {
             if (excluded.has(record)) (entry.hopeless ??= new Set()).add(record)
             else excluded.add(record)
@@ -1000,7 +1199,9 @@ export class Delivery {
   }
 
   async #openLane(index: 0 | 1): Promise<Lane> {
-    const lane = await Lane.open(this.#laneOptions(transactionalIds(this.settings.cluster, this.shard)[index], this.#identities[index]))
+    const lane = await Lane.open(
+      this.#laneOptions(transactionalIds(this.settings.cluster, this.shard)[index], this.#identities[index]),
+    )
     this.#identities[index] = lane.identity
     return lane
   }
@@ -1008,8 +1209,16 @@ export class Delivery {
   #laneOptions(transactionalId: string, former: ProducerIdentity | null): LaneOptions {
     const { transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes, codec } = this.#producer
     return {
-      cluster: this.#cluster as Cluster, links: this.#links as Links, ledger: { topic: this.#ledger, partition: this.shard }, transactionalId: this.settings.guarantee === 'exactly-once' ? transactionalId : null,
-      transactionTimeoutMs, requestTimeoutMs, maxQueuedBytes, codec, maxBatchBytes: this.#batchBytes, former,
+      cluster: this.#cluster as Cluster,
+      links: this.#links as Links,
+      ledger: { topic: this.#ledger, partition: this.shard },
+      transactionalId: this.settings.guarantee === 'exactly-once' ? transactionalId : null,
+      transactionTimeoutMs,
+      requestTimeoutMs,
+      maxQueuedBytes,
+      codec,
+      maxBatchBytes: this.#batchBytes,
+      former,
     }
   }
 
@@ -1023,7 +1232,8 @@ export class Delivery {
     for (const lane of lanes) lane.close()
   }
 
-  // ---- endings ------------------------------------------------------------------------------------------------------------------
+  // ---- endings
+  // ------------------------------------------------------------------------------------------------------------------
 
   #hasEnded(): boolean {
     return this.#phase === 'stopping' || this.#phase === 'stopped' || this.#phase === 'failed'
@@ -1064,7 +1274,7 @@ export class Delivery {
   }
 
   #giveUp(error: MinimError): void {
-    const left = [...this.#committing?.entries ?? [], ...this.#open?.entries ?? [], ...this.#waiting]
+    const left = [...(this.#committing?.entries ?? []), ...(this.#open?.entries ?? []), ...this.#waiting]
     this.#waiting = []
     this.#resetTurns()
     for (const entry of left) this.#fail(entry, error)
@@ -1072,7 +1282,12 @@ export class Delivery {
   }
 
   #isIdle(): boolean {
-    return this.#waiting.length === 0 && !this.#midItem && this.#committing === null && (this.#open === null || this.#open.entries.length === 0)
+    return (
+      this.#waiting.length === 0 &&
+      !this.#midItem &&
+      this.#committing === null &&
+      (this.#open === null || this.#open.entries.length === 0)
+    )
   }
 
   #checkIdle(): void {

@@ -3,23 +3,34 @@
  *
  *   produce ──▶ a batch for each partition ──▶ AddPartitionsToTxn ──▶ Produce (acks=all, a few under way to each broker) ──▶ EndTxn
  *
- * It speaks Kafka's protocol itself (KIP-98), since a client's call for each message costs more than all else together; and it retries
- * nothing but what the protocol says is not yet done (a transaction that still ends). Whatever fails makes the lane useless: delivery
- * opens another with the former's identity and fills again from its batches. That is also what keeps a delayed EndTxn of this one from
- * ending a later transaction (KIP-890): the next lane has another epoch.
+ * It speaks Kafka's protocol itself (KIP-98), since a client's call for each message costs more than all else together;
+ * and it retries nothing but what the protocol says is not yet done (a transaction that still ends). Whatever fails
+ * makes the lane useless: delivery opens another with the former's identity and fills again from its batches. That is
+ * also what keeps a delayed EndTxn of this one from ending a later transaction (KIP-890): the next lane has another
+ * epoch.
  *
- * A lane that takes over from its own former self continues that identity (KIP-360), so a process that was fenced while it did not look
- * is told so, instead of fencing the one that took its place.
+ * A lane that takes over from its own former self continues that identity (KIP-360), so a process that was fenced while
+ * it did not look is told so, instead of fencing the one that took its place.
  */
 import { LeaseLost } from '../batch/lease.js'
 import type { Minimised } from '../flow/minimised.js'
-import { TRANSACTION, GROUP, type Cluster, type GroupOffsets, type Link, type Links } from '../kafka/cluster.js'
+import { type Cluster, GROUP, type GroupOffsets, type Link, type Links, TRANSACTION } from '../kafka/cluster.js'
 import { CODE } from '../kafka/codes.js'
-import { KafkaError, isFenced, isNotYet } from '../kafka/errors.js'
+import { isFenced, isNotYet, KafkaError } from '../kafka/errors.js'
 import type { ProduceTopic } from '../kafka/produce-requests.js'
-import { RECORD_OVERHEAD_BYTES, RecordBatch, encodeHeaders, partitionOf, viewOf, type Codec, type ProducerIdentity } from '../kafka/record-batch.js'
+import {
+  type Codec,
+  encodeHeaders,
+  partitionOf,
+  type ProducerIdentity,
+  RECORD_OVERHEAD_BYTES,
+  RecordBatch,
+  viewOf,
+} from '../kafka/record-batch.js'
 
-/** Of a lane, to each broker. Kafka keeps order and tells repeats of at most five (KIP-98); two keep the broker busy. */
+/**
+ * Of a lane, to each broker. Kafka keeps order and tells repeats of at most five (KIP-98); two keep the broker busy.
+ */
 const REQUESTS_UNDER_WAY = 2
 /** A request takes no more batches from so many bytes on. */
 const REQUEST_BYTES = 500_000
@@ -32,13 +43,19 @@ const INIT_TIMEOUT_MS = 15_000
 
 export interface LaneOptions {
   readonly cluster: Cluster
-  /** Connections for what is produced. Lanes that take turns share them: a broker works through one connection's requests in order. */
+  /**
+   * Connections for what is produced. Lanes that take turns share them: a broker works through one connection's
+   * requests in order.
+   */
   readonly links: Links
   /** null: no transactions, at least once. */
   readonly transactionalId: string | null
   /** After so long the coordinator aborts, ms. */
   readonly transactionTimeoutMs: number
-  /** Where each transaction has its last record: made part of it with the first others, which saves a request before the commit. */
+  /**
+   * Where each transaction has its last record: made part of it with the first others, which saves a request before the
+   * commit.
+   */
   readonly ledger: { readonly topic: string; readonly partition: number } | null
   /** How long a broker may wait for the copies, ms. */
   readonly requestTimeoutMs: number
@@ -67,7 +84,10 @@ interface Slot {
   queued: boolean
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
 export class Lane {
   readonly identity: ProducerIdentity
@@ -114,8 +134,8 @@ export class Lane {
   }
 
   /**
-   * Takes the id. Without a former identity every other holder is fenced, and what it left open is aborted or completed; with one, what
-   * that left open is aborted, unless somebody else has taken the id since.
+   * Takes the id. Without a former identity every other holder is fenced, and what it left open is aborted or
+   * completed; with one, what that left open is aborted, unless somebody else has taken the id since.
    * @throws KafkaError, of kind `fenced` in that case
    */
   static async open(options: LaneOptions): Promise<Lane> {
@@ -136,9 +156,10 @@ export class Lane {
         coordinator = await cluster.coordinator(TRANSACTION, transactionalId)
         if (known !== null) {
           const code = await coordinator.endTxn(transactionalId, known, false)
-          // Nothing open, or committed already: that is as good. And so is an epoch that has passed: our own request for the next one may have
-          // been heard and its answer lost. Whether it was ours the request below is told.
-          if (code !== 0 && code !== CODE.invalidTransactionState && !isFenced(code)) throw new KafkaError(code, 'EndTxn')
+          // Nothing open, or committed already: that is as good. And so is an epoch that has passed: our own request
+          // for the next one may have been heard and its answer lost. Whether it was ours the request below is told.
+          if (code !== 0 && code !== CODE.invalidTransactionState && !isFenced(code))
+            throw new KafkaError(code, 'EndTxn')
         }
         const identity = await coordinator.initProducerId(transactionalId, transactionTimeoutMs, known)
         return new Lane(options, identity, coordinator)
@@ -189,7 +210,8 @@ export class Lane {
       const t = topic[i]
       const keyLength = keyLen[i]
       const valueLength = valueLen[i]
-      const partition = keyLength === 0 ? this.#sticky % partitions[t] : partitionOf(bytes, keyOff[i], keyLength, partitions[t])
+      const partition =
+        keyLength === 0 ? this.#sticky % partitions[t] : partitionOf(bytes, keyOff[i], keyLength, partitions[t])
       const slot = slots[t][partition] ?? this.#slot(t, partition)
       this.#append(slot, view, keyOff[i], keyLength, valueOff[i], valueLength, timestamp[i], encoded[t])
       produced++
@@ -220,7 +242,9 @@ export class Lane {
         let code: number
         try {
           const link = await this.#groupLink(offsets.group)
-          code = await (transactionalId === null ? link.offsetCommit(offsets) : link.txnOffsetCommit(transactionalId, this.identity, offsets))
+          code = await (transactionalId === null
+            ? link.offsetCommit(offsets)
+            : link.txnOffsetCommit(transactionalId, this.identity, offsets))
         } catch (error) {
           this.#fail(error)
           throw error
@@ -238,7 +262,9 @@ export class Lane {
     })
   }
 
-  /** Sends nothing until {@link release}: what the other lane has still to send to the same partitions stands before it. */
+  /**
+   * Sends nothing until {@link release}: what the other lane has still to send to the same partitions stands before it.
+   */
   hold(): void {
     this.#held = true
   }
@@ -251,7 +277,8 @@ export class Lane {
 
   /**
    * Resolves when the brokers have all of it and the transaction is committed.
-   * @param onSent called in between: all of it is on its way, and what goes over the same connections from now on stands behind it
+   * @param onSent called in between: all of it is on its way, and what goes over the same connections from now on
+   * stands behind it
    */
   commit(timeoutMs: number, onSent?: () => void): Promise<void> {
     return this.#within(timeoutMs, async () => {
@@ -283,7 +310,16 @@ export class Lane {
     const t = topic[i]
     const partitions = this.#planPartitions[t]
     const slot = this.#slot(t, keyLen[i] === 0 ? 0 : partitionOf(bytes, keyOff[i], keyLen[i], partitions))
-    this.#append(slot, viewOf(bytes), keyOff[i], keyLen[i], valueOff[i], valueLen[i], timestamp[i], this.#planHeaders[t])
+    this.#append(
+      slot,
+      viewOf(bytes),
+      keyOff[i],
+      keyLen[i],
+      valueOff[i],
+      valueLen[i],
+      timestamp[i],
+      this.#planHeaders[t],
+    )
     const sequence = slot.sequence
     try {
       this.#pump()
@@ -314,7 +350,8 @@ export class Lane {
     this.#wake()
   }
 
-  // ---- what waits ---------------------------------------------------------------------------------------------------------------
+  // ---- what waits
+  // ---------------------------------------------------------------------------------------------------------------
 
   #usePlan(topics: readonly string[], headers: Minimised['headers']): void {
     this.#plan = topics
@@ -328,7 +365,7 @@ export class Lane {
 
   #slotsOf(topic: string): (Slot | undefined)[] {
     let slots = this.#slots.get(topic)
-    if (slots === undefined) this.#slots.set(topic, slots = [])
+    if (slots === undefined) this.#slots.set(topic, (slots = []))
     return slots
   }
 
@@ -338,10 +375,28 @@ export class Lane {
 
   #slotOf(topic: string, partition: number): Slot {
     const slots = this.#slotsOf(topic)
-    return slots[partition] ??= { topic, partition, batch: this.#emptyBatch(), full: [], sequence: 0, added: false, proven: false, queued: false }
+    return (slots[partition] ??= {
+      topic,
+      partition,
+      batch: this.#emptyBatch(),
+      full: [],
+      sequence: 0,
+      added: false,
+      proven: false,
+      queued: false,
+    })
   }
 
-  #append(slot: Slot, source: DataView, keyOffset: number, keyLength: number, valueOffset: number, valueLength: number, timestamp: number, headers: Buffer | null): void {
+  #append(
+    slot: Slot,
+    source: DataView,
+    keyOffset: number,
+    keyLength: number,
+    valueOffset: number,
+    valueLength: number,
+    timestamp: number,
+    headers: Buffer | null,
+  ): void {
     let { batch } = slot
     const before = batch.length
     if (batch.count > 0 && before + keyLength + valueLength + RECORD_OVERHEAD_BYTES > this.#options.maxBatchBytes) {
@@ -376,7 +431,8 @@ export class Lane {
     slot.queued = false
   }
 
-  // ---- sending ------------------------------------------------------------------------------------------------------------------
+  // ---- sending
+  // ------------------------------------------------------------------------------------------------------------------
 
   /** Sends what may be sent now. Called whenever something is added or answered. */
   #pump(): void {
@@ -391,13 +447,25 @@ export class Lane {
         this.#fail(new KafkaError(CODE.unknownPartition, 'a partition has no leader'))
         return
       }
-      const link = this.#options.links.get(node, () => { this.#pump() }, (error) => { this.#fail(error) })
-      if (link !== null) while ((this.#underWayTo.get(node) ?? 0) < REQUESTS_UNDER_WAY && this.#send(node, link)) { /* the next */ }
+      const link = this.#options.links.get(
+        node,
+        () => {
+          this.#pump()
+        },
+        (error) => {
+          this.#fail(error)
+        },
+      )
+      if (link !== null)
+        while ((this.#underWayTo.get(node) ?? 0) < REQUESTS_UNDER_WAY && this.#send(node, link)) {
+          /* the next */
+        }
     }
   }
 
   #mayGo(slot: Slot): boolean {
-    // While the coordinator adds partitions it cannot vouch for others: brokers would refuse what they ask it about (as "not enough replicas").
+    // While the coordinator adds partitions it cannot vouch for others: brokers would refuse what they ask it about (as
+    // "not enough replicas").
     return this.#options.transactionalId === null || (slot.added && (slot.proven || !this.#adding))
   }
 
@@ -413,7 +481,12 @@ export class Lane {
       if (bytes < REQUEST_BYTES && this.#mayGo(slot) && this.#cluster.leader(slot.topic, slot.partition) === node) {
         const next = slot.full.shift()
         const batch = next ?? slot.batch
-        const sealed = batch.seal(this.identity, slot.sequence, this.#options.transactionalId !== null, this.#options.codec)
+        const sealed = batch.seal(
+          this.identity,
+          slot.sequence,
+          this.#options.transactionalId !== null,
+          this.#options.codec,
+        )
         slot.sequence = (slot.sequence + batch.count) % 0x8000_0000
         bytes += batch.length
         if (!slot.proven) unproven.push(slot)
@@ -442,18 +515,22 @@ export class Lane {
     }
     if (unproven.length > 0) this.#firsts++
     const request: ProduceTopic[] = [...topics].map(([topic, partitions]) => ({ topic, partitions }))
-    link.produce(this.#options.transactionalId, this.#options.requestTimeoutMs, request).then((answers) => {
-      answered()
-      for (const slot of unproven) slot.proven = true
-      for (const batch of sent) this.#recycle(batch)
-      const refused = answers.find((answer) => answer.code !== 0)
-      if (refused !== undefined) this.#fail(new KafkaError(refused.code, `${refused.topic}, partition ${refused.partition}`))
-      else this.#pump()
-      this.#wake()
-    }, (error: unknown) => {
-      answered()
-      this.#fail(error)
-    })
+    link.produce(this.#options.transactionalId, this.#options.requestTimeoutMs, request).then(
+      (answers) => {
+        answered()
+        for (const slot of unproven) slot.proven = true
+        for (const batch of sent) this.#recycle(batch)
+        const refused = answers.find((answer) => answer.code !== 0)
+        if (refused !== undefined)
+          this.#fail(new KafkaError(refused.code, `${refused.topic}, partition ${refused.partition}`))
+        else this.#pump()
+        this.#wake()
+      },
+      (error: unknown) => {
+        answered()
+        this.#fail(error)
+      },
+    )
     return true
   }
 
@@ -475,15 +552,18 @@ export class Lane {
     }
     this.#adding = true
     this.#open = true
-    this.#again((link) => link.addPartitions(transactionalId, this.identity, partitions), 'AddPartitionsToTxn').then(() => {
-      this.#adding = false
-      for (const slot of fresh) slot.added = true
-      this.#pump()
-      this.#wake()
-    }, (error: unknown) => {
-      this.#adding = false
-      this.#fail(error)
-    })
+    this.#again((link) => link.addPartitions(transactionalId, this.identity, partitions), 'AddPartitionsToTxn').then(
+      () => {
+        this.#adding = false
+        for (const slot of fresh) slot.added = true
+        this.#pump()
+        this.#wake()
+      },
+      (error: unknown) => {
+        this.#adding = false
+        this.#fail(error)
+      },
+    )
   }
 
   async #end(commit: boolean): Promise<void> {
@@ -491,7 +571,8 @@ export class Lane {
     if (transactionalId === null || !this.#open) return
     await this.#again((link) => link.endTxn(transactionalId, this.identity, commit), 'EndTxn')
     this.#open = false
-    for (const slots of this.#slots.values()) for (const slot of slots) if (slot !== undefined) slot.added = slot.proven = false
+    for (const slots of this.#slots.values())
+      for (const slot of slots) if (slot !== undefined) slot.added = slot.proven = false
   }
 
   /** Repeats a request of the transaction while its predecessor is still being completed by the coordinator. */
@@ -515,12 +596,14 @@ export class Lane {
     }
   }
 
-  /** The way to the coordinator; a new one when it was closed while nothing was asked (Kafka closes idle connections). */
+  /**
+   * The way to the coordinator; a new one when it was closed while nothing was asked (Kafka closes idle connections).
+   */
   async #coordinatorLink(): Promise<Link> {
     const link = this.#coordinator as Link
     if (link.connected || link.inFlight > 0) return link
     link.close()
-    return this.#coordinator = await this.#cluster.coordinator(TRANSACTION, this.#options.transactionalId as string)
+    return (this.#coordinator = await this.#cluster.coordinator(TRANSACTION, this.#options.transactionalId as string))
   }
 
   async #groupLink(group: string): Promise<Link> {
@@ -548,12 +631,15 @@ export class Lane {
       if (this.#failure !== null) throw this.#failure
       if (done()) return
       this.#pump()
-      await new Promise<void>((resolve) => { this.#settled.push(resolve) })
+      await new Promise<void>((resolve) => {
+        this.#settled.push(resolve)
+      })
     }
   }
 
   #fail(error: unknown): void {
-    this.#failure ??= error instanceof KafkaError ? error : new KafkaError(CODE.timedOut, 'a request failed', { cause: error })
+    this.#failure ??=
+      error instanceof KafkaError ? error : new KafkaError(CODE.timedOut, 'a request failed', { cause: error })
     this.#wake()
   }
 

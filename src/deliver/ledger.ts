@@ -1,19 +1,18 @@
 /**
- * The ledger: a compacted topic that holds, per source stream, the last sequence taken. Its records are part of the transaction that
- * holds the messages, so a batch is in Kafka if and only if the ledger says so.
+ * The ledger: a compacted topic that holds, per source stream, the last sequence taken. Its records are part of the
+ * transaction that holds the messages, so a batch is in Kafka if and only if the ledger says so.
  */
 import { hostname } from 'node:os'
 import process from 'node:process'
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
-import { LEDGER_TOPIC } from '../flow/topic-names.js'
-import type { KafkaProperties } from '../kafka/property-rules.js'
-import { consumerProperties, refusedProperty } from '../kafka/properties.js'
-import { asError } from '../kafka/errors.js'
-import { SPOOL_PREFIX, shardOf } from '../flow/shards.js'
 import { MARK_BYTES, MARKS_KEPT } from '../flow/marks.js'
+import { shardOf, SPOOL_PREFIX } from '../flow/shards.js'
+import { LEDGER_TOPIC } from '../flow/topic-names.js'
 import type { SourceId } from '../flow/work-item.js'
-
+import { asError } from '../kafka/errors.js'
+import { consumerProperties, refusedProperty } from '../kafka/properties.js'
+import type { KafkaProperties } from '../kafka/property-rules.js'
 
 const MAX_HOST = 64
 const HOST = /^[A-Za-z0-9._-]{1,64}$/
@@ -29,7 +28,10 @@ export function streamKey(id: SourceId): string {
  * @param marks of the stream's last batches, the last one that of `sequence`; empty for none
  */
 export function encodeEntry(sequence: number, marks: Buffer = NO_MARKS): Buffer {
-  return Buffer.from(marks.length === 0 ? `{"sequence":${sequence}}` : `{"sequence":${sequence},"marks":"${marks.toString('base64')}"}`, 'latin1')
+  return Buffer.from(
+    marks.length === 0 ? `{"sequence":${sequence}}` : `{"sequence":${sequence},"marks":"${marks.toString('base64')}"}`,
+    'latin1',
+  )
 }
 
 const NO_MARKS = Buffer.alloc(0)
@@ -60,15 +62,32 @@ export function encodeOwner({ id, ...more }: Owner): Buffer {
 
 /** This process, under a new id. Names of hosts may be anything: what is odd in one is not written. */
 export function thisProcess(id: string): Owner {
-  return { id, host: hostname().replace(/[^A-Za-z0-9._-]/g, '').slice(0, MAX_HOST), pid: process.pid, since: new Date(Date.now() - process.uptime() * 1000).toISOString().slice(0, 19) + 'Z' }
+  return {
+    id,
+    host: hostname()
+      .replace(/[^A-Za-z0-9._-]/g, '')
+      .slice(0, MAX_HOST),
+    pid: process.pid,
+    since: new Date(Date.now() - process.uptime() * 1000).toISOString().slice(0, 19) + 'Z',
+  }
 }
 
 /** An owner in a line for people. */
 export function ownerText({ id, host, pid, since }: Owner): string {
-  return [host === undefined ? null : `host ${host}`, pid === undefined ? null : `pid ${pid}`, since === undefined ? null : `since ${since}`, `id ${id}`].filter((part) => part !== null).join(', ')
+  return [
+    host === undefined ? null : `host ${host}`,
+    pid === undefined ? null : `pid ${pid}`,
+    since === undefined ? null : `since ${since}`,
+    `id ${id}`,
+  ]
+    .filter((part) => part !== null)
+    .join(', ')
 }
 
-/** The sequence in a ledger record's value; null when it is none. Other fields are ignored: a later version may write more. */
+/**
+ * The sequence in a ledger record's value; null when it is none. Other fields are ignored: a later version may write
+ * more.
+ */
 export function decodeEntry(value: Uint8Array | null): number | null {
   return decode(value)?.sequence ?? null
 }
@@ -81,7 +100,10 @@ export function decodeMarks(value: Uint8Array | null): string | null {
 function decode(value: Uint8Array | null): { readonly sequence: number; readonly marks: string | null } | null {
   if (value === null) return null
   try {
-    const { sequence, marks } = JSON.parse(Buffer.from(value).toString('utf8')) as { sequence?: unknown; marks?: unknown }
+    const { sequence, marks } = JSON.parse(Buffer.from(value).toString('utf8')) as {
+      sequence?: unknown
+      marks?: unknown
+    }
     if (typeof sequence !== 'number' || !Number.isSafeInteger(sequence) || sequence < 0) return null
     return { sequence, marks: typeof marks === 'string' && isMarks(marks) ? marks : null }
   } catch {
@@ -94,11 +116,16 @@ function isMarks(text: string): boolean {
   return bytes.toString('base64') === text && bytes.length % MARK_BYTES === 0 && bytes.length <= MARKS_KEPT * MARK_BYTES
 }
 
-/** The owner in a record's value; null when it is none. What is not as it was written is left out: it would be repeated in logs. */
+/**
+ * The owner in a record's value; null when it is none. What is not as it was written is left out: it would be repeated
+ * in logs.
+ */
 export function decodeOwner(value: Uint8Array | null): Owner | null {
   if (value === null) return null
   try {
-    const { owner, host, pid, since } = JSON.parse(Buffer.from(value).toString('utf8')) as Readonly<Record<string, unknown>>
+    const { owner, host, pid, since } = JSON.parse(Buffer.from(value).toString('utf8')) as Readonly<
+      Record<string, unknown>
+    >
     if (typeof owner !== 'string' || !/^[A-Za-z0-9-]{1,64}$/.test(owner)) return null
     return {
       id: owner,
@@ -138,30 +165,50 @@ export interface Ledger {
 const READ_TIMEOUT_MS = 60_000
 const FETCH = 1_000
 
-function connect(isolation: 'read_committed' | 'read_uncommitted', options: LedgerOptions, topic: string): Promise<Kafka.KafkaConsumer> {
+function connect(
+  isolation: 'read_committed' | 'read_uncommitted',
+  options: LedgerOptions,
+  topic: string,
+): Promise<Kafka.KafkaConsumer> {
   return new Promise((resolve, reject) => {
     let consumer: Kafka.KafkaConsumer
     try {
-      consumer = new Kafka.KafkaConsumer(consumerProperties(options.properties, options.bootstrap, isolation), { 'auto.offset.reset': 'earliest' })
+      consumer = new Kafka.KafkaConsumer(consumerProperties(options.properties, options.bootstrap, isolation), {
+        'auto.offset.reset': 'earliest',
+      })
     } catch (error) {
       reject(refusedProperty(error))
       return
     }
     // Told by the calls that fail; an event without a listener is nobody's loss.
-    consumer.connect({ topic, timeout: 5_000 }, (error: unknown) => { if (error) reject(asError(error)); else resolve(consumer) })
+    consumer.connect({ topic, timeout: 5_000 }, (error: unknown) => {
+      if (error) reject(asError(error))
+      else resolve(consumer)
+    })
   })
 }
 
-const disconnect = (consumer: Kafka.KafkaConsumer): Promise<void> => new Promise((resolve) => { consumer.disconnect(() => { resolve() }) })
+const disconnect = (consumer: Kafka.KafkaConsumer): Promise<void> =>
+  new Promise((resolve) => {
+    consumer.disconnect(() => {
+      resolve()
+    })
+  })
 
 async function partitionsOf(client: Kafka.KafkaConsumer, topic: string): Promise<number> {
   const metadata = await new Promise<Kafka.Metadata>((resolve, reject) => {
-    client.getMetadata({ topic, timeout: 5_000 }, (error: unknown, data) => { if (error) reject(asError(error)); else resolve(data) })
+    client.getMetadata({ topic, timeout: 5_000 }, (error: unknown, data) => {
+      if (error) reject(asError(error))
+      else resolve(data)
+    })
   })
   return metadata.topics.find((t) => t.name === topic)?.partitions.length ?? 0
 }
 
-interface Range { readonly low: number, readonly high: number }
+interface Range {
+  readonly low: number
+  readonly high: number
+}
 
 function rangeOf(client: Kafka.KafkaConsumer, topic: string, partition: number): Promise<Range> {
   return new Promise((resolve, reject) => {
@@ -173,11 +220,12 @@ function rangeOf(client: Kafka.KafkaConsumer, topic: string, partition: number):
 }
 
 /**
- * What was taken: reads the ledger up to its end. All ids of the shard must have been initialised before, which completes or aborts
- * what they had open.
+ * What was taken: reads the ledger up to its end. All ids of the shard must have been initialised before, which
+ * completes or aborts what they had open.
  *
- * The end comes from a `read_uncommitted` client: to a `read_committed` one it is the last *stable* offset, so that everything behind an
- * open transaction would look as if it did not exist. All partitions are read, since a source's shard changes with their number.
+ * The end comes from a `read_uncommitted` client: to a `read_committed` one it is the last *stable* offset, so that
+ * everything behind an open transaction would look as if it did not exist. All partitions are read, since a source's
+ * shard changes with their number.
  */
 export async function readLedger(options: LedgerOptions): Promise<Ledger> {
   const topic = options.topic ?? LEDGER_TOPIC
@@ -194,7 +242,12 @@ export async function readLedger(options: LedgerOptions): Promise<Ledger> {
   } finally {
     await disconnect(uncommitted)
   }
-  const found: Found = { taken: new Map<string, number>(), marks: new Map<string, string>(), owner: null, formerOwner: null }
+  const found: Found = {
+    taken: new Map<string, number>(),
+    marks: new Map<string, string>(),
+    owner: null,
+    formerOwner: null,
+  }
   if (ends.size === 0) return { ...found, partitions }
   const committed = await connect('read_committed', options, topic)
   try {
@@ -212,14 +265,24 @@ interface Found {
   formerOwner: Owner | null
 }
 
-async function readUpTo(consumer: Kafka.KafkaConsumer, topic: string, ends: Map<number, number>, found: Found, options: LedgerOptions, timeoutMs: number): Promise<void> {
+async function readUpTo(
+  consumer: Kafka.KafkaConsumer,
+  topic: string,
+  ends: Map<number, number>,
+  found: Found,
+  options: LedgerOptions,
+  timeoutMs: number,
+): Promise<void> {
   const left = new Map(ends)
   const reached = (partition: number, next: number): void => {
     const end = left.get(partition)
     if (end !== undefined && next >= end) left.delete(partition)
   }
-  // Markers and aborted messages take offsets and are never handed out: only the end-of-partition event tells that they are behind us.
-  consumer.on('partition.eof', (eof) => { reached(eof.partition, eof.offset) })
+  // Markers and aborted messages take offsets and are never handed out: only the end-of-partition event tells that they
+  // are behind us.
+  consumer.on('partition.eof', (eof) => {
+    reached(eof.partition, eof.offset)
+  })
   consumer.setDefaultConsumeTimeout(100)
   consumer.assign([...ends.keys()].map((partition) => ({ topic, partition, offset: 0 })))
   const deadline = performance.now() + timeoutMs
@@ -229,7 +292,10 @@ async function readUpTo(consumer: Kafka.KafkaConsumer, topic: string, ends: Map<
       throw new MinimError('MINIM_DELIVERY_LEDGER_TIMEOUT', { topic, partition, end, seconds: timeoutMs / 1_000 })
     }
     const messages = await new Promise<Kafka.Message[]>((resolve, reject) => {
-      consumer.consume(FETCH, (error: unknown, batch) => { if (error) reject(asError(error)); else resolve(batch) })
+      consumer.consume(FETCH, (error: unknown, batch) => {
+        if (error) reject(asError(error))
+        else resolve(batch)
+      })
     })
     for (const message of messages) {
       take(message, found, options)
@@ -258,7 +324,11 @@ function take(message: Kafka.Message, found: Found, options: LedgerOptions): voi
   const entry = decode(message.value)
   const split = key?.indexOf('\u0000') ?? -1
   if (key === null || split < 0 || entry === null) {
-    throw new MinimError('MINIM_DELIVERY_LEDGER_INVALID', { topic: message.topic, partition: message.partition, offset: message.offset })
+    throw new MinimError('MINIM_DELIVERY_LEDGER_INVALID', {
+      topic: message.topic,
+      partition: message.partition,
+      offset: message.offset,
+    })
   }
   // A spool's stream has another name when the number of workers changes: whoever feeds it looks for its incarnation.
   if (!key.startsWith(SPOOL_PREFIX) && shardOf(key.slice(0, split), options.shards) !== options.shard) return

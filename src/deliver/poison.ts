@@ -1,10 +1,10 @@
 /**
- * Finds the messages of a batch that Kafka refuses, by trial transactions that are never committed. First the whole batch as it would be
- * sent; when that is refused, its messages each in a request of its own, so that every refusal names one message. Slow, and rare: size and
- * time are checked before anything is sent.
+ * Finds the messages of a batch that Kafka refuses, by trial transactions that are never committed. First the whole
+ * batch as it would be sent; when that is refused, its messages each in a request of its own, so that every refusal
+ * names one message. Slow, and rare: size and time are checked before anything is sent.
  */
 import type { Minimised } from '../flow/minimised.js'
-import { KafkaError, classify } from '../kafka/errors.js'
+import { classify, KafkaError } from '../kafka/errors.js'
 import type { Lane } from './lane.js'
 
 export interface Trial {

@@ -1,7 +1,10 @@
-/** Checking files that operators write: every mistake at once, each with its path and its mend. Shared by policy and settings. */
+/**
+ * Checking files that operators write: every mistake at once, each with its path and its mend. Shared by policy and
+ * settings.
+ */
 import { Ajv, type ErrorObject } from 'ajv'
 import { parseDocument } from 'yaml'
-import { MinimError, problemLines, type ErrorCode, type Problem } from './catalogue.js'
+import { type ErrorCode, MinimError, type Problem, problemLines } from './catalogue.js'
 
 /** A file with mistakes. `problems` holds them one by one; the message holds them as lines. */
 export class ProblemsError extends MinimError {
@@ -34,19 +37,22 @@ function distance(a: string, b: string): number {
 /** The names nearest to a mistyped one, best first; empty when none is near. */
 export function nearest(name: string, known: Iterable<string>, count = 3): string[] {
   const wanted = name.toLowerCase().slice(0, 100)
-  return [...known]
-    .map((candidate) => {
-      const other = candidate.toLowerCase()
-      const within = wanted.length > 2 && (other.includes(wanted) || wanted.includes(other))
-      const edits = distance(wanted, other)
-      const limit = wanted.length < 4 ? 1 : other.startsWith(wanted.slice(0, 4)) ? 4 : Math.max(2, Math.ceil(wanted.length / 3))
-      return { candidate, edits: within ? Math.min(edits, 1) : edits, limit }
-    })
-    // Of a word that is changed altogether nothing is near.
-    .filter(({ edits, limit }) => edits <= limit && edits < wanted.length)
-    .sort((a, b) => a.edits - b.edits)
-    .slice(0, count)
-    .map(({ candidate }) => candidate)
+  return (
+    [...known]
+      .map((candidate) => {
+        const other = candidate.toLowerCase()
+        const within = wanted.length > 2 && (other.includes(wanted) || wanted.includes(other))
+        const edits = distance(wanted, other)
+        const limit =
+          wanted.length < 4 ? 1 : other.startsWith(wanted.slice(0, 4)) ? 4 : Math.max(2, Math.ceil(wanted.length / 3))
+        return { candidate, edits: within ? Math.min(edits, 1) : edits, limit }
+      })
+      // Of a word that is changed altogether nothing is near.
+      .filter(({ edits, limit }) => edits <= limit && edits < wanted.length)
+      .sort((a, b) => a.edits - b.edits)
+      .slice(0, count)
+      .map(({ candidate }) => candidate)
+  )
 }
 
 /** A mend for a name that is not known: the nearest known ones, or all of them when none is near. */
@@ -58,7 +64,11 @@ export function useOneOf(name: unknown, known: Iterable<string>): string {
 
 /** `/purposes/billing/call` → `purposes.billing.call`. */
 function dotted(pointer: string): string {
-  return pointer.split('/').slice(1).map((s) => s.replace(/~1/g, '/').replace(/~0/g, '~')).join('.')
+  return pointer
+    .split('/')
+    .slice(1)
+    .map((s) => s.replace(/~1/g, '/').replace(/~0/g, '~'))
+    .join('.')
 }
 
 function join(base: string, key: string): string {
@@ -71,13 +81,22 @@ interface SchemaNode {
 }
 
 const TYPE_NAMES: Readonly<Record<string, string>> = {
-  string: 'a text', integer: 'a whole number', number: 'a number', boolean: 'true or false', object: 'a mapping', array: 'a list', null: 'null',
+  string: 'a text',
+  integer: 'a whole number',
+  number: 'a number',
+  boolean: 'true or false',
+  object: 'a mapping',
+  array: 'a list',
+  null: 'null',
 }
 
 function typesOf(errors: readonly ErrorObject[]): string {
   const types = [...new Set(errors.flatMap((e) => [(e.params as { type: string | string[] }).type].flat()))]
   // Null is the exception: last.
-  return types.sort((a, b) => Number(a === 'null') - Number(b === 'null')).map((type) => TYPE_NAMES[type] ?? type).join(' or ')
+  return types
+    .sort((a, b) => Number(a === 'null') - Number(b === 'null'))
+    .map((type) => TYPE_NAMES[type] ?? type)
+    .join(' or ')
 }
 
 function describe(node: SchemaNode | undefined, fallback: string): string {
@@ -89,34 +108,57 @@ const MAX_LISTED = 12
 
 /**
  * One of ajv's errors as a problem. Values that were given are never repeated: in settings they may be secrets.
- * @param choice the choice that its schema is the only fitting form of: where both speak of the same place, it describes all forms
+ * @param choice the choice that its schema is the only fitting form of: where both speak of the same place, it
+ * describes all forms
  */
 function problemOf(error: ErrorObject, choice: ErrorObject | null): Problem {
   const path = dotted(error.instancePath)
-  const node = (choice?.instancePath === error.instancePath && error.keyword !== 'additionalProperties' && error.keyword !== 'required' ? choice : error).parentSchema as SchemaNode | undefined
+  const node = (
+    choice?.instancePath === error.instancePath &&
+    error.keyword !== 'additionalProperties' &&
+    error.keyword !== 'required'
+      ? choice
+      : error
+  ).parentSchema as SchemaNode | undefined
   const params = error.params as Record<string, unknown>
   switch (error.keyword) {
     case 'additionalProperties': {
       const key = String(params['additionalProperty'])
       const known = Object.keys(node?.properties ?? {})
-      return { path: join(path, key), what: 'is unknown', mend: known.length > 0 ? useOneOf(key, known) : describe(node, 'take it out') }
+      return {
+        path: join(path, key),
+        what: 'is unknown',
+        mend: known.length > 0 ? useOneOf(key, known) : describe(node, 'take it out'),
+      }
     }
     case 'required': {
       const key = String(params['missingProperty'])
-      return { path: join(path, key), what: 'is missing', mend: `add it: ${node?.properties?.[key]?.description ?? key}` }
+      return {
+        path: join(path, key),
+        what: 'is missing',
+        mend: `add it: ${node?.properties?.[key]?.description ?? key}`,
+      }
     }
     case 'enum': {
       const allowed = (params['allowedValues'] as unknown[]).map(String)
       const mend = useOneOf(error.data, allowed)
       const all = `use one of: ${allowed.join(', ')}`
-      return { path, what: 'is none of the allowed values', mend: mend === all || allowed.length > MAX_LISTED ? mend : `${mend} Else ${all}` }
+      return {
+        path,
+        what: 'is none of the allowed values',
+        mend: mend === all || allowed.length > MAX_LISTED ? mend : `${mend} Else ${all}`,
+      }
     }
     case 'const':
       return { path, what: 'is not the allowed value', mend: `write ${String(params['allowedValue'])}` }
     case 'type':
       return { path, what: `must be ${typesOf([error])}`, mend: describe(node, 'mend its type') }
     case 'pattern':
-      return { path, what: 'is of another form', mend: describe(node, `write it to match ${String(params['pattern'])}`) }
+      return {
+        path,
+        what: 'is of another form',
+        mend: describe(node, `write it to match ${String(params['pattern'])}`),
+      }
     case 'anyOf':
     case 'oneOf':
       return { path, what: 'has none of the forms allowed here', mend: describe(node, 'see the schema') }
@@ -129,8 +171,17 @@ function problemOf(error: ErrorObject, choice: ErrorObject | null): Problem {
  * A checker made from a JSON Schema.
  */
 export function checker(schema: object): (value: unknown) => Problem[] {
-  // Each process starts with this. That the schemas are right the tests say; a check that runs once gains nothing by being optimised.
-  const validate = new Ajv({ allErrors: true, verbose: true, strict: true, allowUnionTypes: true, meta: false, validateSchema: false, code: { optimize: false } }).compile(schema)
+  // Each process starts with this. That the schemas are right the tests say; a check that runs once gains nothing by
+  // being optimised.
+  const validate = new Ajv({
+    allErrors: true,
+    verbose: true,
+    strict: true,
+    allowUnionTypes: true,
+    meta: false,
+    validateSchema: false,
+    code: { optimize: false },
+  }).compile(schema)
   return (value) => {
     if (validate(value)) return []
     // What is said first of a place (its type) makes the rest of it void.
@@ -140,13 +191,24 @@ export function checker(schema: object): (value: unknown) => Problem[] {
 }
 
 /**
- * Problems out of ajv's errors. The forms of a choice each say why they do not fit: those are left out, but for the one that was meant.
+ * Problems out of ajv's errors. The forms of a choice each say why they do not fit: those are left out, but for the one
+ * that was meant.
  * @param choice the choice that these are a form's errors of
  */
 function told(errors: readonly ErrorObject[], choice: ErrorObject | null): Problem[] {
   const choices = errors.filter((e) => e.keyword === 'anyOf' || e.keyword === 'oneOf')
-  const within = (c: ErrorObject, e: ErrorObject): boolean => c !== e && e.instancePath.startsWith(c.instancePath) && e.schemaPath.startsWith(`${c.schemaPath}/`)
-  return errors.filter((e) => !choices.some((c) => within(c, e))).flatMap((e) => choices.includes(e) ? ofChoice(e, errors.filter((inner) => within(e, inner))) : [problemOf(e, choice)])
+  const within = (c: ErrorObject, e: ErrorObject): boolean =>
+    c !== e && e.instancePath.startsWith(c.instancePath) && e.schemaPath.startsWith(`${c.schemaPath}/`)
+  return errors
+    .filter((e) => !choices.some((c) => within(c, e)))
+    .flatMap((e) =>
+      choices.includes(e)
+        ? ofChoice(
+            e,
+            errors.filter((inner) => within(e, inner)),
+          )
+        : [problemOf(e, choice)],
+    )
 }
 
 /** @param inner the errors of all its forms */
@@ -154,30 +216,48 @@ function ofChoice(choice: ErrorObject, inner: readonly ErrorObject[]): Problem[]
   const forms = new Map<string, ErrorObject[]>()
   for (const e of inner) {
     const [form] = e.schemaPath.slice(choice.schemaPath.length + 1).split('/')
-    forms.set(form, [...forms.get(form) ?? [], e])
+    forms.set(form, [...(forms.get(form) ?? []), e])
   }
   const ofType = (e: ErrorObject): boolean => e.keyword === 'type' && e.instancePath === choice.instancePath
   const meant = [...forms.values()].filter((form) => !form.some(ofType)).sort((a, b) => a.length - b.length)
   // No form is of the type that was written, or one only, or one that more of it fits.
   if (meant.length === 0) {
     const path = dotted(choice.instancePath)
-    return [{ path, what: `must be ${typesOf(inner.filter(ofType))}`, mend: describe(choice.parentSchema as SchemaNode | undefined, 'mend its type') }]
+    return [
+      {
+        path,
+        what: `must be ${typesOf(inner.filter(ofType))}`,
+        mend: describe(choice.parentSchema as SchemaNode | undefined, 'mend its type'),
+      },
+    ]
   }
   return meant.length === 1 || meant[0].length < meant[1].length ? told(meant[0], choice) : [problemOf(choice, null)]
 }
 
-/** YAML text as plain values; its mistakes (duplicate keys and unknown tags included), all of them, as problems with line and column. */
+/**
+ * YAML text as plain values; its mistakes (duplicate keys and unknown tags included), all of them, as problems with
+ * line and column.
+ */
 export function readYaml(text: string): { readonly value: unknown; readonly problems: readonly Problem[] } {
   const document = parseDocument(text, { prettyErrors: false, strict: true, uniqueKeys: true, stringKeys: true })
-  const problems = [...document.errors, ...document.warnings].map((e) => {
-    const before = text.slice(0, e.pos[0]).split('\n')
-    return { path: `line ${before.length}, column ${before[before.length - 1].length + 1}`, what: `is not understood as YAML (${e.code.toLowerCase().replace(/_/g, ' ')})`, mend: 'mend the YAML there' }
-  }).filter(({ path }, i, all) => all.findIndex((p) => p.path === path) === i)
+  const problems = [...document.errors, ...document.warnings]
+    .map((e) => {
+      const before = text.slice(0, e.pos[0]).split('\n')
+      return {
+        path: `line ${before.length}, column ${before[before.length - 1].length + 1}`,
+        what: `is not understood as YAML (${e.code.toLowerCase().replace(/_/g, ' ')})`,
+        mend: 'mend the YAML there',
+      }
+    })
+    .filter(({ path }, i, all) => all.findIndex((p) => p.path === path) === i)
   if (problems.length > 0) return { value: undefined, problems }
   try {
     return { value: document.toJS({ maxAliasCount: 100 }), problems }
   } catch {
-    return { value: undefined, problems: [{ path: '', what: 'its aliases cannot be resolved', mend: 'write the values out' }] }
+    return {
+      value: undefined,
+      problems: [{ path: '', what: 'its aliases cannot be resolved', mend: 'write the values out' }],
+    }
   }
 }
 

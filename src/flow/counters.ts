@@ -9,13 +9,18 @@ export type SourceKind = (typeof SOURCE_KINDS)[number]
 export const SOURCE_REFUSALS = [
   /** Not of its protocol, or broken. */
   'malformed',
-  /** A URL or method that nothing is there for: its sender has a wrong one, and what it sends is lost until that is mended. */
+  /**
+   * A URL or method that nothing is there for: its sender has a wrong one, and what it sends is lost until that is
+   * mended.
+   */
   'not_found',
   'too_large',
   /** No or wrong password, key or certificate. */
   'unauthorised',
   /** More than the settings allow: in a second, connections at once, calls followed at once. */
-  'rate', 'connections', 'too_many',
+  'rate',
+  'connections',
+  'too_many',
   /** Nothing came for too long. */
   'idle',
   /** Of its protocol, and of no use here: an event, a method, a payload kind that gives no record. */

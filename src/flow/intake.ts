@@ -1,8 +1,10 @@
-/** What a source needs of the rest: where it left off, a place to hand batches to, and the pipeline to make them with. */
+/**
+ * What a source needs of the rest: where it left off, a place to hand batches to, and the pipeline to make them with.
+ */
 import type { Batch } from '../batch/batch.js'
-import type { SourceId, WorkItem } from './work-item.js'
-import type { Minimised } from './minimised.js'
 import type { Input } from './input.js'
+import type { Minimised } from './minimised.js'
+import type { SourceId, WorkItem } from './work-item.js'
 
 export interface Intake {
   /** Last sequence of a stream that is committed; 0 if none is. */

@@ -1,22 +1,35 @@
 /**
- * Marks of a stream's last batches: by them a batch that is sent again is told from another one under the same number. A mark is eight
- * octets of an HMAC, so that who reads the ledger can neither guess a batch from it nor make one that fits.
+ * Marks of a stream's last batches: by them a batch that is sent again is told from another one under the same number.
+ * A mark is eight octets of an HMAC, so that who reads the ledger can neither guess a batch from it nor make one that
+ * fits.
  */
 import { createHmac } from 'node:crypto'
 import { MinimError } from '../errors/catalogue.js'
-import { LEDGER_DOMAIN, type Keyring } from '../keys/keyring.js'
+import { type Keyring, LEDGER_DOMAIN } from '../keys/keyring.js'
 import type { SourceId } from './work-item.js'
 
 /** Batches of a stream whose marks are kept. What is older is acknowledged, whatever it holds. */
 export const MARKS_KEPT = 64
 export const MARK_BYTES = 8
 
-/** The mark of a batch. @throws MinimError MINIM_KEYS_NEVER when somebody has taken the key out of the store after all */
-export function markOf(keyring: Keyring, { source, incarnation }: SourceId, sequence: number, body: Uint8Array): Buffer {
+/**
+ * The mark of a batch. @throws MinimError MINIM_KEYS_NEVER when somebody has taken the key out of the store after all
+ */
+export function markOf(
+  keyring: Keyring,
+  { source, incarnation }: SourceId,
+  sequence: number,
+  body: Uint8Array,
+): Buffer {
   const keys = keyring.keys(LEDGER_DOMAIN.id, LEDGER_DOMAIN.epoch)
-  if (typeof keys === 'string') throw new MinimError('MINIM_KEYS_NEVER', { purpose: LEDGER_DOMAIN.id, epoch: LEDGER_DOMAIN.epoch })
+  if (typeof keys === 'string')
+    throw new MinimError('MINIM_KEYS_NEVER', { purpose: LEDGER_DOMAIN.id, epoch: LEDGER_DOMAIN.epoch })
   // Stream and number are part of it: equal batches have marks of their own, and say nothing of each other.
-  return createHmac('sha256', keys.hmac).update(`batch\u0000${source}\u0000${incarnation}\u0000${sequence}\u0000`).update(body).digest().subarray(0, MARK_BYTES)
+  return createHmac('sha256', keys.hmac)
+    .update(`batch\u0000${source}\u0000${incarnation}\u0000${sequence}\u0000`)
+    .update(body)
+    .digest()
+    .subarray(0, MARK_BYTES)
 }
 
 /** Marks of one stream, of numbers that follow each other: those taken last, and all that are under way. */
@@ -42,7 +55,8 @@ export class Marks {
       this.#count = 0
     }
     const at = this.#count * MARK_BYTES
-    if (at === this.#bytes.length) this.#bytes = Buffer.concat([this.#bytes, Buffer.alloc(Math.max(MARKS_KEPT * MARK_BYTES, at))])
+    if (at === this.#bytes.length)
+      this.#bytes = Buffer.concat([this.#bytes, Buffer.alloc(Math.max(MARKS_KEPT * MARK_BYTES, at))])
     this.#bytes.set(mark, at)
     this.#count++
   }
@@ -50,7 +64,11 @@ export class Marks {
   /** Whether a number is known with another mark. */
   differs(sequence: number, mark: Uint8Array): boolean {
     const at = (sequence - this.#first) * MARK_BYTES
-    return sequence >= Math.max(this.#first, this.#oldest) && sequence < this.#first + this.#count && !this.#bytes.subarray(at, at + MARK_BYTES).equals(mark)
+    return (
+      sequence >= Math.max(this.#first, this.#oldest) &&
+      sequence < this.#first + this.#count &&
+      !this.#bytes.subarray(at, at + MARK_BYTES).equals(mark)
+    )
   }
 
   /** The marks up to a number, as many as are kept; none where its own is not known. */

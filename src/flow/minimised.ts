@@ -20,11 +20,17 @@ export interface Minimised {
   readonly keyLen: Int32Array
   /** Kafka timestamp, ms. */
   readonly timestamp: Float64Array
-  /** Which input record a message is made from: 0 … records-1 within the batch, kinds one after the other, refused input last. */
+  /**
+   * Which input record a message is made from: 0 … records-1 within the batch, kinds one after the other, refused input
+   * last.
+   */
   readonly record: Int32Array
   /** Kafka headers by topic index, where the policy asks for them. */
   readonly headers: readonly (readonly Record<string, string>[] | undefined)[]
   readonly outcome: Outcome
-  /** Whether another batch's messages are in its place by now: nobody may read it then. Left out where it has its memory to itself. */
+  /**
+   * Whether another batch's messages are in its place by now: nobody may read it then. Left out where it has its memory
+   * to itself.
+   */
   stale?(): boolean
 }

@@ -6,7 +6,10 @@ export interface NormalisePlan {
   readonly kind: KindCatalogue
   /** Fields packed into blocks; a field's place here is its slot number. */
   readonly identifiers: readonly Field[]
-  /** The User-Agent's index if a purpose sees a part of it, or a MAC address or serial number that may stand in it; else -1. */
+  /**
+   * The User-Agent's index if a purpose sees a part of it, or a MAC address or serial number that may stand in it; else
+   * -1.
+   */
   readonly userAgent: number
   /** Indexes of string fields that a purpose keeps, or takes a given device text from. */
   readonly texts: readonly number[]

@@ -1,4 +1,7 @@
-/** The identifiers of a batch in one form each, column by column, as `src/normalise` leaves them and `src/project` reads them. */
+/**
+ * The identifiers of a batch in one form each, column by column, as `src/normalise` leaves them and `src/project` reads
+ * them.
+ */
 
 /** The parts of a User-Agent as UTF-8, ready to be copied. */
 export interface UserAgentParts {

@@ -1,15 +1,15 @@
 /**
- * What became of a batch: which of its records left, and why the others did not. The reasons are one closed table: what is added here is
- * counted, labelled in the metrics and summed up in the conservation check by its name.
+ * What became of a batch: which of its records left, and why the others did not. The reasons are one closed table: what
+ * is added here is counted, labelled in the metrics and summed up in the conservation check by its name.
  */
-import type { Kind } from '../catalogue/catalogue.js'
 import type { Refusal } from '../batch/batch.js'
+import type { Kind } from '../catalogue/catalogue.js'
 
 /** Each reason with what it means, as the documentation says it. */
 const TABLE = {
   expired: 'it is older than the purpose keeps records',
-  other_tenant: 'its tenant is none of the purpose\'s',
-  key_destroyed: 'the purpose\'s key of its epoch was destroyed',
+  other_tenant: "its tenant is none of the purpose's",
+  key_destroyed: "the purpose's key of its epoch was destroyed",
 } as const
 
 /** Why one purpose may not have a record that others may. */
@@ -41,7 +41,10 @@ export interface Outcome {
   records: number
   /** Messages by topic name. */
   readonly produced: Record<string, number>
-  /** Records withheld from a purpose: `${purpose}\u0000${kind}\u0000${reason}`; the purpose is empty where the policy has none for the kind. */
+  /**
+   * Records withheld from a purpose: `${purpose}\u0000${kind}\u0000${reason}`; the purpose is empty where the policy
+   * has none for the kind.
+   */
   readonly withheld: Record<string, number>
   readonly quarantined: Partial<Record<Refusal, number>>
   /** Fields that the catalogue does not know: dropped. */

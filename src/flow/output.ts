@@ -1,4 +1,7 @@
-/** Output of the projection: one growing arena of messages and typed arrays that describe them. Reused from batch to batch. */
+/**
+ * Output of the projection: one growing arena of messages and typed arrays that describe them. Reused from batch to
+ * batch.
+ */
 import type { Minimised } from './minimised.js'
 import type { Outcome } from './outcome.js'
 
@@ -73,6 +76,20 @@ export class Output {
     const { count, topic, bytes, valueOff, valueLen, keyOff, keyLen, timestamp, record } = this
     const generation = this.#generation
     const stale = (): boolean => generation !== this.#generation
-    return { count, topic, topics, bytes, valueOff, valueLen, keyOff, keyLen, timestamp, record, headers, outcome, stale } as unknown as Minimised
+    return {
+      count,
+      topic,
+      topics,
+      bytes,
+      valueOff,
+      valueLen,
+      keyOff,
+      keyLen,
+      timestamp,
+      record,
+      headers,
+      outcome,
+      stale,
+    } as unknown as Minimised
   }
 }

@@ -1,12 +1,15 @@
 /**
- * Which worker owns a source. A source belongs to a shard by the hash of its name; a shard is a partition of the ledger and two
- * `transactional.id`s, so that taking a shard fences whoever had it before.
+ * Which worker owns a source. A source belongs to a shard by the hash of its name; a shard is a partition of the ledger
+ * and two `transactional.id`s, so that taking a shard fences whoever had it before.
  */
 
 /** Producers of a shard, in the order of their turns. */
 export type TurnName = 'a' | 'b'
 
-/** Shards, and so workers, at most: the spool has tables for so many, and ids of shards no longer used are fenced at start up to it. */
+/**
+ * Shards, and so workers, at most: the spool has tables for so many, and ids of shards no longer used are fenced at
+ * start up to it.
+ */
 export const MAX_SHARDS = 64
 
 /** FNV-1a over UTF-8: the same everywhere and for ever, since the ledger depends on it. */

@@ -1,23 +1,33 @@
 /**
- * What a source is to the rest of the program: started with the settings, told to take no more, stopped. `sources.ts` lists them.
+ * What a source is to the rest of the program: started with the settings, told to take no more, stopped. `sources.ts`
+ * lists them.
  *
  *   gRPC streams, followed files, Kafka topics   can send again: their batches go to delivery and are acknowledged by its commit (`intake.ts`)
  *   AMI, HTTP, HEP, SIP                          cannot: their records go to the spool (`Inlet`), and from there as any other stream
  */
-import type { Catalogue } from '../catalogue/catalogue.js'
 import type { Refusal } from '../batch/batch.js'
-import type { Logger } from './log.js'
-import type { StreamIntake } from './intake.js'
+import type { Catalogue } from '../catalogue/catalogue.js'
 import type { SourceCounters, SourceKind } from './counters.js'
+import type { StreamIntake } from './intake.js'
+import type { Logger } from './log.js'
 import type { WorkerPlace } from './worker-place.js'
 
-/** How the bytes of a spooled entry are to be read: canonical records, JSON Lines of the catalogue's own names, or not at all. */
+/**
+ * How the bytes of a spooled entry are to be read: canonical records, JSON Lines of the catalogue's own names, or not
+ * at all.
+ */
 export type SpooledFormat = 'protobuf' | 'jsonl-call' | 'jsonl-quality' | 'jsonl-device' | 'refused'
 
-/** A name that a sender has given to a post, and the post's body: the same name with another body is a mistake of the sender's. */
+/**
+ * A name that a sender has given to a post, and the post's body: the same name with another body is a mistake of the
+ * sender's.
+ */
 export interface NamedBody {
   readonly name: string
-  /** Whose the name is, if that is not the tenant of the records: it must stay the same when what a sender may use changes. */
+  /**
+   * Whose the name is, if that is not the tenant of the records: it must stay the same when what a sender may use
+   * changes.
+   */
   readonly tenant?: string
   /** Read before `put` returns. Left out: the name alone counts. */
   readonly body?: Uint8Array
@@ -25,7 +35,8 @@ export interface NamedBody {
 
 /**
  * `repeated`: this id was taken before: acknowledge it, nothing was stored.
- * `reused`: it was taken before, with another body: nothing was stored, and whoever sent it should be told that it was not.
+ * `reused`: it was taken before, with another body: nothing was stored, and whoever sent it should be told that it was
+ * not.
  */
 export type PutOutcome = 'stored' | 'repeated' | 'reused'
 
@@ -35,18 +46,21 @@ export interface Spooled {
   readonly format: SpooledFormat
   /** Tenant of the records that name none. */
   readonly tenant: string
-  /** `protobuf`: an encoded `Batch` without header (`record-writer.ts`). Copied: the caller may use the memory again once `put` has returned. */
+  /**
+   * `protobuf`: an encoded `Batch` without header (`record-writer.ts`). Copied: the caller may use the memory again
+   * once `put` has returned.
+   */
   readonly bytes: Uint8Array
   /** Records in it, as the source counts them; left out where it does not. What is read of it later must be as many. */
   readonly records?: number
   /** For `refused`: why these bytes could not become records. They go to quarantine. */
   readonly reason?: Refusal
   /**
-   * What the sender calls this (a call's uuid, an idempotency key). The same again from the same kind of source and tenant, within
-   * `spool.rememberHours`, is not taken twice, over restarts too. null or left out: never a repeat.
+   * What the sender calls this (a call's uuid, an idempotency key). The same again from the same kind of source and
+   * tenant, within `spool.rememberHours`, is not taken twice, over restarts too. null or left out: never a repeat.
    *
-   * A text alone counts whatever comes with it: a PBX that posts a call again may have learnt more of it. With a body (which is compared by
-   * a keyed fingerprint) it is `reused` when the body differs.
+   * A text alone counts whatever comes with it: a PBX that posts a call again may have learnt more of it. With a body
+   * (which is compared by a keyed fingerprint) it is `reused` when the body differs.
    */
   readonly id?: string | NamedBody | null
 }
@@ -81,7 +95,10 @@ export interface SourceContext<S = unknown> {
 /** A source that runs. */
 export interface Source {
   readonly kind: SourceKind
-  /** Where it listens, by what: `{ http: '127.0.0.1:8080' }`; empty for one that connects or reads. Logged, and told to tests. */
+  /**
+   * Where it listens, by what: `{ http: '127.0.0.1:8080' }`; empty for one that connects or reads. Logged, and told to
+   * tests.
+   */
   readonly addresses: Readonly<Record<string, string>>
   /** Takes nothing new; what was taken is answered when it is safe. Resolves when nothing more will be handed on. */
   stopTaking(): Promise<void>

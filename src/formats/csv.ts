@@ -3,12 +3,15 @@
  *
  * - No header line. How many columns a line has decides what they are: cdr-csv writes 16 to 21 by its options.
  * - A quoted field doubles its quotes; a backslash is an ordinary byte. A quote inside an unquoted field is an error.
- * - A quoted field may hold line feeds. But a line that was torn (a full disk, a crash) leaves a quote open, which would swallow
- *   what follows: if what begins on a line makes no record, only that *line* is refused, and reading goes on after it.
- * - The last line of a finished file may lack its line feed. It is taken if its number of columns fits and its last column is
- *   closed by a quote or is not wanted; else it may be torn, and is refused. While the file may still grow, such a line waits.
+ * - A quoted field may hold line feeds. But a line that was torn (a full disk, a crash) leaves a quote open, which
+ *   would swallow what follows: if what begins on a line makes no record, only that *line* is refused, and reading goes
+ *   on after it.
+ * - The last line of a finished file may lack its line feed. It is taken if its number of columns fits and its last
+ *   column is closed by a quote or is not wanted; else it may be torn, and is refused. While the file may still grow,
+ *   such a line waits.
  *
- * Quoted fields are scanned four bytes at a time, as in `json-lines.ts`; doubled quotes are undone in the batch's scratch space.
+ * Quoted fields are scanned four bytes at a time, as in `json-lines.ts`; doubled quotes are undone in the batch's
+ * scratch space.
  */
 import type { Batch, Reader } from '../batch/batch.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
@@ -17,10 +20,17 @@ import { MAX_RECORD_BYTES } from './json-lines.js'
 import { CONVERSIONS, formatOf, type Mapping } from './mapping.js'
 import { BAD_UTF8, FINE, Values, type ValueStatus } from './values.js'
 
-const LF = 0x0a, CR = 0x0d, QUOTE = 0x22, COMMA = 0x2c
-const QUOTES = 0x22222222, ONES = 0x01010101, HIGH_BITS = 0x80808080 | 0
+const LF = 0x0a,
+  CR = 0x0d,
+  QUOTE = 0x22,
+  COMMA = 0x2c
+const QUOTES = 0x22222222,
+  ONES = 0x01010101,
+  HIGH_BITS = 0x80808080 | 0
 
-const QUOTED = 1, DOUBLED = 2, NOT_ASCII = 4
+const QUOTED = 1,
+  DOUBLED = 2,
+  NOT_ASCII = 4
 
 /** It is no CSV, or has too many columns. */
 const BROKEN = -1
@@ -67,7 +77,9 @@ export class CsvReader implements Reader {
     this.values = new Values(mapping, catalogue.kinds[mapping.kind])
     const plans: (Plan | undefined)[] = []
     for (const names of mapping.columns) {
-      const wanted = names.flatMap((name, column) => mapping.keys.filter((k) => k.key === name).map((key) => ({ column, key })))
+      const wanted = names.flatMap((name, column) =>
+        mapping.keys.filter((k) => k.key === name).map((key) => ({ column, key })),
+      )
       plans[names.length] = {
         columns: Int16Array.from(wanted, (w) => w.column),
         ops: Uint8Array.from(wanted, (w) => CONVERSIONS.indexOf(w.key.as) + 1),
@@ -83,8 +95,8 @@ export class CsvReader implements Reader {
   }
 
   /**
-   * Reads whole records. Returns `start` for one that is longer than what was given: if that is more than `maxRecordBytes`,
-   * its owner has to refuse it.
+   * Reads whole records. Returns `start` for one that is longer than what was given: if that is more than
+   * `maxRecordBytes`, its owner has to refuse it.
    */
   fill(batch: Batch, start: number, end: number, last: boolean): number {
     const arena = batch.arena
@@ -132,9 +144,10 @@ export class CsvReader implements Reader {
         const from = this.columnStart[column]
         const size = this.columnLength[column]
         const flags = this.columnFlags[column]
-        const result = (flags & DOUBLED) === 0
-          ? values.text(plan.ops[i], plan.fields[i], cell, from, from + size, (flags & NOT_ASCII) === 0)
-          : this.undoubled(batch, plan.ops[i], plan.fields[i], cell, from, size, flags)
+        const result =
+          (flags & DOUBLED) === 0
+            ? values.text(plan.ops[i], plan.fields[i], cell, from, from + size, (flags & NOT_ASCII) === 0)
+            : this.undoubled(batch, plan.ops[i], plan.fields[i], cell, from, size, flags)
         if (result === FINE) continue
         status = result
         if (result === BAD_UTF8 || result === NO_SCRATCH) break
@@ -177,7 +190,10 @@ export class CsvReader implements Reader {
     }
   }
 
-  /** Finds one column. Free of loops for the reason given at `JsonLinesReader.pair`. @returns behind it, or BROKEN or OPEN_QUOTE */
+  /**
+   * Finds one column. Free of loops for the reason given at `JsonLinesReader.pair`. @returns behind it, or BROKEN or
+   * OPEN_QUOTE
+   */
   private column(p: number, window: number): number {
     const arena = this.values.bytes
     const n = this.count
@@ -212,7 +228,15 @@ export class CsvReader implements Reader {
     return plan !== undefined && (plan.lastIsDropped || (this.columnFlags[this.count - 1] & QUOTED) !== 0)
   }
 
-  private undoubled(batch: Batch, op: number, field: number, cell: number, s: number, size: number, flags: number): ValueStatus | typeof NO_SCRATCH {
+  private undoubled(
+    batch: Batch,
+    op: number,
+    field: number,
+    cell: number,
+    s: number,
+    size: number,
+    flags: number,
+  ): ValueStatus | typeof NO_SCRATCH {
     if (batch.scratchEnd - batch.scratch < size) return NO_SCRATCH
     const arena = batch.arena
     const from = batch.scratch

@@ -1,16 +1,16 @@
 /**
  * JSON Lines: one flat object per line, scanned straight into the columns.
  *
- * Nothing is decoded: strings stay where they are in the arena, numbers and times are read from their bytes. Keys are found by
- * *prediction*: they come in the same order as in the record before, so the bytes of the expected key (with quotes and colon) are
- * compared four at a time; only where that fails is the key looked up by a hash of its bytes. Strings are scanned four bytes at a
- * time too: one test finds a quote, a backslash, a control character or a byte that is not ASCII.
- * Escaped text is rewritten in the batch's scratch space. What is nested is never wanted: its extent is found by its brackets,
- * and `JSON.parse` says whether it is well-formed.
+ * Nothing is decoded: strings stay where they are in the arena, numbers and times are read from their bytes. Keys are
+ * found by *prediction*: they come in the same order as in the record before, so the bytes of the expected key (with
+ * quotes and colon) are compared four at a time; only where that fails is the key looked up by a hash of its bytes.
+ * Strings are scanned four bytes at a time too: one test finds a quote, a backslash, a control character or a byte that
+ * is not ASCII. Escaped text is rewritten in the batch's scratch space. What is nested is never wanted: its extent is
+ * found by its brackets, and `JSON.parse` says whether it is well-formed.
  *
- * The result is that of `JSON.parse` on each line (the property tests hold it to that): the last of equal keys wins, null and empty
- * strings are absent. Where it differs on purpose: a bare number in place of a text keeps its digits, a lone surrogate is bad
- * UTF-8, and nesting is bounded.
+ * The result is that of `JSON.parse` on each line (the property tests hold it to that): the last of equal keys wins,
+ * null and empty strings are absent. Where it differs on purpose: a bare number in place of a text keeps its digits, a
+ * lone surrogate is bad UTF-8, and nesting is bounded.
  * Guarded by the JSON row of `bench/`.
  */
 import type { Batch, Reader } from '../batch/batch.js'
@@ -24,11 +24,26 @@ export const MAX_RECORD_BYTES = 65_536
 /** How deep a value that is not taken may nest. */
 export const MAX_DEPTH = 32
 
-const LF = 0x0a, CR = 0x0d, TAB = 0x09, SPACE = 0x20, QUOTE = 0x22, COMMA = 0x2c, MINUS = 0x2d, COLON = 0x3a
-const BACKSLASH = 0x5c, OPEN_LIST = 0x5b, OPEN = 0x7b, CLOSE = 0x7d, CLOSE_LIST = 0x5d
+const LF = 0x0a,
+  CR = 0x0d,
+  TAB = 0x09,
+  SPACE = 0x20,
+  QUOTE = 0x22,
+  COMMA = 0x2c,
+  MINUS = 0x2d,
+  COLON = 0x3a
+const BACKSLASH = 0x5c,
+  OPEN_LIST = 0x5b,
+  OPEN = 0x7b,
+  CLOSE = 0x7d,
+  CLOSE_LIST = 0x5d
 
 /** Four bytes at a time: the byte in question in each, what to subtract, and the bit that then shows a hit. */
-const QUOTES = 0x22222222, BACKSLASHES = 0x5c5c5c5c, SPACES = 0x20202020, ONES = 0x01010101, HIGH_BITS = 0x80808080 | 0
+const QUOTES = 0x22222222,
+  BACKSLASHES = 0x5c5c5c5c,
+  SPACES = 0x20202020,
+  ONES = 0x01010101,
+  HIGH_BITS = 0x80808080 | 0
 
 const MALFORMED = -1
 const NO_SCRATCH = -2
@@ -37,7 +52,16 @@ const UNKNOWN = -1
 
 /** Values of the bytes that may follow a backslash; 0 where none may. `u` is handled apart. */
 const ESCAPES = new Uint8Array(256)
-for (const [letter, value] of [['"', 0x22], ['\\', 0x5c], ['/', 0x2f], ['b', 8], ['f', 12], ['n', 10], ['r', 13], ['t', 9]] as const) {
+for (const [letter, value] of [
+  ['"', 0x22],
+  ['\\', 0x5c],
+  ['/', 0x2f],
+  ['b', 8],
+  ['f', 12],
+  ['n', 10],
+  ['r', 13],
+  ['t', 9],
+] as const) {
   ESCAPES[letter.charCodeAt(0)] = value
 }
 
@@ -123,8 +147,9 @@ export class JsonLinesReader implements Reader {
   }
 
   /**
-   * Reads whole lines. A line that does not end before `end` waits for more bytes unless `last`: then it is taken, if it is a whole object.
-   * Returns `start` for a line that is longer than what was given: if that is more than `maxRecordBytes`, its owner has to refuse it.
+   * Reads whole lines. A line that does not end before `end` waits for more bytes unless `last`: then it is taken, if
+   * it is a whole object. Returns `start` for a line that is longer than what was given: if that is more than
+   * `maxRecordBytes`, its owner has to refuse it.
    */
   fill(batch: Batch, start: number, end: number, last: boolean): number {
     const arena = batch.arena
@@ -204,8 +229,9 @@ export class JsonLinesReader implements Reader {
   /**
    * Scans a key, its colon and its value. @returns behind the value, or MALFORMED, or NO_SCRATCH
    *
-   * Free of loops, which are in small functions: V8 would replace a hot loop in the middle of this function's unoptimised code
-   * (on-stack replacement), enter that at each call, and never optimise the function itself. Seen to halve the speed in one run of five.
+   * Free of loops, which are in small functions: V8 would replace a hot loop in the middle of this function's
+   * unoptimised code (on-stack replacement), enter that at each call, and never optimise the function itself. Seen to
+   * halve the speed in one run of five.
    */
   private pair(p: number, limit: number): number {
     const values = this.values
@@ -214,7 +240,11 @@ export class JsonLinesReader implements Reader {
     const cell = this.cell
     let k = this.following[this.before]
     // A key's words may be read up to three bytes beyond it
-    if (k >= 0 && p + this.tokenLength[k] + 4 <= arena.length && sameWords(view, p, this.words, this.firstWord[k], this.lastWord[k], this.lastMask[k])) {
+    if (
+      k >= 0 &&
+      p + this.tokenLength[k] + 4 <= arena.length &&
+      sameWords(view, p, this.words, this.firstWord[k], this.lastWord[k], this.lastMask[k])
+    ) {
       p += this.tokenLength[k]
     } else {
       k = this.lookUp(p, limit)
@@ -276,7 +306,10 @@ export class JsonLinesReader implements Reader {
     return p === limit || arena[p] === LF ? p : MALFORMED
   }
 
-  /** Finds the key at `p` by its bytes; `at` is then behind its colon. UNKNOWN if it is none of the mapping's, NO_KEY if it is none at all. */
+  /**
+   * Finds the key at `p` by its bytes; `at` is then behind its colon. UNKNOWN if it is none of the mapping's, NO_KEY if
+   * it is none at all.
+   */
   private lookUp(p: number, limit: number): number {
     const arena = this.values.bytes
     if (p >= limit || arena[p] !== QUOTE) return NO_KEY
@@ -367,7 +400,8 @@ export class JsonLinesReader implements Reader {
       }
       ascii = false
       if (c >= 0xd800 && c <= 0xdfff) {
-        const low = c < 0xdc00 && p + 5 < e && arena[p] === BACKSLASH && arena[p + 1] === 0x75 ? hex4(arena, p + 2, limit) : 0
+        const low =
+          c < 0xdc00 && p + 5 < e && arena[p] === BACKSLASH && arena[p + 1] === 0x75 ? hex4(arena, p + 2, limit) : 0
         if (low < 0xdc00 || low > 0xdfff) {
           lone = true
           continue
@@ -386,7 +420,10 @@ export class JsonLinesReader implements Reader {
     return e
   }
 
-  /** Takes a number that is negative, begins with 0, has a fraction or an exponent, or is long. @returns behind it, or MALFORMED */
+  /**
+   * Takes a number that is negative, begins with 0, has a fraction or an exponent, or is long. @returns behind it, or
+   * MALFORMED
+   */
   private longNumber(op: number, field: number, s: number, limit: number): number {
     const arena = this.values.bytes
     let p = s
@@ -487,7 +524,10 @@ function sameWords(view: DataView, p: number, words: Int32Array, w: number, last
   return (view.getInt32(p, true) & lastMask) === words[w]
 }
 
-/** Goes on to the first byte that is a quote, a backslash, a control character or not ASCII; or stops in the last three before the limit. */
+/**
+ * Goes on to the first byte that is a quote, a backslash, a control character or not ASCII; or stops in the last three
+ * before the limit.
+ */
 function plainEnd(view: DataView, p: number, wordLimit: number): number {
   while (p <= wordLimit) {
     const w = view.getInt32(p, true)

@@ -1,10 +1,10 @@
 /**
  * Wall-clock times of a named time zone, as milliseconds since the epoch.
  *
- * Call detail records carry local time without an offset. The zone's offset is looked up once a day (by `Intl`, which is slow)
- * and kept; only on the days around a change of the clocks is it asked again for each quarter of an hour.
- * In the hour that happens twice the first is meant; a time in the hour that never happens is read with the offset before it
- * (RFC 5545 §3.3.5 says the same of both).
+ * Call detail records carry local time without an offset. The zone's offset is looked up once a day (by `Intl`, which
+ * is slow) and kept; only on the days around a change of the clocks is it asked again for each quarter of an hour.
+ * In the hour that happens twice the first is meant; a time in the hour that never happens is read with the offset
+ * before it (RFC 5545 §3.3.5 says the same of both).
  */
 import { DAY_MS } from '../base/time.js'
 
@@ -26,7 +26,9 @@ export class LocalTime {
   readonly timeZone: string
   readonly isUtc: boolean
   private readonly format: Intl.DateTimeFormat
-  /** Direct-mapped: which day a slot holds, and that day's offset in seconds, or UNEVEN where the clocks change nearby. */
+  /**
+   * Direct-mapped: which day a slot holds, and that day's offset in seconds, or UNEVEN where the clocks change nearby.
+   */
   private readonly days = new Int32Array(SLOTS).fill(-1)
   private readonly dayOffsets = new Int32Array(SLOTS)
   private readonly quarters = new Int32Array(SLOTS).fill(-1)
@@ -37,8 +39,16 @@ export class LocalTime {
     this.timeZone = timeZone
     this.isUtc = timeZone === 'UTC' || timeZone === 'Etc/UTC'
     this.format = new Intl.DateTimeFormat('en-GB', {
-      timeZone, calendar: 'gregory', numberingSystem: 'latn', hourCycle: 'h23',
-      year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', minute: 'numeric', second: 'numeric',
+      timeZone,
+      calendar: 'gregory',
+      numberingSystem: 'latn',
+      hourCycle: 'h23',
+      year: 'numeric',
+      month: 'numeric',
+      day: 'numeric',
+      hour: 'numeric',
+      minute: 'numeric',
+      second: 'numeric',
     })
   }
 
@@ -84,7 +94,12 @@ export class LocalTime {
 
   /** Seconds ahead of UTC at an instant. */
   private offsetAt(utcMs: number): number {
-    let year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0
+    let year = 0,
+      month = 0,
+      day = 0,
+      hour = 0,
+      minute = 0,
+      second = 0
     for (const { type, value } of this.format.formatToParts(utcMs)) {
       if (type === 'year') year = Number(value)
       else if (type === 'month') month = Number(value)

@@ -1,11 +1,12 @@
 /**
  * Mappings: which key or column of an input becomes which field, and how its value is converted.
  *
- * Two are built in: `asterisk-cdr` (the names and columns of Asterisk's call detail records) and `minim` (the catalogue's own names).
- * Others come from the settings. A key that is neither mapped nor dropped is unknown: counted, never named.
+ * Two are built in: `asterisk-cdr` (the names and columns of Asterisk's call detail records) and `minim` (the
+ * catalogue's own names). Others come from the settings. A key that is neither mapped nor dropped is unknown: counted,
+ * never named.
  */
-import { Type, type Static } from '@sinclair/typebox'
-import { KINDS, type Catalogue, type Field, type FieldNameOf, type Kind } from '../catalogue/catalogue.js'
+import { type Static, Type } from '@sinclair/typebox'
+import { type Catalogue, type Field, type FieldNameOf, type Kind, KINDS } from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
 import { isTimeZone } from './local-time.js'
 
@@ -26,8 +27,22 @@ import { isTimeZone } from './local-time.js'
  * - `sip-call-id`: the Call-ID of the call's signalling: goes before whatever else the row gives for that field
  */
 export const CONVERSIONS = [
-  'text', 'integer', 'whole', 'float', 'seconds-to-ms', 'epoch-seconds', 'epoch-ms', 'epoch-us',
-  'local-time', 'iso-8601', 'asterisk-time', 'disposition', 'enum', 'caller-id', 'unique-id', 'sip-call-id',
+  'text',
+  'integer',
+  'whole',
+  'float',
+  'seconds-to-ms',
+  'epoch-seconds',
+  'epoch-ms',
+  'epoch-us',
+  'local-time',
+  'iso-8601',
+  'asterisk-time',
+  'disposition',
+  'enum',
+  'caller-id',
+  'unique-id',
+  'sip-call-id',
 ] as const
 export type Conversion = (typeof CONVERSIONS)[number]
 
@@ -70,7 +85,8 @@ const ASTERISK_KEYS: readonly (readonly [key: string, field: FieldNameOf<'call'>
   ['disposition', 'disposition', 'disposition'],
   ['uniqueid', 'call_id', 'text'],
   ['linkedid', 'linked_id', 'text'],
-  // Set in the dialplan: signalling and quality reports know the call by this name only, so it goes before Asterisk's own.
+  // Set in the dialplan: signalling and quality reports know the call by this name only, so it goes before Asterisk's
+  // own.
   ['sipcallid', 'call_id', 'sip-call-id'],
   ['sip_call_id', 'call_id', 'sip-call-id'],
   ['pjsip_call_id', 'call_id', 'sip-call-id'],
@@ -100,17 +116,49 @@ const MAYBE_UNIQUEID = 'uniqueid-or-userfield'
 
 /** Numbers and names hide in all of these. */
 const ASTERISK_DROPPED = [
-  'dcontext', 'channel', 'dstchannel', 'lastapp', 'lastdata', 'amaflags', 'userfield', 'peeraccount', 'sequence',
-  'DestinationContext', 'Channel', 'DestinationChannel', 'LastApplication', 'LastData', 'AMAFlags', 'UserField', 'EntityID', 'SystemName',
+  'dcontext',
+  'channel',
+  'dstchannel',
+  'lastapp',
+  'lastdata',
+  'amaflags',
+  'userfield',
+  'peeraccount',
+  'sequence',
+  'DestinationContext',
+  'Channel',
+  'DestinationChannel',
+  'LastApplication',
+  'LastData',
+  'AMAFlags',
+  'UserField',
+  'EntityID',
+  'SystemName',
 ]
 
 const CDR_CSV = [
-  'accountcode', 'src', 'dst', 'dcontext', 'clid', 'channel', 'dstchannel', 'lastapp', 'lastdata',
-  'start', 'answer', 'end', 'duration', 'billsec', 'disposition', 'amaflags',
+  'accountcode',
+  'src',
+  'dst',
+  'dcontext',
+  'clid',
+  'channel',
+  'dstchannel',
+  'lastapp',
+  'lastdata',
+  'start',
+  'answer',
+  'end',
+  'duration',
+  'billsec',
+  'disposition',
+  'amaflags',
 ]
 const CDR_CSV_NEW = ['peeraccount', 'linkedid', 'sequence']
 
-/** What cdr-csv writes by its options loguniqueid, loguserfield and newcdrcolumns; and all of it with the SIP Call-ID. */
+/**
+ * What cdr-csv writes by its options loguniqueid, loguserfield and newcdrcolumns; and all of it with the SIP Call-ID.
+ */
 const CDR_CSV_VARIANTS = [
   CDR_CSV,
   [...CDR_CSV, MAYBE_UNIQUEID],
@@ -124,11 +172,16 @@ const CDR_CSV_VARIANTS = [
 
 /** Words for how a call ended, besides the enum's own names; letters only, case ignored. null: it says nothing. */
 export const DISPOSITION_WORDS: Readonly<Record<string, string | null>> = {
-  ANSWER: 'ANSWERED', NORMALCLEARING: 'ANSWERED',
-  NOANSWER: 'NO_ANSWER', NOTANSWERED: 'NO_ANSWER',
+  ANSWER: 'ANSWERED',
+  NORMALCLEARING: 'ANSWERED',
+  NOANSWER: 'NO_ANSWER',
+  NOTANSWERED: 'NO_ANSWER',
   USERBUSY: 'BUSY',
-  FAIL: 'FAILED', CHANUNAVAIL: 'FAILED',
-  CANCEL: 'CANCELLED', CANCELED: 'CANCELLED', ORIGINATORCANCEL: 'CANCELLED',
+  FAIL: 'FAILED',
+  CHANUNAVAIL: 'FAILED',
+  CANCEL: 'CANCELLED',
+  CANCELED: 'CANCELLED',
+  ORIGINATORCANCEL: 'CANCELLED',
   UNKNOWN: null,
 }
 
@@ -141,15 +194,24 @@ function defaultConversion(field: Field): Conversion {
 
 function fits(as: Conversion, field: Field): boolean {
   switch (as) {
-    case 'text': case 'caller-id': case 'unique-id': case 'sip-call-id':
+    case 'text':
+    case 'caller-id':
+    case 'unique-id':
+    case 'sip-call-id':
       return field.type === 'string'
-    case 'integer': case 'whole':
+    case 'integer':
+    case 'whole':
       return field.type === 'uint32' || field.type === 'uint64'
     case 'float':
       return field.type === 'float'
     case 'seconds-to-ms':
       return field.name.endsWith('_ms')
-    case 'epoch-seconds': case 'epoch-ms': case 'epoch-us': case 'local-time': case 'iso-8601': case 'asterisk-time':
+    case 'epoch-seconds':
+    case 'epoch-ms':
+    case 'epoch-us':
+    case 'local-time':
+    case 'iso-8601':
+    case 'asterisk-time':
       return field.type === 'uint64' && field.name.endsWith('_ms')
     case 'disposition':
       return field.enumName === 'Disposition'
@@ -169,16 +231,33 @@ function defaultOrigin(catalogue: Catalogue, kind: Kind): number {
  * A mapping that is built in.
  * @param options `kind` is for `minim` (default call); `timeZone` for times without an offset (default UTC)
  */
-export function builtInMapping(name: BuiltInMapping, catalogue: Catalogue, options: { kind?: Kind; timeZone?: string } = {}): Mapping {
+export function builtInMapping(
+  name: BuiltInMapping,
+  catalogue: Catalogue,
+  options: { kind?: Kind; timeZone?: string } = {},
+): Mapping {
   const timeZone = options.timeZone ?? 'UTC'
   if (name === 'minim') {
     const kind = options.kind ?? 'call'
     const fields = catalogue.kinds[kind].fields.filter((f) => f.derivedFrom === null)
     const keys = fields.map((field): MappedKey => ({ key: field.name, field, as: defaultConversion(field) }))
-    return { name, kind, timeZone, origin: null, defaultOrigin: defaultOrigin(catalogue, kind), keys, dropped: [], columns: [] }
+    return {
+      name,
+      kind,
+      timeZone,
+      origin: null,
+      defaultOrigin: defaultOrigin(catalogue, kind),
+      keys,
+      dropped: [],
+      columns: [],
+    }
   }
   const call = catalogue.kinds.call
-  const keys = [...ASTERISK_KEYS, ...ASTERISK_OTHER_KEYS].map(([key, field, as]): MappedKey => ({ key, field: call.byName.get(field)!, as }))
+  const keys = [...ASTERISK_KEYS, ...ASTERISK_OTHER_KEYS].map(([key, field, as]): MappedKey => ({
+    key,
+    field: call.byName.get(field)!,
+    as,
+  }))
   keys.push({ key: MAYBE_UNIQUEID, field: call.byName.get('call_id')!, as: 'unique-id' })
   const origin = call.byName.get('origin')!.enumNumbers.get('CDR')!
   return { name, kind: 'call', timeZone, origin, keys, dropped: ASTERISK_DROPPED, columns: CDR_CSV_VARIANTS }
@@ -186,13 +265,29 @@ export function builtInMapping(name: BuiltInMapping, catalogue: Catalogue, optio
 
 const Key = Type.String({ minLength: 1, maxLength: 128 })
 
-/** A mapping in the settings: `{ kind: call, timeZone: Europe/London, fields: { src: calling, … }, drop: [userfield] }`. */
+/**
+ * A mapping in the settings: `{ kind: call, timeZone: Europe/London, fields: { src: calling, … }, drop: [userfield] }`.
+ */
 export const MappingSettings = Type.Object(
   {
-    kind: Type.Optional(Type.Union(KINDS.map((k) => Type.Literal(k)), { description: 'What one line is: call (default), quality or device.' })),
-    timeZone: Type.Optional(Type.String({ minLength: 1, description: 'Zone of times without an offset: an IANA name. Default UTC.' })),
-    origin: Type.Optional(Type.String({ description: 'Written into every record: CDR, SIGNALLING, REPORT or REGISTRATION. Default: what the input says, else CDR for calls, REPORT for qualities, REGISTRATION for devices.' })),
-    columns: Type.Optional(Type.Array(Key, { minItems: 1, maxItems: 256, description: 'CSV: the names of all columns, in order.' })),
+    kind: Type.Optional(
+      Type.Union(
+        KINDS.map((k) => Type.Literal(k)),
+        { description: 'What one line is: call (default), quality or device.' },
+      ),
+    ),
+    timeZone: Type.Optional(
+      Type.String({ minLength: 1, description: 'Zone of times without an offset: an IANA name. Default UTC.' }),
+    ),
+    origin: Type.Optional(
+      Type.String({
+        description:
+          'Written into every record: CDR, SIGNALLING, REPORT or REGISTRATION. Default: what the input says, else CDR for calls, REPORT for qualities, REGISTRATION for devices.',
+      }),
+    ),
+    columns: Type.Optional(
+      Type.Array(Key, { minItems: 1, maxItems: 256, description: 'CSV: the names of all columns, in order.' }),
+    ),
     fields: Type.Record(
       Type.String(),
       Type.Union([
@@ -202,7 +297,11 @@ export const MappingSettings = Type.Object(
           { additionalProperties: false },
         ),
       ]),
-      { minProperties: 1, description: 'Key or column of the input → field of the record, with its conversion where it is not the field\'s own.' },
+      {
+        minProperties: 1,
+        description:
+          "Key or column of the input → field of the record, with its conversion where it is not the field's own.",
+      },
     ),
     drop: Type.Optional(Type.Array(Key, { description: 'Keys or columns that are expected and not taken.' })),
   },
@@ -238,19 +337,26 @@ export function checkMapping(settings: unknown, catalogue: Catalogue, name: stri
     return { mapping: null, problems }
   }
   for (const key of Object.keys(settings)) {
-    if (!(key in MappingSettings.properties)) wrong(key, 'is unknown', `use one of ${Object.keys(MappingSettings.properties).join(', ')}`)
+    if (!(key in MappingSettings.properties))
+      wrong(key, 'is unknown', `use one of ${Object.keys(MappingSettings.properties).join(', ')}`)
   }
   const kind = KINDS.find((k) => k === (settings['kind'] ?? 'call'))
   if (kind === undefined) wrong('kind', 'is no kind of record', `use one of ${KINDS.join(', ')}`)
   const timeZone = settings['timeZone'] ?? 'UTC'
-  if (typeof timeZone !== 'string' || !isTimeZone(timeZone)) wrong('timeZone', 'is no time zone', 'use an IANA name such as Europe/London')
+  if (typeof timeZone !== 'string' || !isTimeZone(timeZone))
+    wrong('timeZone', 'is no time zone', 'use an IANA name such as Europe/London')
   const fieldsOfKind = catalogue.kinds[kind ?? 'call']
 
   let origin: number | null = null
   if (settings['origin'] !== undefined) {
     const names = fieldsOfKind.byName.get('origin')!.enumNumbers
     origin = (typeof settings['origin'] === 'string' ? names.get(settings['origin']) : undefined) ?? null
-    if (origin === null) wrong('origin', 'is no origin', `use one of ${[...names.keys()].filter((n) => !n.endsWith('UNSPECIFIED')).join(', ')}`)
+    if (origin === null)
+      wrong(
+        'origin',
+        'is no origin',
+        `use one of ${[...names.keys()].filter((n) => !n.endsWith('UNSPECIFIED')).join(', ')}`,
+      )
   }
 
   const keys: MappedKey[] = []
@@ -263,13 +369,18 @@ export function checkMapping(settings: unknown, catalogue: Catalogue, name: stri
       if (mapped !== null) keys.push(mapped)
     }
     if (kind !== undefined && !Object.values(fields).some((t) => (isObject(t) ? t['field'] : t) === 'start_ms')) {
-      wrong('fields', 'gives no start_ms, so every record would be refused', 'map the key that holds the start time to start_ms')
+      wrong(
+        'fields',
+        'gives no start_ms, so every record would be refused',
+        'map the key that holds the start time to start_ms',
+      )
     }
   }
 
   const dropped = checkKeys('drop')
   for (const key of dropped) {
-    if (isObject(fields) && Object.hasOwn(fields, key)) wrong('drop', `"${key}" is also in fields`, 'keep it in one of the two')
+    if (isObject(fields) && Object.hasOwn(fields, key))
+      wrong('drop', `"${key}" is also in fields`, 'keep it in one of the two')
   }
   const columns = checkKeys('columns')
   if (settings['columns'] !== undefined && columns.length === 0 && Array.isArray(settings['columns'])) {
@@ -278,17 +389,25 @@ export function checkMapping(settings: unknown, catalogue: Catalogue, name: stri
   if (columns.length > 256) wrong('columns', `has ${columns.length} names`, 'at most 256 columns are read')
   if (columns.length > 0 && isObject(fields)) {
     for (const column of columns) {
-      if (!Object.hasOwn(fields, column) && !dropped.includes(column)) wrong('columns', `"${column}" is neither in fields nor in drop`, 'add it to one of the two')
+      if (!Object.hasOwn(fields, column) && !dropped.includes(column))
+        wrong('columns', `"${column}" is neither in fields nor in drop`, 'add it to one of the two')
     }
     for (const key of Object.keys(fields)) {
       if (!columns.includes(key)) wrong(`fields.${key}`, 'is no column', 'name it in columns, or remove it')
     }
-    if (new Set(columns).size < columns.length) wrong('columns', 'names a column twice', 'give each column a name of its own')
+    if (new Set(columns).size < columns.length)
+      wrong('columns', 'names a column twice', 'give each column a name of its own')
   }
   if (problems.length > 0) return { mapping: null, problems }
   return {
     mapping: {
-      name, kind: kind!, timeZone: timeZone as string, origin, defaultOrigin: defaultOrigin(catalogue, kind!), keys, dropped,
+      name,
+      kind: kind!,
+      timeZone: timeZone as string,
+      origin,
+      defaultOrigin: defaultOrigin(catalogue, kind!),
+      keys,
+      dropped,
       columns: columns.length > 0 ? [columns] : [],
     },
     problems,
@@ -302,11 +421,12 @@ export function checkMapping(settings: unknown, catalogue: Catalogue, name: stri
     }
     const fieldName = isObject(target) ? target['field'] : target
     if (typeof fieldName !== 'string') {
-      wrong(at, 'names no field', 'write the field\'s name, or { field: <name>, as: <conversion> }')
+      wrong(at, 'names no field', "write the field's name, or { field: <name>, as: <conversion> }")
       return null
     }
     if (isObject(target)) {
-      for (const extra of Object.keys(target)) if (extra !== 'field' && extra !== 'as') wrong(`${at}.${extra}`, 'is unknown', 'use field and as')
+      for (const extra of Object.keys(target))
+        if (extra !== 'field' && extra !== 'as') wrong(`${at}.${extra}`, 'is unknown', 'use field and as')
     }
     if (kind === undefined) return null
     const field = fieldsOfKind.byName.get(fieldName)
@@ -319,13 +439,20 @@ export function checkMapping(settings: unknown, catalogue: Catalogue, name: stri
       wrong(at, `"${fieldName}" is made by minim from ${field.derivedFrom}`, `map the key to ${field.derivedFrom}`)
       return null
     }
-    const as = isObject(target) && target['as'] !== undefined ? CONVERSIONS.find((c) => c === target['as']) : defaultConversion(field)
+    const as =
+      isObject(target) && target['as'] !== undefined
+        ? CONVERSIONS.find((c) => c === target['as'])
+        : defaultConversion(field)
     if (as === undefined) {
       wrong(`${at}.as`, 'is no conversion', `use one of ${CONVERSIONS.filter((c) => fits(c, field)).join(', ')}`)
       return null
     }
     if (!fits(as, field)) {
-      wrong(`${at}.as`, `${as} does not give a ${field.type} such as ${field.name}`, `use one of ${CONVERSIONS.filter((c) => fits(c, field)).join(', ')}`)
+      wrong(
+        `${at}.as`,
+        `${as} does not give a ${field.type} such as ${field.name}`,
+        `use one of ${CONVERSIONS.filter((c) => fits(c, field)).join(', ')}`,
+      )
       return null
     }
     return { key, field, as }
@@ -339,12 +466,16 @@ export function checkMapping(settings: unknown, catalogue: Catalogue, name: stri
       return []
     }
     const good = (value as unknown[]).filter(isKey) as string[]
-    if (good.length < value.length) wrong(setting, `holds ${value.length - good.length} entries that are no keys`, 'use names of 1 to 128 characters')
+    if (good.length < value.length)
+      wrong(setting, `holds ${value.length - good.length} entries that are no keys`, 'use names of 1 to 128 characters')
     return good
   }
 }
 
-/** A reader's format: lines of other kinds than calls say so, since nothing in a line does when it is read again from quarantine. */
+/**
+ * A reader's format: lines of other kinds than calls say so, since nothing in a line does when it is read again from
+ * quarantine.
+ */
 export function formatOf(lines: 'csv' | 'json-lines', mapping: Mapping): string {
   return mapping.kind === 'call' ? lines : `${lines}-${mapping.kind}`
 }
@@ -357,7 +488,12 @@ export function withColumns(mapping: Mapping, columns: readonly string[], path: 
   const known = new Set([...mapping.keys.map((k) => k.key), ...mapping.dropped])
   const problems = columns
     .filter((column) => !known.has(column))
-    .map((column): Problem => ({ path, what: `"${column}" is no key of the mapping ${mapping.name}`, mend: `use ${[...known].join(', ')}` }))
-  if (columns.length === 0 || columns.length > 256) problems.push({ path, what: `names ${columns.length} columns`, mend: 'name every column in order, 1 to 256' })
+    .map((column): Problem => ({
+      path,
+      what: `"${column}" is no key of the mapping ${mapping.name}`,
+      mend: `use ${[...known].join(', ')}`,
+    }))
+  if (columns.length === 0 || columns.length > 256)
+    problems.push({ path, what: `names ${columns.length} columns`, mend: 'name every column in order, 1 to 256' })
   return { mapping: problems.length > 0 ? null : { ...mapping, columns: [columns] }, problems }
 }

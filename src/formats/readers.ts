@@ -6,10 +6,14 @@ import { ProblemsError, useOneOf } from '../errors/problems.js'
 import type { FileFormat } from '../flow/file-formats.js'
 import { CsvReader } from './csv.js'
 import { JsonLinesReader } from './json-lines.js'
-import { BUILT_IN_MAPPINGS, builtInMapping, checkMapping, type BuiltInMapping, type Mapping } from './mapping.js'
+import { BUILT_IN_MAPPINGS, type BuiltInMapping, builtInMapping, checkMapping, type Mapping } from './mapping.js'
 
 /** The mapping of each format where none is named. */
-export const DEFAULT_MAPPING: Readonly<Record<FileFormat, string | null>> = { 'asterisk-csv': 'asterisk-cdr', jsonl: 'minim', protobuf: null }
+export const DEFAULT_MAPPING: Readonly<Record<FileFormat, string | null>> = {
+  'asterisk-csv': 'asterisk-cdr',
+  jsonl: 'minim',
+  protobuf: null,
+}
 
 /**
  * A mapping by its name: built in, or one of the settings' own.
@@ -17,12 +21,21 @@ export const DEFAULT_MAPPING: Readonly<Record<FileFormat, string | null>> = { 'a
  * @throws ProblemsError MINIM_SETTINGS_INVALID
  */
 export function resolveMapping(
-  name: string, own: Readonly<Record<string, unknown>>, catalogue: Catalogue, options: { readonly kind?: Kind; readonly timeZone: string }, path: string,
+  name: string,
+  own: Readonly<Record<string, unknown>>,
+  catalogue: Catalogue,
+  options: { readonly kind?: Kind; readonly timeZone: string },
+  path: string,
 ): Mapping {
-  if ((BUILT_IN_MAPPINGS as readonly string[]).includes(name)) return builtInMapping(name as BuiltInMapping, catalogue, options)
+  if ((BUILT_IN_MAPPINGS as readonly string[]).includes(name))
+    return builtInMapping(name as BuiltInMapping, catalogue, options)
   if (!Object.hasOwn(own, name)) {
-    const [code, where] = path.startsWith('--') ? ['MINIM_COMMAND_LINE', 'the command'] as const : ['MINIM_SETTINGS_INVALID', 'mapping'] as const
-    throw new ProblemsError(code, where, [{ path, what: 'is no mapping', mend: useOneOf(name, [...BUILT_IN_MAPPINGS, ...Object.keys(own)]) }])
+    const [code, where] = path.startsWith('--')
+      ? (['MINIM_COMMAND_LINE', 'the command'] as const)
+      : (['MINIM_SETTINGS_INVALID', 'mapping'] as const)
+    throw new ProblemsError(code, where, [
+      { path, what: 'is no mapping', mend: useOneOf(name, [...BUILT_IN_MAPPINGS, ...Object.keys(own)]) },
+    ])
   }
   const { mapping, problems } = checkMapping(own[name], catalogue, name, `mappings.${name}`)
   if (mapping === null) throw new ProblemsError('MINIM_SETTINGS_INVALID', 'mapping', problems)
@@ -30,8 +43,15 @@ export function resolveMapping(
 }
 
 /** A reader for a format. */
-export function readerFor(format: FileFormat, mapping: Mapping | null, catalogue: Catalogue, maxRecordBytes: number): Reader {
+export function readerFor(
+  format: FileFormat,
+  mapping: Mapping | null,
+  catalogue: Catalogue,
+  maxRecordBytes: number,
+): Reader {
   if (format === 'protobuf') return new ProtobufReader(catalogue, 'delimited')
   if (mapping === null) throw new TypeError(`${format} needs a mapping`)
-  return format === 'jsonl' ? new JsonLinesReader(mapping, catalogue, { maxRecordBytes }) : new CsvReader(mapping, catalogue, { maxRecordBytes })
+  return format === 'jsonl'
+    ? new JsonLinesReader(mapping, catalogue, { maxRecordBytes })
+    : new CsvReader(mapping, catalogue, { maxRecordBytes })
 }

@@ -1,9 +1,10 @@
 /**
- * Writes canonical records: what a source that speaks another protocol turns its input into. The result is an encoded `Batch` without
- * source, incarnation and sequence; such messages may be put one after the other, since protobuf joins their repeated fields.
+ * Writes canonical records: what a source that speaks another protocol turns its input into. The result is an encoded
+ * `Batch` without source, incarnation and sequence; such messages may be put one after the other, since protobuf joins
+ * their repeated fields.
  *
- * A value that is no value of its field (NaN, a negative count, an empty text) is left out: absent is not zero. Nothing is checked
- * further here: what a number or an address is, `src/normalise` knows.
+ * A value that is no value of its field (NaN, a negative count, an empty text) is left out: absent is not zero. Nothing
+ * is checked further here: what a number or an address is, `src/normalise` knows.
  */
 import type { Catalogue, Field, FieldName, Kind, KindCatalogue } from '../catalogue/catalogue.js'
 
@@ -31,7 +32,11 @@ export class RecordWriter {
   constructor(catalogue: Catalogue) {
     const kindOf = ({ batchField, fields }: KindCatalogue) => ({
       tag: batchField * 8 + 2,
-      fields: new Map(fields.filter((f) => f.derivedFrom === null).map((field) => [field.name, { field, tag: field.number * 8 + wireType(field) }])),
+      fields: new Map(
+        fields
+          .filter((f) => f.derivedFrom === null)
+          .map((field) => [field.name, { field, tag: field.number * 8 + wireType(field) }]),
+      ),
     })
     const { call, quality, device } = catalogue.kinds
     this.#kinds = { call: kindOf(call), quality: kindOf(quality), device: kindOf(device) }
@@ -48,7 +53,8 @@ export class RecordWriter {
   }
 
   /**
-   * Runs what adds the records of one message. If it throws, none of them stays: what is written next is another sender's.
+   * Runs what adds the records of one message. If it throws, none of them stays: what is written next is another
+   * sender's.
    */
   whole<T>(write: () => T): T {
     const end = this.#end
@@ -64,7 +70,8 @@ export class RecordWriter {
 
   /**
    * Adds a record, or throws and adds nothing.
-   * @param parts its fields. Several objects, none of which may name a field that another one does, cost less than one spread out of them
+   * @param parts its fields. Several objects, none of which may name a field that another one does, cost less than one
+   * spread out of them
    * @throws TypeError for a name that is no field of the kind, which is a mistake of the source's, not of its input
    */
   add(kind: Kind, ...parts: readonly RecordFields[]): void {
@@ -111,7 +118,8 @@ export class RecordWriter {
     switch (field.type) {
       case 'string': {
         const text = typeof value === 'string' ? value : String(value)
-        // Three octets of UTF-8 for a UTF-16 unit at most; a field of more than 2 MiB is in no record that passes the limits.
+        // Three octets of UTF-8 for a UTF-16 unit at most; a field of more than 2 MiB is in no record that passes the
+        // limits.
         this.#reserve(16 + text.length * 3)
         const start = this.#varint(tag, this.#end) + 3
         const length = asciiInto(this.#bytes, text, start) ?? this.#bytes.write(text, start, 'utf8')
@@ -135,7 +143,8 @@ export class RecordWriter {
         this.#end = this.#varint(number, this.#varint(tag, this.#end))
         return
       }
-      case 'uint32': case 'uint64': {
+      case 'uint32':
+      case 'uint64': {
         const number = Math.trunc(Number(value))
         if (!(number >= 0 && number <= (field.type === 'uint32' ? 0xffff_ffff : Number.MAX_SAFE_INTEGER))) return
         this.#reserve(24)
@@ -161,7 +170,10 @@ export class RecordWriter {
   }
 }
 
-/** Most texts are short and ASCII: a call of `Buffer.write` costs more than this. null: neither, or not both; what was written is to be overwritten. */
+/**
+ * Most texts are short and ASCII: a call of `Buffer.write` costs more than this. null: neither, or not both; what was
+ * written is to be overwritten.
+ */
 function asciiInto(bytes: Uint8Array, text: string, at: number): number | null {
   const { length } = text
   if (length > ASCII_LOOP) return null

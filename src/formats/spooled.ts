@@ -1,10 +1,12 @@
-/** How spooled entries are read again: by the reader of their format, each for itself, though several lie in one block. */
-import { REFUSALS, type Batch, type Reader, type Refusal } from '../batch/batch.js'
+/**
+ * How spooled entries are read again: by the reader of their format, each for itself, though several lie in one block.
+ */
+import { type Batch, type Reader, type Refusal, REFUSALS } from '../batch/batch.js'
 import { ProtobufReader, readEnvelope } from '../batch/scanner.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
+import type { SpooledFormat } from '../flow/source.js'
 import { JsonLinesReader } from './json-lines.js'
 import { builtInMapping } from './mapping.js'
-import type { SpooledFormat } from '../flow/source.js'
 
 /** What readers of a format may write to behind the input: unescaped text. */
 export const SPOOLED_SCRATCH_BYTES = 131_072
@@ -13,7 +15,10 @@ export const SPOOLED_SCRATCH_BYTES = 131_072
 class EntriesReader implements Reader {
   readonly format: string
 
-  constructor(private readonly inner: Reader, private readonly ends: readonly number[]) {
+  constructor(
+    private readonly inner: Reader,
+    private readonly ends: readonly number[],
+  ) {
     this.format = inner.format
   }
 
@@ -38,7 +43,10 @@ class EntriesReader implements Reader {
 
 /** Takes nothing: its source has said why. */
 class RefusedReader implements Reader {
-  constructor(readonly format: string, private readonly reason: Refusal) {}
+  constructor(
+    readonly format: string,
+    private readonly reason: Refusal,
+  ) {}
 
   fill(batch: Batch, start: number, end: number): number {
     batch.refuse(this.reason, start, end)
@@ -55,19 +63,28 @@ export interface SpooledRun {
 
 /** Makes readers for runs of entries. What a later version wrote is refused, not lost. */
 export function spooledReaders(catalogue: Catalogue, maxRecordBytes: number): (run: SpooledRun) => Reader {
-  const json = (kind: Kind): Reader => new JsonLinesReader(builtInMapping('minim', catalogue, { kind }), catalogue, { maxRecordBytes })
-  const readers = new Map<string, Reader>(Object.entries({
-    protobuf: new ProtobufReader(catalogue, 'whole'),
-    'jsonl-call': json('call'), 'jsonl-quality': json('quality'), 'jsonl-device': json('device'),
-  } satisfies Record<Exclude<SpooledFormat, 'refused'>, Reader>))
+  const json = (kind: Kind): Reader =>
+    new JsonLinesReader(builtInMapping('minim', catalogue, { kind }), catalogue, { maxRecordBytes })
+  const readers = new Map<string, Reader>(
+    Object.entries({
+      protobuf: new ProtobufReader(catalogue, 'whole'),
+      'jsonl-call': json('call'),
+      'jsonl-quality': json('quality'),
+      'jsonl-device': json('device'),
+    } satisfies Record<Exclude<SpooledFormat, 'refused'>, Reader>),
+  )
   return ({ source, format, reason, ends }) => {
-    const reader = readers.get(format) ?? new RefusedReader(source, REFUSALS.find((known) => known === reason) ?? 'malformed_record')
+    const reader =
+      readers.get(format) ?? new RefusedReader(source, REFUSALS.find((known) => known === reason) ?? 'malformed_record')
     return new EntriesReader(reader, ends)
   }
 }
 
 /** How many records a run of entries has; NaN where only reading them tells. */
-export function spooledRecords({ format, start, ends }: SpooledRun & { readonly start: number }, block: Buffer): number {
+export function spooledRecords(
+  { format, start, ends }: SpooledRun & { readonly start: number },
+  block: Buffer,
+): number {
   let from = start
   let count = 0
   for (const end of ends) {

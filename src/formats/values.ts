@@ -1,9 +1,10 @@
 /**
  * From a value's bytes to a cell of the columns, without a string or object in between.
  *
- * Both text readers (JSON Lines, CSV) find where a value begins and ends; what it means is decided here, so it is the same for both.
- * Numbers are read by integer arithmetic, exact where a mantissa of up to 15 digits is divided by a power of ten (both are
- * exactly doubles); anything longer goes through `Number()`. Guarded by the JSON row of `bench/`.
+ * Both text readers (JSON Lines, CSV) find where a value begins and ends; what it means is decided here, so it is the
+ * same for both. Numbers are read by integer arithmetic, exact where a mantissa of up to 15 digits is divided by a
+ * power of ten (both are exactly doubles); anything longer goes through `Number()`. Guarded by the JSON row of
+ * `bench/`.
  */
 import { DAY_MS } from '../base/time.js'
 import type { Batch } from '../batch/batch.js'
@@ -64,7 +65,9 @@ export function isUtf8(bytes: Uint8Array, start: number, end: number): boolean {
   return true
 }
 
-/** Words → numbers, looked up by bytes: letters and digits, case ignored, with ' ', '_' and '-' between them left out. */
+/**
+ * Words → numbers, looked up by bytes: letters and digits, case ignored, with ' ', '_' and '-' between them left out.
+ */
 class Words {
   private readonly slots: Int32Array
   private readonly mask: number
@@ -135,7 +138,8 @@ function wordsFor(field: Field, disposition: boolean): Words {
   const words: [string, number][] = []
   for (const [name, number] of field.enumNumbers) words.push([name, number])
   if (disposition) {
-    for (const [word, name] of Object.entries(DISPOSITION_WORDS)) words.push([word, name === null ? SAYS_NOTHING : field.enumNumbers.get(name)!])
+    for (const [word, name] of Object.entries(DISPOSITION_WORDS))
+      words.push([word, name === null ? SAYS_NOTHING : field.enumNumbers.get(name)!])
   }
   return new Words(words)
 }
@@ -171,16 +175,25 @@ export class Values {
   private date1 = 0
   /** Sixteen bits; starts as what no sixteen bits are. */
   private date2 = 0x10000
-  /** That date's midnight on the wall clock, and what to subtract to get UTC: NaN if the clocks change near that day. */
+  /**
+   * That date's midnight on the wall clock, and what to subtract to get UTC: NaN if the clocks change near that day.
+   */
   private readonly dateMs = new Float64Array(2)
 
   constructor(mapping: Mapping, kind: KindCatalogue) {
     this.kind = kind
     this.clock = new LocalTime(mapping.timeZone)
-    this.maximum = Float64Array.from(kind.fields, (f) => (f.type === 'uint32' ? 0xffffffff : f.type === 'uint64' ? Number.MAX_SAFE_INTEGER : NaN))
+    this.maximum = Float64Array.from(kind.fields, (f) =>
+      f.type === 'uint32' ? 0xffffffff : f.type === 'uint64' ? Number.MAX_SAFE_INTEGER : NaN,
+    )
     this.words = kind.fields.map((f) => {
       const mapped = mapping.keys.find((k) => k.field === f && (k.as === 'disposition' || k.as === 'enum'))
-      return mapped === undefined ? null : wordsFor(f, mapping.keys.some((k) => k.field === f && k.as === 'disposition'))
+      return mapped === undefined
+        ? null
+        : wordsFor(
+            f,
+            mapping.keys.some((k) => k.field === f && k.as === 'disposition'),
+          )
     })
     this.calling = kind.byName.get('calling')?.index ?? -1
     this.originIndex = kind.byName.get('origin')?.index ?? -1
@@ -206,7 +219,8 @@ export class Values {
   /** Fills in what follows from the row as a whole. */
   endRow(cell: number): void {
     if (this.origin >= 0) this.num[cell + this.originIndex] = this.origin
-    else if (this.defaultOrigin >= 0 && !(this.num[cell + this.originIndex] > 0)) this.num[cell + this.originIndex] = this.defaultOrigin
+    else if (this.defaultOrigin >= 0 && !(this.num[cell + this.originIndex] > 0))
+      this.num[cell + this.originIndex] = this.defaultOrigin
     if (this.sipOff >= 0) {
       this.off[cell + this.sipField] = this.sipOff
       this.len[cell + this.sipField] = this.sipLen
@@ -407,13 +421,30 @@ export class Values {
       this.date2 = w2
     }
     const separator = bytes[s + 10]
-    const h1 = bytes[s + 11] - 0x30, h0 = bytes[s + 12] - 0x30
-    const m1 = bytes[s + 14] - 0x30, m0 = bytes[s + 15] - 0x30
-    const s1 = bytes[s + 17] - 0x30, s0 = bytes[s + 18] - 0x30
+    const h1 = bytes[s + 11] - 0x30,
+      h0 = bytes[s + 12] - 0x30
+    const m1 = bytes[s + 14] - 0x30,
+      m0 = bytes[s + 15] - 0x30
+    const s1 = bytes[s + 17] - 0x30,
+      s0 = bytes[s + 18] - 0x30
     if (
-      (separator !== 0x20 && separator !== 0x54) || bytes[s + 13] !== 0x3a || bytes[s + 16] !== 0x3a ||
-      h1 < 0 || h1 > 2 || h0 < 0 || h0 > 9 || m1 < 0 || m1 > 5 || m0 < 0 || m0 > 9 || s1 < 0 || s1 > 5 || s0 < 0 || s0 > 9
-    ) return BAD_VALUE
+      (separator !== 0x20 && separator !== 0x54) ||
+      bytes[s + 13] !== 0x3a ||
+      bytes[s + 16] !== 0x3a ||
+      h1 < 0 ||
+      h1 > 2 ||
+      h0 < 0 ||
+      h0 > 9 ||
+      m1 < 0 ||
+      m1 > 5 ||
+      m0 < 0 ||
+      m0 > 9 ||
+      s1 < 0 ||
+      s1 > 5 ||
+      s0 < 0 ||
+      s0 > 9
+    )
+      return BAD_VALUE
     const hour = h1 * 10 + h0
     if (hour > 23) return BAD_VALUE
     const seconds = hour * 3600 + (m1 * 10 + m0) * 60 + s1 * 10 + s0

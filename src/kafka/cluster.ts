@@ -1,12 +1,12 @@
 /**
- * The brokers as a producer sees them: who leads which partition, and connections to them. Connections (TCP, TLS, SASL, requests and their
- * answers) are `@platformatic/kafka`'s; the requests are encoded here, in versions that Kafka 2.1 to 4.x and librdkafka's mock cluster share.
- * Produce requests go beside it (`produce-requests.ts`).
+ * The brokers as a producer sees them: who leads which partition, and connections to them. Connections (TCP, TLS, SASL,
+ * requests and their answers) are `@platformatic/kafka`'s; the requests are encoded here, in versions that Kafka 2.1 to
+ * 4.x and librdkafka's mock cluster share. Produce requests go beside it (`produce-requests.ts`).
  */
 import type { Connection, ConnectionOptions, Reader, Writer } from '@platformatic/kafka'
 import { CODE } from './codes.js'
 import { KafkaError } from './errors.js'
-import { ProduceRequests, type ProduceAnswer, type ProduceTopic } from './produce-requests.js'
+import { type ProduceAnswer, ProduceRequests, type ProduceTopic } from './produce-requests.js'
 import type { ProducerIdentity } from './record-batch.js'
 
 type Library = typeof import('@platformatic/kafka')
@@ -65,7 +65,11 @@ export class Link {
   /** Made with the first one. */
   #requests: ProduceRequests | null = null
 
-  private constructor(connection: Connection, readonly address: BrokerAddress, private readonly options: ClusterOptions) {
+  private constructor(
+    connection: Connection,
+    readonly address: BrokerAddress,
+    private readonly options: ClusterOptions,
+  ) {
     this.#connection = connection
     // Its requests are told; an error event without a listener would end the process.
     connection.on('error', () => undefined)
@@ -93,151 +97,284 @@ export class Link {
     void this.#connection.close().catch(() => undefined)
   }
 
-  send<T>([key, version]: readonly [number, number], write: (writer: Writer) => void, read: (reader: Reader) => T, flexible = false): Promise<T> {
+  send<T>(
+    [key, version]: readonly [number, number],
+    write: (writer: Writer) => void,
+    read: (reader: Reader) => T,
+    flexible = false,
+  ): Promise<T> {
     const { Writer } = library as Library
     this.inFlight++
     return new Promise<T>((resolve, reject) => {
-      this.#connection.send<T>(key, version, () => {
-        const writer = Writer.create()
-        write(writer)
-        return writer
-      }, (_id, _key, _version, reader) => read(reader), flexible, flexible, (error, result) => {
-        this.inFlight--
-        if (error === null || error === undefined) resolve(result as T)
-        else reject(error instanceof KafkaError ? error : new KafkaError(isTimeout(error) ? CODE.timedOut : CODE.transport, reasonOf(error), { cause: error }))
-      })
-    })
-  }
-
-  /** Takes (or takes back) a producer's identity. @param former null: whoever has it is fenced; else it is continued, unless somebody else took it */
-  initProducerId(transactionalId: string | null, transactionTimeoutMs: number, former: ProducerIdentity | null): Promise<ProducerIdentity> {
-    return this.send(INIT_PRODUCER_ID_V4, (w) => {
-      w.appendString(transactionalId, true).appendInt32(transactionTimeoutMs).appendInt64(former?.producerId ?? -1n).appendInt16(former?.epoch ?? -1).appendTaggedFields()
-    }, (r) => {
-      r.readInt32()
-      checked(r.readInt16(), 'InitProducerId')
-      return { producerId: r.readInt64(), epoch: r.readInt16() }
-    }, true)
-  }
-
-  /** Makes partitions part of the transaction. @returns the first code that is none of success */
-  addPartitions(transactionalId: string, { producerId, epoch }: ProducerIdentity, partitions: ReadonlyMap<string, readonly number[]>): Promise<number> {
-    return this.send(ADD_PARTITIONS_V1, (w) => {
-      w.appendString(transactionalId, false).appendInt64(producerId).appendInt16(epoch)
-      w.appendArray([...partitions], (w, [topic, numbers]) => {
-        w.appendString(topic, false).appendArray([...numbers], (w, number) => { w.appendInt32(number) }, false, false)
-      }, false, false)
-    }, (r) => {
-      r.readInt32()
-      const codes = r.readArray((r) => {
-        r.readString(false)
-        return r.readArray((r) => {
-          r.readInt32()
-          return r.readInt16()
-        }, false, false)
-      }, false, false).flat()
-      // Of several, the one that is not only a consequence of another's (OPERATION_NOT_ATTEMPTED).
-      return codes.find((code) => code !== 0 && code !== 55) ?? codes.find((code) => code !== 0) ?? 0
-    })
-  }
-
-  endTxn(transactionalId: string, { producerId, epoch }: ProducerIdentity, commit: boolean): Promise<number> {
-    return this.send(END_TXN_V1, (w) => {
-      w.appendString(transactionalId, false).appendInt64(producerId).appendInt16(epoch).appendBoolean(commit)
-    }, (r) => {
-      r.readInt32()
-      return r.readInt16()
+      this.#connection.send<T>(
+        key,
+        version,
+        () => {
+          const writer = Writer.create()
+          write(writer)
+          return writer
+        },
+        (_id, _key, _version, reader) => read(reader),
+        flexible,
+        flexible,
+        (error, result) => {
+          this.inFlight--
+          if (error === null || error === undefined) resolve(result as T)
+          else
+            reject(
+              error instanceof KafkaError
+                ? error
+                : new KafkaError(isTimeout(error) ? CODE.timedOut : CODE.transport, reasonOf(error), { cause: error }),
+            )
+        },
+      )
     })
   }
 
   /**
-   * Who has a transactional id, and when its transaction began, Unix ms by the coordinator's clock (null: there is none). From Kafka 3.0 on:
-   * brokers of before end the connection. It changes nothing, so it does no harm however late it arrives.
+   * Takes (or takes back) a producer's identity. @param former null: whoever has it is fenced; else it is continued,
+   * unless somebody else took it
+   */
+  initProducerId(
+    transactionalId: string | null,
+    transactionTimeoutMs: number,
+    former: ProducerIdentity | null,
+  ): Promise<ProducerIdentity> {
+    return this.send(
+      INIT_PRODUCER_ID_V4,
+      (w) => {
+        w.appendString(transactionalId, true)
+          .appendInt32(transactionTimeoutMs)
+          .appendInt64(former?.producerId ?? -1n)
+          .appendInt16(former?.epoch ?? -1)
+          .appendTaggedFields()
+      },
+      (r) => {
+        r.readInt32()
+        checked(r.readInt16(), 'InitProducerId')
+        return { producerId: r.readInt64(), epoch: r.readInt16() }
+      },
+      true,
+    )
+  }
+
+  /** Makes partitions part of the transaction. @returns the first code that is none of success */
+  addPartitions(
+    transactionalId: string,
+    { producerId, epoch }: ProducerIdentity,
+    partitions: ReadonlyMap<string, readonly number[]>,
+  ): Promise<number> {
+    return this.send(
+      ADD_PARTITIONS_V1,
+      (w) => {
+        w.appendString(transactionalId, false).appendInt64(producerId).appendInt16(epoch)
+        w.appendArray(
+          [...partitions],
+          (w, [topic, numbers]) => {
+            w.appendString(topic, false).appendArray(
+              [...numbers],
+              (w, number) => {
+                w.appendInt32(number)
+              },
+              false,
+              false,
+            )
+          },
+          false,
+          false,
+        )
+      },
+      (r) => {
+        r.readInt32()
+        const codes = r
+          .readArray(
+            (r) => {
+              r.readString(false)
+              return r.readArray(
+                (r) => {
+                  r.readInt32()
+                  return r.readInt16()
+                },
+                false,
+                false,
+              )
+            },
+            false,
+            false,
+          )
+          .flat()
+        // Of several, the one that is not only a consequence of another's (OPERATION_NOT_ATTEMPTED).
+        return codes.find((code) => code !== 0 && code !== 55) ?? codes.find((code) => code !== 0) ?? 0
+      },
+    )
+  }
+
+  endTxn(transactionalId: string, { producerId, epoch }: ProducerIdentity, commit: boolean): Promise<number> {
+    return this.send(
+      END_TXN_V1,
+      (w) => {
+        w.appendString(transactionalId, false).appendInt64(producerId).appendInt16(epoch).appendBoolean(commit)
+      },
+      (r) => {
+        r.readInt32()
+        return r.readInt16()
+      },
+    )
+  }
+
+  /**
+   * Who has a transactional id, and when its transaction began, Unix ms by the coordinator's clock (null: there is
+   * none). From Kafka 3.0 on: brokers of before end the connection. It changes nothing, so it does no harm however late
+   * it arrives.
    * @throws KafkaError also when nobody has the id
    */
-  async transactionState(transactionalId: string): Promise<{ readonly holder: ProducerIdentity, readonly startMs: number | null }> {
-    const states = await this.send(DESCRIBE_TRANSACTIONS_V0, (w) => {
-      w.appendArray([transactionalId], (w, id) => { w.appendString(id, true) }, true, false).appendTaggedFields()
-    }, (r) => {
-      r.readInt32()
-      return r.readArray((r) => {
-        const code = r.readInt16()
-        r.readString()
-        r.readString()
+  async transactionState(
+    transactionalId: string,
+  ): Promise<{ readonly holder: ProducerIdentity; readonly startMs: number | null }> {
+    const states = await this.send(
+      DESCRIBE_TRANSACTIONS_V0,
+      (w) => {
+        w.appendArray(
+          [transactionalId],
+          (w, id) => {
+            w.appendString(id, true)
+          },
+          true,
+          false,
+        ).appendTaggedFields()
+      },
+      (r) => {
         r.readInt32()
-        const startMs = Number(r.readInt64())
-        const holder = { producerId: r.readInt64(), epoch: r.readInt16() }
-        r.readArray((r) => {
+        return r.readArray((r) => {
+          const code = r.readInt16()
           r.readString()
-          r.readArray((r) => r.readInt32(), true, false)
+          r.readString()
+          r.readInt32()
+          const startMs = Number(r.readInt64())
+          const holder = { producerId: r.readInt64(), epoch: r.readInt16() }
+          r.readArray((r) => {
+            r.readString()
+            r.readArray((r) => r.readInt32(), true, false)
+          })
+          return { code, holder, startMs: startMs > 0 ? startMs : null }
         })
-        return { code, holder, startMs: startMs > 0 ? startMs : null }
-      })
-    }, true)
+      },
+      true,
+    )
     const [{ code, holder, startMs }] = states
     checked(code, 'DescribeTransactions')
     return { holder, startMs }
   }
 
   addOffsets(transactionalId: string, { producerId, epoch }: ProducerIdentity, group: string): Promise<number> {
-    return this.send(ADD_OFFSETS_V1, (w) => {
-      w.appendString(transactionalId, false).appendInt64(producerId).appendInt16(epoch).appendString(group, false)
-    }, (r) => {
-      r.readInt32()
-      return r.readInt16()
-    })
+    return this.send(
+      ADD_OFFSETS_V1,
+      (w) => {
+        w.appendString(transactionalId, false).appendInt64(producerId).appendInt16(epoch).appendString(group, false)
+      },
+      (r) => {
+        r.readInt32()
+        return r.readInt16()
+      },
+    )
   }
 
-  /** Offsets of a consumer group as part of the transaction; refused when the group has given the partitions to another member. */
-  txnOffsetCommit(transactionalId: string, { producerId, epoch }: ProducerIdentity, offsets: GroupOffsets): Promise<number> {
+  /**
+   * Offsets of a consumer group as part of the transaction; refused when the group has given the partitions to another
+   * member.
+   */
+  txnOffsetCommit(
+    transactionalId: string,
+    { producerId, epoch }: ProducerIdentity,
+    offsets: GroupOffsets,
+  ): Promise<number> {
     const { group, generation, member, partitions } = offsets
-    return this.send(TXN_OFFSET_COMMIT_V3, (w) => {
-      w.appendString(transactionalId, true).appendString(group, true).appendInt64(producerId).appendInt16(epoch)
-      w.appendInt32(generation).appendString(member, true).appendString(null, true)
-      w.appendArray([...partitions], (w, [topic, numbers]) => {
-        w.appendString(topic, true).appendArray([...numbers], (w, [partition, offset]) => {
-          w.appendInt32(partition).appendInt64(BigInt(offset)).appendInt32(-1).appendString(null, true)
-        })
-      }).appendTaggedFields()
-    }, (r) => {
-      r.readInt32()
-      const codes = r.readArray((r) => {
-        r.readString()
-        return r.readArray((r) => {
-          r.readInt32()
-          return r.readInt16()
-        })
-      }).flat()
-      return codes.find((code) => code !== 0) ?? 0
-    }, true)
+    return this.send(
+      TXN_OFFSET_COMMIT_V3,
+      (w) => {
+        w.appendString(transactionalId, true).appendString(group, true).appendInt64(producerId).appendInt16(epoch)
+        w.appendInt32(generation).appendString(member, true).appendString(null, true)
+        w.appendArray([...partitions], (w, [topic, numbers]) => {
+          w.appendString(topic, true).appendArray([...numbers], (w, [partition, offset]) => {
+            w.appendInt32(partition).appendInt64(BigInt(offset)).appendInt32(-1).appendString(null, true)
+          })
+        }).appendTaggedFields()
+      },
+      (r) => {
+        r.readInt32()
+        const codes = r
+          .readArray((r) => {
+            r.readString()
+            return r.readArray((r) => {
+              r.readInt32()
+              return r.readInt16()
+            })
+          })
+          .flat()
+        return codes.find((code) => code !== 0) ?? 0
+      },
+      true,
+    )
   }
 
   /** The same without a transaction. */
   offsetCommit({ group, generation, member, partitions }: GroupOffsets): Promise<number> {
-    return this.send(OFFSET_COMMIT_V7, (w) => {
-      w.appendString(group, false).appendInt32(generation).appendString(member, false).appendString(null, false)
-      w.appendArray([...partitions], (w, [topic, numbers]) => {
-        w.appendString(topic, false).appendArray([...numbers], (w, [partition, offset]) => {
-          w.appendInt32(partition).appendInt64(BigInt(offset)).appendInt32(-1).appendString(null, false)
-        }, false, false)
-      }, false, false)
-    }, (r) => {
-      r.readInt32()
-      const codes = r.readArray((r) => {
-        r.readString(false)
-        return r.readArray((r) => {
-          r.readInt32()
-          return r.readInt16()
-        }, false, false)
-      }, false, false).flat()
-      return codes.find((code) => code !== 0) ?? 0
-    })
+    return this.send(
+      OFFSET_COMMIT_V7,
+      (w) => {
+        w.appendString(group, false).appendInt32(generation).appendString(member, false).appendString(null, false)
+        w.appendArray(
+          [...partitions],
+          (w, [topic, numbers]) => {
+            w.appendString(topic, false).appendArray(
+              [...numbers],
+              (w, [partition, offset]) => {
+                w.appendInt32(partition).appendInt64(BigInt(offset)).appendInt32(-1).appendString(null, false)
+              },
+              false,
+              false,
+            )
+          },
+          false,
+          false,
+        )
+      },
+      (r) => {
+        r.readInt32()
+        const codes = r
+          .readArray(
+            (r) => {
+              r.readString(false)
+              return r.readArray(
+                (r) => {
+                  r.readInt32()
+                  return r.readInt16()
+                },
+                false,
+                false,
+              )
+            },
+            false,
+            false,
+          )
+          .flat()
+        return codes.find((code) => code !== 0) ?? 0
+      },
+    )
   }
 
   /** Sends batches; nobody may change them before the answer. */
-  async produce(transactionalId: string | null, timeoutMs: number, topics: readonly ProduceTopic[]): Promise<ProduceAnswer[]> {
+  async produce(
+    transactionalId: string | null,
+    timeoutMs: number,
+    topics: readonly ProduceTopic[],
+  ): Promise<ProduceAnswer[]> {
     const { socket } = this.#connection
-    this.#requests ??= new ProduceRequests(socket, this.options.clientId, this.options.connection.requestTimeout ?? DEFAULT_REQUEST_TIMEOUT_MS)
+    this.#requests ??= new ProduceRequests(
+      socket,
+      this.options.clientId,
+      this.options.connection.requestTimeout ?? DEFAULT_REQUEST_TIMEOUT_MS,
+    )
     this.inFlight++
     try {
       return await this.#requests.send(transactionalId, timeoutMs, topics)
@@ -302,7 +439,9 @@ export class Cluster {
       }
       if (missing === undefined) return
       if (performance.now() > deadline) throw new KafkaError(CODE.unknownPartition, `${missing} has no leader`)
-      await new Promise((resolve) => { setTimeout(resolve, 50) })
+      await new Promise((resolve) => {
+        setTimeout(resolve, 50)
+      })
     }
   }
 
@@ -310,16 +449,22 @@ export class Cluster {
   async coordinator(kind: typeof GROUP | typeof TRANSACTION, key: string): Promise<Link> {
     const link = await this.any()
     try {
-      const address = await link.send(FIND_COORDINATOR_V2, (w) => { w.appendString(key, false).appendInt8(kind) }, (r) => {
-        r.readInt32()
-        const code = r.readInt16()
-        r.readNullableString(false)
-        r.readInt32()
-        const host = r.readString(false)
-        const port = r.readInt32()
-        checked(code, 'FindCoordinator')
-        return { host, port }
-      })
+      const address = await link.send(
+        FIND_COORDINATOR_V2,
+        (w) => {
+          w.appendString(key, false).appendInt8(kind)
+        },
+        (r) => {
+          r.readInt32()
+          const code = r.readInt16()
+          r.readNullableString(false)
+          r.readInt32()
+          const host = r.readString(false)
+          const port = r.readInt32()
+          checked(code, 'FindCoordinator')
+          return { host, port }
+        },
+      )
       return await Link.open(address, this.options)
     } finally {
       link.close()
@@ -330,7 +475,13 @@ export class Cluster {
   async any(): Promise<Link> {
     const seeds = this.options.bootstrap.split(',').map((broker) => {
       const at = broker.trim().lastIndexOf(':')
-      return { host: broker.trim().slice(0, at).replace(/^\[|\]$/g, ''), port: Number(broker.trim().slice(at + 1)) }
+      return {
+        host: broker
+          .trim()
+          .slice(0, at)
+          .replace(/^\[|\]$/g, ''),
+        port: Number(broker.trim().slice(at + 1)),
+      }
     })
     let failure: unknown = new KafkaError(CODE.transport, 'no broker is named')
     for (const address of [...seeds, ...this.#nodes.values()]) {
@@ -345,33 +496,56 @@ export class Cluster {
 
   /** @returns a topic, or one of its partitions, that has no leader yet */
   async #ask(link: Link, topics: readonly string[]): Promise<string | undefined> {
-    const answer = await link.send(METADATA_V5, (w) => {
-      w.appendArray([...topics], (w, topic) => { w.appendString(topic, false) }, false, false).appendBoolean(this.options.createTopics)
-    }, (r) => {
-      r.readInt32()
-      const brokers = r.readArray((r) => {
-        const node = r.readInt32()
-        const address = { host: r.readString(false), port: r.readInt32() }
+    const answer = await link.send(
+      METADATA_V5,
+      (w) => {
+        w.appendArray(
+          [...topics],
+          (w, topic) => {
+            w.appendString(topic, false)
+          },
+          false,
+          false,
+        ).appendBoolean(this.options.createTopics)
+      },
+      (r) => {
+        r.readInt32()
+        const brokers = r.readArray(
+          (r) => {
+            const node = r.readInt32()
+            const address = { host: r.readString(false), port: r.readInt32() }
+            r.readNullableString(false)
+            return [node, address] as const
+          },
+          false,
+          false,
+        )
         r.readNullableString(false)
-        return [node, address] as const
-      }, false, false)
-      r.readNullableString(false)
-      r.readInt32()
-      const found = r.readArray((r) => {
-        const code = r.readInt16()
-        const name = r.readString(false)
-        r.readBoolean()
-        const partitions = r.readArray((r) => {
-          const code = r.readInt16()
-          const index = r.readInt32()
-          const leader = r.readInt32()
-          for (let list = 0; list < 3; list++) r.readArray((r) => r.readInt32(), false, false)
-          return { code, index, leader }
-        }, false, false)
-        return { code, name, partitions }
-      }, false, false)
-      return { brokers, found }
-    })
+        r.readInt32()
+        const found = r.readArray(
+          (r) => {
+            const code = r.readInt16()
+            const name = r.readString(false)
+            r.readBoolean()
+            const partitions = r.readArray(
+              (r) => {
+                const code = r.readInt16()
+                const index = r.readInt32()
+                const leader = r.readInt32()
+                for (let list = 0; list < 3; list++) r.readArray((r) => r.readInt32(), false, false)
+                return { code, index, leader }
+              },
+              false,
+              false,
+            )
+            return { code, name, partitions }
+          },
+          false,
+          false,
+        )
+        return { brokers, found }
+      },
+    )
     this.#nodes = new Map(answer.brokers)
     let missing: string | undefined
     for (const { code, name, partitions } of answer.found) {
@@ -385,7 +559,10 @@ export class Cluster {
   }
 }
 
-/** Connections to brokers, one for each, made when they are first needed, and made again after Kafka closed one while nothing was asked. */
+/**
+ * Connections to brokers, one for each, made when they are first needed, and made again after Kafka closed one while
+ * nothing was asked.
+ */
 export class Links {
   readonly #links = new Map<number, Link>()
   readonly #opening = new Map<number, Promise<Link>>()
@@ -409,14 +586,19 @@ export class Links {
   #open(node: number): Promise<Link> {
     let opening = this.#opening.get(node)
     if (opening !== undefined) return opening
-    opening = this.cluster.open(node).then((link) => {
-      if (this.#closed) {
-        link.close()
-        throw new KafkaError(CODE.transport, 'closed')
-      }
-      this.#links.set(node, link)
-      return link
-    }).finally(() => { this.#opening.delete(node) })
+    opening = this.cluster
+      .open(node)
+      .then((link) => {
+        if (this.#closed) {
+          link.close()
+          throw new KafkaError(CODE.transport, 'closed')
+        }
+        this.#links.set(node, link)
+        return link
+      })
+      .finally(() => {
+        this.#opening.delete(node)
+      })
     this.#opening.set(node, opening)
     return opening
   }
@@ -439,5 +621,8 @@ function isTimeout(error: unknown): boolean {
 /** What a connection's error says: addresses and causes, never what was sent. */
 function reasonOf(error: unknown): string {
   const { message, cause, errors } = error as { message?: string; cause?: unknown; errors?: unknown[] }
-  return [message, ...(errors ?? []).map(reasonOf), cause === undefined ? undefined : reasonOf(cause)].filter((text) => typeof text === 'string' && text !== '').join(': ').slice(0, 300)
+  return [message, ...(errors ?? []).map(reasonOf), cause === undefined ? undefined : reasonOf(cause)]
+    .filter((text) => typeof text === 'string' && text !== '')
+    .join(': ')
+    .slice(0, 300)
 }

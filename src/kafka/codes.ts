@@ -1,6 +1,7 @@
 /**
- * Kafka's error codes that mean something here, each once. Those above 0 are the protocol's (https://kafka.apache.org/protocol#protocol_error_codes);
- * those below 0 are librdkafka's, which reads, and are given to failures of minim's own connections too.
+ * Kafka's error codes that mean something here, each once. Those above 0 are the protocol's
+ * (https://kafka.apache.org/protocol#protocol_error_codes); those below 0 are librdkafka's, which reads, and are given
+ * to failures of minim's own connections too.
  */
 export const CODE = {
   /** No connection, or it was lost. */

@@ -1,4 +1,7 @@
-/** What an error of Kafka means for a transaction. Codes are the protocol's where they are positive, and librdkafka's own below 0. */
+/**
+ * What an error of Kafka means for a transaction. Codes are the protocol's where they are positive, and librdkafka's
+ * own below 0.
+ */
 import Kafka from 'node-rdkafka'
 import { MinimError } from '../errors/catalogue.js'
 import { CODE } from './codes.js'
@@ -29,13 +32,23 @@ export function isFenced(code: number): boolean {
 }
 
 const REFUSED = new Set<number>([
-  CODE.messageTooLarge, CODE.invalidMessageSize, CODE.invalidMessage, CODE.invalidTimestamp, CODE.invalidRecord,
-  CODE.recordListTooLarge, CODE.unsupportedForMessageFormat, CODE.policyViolation,
+  CODE.messageTooLarge,
+  CODE.invalidMessageSize,
+  CODE.invalidMessage,
+  CODE.invalidTimestamp,
+  CODE.invalidRecord,
+  CODE.recordListTooLarge,
+  CODE.unsupportedForMessageFormat,
+  CODE.policyViolation,
 ])
 
 const UNKNOWN_OUTCOME = new Set<number>([CODE.timedOut, CODE.transport, CODE.requestTimedOut, CODE.allBrokersDown])
 
-interface LibrdkafkaError { readonly code?: unknown, readonly message?: unknown, readonly isFatal?: unknown }
+interface LibrdkafkaError {
+  readonly code?: unknown
+  readonly message?: unknown
+  readonly isFatal?: unknown
+}
 
 /** What a callback of librdkafka got, as an error to reject with. */
 export function asError(error: unknown): Error {
@@ -61,19 +74,34 @@ export function classify(error: unknown): Failure {
 }
 
 /** What librdkafka calls each code: the words of an error. */
-const NAMES = new Map<number, string>(Object.entries(Kafka.CODES.ERRORS).map(([name, code]) => [code, name.replace(/^ERR_+/, '').toLowerCase().replaceAll('_', ' ')]))
+const NAMES = new Map<number, string>(
+  Object.entries(Kafka.CODES.ERRORS).map(([name, code]) => [
+    code,
+    name
+      .replace(/^ERR_+/, '')
+      .toLowerCase()
+      .replaceAll('_', ' '),
+  ]),
+)
 
 /** An error of a broker, or of the way to it. */
 export class KafkaError extends Error {
   /** @param what where: a request's name, a topic; never a part of a message */
-  constructor(readonly code: number, what: string, options?: ErrorOptions) {
+  constructor(
+    readonly code: number,
+    what: string,
+    options?: ErrorOptions,
+  ) {
     super(`${NAMES.get(code) ?? `error ${code}`} (${what})`, options)
     this.name = 'KafkaError'
   }
 }
 
 const NOT_YET = new Set<number>([
-  CODE.concurrentTransactions, CODE.coordinatorLoading, CODE.coordinatorNotAvailable, CODE.notCoordinator,
+  CODE.concurrentTransactions,
+  CODE.coordinatorLoading,
+  CODE.coordinatorNotAvailable,
+  CODE.notCoordinator,
 ])
 
 /** Whether asking again in a moment helps: a transaction is being completed, a coordinator is loading or moving. */
@@ -87,8 +115,11 @@ export function isRetryable(error: unknown): boolean {
 }
 
 const FORBIDDEN = new Set<number>([
-  CODE.topicNotAllowed, CODE.groupNotAllowed, CODE.clusterNotAllowed,
-  CODE.transactionalIdNotAllowed, CODE.authenticationFailed,
+  CODE.topicNotAllowed,
+  CODE.groupNotAllowed,
+  CODE.clusterNotAllowed,
+  CODE.transactionalIdNotAllowed,
+  CODE.authenticationFailed,
 ])
 
 /** Whether the brokers answer, and do not let this user do it. */

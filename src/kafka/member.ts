@@ -1,20 +1,34 @@
 /**
- * A member of a consumer group (the classic protocol): joins, is given partitions for one generation, says that it is there, leaves.
- * Whoever leads shares the partitions out.
+ * A member of a consumer group (the classic protocol): joins, is given partitions for one generation, says that it is
+ * there, leaves. Whoever leads shares the partitions out.
  *
- * A generation's partitions are its member's until it says otherwise, or has been silent for longer than the session: then another
- * generation begins, and what this one still has in a transaction is refused (`TxnOffsetCommit` carries generation and member).
+ * A generation's partitions are its member's until it says otherwise, or has been silent for longer than the session:
+ * then another generation begins, and what this one still has in a transaction is refused (`TxnOffsetCommit` carries
+ * generation and member).
  */
-import { GROUP, type Cluster, type GroupOffsets, type Link } from './cluster.js'
-import { KafkaError, isNotYet } from './errors.js'
+import { type Cluster, GROUP, type GroupOffsets, type Link } from './cluster.js'
 import { CODE } from './codes.js'
-import { committedOffsets, encodeSubscription, heartbeat, joinGroup, leaveGroup, shareOut, syncGroup, type MemberName, type Share } from './requests.js'
+import { isNotYet, KafkaError } from './errors.js'
+import {
+  committedOffsets,
+  encodeSubscription,
+  heartbeat,
+  joinGroup,
+  leaveGroup,
+  type MemberName,
+  type Share,
+  shareOut,
+  syncGroup,
+} from './requests.js'
 
 export interface MemberOptions {
   readonly cluster: Cluster
   readonly group: string
   readonly topic: string
-  /** Its own name in the group, the same after a restart: then it gets its partitions back at once, and nobody waits for its former self. */
+  /**
+   * Its own name in the group, the same after a restart: then it gets its partitions back at once, and nobody waits for
+   * its former self.
+   */
   readonly instance: string
   /** Silent for so long, a member is taken for dead, ms. */
   readonly sessionMs: number
@@ -31,7 +45,10 @@ export interface Assignment {
 
 const PAUSE_MS = 100
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
 export class GroupMember {
   readonly #options: MemberOptions
@@ -71,13 +88,21 @@ export class GroupMember {
       const synced = await syncGroup(link, this.#name, joined.generation, shares)
       if (synced.code === CODE.unknownMember) this.#member = ''
       // Another member came, or went, in the meantime.
-      if (synced.code === CODE.rebalanceInProgress || synced.code === CODE.illegalGeneration || synced.code === CODE.unknownMember) continue
+      if (
+        synced.code === CODE.rebalanceInProgress ||
+        synced.code === CODE.illegalGeneration ||
+        synced.code === CODE.unknownMember
+      )
+        continue
       this.#check(synced.code, 'SyncGroup')
       return { generation: joined.generation, member: joined.member, partitions: synced.share.get(topic) ?? [] }
     }
   }
 
-  /** @returns 0 while the generation lasts; else why it is over. @throws KafkaError when the coordinator cannot be asked: ask again */
+  /**
+   * @returns 0 while the generation lasts; else why it is over. @throws KafkaError when the coordinator cannot be
+   * asked: ask again
+   */
   async heartbeat(): Promise<number> {
     const code = await heartbeat(await this.#coordinator(), this.#name, this.#generation)
     if (code === CODE.unknownMember) this.#member = ''
@@ -86,12 +111,16 @@ export class GroupMember {
   }
 
   /**
-   * Where the group has got to in these partitions; -1 where it was never. Waits for transactions that hold newer offsets: its own, or
-   * those of a member that died in the middle.
+   * Where the group has got to in these partitions; -1 where it was never. Waits for transactions that hold newer
+   * offsets: its own, or those of a member that died in the middle.
    * @param goOn asked between two attempts
    * @throws KafkaError
    */
-  async committed(partitions: readonly number[], goOn: () => boolean, onWaiting: () => void): Promise<Map<number, number>> {
+  async committed(
+    partitions: readonly number[],
+    goOn: () => boolean,
+    onWaiting: () => void,
+  ): Promise<Map<number, number>> {
     const { group, topic } = this.#options
     const offsets = new Map<number, number>()
     let left = partitions
@@ -156,7 +185,7 @@ export class GroupMember {
     this.#link = null
     const link = await this.#options.cluster.coordinator(GROUP, this.#options.group)
     if (this.#closed) link.close()
-    return this.#link = link
+    return (this.#link = link)
   }
 
   #check(code: number, what: string): void {
@@ -169,4 +198,3 @@ export class GroupMember {
     throw new KafkaError(code, what)
   }
 }
-

@@ -1,12 +1,14 @@
 /**
- * Produce requests on a connection whose other requests are the library's. It would copy what is sent into one buffer: for a megabyte of
- * record batches that is half of all the memory this process asks for, and the collector marks the whole heap every few megabytes. Here
- * the batches are handed to the kernel where they lie, so nobody may change them before the answer.
+ * Produce requests on a connection whose other requests are the library's. It would copy what is sent into one buffer:
+ * for a megabyte of record batches that is half of all the memory this process asks for, and the collector marks the
+ * whole heap every few megabytes. Here the batches are handed to the kernel where they lie, so nobody may change them
+ * before the answer.
  *
- *   size 4 | key 2 | version 2 | correlation id 4 | client id | transactional id | acks 2 | timeout 4 | topics: name, partitions: number 4, batch
+ *   size 4 | key 2 | version 2 | correlation id 4 | client id | transactional id | acks 2 | timeout 4 | topics: name,
+ *   partitions: number 4, batch
  *
- * The library's correlation ids count up from 1, these down from -1. Answers that are not to these go on to the library.
- * Guarded by row `d` of `bench/`.
+ * The library's correlation ids count up from 1, these down from -1. Answers that are not to these go on to the
+ * library. Guarded by row `d` of `bench/`.
  */
 import type { Socket } from 'node:net'
 import { CODE } from './codes.js'
@@ -57,9 +59,13 @@ export class ProduceRequests {
     this.#clientId = Buffer.from(clientId, 'utf8')
     this.#timeoutMs = timeoutMs
     this.#library = socket.listeners('data') as ((chunk: Buffer) => void)[]
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    socket.on('data', (chunk: Buffer) => {
+      this.#onData(chunk)
+    })
     for (const listener of this.#library) socket.off('data', listener)
-    socket.once('close', () => this.#failAll(new KafkaError(CODE.transport, 'the connection was closed')))
+    socket.once('close', () => {
+      this.#failAll(new KafkaError(CODE.transport, 'the connection was closed'))
+    })
   }
 
   /** Sends batches, and resolves with what became of each. @throws KafkaError */
@@ -69,7 +75,8 @@ export class ProduceRequests {
     const pieces = encode(correlationId, this.#clientId, transactionalId, timeoutMs, topics)
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        // The answer may still come, and would be the library's then: what is wrong here is wrong for the whole connection.
+        // The answer may still come, and would be the library's then: what is wrong here is wrong for the whole
+        // connection.
         this.#pending.delete(correlationId)
         reject(new KafkaError(CODE.timedOut, `no answer within ${this.#timeoutMs} ms`))
         this.#socket.destroy()
@@ -131,7 +138,13 @@ export class ProduceRequests {
 }
 
 /** The request as pieces: the batches where they lie, and what stands between them. */
-function encode(correlationId: number, clientId: Buffer, transactionalId: string | null, timeoutMs: number, topics: readonly ProduceTopic[]): Buffer[] {
+function encode(
+  correlationId: number,
+  clientId: Buffer,
+  transactionalId: string | null,
+  timeoutMs: number,
+  topics: readonly ProduceTopic[],
+): Buffer[] {
   const id = transactionalId === null ? null : Buffer.from(transactionalId, 'utf8')
   const names = topics.map(({ topic }) => Buffer.from(topic, 'utf8'))
   let between = 26 + clientId.length + (id?.length ?? 0)

@@ -1,11 +1,12 @@
 /**
  * What a broker answers to Fetch: record batches of format 2 (KIP-98), read without an object for each message.
  *
- *   baseOffset 8 | length 4 | leaderEpoch 4 | magic 1 | crc 4 | attributes 2 | lastOffsetDelta 4 | baseTimestamp 8 | maxTimestamp 8
- *   | producerId 8 | producerEpoch 2 | baseSequence 4 | records 4 | record…
+ *   baseOffset 8 | length 4 | leaderEpoch 4 | magic 1 | crc 4 | attributes 2 | lastOffsetDelta 4 | baseTimestamp 8 |
+ *   maxTimestamp 8 | producerId 8 | producerEpoch 2 | baseSequence 4 | records 4 | record…
  *
- * Messages of aborted transactions are left out, as `read_committed` wants it: the broker names them and the reader drops them. A batch
- * that cannot be read is handed on whole, with its bytes, and what follows it is read: nothing is lost in silence, and nothing wedges.
+ * Messages of aborted transactions are left out, as `read_committed` wants it: the broker names them and the reader
+ * drops them. A batch that cannot be read is handed on whole, with its bytes, and what follows it is read: nothing is
+ * lost in silence, and nothing wedges.
  */
 import { crc32c } from '@node-rs/crc32'
 import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CRC_AT, TRANSACTIONAL } from './record-batch.js'
@@ -27,7 +28,9 @@ const CONTROL = 0x20
 /** Type in a control record's key: the transaction was aborted. */
 const ABORT = 0
 
-/** A transaction that was aborted, as a broker names it: the producer's messages from an offset on, up to its marker. */
+/**
+ * A transaction that was aborted, as a broker names it: the producer's messages from an offset on, up to its marker.
+ */
 export interface AbortedTransaction {
   readonly producerId: bigint
   readonly firstOffset: number
@@ -51,11 +54,19 @@ export interface SetEnd {
 }
 
 /**
- * Reads the batches of one partition's answer. A batch that is cut off at the end (brokers cut at a number of octets) is left for the next.
- * @param from messages before this offset are passed over: a batch is answered whole, whichever of its messages was asked for
+ * Reads the batches of one partition's answer. A batch that is cut off at the end (brokers cut at a number of octets)
+ * is left for the next.
+ * @param from messages before this offset are passed over: a batch is answered whole, whichever of its messages was
+ * asked for
  * @throws what `unpack` throws
  */
-export function readRecordSet(set: Buffer, from: number, aborted: readonly AbortedTransaction[], unpack: Unpack, sink: RecordSink): SetEnd {
+export function readRecordSet(
+  set: Buffer,
+  from: number,
+  aborted: readonly AbortedTransaction[],
+  unpack: Unpack,
+  sink: RecordSink,
+): SetEnd {
   const left = [...aborted].sort((a, b) => a.firstOffset - b.firstOffset)
   const dropped = new Set<bigint>()
   let next = from
@@ -68,9 +79,16 @@ export function readRecordSet(set: Buffer, from: number, aborted: readonly Abort
     if (end > set.length || length < MAGIC_AT + 1 - LOG_OVERHEAD_BYTES || base < 0 || base > MAX_OFFSET) break
     const batch = set.subarray(at, end)
     at = end
-    if (batch[MAGIC_AT] !== MAGIC || batch.length < BATCH_HEADER_BYTES || batch.readUInt32BE(CRC_AT) !== crc32c(batch.subarray(ATTRIBUTES_AT))) {
+    if (
+      batch[MAGIC_AT] !== MAGIC ||
+      batch.length < BATCH_HEADER_BYTES ||
+      batch.readUInt32BE(CRC_AT) !== crc32c(batch.subarray(ATTRIBUTES_AT))
+    ) {
       // Of older formats an entry's offset is that of its (last) message.
-      const last = batch[MAGIC_AT] === MAGIC && batch.length >= BATCH_HEADER_BYTES ? base + Math.max(0, batch.readInt32BE(LAST_DELTA_AT)) : base
+      const last =
+        batch[MAGIC_AT] === MAGIC && batch.length >= BATCH_HEADER_BYTES
+          ? base + Math.max(0, batch.readInt32BE(LAST_DELTA_AT))
+          : base
       if (last >= from) sink.broken(last, batch)
       next = Math.max(next, last + 1)
       continue
@@ -84,7 +102,8 @@ export function readRecordSet(set: Buffer, from: number, aborted: readonly Abort
     } else if ((attributes & TRANSACTIONAL) === 0 || !dropped.has(producerId)) {
       if (last >= from) {
         const records = unpack(attributes & CODEC_MASK, batch.subarray(BATCH_HEADER_BYTES))
-        if (records === null || !readRecords(records, batch.readInt32BE(COUNT_AT), base, last, from, sink)) sink.broken(last, batch)
+        if (records === null || !readRecords(records, batch.readInt32BE(COUNT_AT), base, last, from, sink))
+          sink.broken(last, batch)
         timestamp = Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT))
       }
     }
@@ -138,7 +157,14 @@ const reader = new VarintReader()
 let places = new Float64Array(3 * 4096)
 
 /** @returns false for records that are not what the batch's header says */
-function readRecords(bytes: Buffer, count: number, base: number, last: number, from: number, sink: RecordSink): boolean {
+function readRecords(
+  bytes: Buffer,
+  count: number,
+  base: number,
+  last: number,
+  from: number,
+  sink: RecordSink,
+): boolean {
   // Seven octets are the least that a record takes: a count beyond that is no reason to reserve memory.
   if (count < 0 || count > bytes.length / 7 + 1) return false
   if (places.length < count * 3) places = new Float64Array(count * 3)

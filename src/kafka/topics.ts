@@ -1,11 +1,11 @@
 /**
- * Topics: created and checked at start. The one file that knows the admin client: node-rdkafka can neither read nor alter a topic's
- * settings, so `@platformatic/kafka` does.
+ * Topics: created and checked at start. The one file that knows the admin client: node-rdkafka can neither read nor
+ * alter a topic's settings, so `@platformatic/kafka` does.
  */
 import { readFileSync } from 'node:fs'
 import type { Admin, AdminOptions, ClusterMetadata } from '@platformatic/kafka'
 import { DAY_MS, HOUR_MS } from '../base/time.js'
-import { MinimError, problemLines, type Problem } from '../errors/catalogue.js'
+import { MinimError, type Problem, problemLines } from '../errors/catalogue.js'
 import { LEDGER_TOPIC, QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { KafkaProperties } from './property-rules.js'
 
@@ -59,7 +59,10 @@ export interface TopicsOptions {
 }
 
 /** Limits of a topic that was not looked at: Kafka's defaults. */
-export const DEFAULT_LIMIT: TopicLimit = { maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES, timestampAfterMaxMs: DEFAULT_TIMESTAMP_AFTER_MS }
+export const DEFAULT_LIMIT: TopicLimit = {
+  maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES,
+  timestampAfterMaxMs: DEFAULT_TIMESTAMP_AFTER_MS,
+}
 
 /** The ledger, for so many shards. */
 export function ledgerTopic(shards: number, name: string = LEDGER_TOPIC): WantedTopic {
@@ -78,7 +81,10 @@ export async function ensureTopics(options: TopicsOptions): Promise<TopicsReport
 }
 
 /** Reads the limits of topics again: an operator may have changed them since the start. */
-export async function readLimits(options: Pick<TopicsOptions, 'bootstrap' | 'properties'>, topics: readonly string[]): Promise<Map<string, TopicLimit>> {
+export async function readLimits(
+  options: Pick<TopicsOptions, 'bootstrap' | 'properties'>,
+  topics: readonly string[],
+): Promise<Map<string, TopicLimit>> {
   const admin = await openAdmin(options)
   try {
     const configs = await describe(admin, options.bootstrap, topics)
@@ -89,10 +95,15 @@ export async function readLimits(options: Pick<TopicsOptions, 'bootstrap' | 'pro
 }
 
 /** What tells a topic from one of the same name that was there before: Kafka's own id of it. */
-export async function topicId(options: Pick<TopicsOptions, 'bootstrap' | 'properties'>, topic: string): Promise<string> {
+export async function topicId(
+  options: Pick<TopicsOptions, 'bootstrap' | 'properties'>,
+  topic: string,
+): Promise<string> {
   const admin = await openAdmin(options)
   try {
-    const cluster = await request(options, 'described', () => admin.metadata({ topics: [topic], forceUpdate: true, autocreateTopics: false }))
+    const cluster = await request(options, 'described', () =>
+      admin.metadata({ topics: [topic], forceUpdate: true, autocreateTopics: false }),
+    )
     return cluster.topics.get(topic)?.id ?? ''
   } finally {
     await closeAdmin(admin)
@@ -100,12 +111,23 @@ export async function topicId(options: Pick<TopicsOptions, 'bootstrap' | 'proper
 }
 
 /** Deletes what stands before an offset, by partition. */
-export async function deleteRecords(options: Pick<TopicsOptions, 'bootstrap' | 'properties'>, topic: string, before: ReadonlyMap<number, number>): Promise<void> {
+export async function deleteRecords(
+  options: Pick<TopicsOptions, 'bootstrap' | 'properties'>,
+  topic: string,
+  before: ReadonlyMap<number, number>,
+): Promise<void> {
   const admin = await openAdmin(options)
   try {
-    await request(options, `emptied (${topic})`, () => admin.deleteRecords({
-      topics: [{ name: topic, partitions: [...before].map(([partition, offset]) => ({ partition, offset: BigInt(offset) })) }],
-    }))
+    await request(options, `emptied (${topic})`, () =>
+      admin.deleteRecords({
+        topics: [
+          {
+            name: topic,
+            partitions: [...before].map(([partition, offset]) => ({ partition, offset: BigInt(offset) })),
+          },
+        ],
+      }),
+    )
   } finally {
     await closeAdmin(admin)
   }
@@ -113,10 +135,16 @@ export async function deleteRecords(options: Pick<TopicsOptions, 'bootstrap' | '
 
 function checkWanted(topic: WantedTopic): void {
   if (!Number.isInteger(topic.partitions) || topic.partitions < 1) {
-    throw new MinimError('MINIM_KAFKA_TOPIC_INVALID', { topic: topic.name, what: 'a topic needs one partition or more' })
+    throw new MinimError('MINIM_KAFKA_TOPIC_INVALID', {
+      topic: topic.name,
+      what: 'a topic needs one partition or more',
+    })
   }
   if (topic.name === QUARANTINE_TOPIC && (topic.retentionDays === null || topic.retentionDays > QUARANTINE_MAX_DAYS)) {
-    throw new MinimError('MINIM_KAFKA_TOPIC_INVALID', { topic: topic.name, what: `refused input is kept for ${QUARANTINE_MAX_DAYS} days at most` })
+    throw new MinimError('MINIM_KAFKA_TOPIC_INVALID', {
+      topic: topic.name,
+      what: `refused input is kept for ${QUARANTINE_MAX_DAYS} days at most`,
+    })
   }
 }
 
@@ -141,7 +169,9 @@ function retentionMs(topic: WantedTopic): number {
 function segmentMs(topic: WantedTopic): number {
   // A compacted topic is compacted by closed segments, too.
   if (topic.compacted) return DAY_MS
-  return topic.retentionDays === null ? MAX_SEGMENT_MS : Math.min(MAX_SEGMENT_MS, Math.floor(retentionMs(topic) / SEGMENTS_PER_RETENTION))
+  return topic.retentionDays === null
+    ? MAX_SEGMENT_MS
+    : Math.min(MAX_SEGMENT_MS, Math.floor(retentionMs(topic) / SEGMENTS_PER_RETENTION))
 }
 
 /** With three replicas one may be away, and what is committed is on two. */
@@ -152,14 +182,20 @@ function minInsync(replication: number): number {
 async function ensure(admin: Admin, options: TopicsOptions): Promise<TopicsReport> {
   const names = options.wanted.map((t) => t.name)
   const existing = new Set(await request(options, 'listed', () => admin.listTopics()))
-  const before = await metadata(admin, options, [...existing].filter((name) => names.includes(name)))
+  const before = await metadata(
+    admin,
+    options,
+    [...existing].filter((name) => names.includes(name)),
+  )
   const brokers = before.brokers.size
   const wantedReplication = options.replication
   const replication = Math.min(wantedReplication, brokers)
   const warnings: string[] = []
   if (replication < wantedReplication) {
-    warnings.push(`the cluster has ${brokers} broker(s): topics get ${replication} replica(s) instead of ${wantedReplication}, ` +
-      (replication === 1 ? 'and the loss of that broker\'s disk loses them' : 'and fewer brokers may fail'))
+    warnings.push(
+      `the cluster has ${brokers} broker(s): topics get ${replication} replica(s) instead of ${wantedReplication}, ` +
+        (replication === 1 ? "and the loss of that broker's disk loses them" : 'and fewer brokers may fail'),
+    )
   }
   const missing = options.wanted.filter((t) => !existing.has(t.name))
   for (const topic of missing) await create(admin, options, topic, replication)
@@ -173,12 +209,22 @@ async function ensure(admin: Admin, options: TopicsOptions): Promise<TopicsRepor
     throw new MinimError('MINIM_KAFKA_TOPIC_DRIFT', { count: problems.length, problems: problemLines(problems) })
   }
   return {
-    brokers, replication, warnings, created: missing.map((t) => t.name),
+    brokers,
+    replication,
+    warnings,
+    created: missing.map((t) => t.name),
     limits: new Map([...configs].map(([name, config]) => [name, limitOf(config)])),
   }
 }
 
-function compare(topic: WantedTopic, replication: number, cluster: ClusterMetadata, config: Config, bootstrap: string, problems: Problem[]): void {
+function compare(
+  topic: WantedTopic,
+  replication: number,
+  cluster: ClusterMetadata,
+  config: Config,
+  bootstrap: string,
+  problems: Problem[],
+): void {
   const differs = (setting: string, is: string | number, wanted: string | number, mend: string): void => {
     problems.push({ path: topic.name, what: `${setting} is ${is} and should be ${wanted}`, mend })
   }
@@ -187,18 +233,40 @@ function compare(topic: WantedTopic, replication: number, cluster: ClusterMetada
   const found = cluster.topics.get(topic.name)
   const partitions = found?.partitionsCount ?? 0
   if (partitions < topic.partitions) {
-    differs('partitions', partitions, topic.partitions, `kafka-topics.sh --bootstrap-server ${bootstrap} --alter --topic ${topic.name} --partitions ${topic.partitions} (keys move to other partitions)`)
+    differs(
+      'partitions',
+      partitions,
+      topic.partitions,
+      `kafka-topics.sh --bootstrap-server ${bootstrap} --alter --topic ${topic.name} --partitions ${topic.partitions} (keys move to other partitions)`,
+    )
   } else if (partitions > topic.partitions && topic.morePartitions !== true) {
-    differs('partitions', partitions, topic.partitions, `set topics.partitions to ${partitions}, or make the topic anew`)
+    differs(
+      'partitions',
+      partitions,
+      topic.partitions,
+      `set topics.partitions to ${partitions}, or make the topic anew`,
+    )
   }
   const replicas = Math.min(...(found?.partitions ?? []).map((p) => p.replicas.length))
   if (Number.isFinite(replicas) && replicas < replication) {
-    differs('replication', replicas, replication, 'reassign its partitions with kafka-reassign-partitions.sh, or set topics.replication')
+    differs(
+      'replication',
+      replicas,
+      replication,
+      'reassign its partitions with kafka-reassign-partitions.sh, or set topics.replication',
+    )
   }
   for (const [setting, wanted] of Object.entries(topicConfig(topic, Math.min(replication, replicas)))) {
     const is = config.get(setting)
     if (is === undefined || fits(setting, Number(is), is, wanted, replicas)) continue
-    differs(setting, is, setting === 'segment.ms' || setting === 'min.insync.replicas' ? `${wanted} (${setting === 'segment.ms' ? 'or less' : 'or more'})` : wanted, alter(setting, wanted))
+    differs(
+      setting,
+      is,
+      setting === 'segment.ms' || setting === 'min.insync.replicas'
+        ? `${wanted} (${setting === 'segment.ms' ? 'or less' : 'or more'})`
+        : wanted,
+      alter(setting, wanted),
+    )
   }
 }
 
@@ -243,11 +311,18 @@ async function metadataOfAll(admin: Admin, options: TopicsOptions, names: string
   for (let attempt = 0; attempt < PROPAGATION_ATTEMPTS; attempt++) {
     try {
       const cluster = await metadata(admin, options, names)
-      if (names.every((name) => cluster.topics.get(name)?.partitions.every((p) => p !== undefined && p.leader >= 0) === true)) return cluster
+      if (
+        names.every(
+          (name) => cluster.topics.get(name)?.partitions.every((p) => p !== undefined && p.leader >= 0) === true,
+        )
+      )
+        return cluster
     } catch (error) {
       if (error instanceof MinimError) failure = error
     }
-    await new Promise((resolve) => { setTimeout(resolve, PROPAGATION_DELAY_MS) })
+    await new Promise((resolve) => {
+      setTimeout(resolve, PROPAGATION_DELAY_MS)
+    })
   }
   throw failure
 }
@@ -255,7 +330,10 @@ async function metadataOfAll(admin: Admin, options: TopicsOptions, names: string
 async function describe(admin: Admin, bootstrap: string, topics: readonly string[]): Promise<Map<string, Config>> {
   if (topics.length === 0) return new Map()
   const described = await request({ bootstrap }, 'described', () =>
-    admin.describeConfigs({ resources: topics.map((resourceName) => ({ resourceType: TOPIC_RESOURCE, resourceName })) }))
+    admin.describeConfigs({
+      resources: topics.map((resourceName) => ({ resourceType: TOPIC_RESOURCE, resourceName })),
+    }),
+  )
   return new Map(described.map((d) => [d.resourceName, new Map(d.configs.map((c) => [c.name, c.value ?? '']))]))
 }
 
@@ -268,15 +346,18 @@ async function request<T>(options: { bootstrap: string }, action: string, call: 
 }
 
 function textOf(error: unknown): string {
-  const { message, errors, apiId } = error as { message?: string, errors?: unknown[], apiId?: string }
-  return [apiId, message, ...(errors ?? []).map(textOf)].filter((text) => typeof text === 'string' && text !== '').join(': ')
+  const { message, errors, apiId } = error as { message?: string; errors?: unknown[]; apiId?: string }
+  return [apiId, message, ...(errors ?? []).map(textOf)]
+    .filter((text) => typeof text === 'string' && text !== '')
+    .join(': ')
 }
 
 /** What the system says of connections, where no broker has said anything; null where one has. */
 function noAnswer(error: unknown): string | null {
-  const { code, errors, cause } = error as { code?: unknown, errors?: unknown[], cause?: unknown }
+  const { code, errors, cause } = error as { code?: unknown; errors?: unknown[]; cause?: unknown }
   const inner = errors !== undefined && errors.length > 0 ? errors : cause === undefined ? [] : [cause]
-  if (inner.length > 0) return inner.map(noAnswer).reduce((all, one) => (all === null || one === null ? null : all), noAnswer(inner[0]))
+  if (inner.length > 0)
+    return inner.map(noAnswer).reduce((all, one) => (all === null || one === null ? null : all), noAnswer(inner[0]))
   if (typeof code !== 'string') return null
   return /^E[A-Z]+$/.test(code) ? code : code === 'PLT_KFK_TIMEOUT' || code === 'PLT_KFK_NETWORK' ? 'no answer' : null
 }
@@ -285,13 +366,14 @@ function adminError(bootstrap: string, action: string, error: unknown): MinimErr
   const silence = noAnswer(error)
   if (silence !== null) return new MinimError('MINIM_KAFKA_UNREACHABLE', { bootstrap, what: silence }, { cause: error })
   const said = textOf(error)
-  if (said.includes('UNSUPPORTED_VERSION')) return new MinimError('MINIM_KAFKA_NO_ADMIN', { bootstrap }, { cause: error })
+  if (said.includes('UNSUPPORTED_VERSION'))
+    return new MinimError('MINIM_KAFKA_NO_ADMIN', { bootstrap }, { cause: error })
   return new MinimError('MINIM_KAFKA_ADMIN', { bootstrap, action, what: said.slice(0, 500) }, { cause: error })
 }
 
 const MECHANISMS = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] as const
 
-async function openAdmin(options: { bootstrap: string, properties: KafkaProperties }): Promise<Admin> {
+async function openAdmin(options: { bootstrap: string; properties: KafkaProperties }): Promise<Admin> {
   // Loaded when it is needed: half a second that commands on the embedded cluster need not wait for.
   const { Admin } = await import('@platformatic/kafka')
   return new Admin(adminOptions(options.bootstrap, options.properties))
@@ -308,26 +390,40 @@ async function closeAdmin(admin: Admin): Promise<void> {
 /** The admin client's options, from librdkafka's properties. */
 export function adminOptions(bootstrap: string, properties: KafkaProperties): AdminOptions {
   return {
-    clientId: 'minim-admin', bootstrapBrokers: bootstrap.split(',').map((b) => b.trim()), timeout: REQUEST_TIMEOUT_MS,
-    connectTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, retries: 3, retryDelay: 250,
+    clientId: 'minim-admin',
+    bootstrapBrokers: bootstrap.split(',').map((b) => b.trim()),
+    timeout: REQUEST_TIMEOUT_MS,
+    connectTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    retries: 3,
+    retryDelay: 250,
     ...connectionOptions(properties),
   }
 }
 
 /** How to reach a broker: TLS and SASL, from librdkafka's properties. */
 export function connectionOptions(properties: KafkaProperties): Pick<AdminOptions, 'tls' | 'sasl'> {
-  const text = (name: string): string | undefined => properties[name] === undefined ? undefined : String(properties[name])
+  const text = (name: string): string | undefined =>
+    properties[name] === undefined ? undefined : String(properties[name])
   const protocol = (text('security.protocol') ?? 'plaintext').toLowerCase()
   const known = ['plaintext', 'ssl', 'sasl_plaintext', 'sasl_ssl']
   if (!known.includes(protocol)) {
-    throw new MinimError('MINIM_KAFKA_ADMIN_UNSUPPORTED', { property: 'security.protocol', value: protocol, known: known.join(', ') })
+    throw new MinimError('MINIM_KAFKA_ADMIN_UNSUPPORTED', {
+      property: 'security.protocol',
+      value: protocol,
+      known: known.join(', '),
+    })
   }
   const options: Pick<AdminOptions, 'tls' | 'sasl'> = {}
   if (protocol.endsWith('ssl')) options.tls = tlsOptions(text)
   if (protocol.startsWith('sasl')) {
     const mechanism = MECHANISMS.find((m) => m === (text('sasl.mechanism') ?? text('sasl.mechanisms') ?? ''))
     if (mechanism === undefined) {
-      throw new MinimError('MINIM_KAFKA_ADMIN_UNSUPPORTED', { property: 'sasl.mechanism', value: text('sasl.mechanism') ?? text('sasl.mechanisms') ?? 'unset', known: MECHANISMS.join(', ') })
+      throw new MinimError('MINIM_KAFKA_ADMIN_UNSUPPORTED', {
+        property: 'sasl.mechanism',
+        value: text('sasl.mechanism') ?? text('sasl.mechanisms') ?? 'unset',
+        known: MECHANISMS.join(', '),
+      })
     }
     options.sasl = { mechanism, username: text('sasl.username') ?? '', password: text('sasl.password') ?? '' }
   }

@@ -1,38 +1,53 @@
 /** Compressions that producers may use. What a batch may grow to is bounded before it is unpacked, whoever sent it. */
-import { gunzipSync } from 'node:zlib'
 import * as zlib from 'node:zlib'
+import { gunzipSync } from 'node:zlib'
 import { decompressFrameSync } from 'lz4-napi'
 import { MinimError } from '../errors/catalogue.js'
 import type { Unpack } from './record-set.js'
 
-const NONE = 0, GZIP = 1, SNAPPY = 2, LZ4 = 3, ZSTD = 4
+const NONE = 0,
+  GZIP = 1,
+  SNAPPY = 2,
+  LZ4 = 3,
+  ZSTD = 4
 
 /** What Java's snappy writes before its blocks: a magic number, then two versions. */
 const XERIAL = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00])
 const XERIAL_HEADER_BYTES = 16
 
 /** Node.js 22.15 and later. */
-const zstdDecompressSync = (zlib as unknown as { zstdDecompressSync?: (bytes: Buffer, options: { maxOutputLength: number }) => Buffer }).zstdDecompressSync
+const zstdDecompressSync = (
+  zlib as unknown as { zstdDecompressSync?: (bytes: Buffer, options: { maxOutputLength: number }) => Buffer }
+).zstdDecompressSync
 
 /**
  * Makes the function that unpacks batches.
  * @param maxBytes what is larger when it is unpacked cannot be unpacked
  * @param snappy one block without framing
- * @throws MinimError (when it unpacks) MINIM_KAFKA_INPUT for zstd where Node.js has none: going on would send good input to quarantine
+ * @throws MinimError (when it unpacks) MINIM_KAFKA_INPUT for zstd where Node.js has none: going on would send good
+ * input to quarantine
  */
 export function unpacker(maxBytes: number, snappy: (block: Buffer) => Buffer, topic: string): Unpack {
   return (codec, packed) => {
     if (codec === NONE) return packed
     if (codec === ZSTD && zstdDecompressSync === undefined) {
-      throw new MinimError('MINIM_KAFKA_INPUT', { topic, what: 'its messages are compressed by zstd, which needs Node.js 22.15 or later' })
+      throw new MinimError('MINIM_KAFKA_INPUT', {
+        topic,
+        what: 'its messages are compressed by zstd, which needs Node.js 22.15 or later',
+      })
     }
     try {
       switch (codec) {
-        case GZIP: return gunzipSync(packed, { maxOutputLength: maxBytes })
-        case SNAPPY: return unpackSnappy(packed, maxBytes, snappy)
-        case LZ4: return lz4Bound(packed) > maxBytes ? null : decompressFrameSync(packed)
-        case ZSTD: return zstdDecompressSync?.(packed, { maxOutputLength: maxBytes }) ?? null
-        default: return null
+        case GZIP:
+          return gunzipSync(packed, { maxOutputLength: maxBytes })
+        case SNAPPY:
+          return unpackSnappy(packed, maxBytes, snappy)
+        case LZ4:
+          return lz4Bound(packed) > maxBytes ? null : decompressFrameSync(packed)
+        case ZSTD:
+          return zstdDecompressSync?.(packed, { maxOutputLength: maxBytes }) ?? null
+        default:
+          return null
       }
     } catch {
       return null

@@ -1,8 +1,18 @@
-/** What every keyring does alike, wherever its keys lie: which epochs may have a key, keys made ahead, and the cache. */
+/**
+ * What every keyring does alike, wherever its keys lie: which epochs may have a key, keys made ahead, and the cache.
+ */
 import { inspect } from 'node:util'
 import { HOUR_MS } from '../base/time.js'
 import { epochEnd, epochId, parseEpochId } from './epochs.js'
-import { LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN, type EpochKeys, type KeyAbsence, type KeyDomain, type Keyring } from './keyring.js'
+import {
+  type EpochKeys,
+  type KeyAbsence,
+  type KeyDomain,
+  type Keyring,
+  LEDGER_DOMAIN,
+  QUARANTINE_DOMAIN,
+  SPOOL_DOMAIN,
+} from './keyring.js'
 import { splitEpochKey } from './split.js'
 
 /** A purpose and one of its epochs. */
@@ -33,7 +43,10 @@ export abstract class CachedKeyring implements Keyring {
     return entry
   }
 
-  /** Makes the keys of the current and the next epoch of every domain, of quarantine, spool and ledger, where they are lacking. */
+  /**
+   * Makes the keys of the current and the next epoch of every domain, of quarantine, spool and ledger, where they are
+   * lacking.
+   */
   ensureAhead(domains: readonly KeyDomain[], timeMs: number = this.now()): void {
     const names: KeyName[] = []
     for (const { id, epoch } of [...domains, QUARANTINE_DOMAIN, SPOOL_DOMAIN, LEDGER_DOMAIN]) {
@@ -49,7 +62,11 @@ export abstract class CachedKeyring implements Keyring {
    * @param onError told when a later turn fails (the next one tries again); the first one throws
    * @returns ends it
    */
-  keepAhead(domains: readonly KeyDomain[], onError: (error: unknown) => void, everyMs: number = AHEAD_EVERY_MS): () => void {
+  keepAhead(
+    domains: readonly KeyDomain[],
+    onError: (error: unknown) => void,
+    everyMs: number = AHEAD_EVERY_MS,
+  ): () => void {
     this.ensureAhead(domains)
     const timer = setInterval(() => {
       try {
@@ -59,7 +76,9 @@ export abstract class CachedKeyring implements Keyring {
       }
     }, everyMs)
     timer.unref()
-    return () => clearInterval(timer)
+    return () => {
+      clearInterval(timer)
+    }
   }
 
   /** Whether an epoch is now, past or one ahead; false for what is no epoch's id. */
@@ -79,8 +98,12 @@ export abstract class CachedKeyring implements Keyring {
   /** The epoch keys of these names; those that are lacking are made and stored first, if `mayMake`. */
   protected abstract obtain(names: readonly KeyName[], mayMake: boolean): readonly (Buffer | KeyAbsence)[]
 
-  toJSON(): string { return '[keyring]' }
-  [inspect.custom](): string { return this.toJSON() }
+  toJSON(): string {
+    return '[keyring]'
+  }
+  [inspect.custom](): string {
+    return this.toJSON()
+  }
 }
 
 /** One string for a purpose and an epoch. */

@@ -1,8 +1,8 @@
 /**
  * Key epochs: calendar spans, UTC. An event belongs to the epoch of its start time.
  *
- * Times outside 1970 to 9999, and NaN, count as the nearest time within: a wild number out of a record must not throw here
- * (`Date` does), nor meet `Date.UTC`, which reads the years 0 to 99 as 1900 to 1999.
+ * Times outside 1970 to 9999, and NaN, count as the nearest time within: a wild number out of a record must not throw
+ * here (`Date` does), nor meet `Date.UTC`, which reads the years 0 to 99 as 1900 to 1999.
  */
 import { DAY_MS } from '../base/time.js'
 import type { EpochLength } from './keyring.js'
@@ -18,10 +18,14 @@ export function epochId(length: EpochLength, timeMs: number): string {
   if (length === 'contract') return 'contract'
   const iso = new Date(clamp(timeMs)).toISOString()
   switch (length) {
-    case 'day': return iso.slice(0, 10)
-    case 'month': return iso.slice(0, 7)
-    case 'quarter': return `${iso.slice(0, 4)}-Q${Math.floor((Number(iso.slice(5, 7)) - 1) / 3) + 1}`
-    case 'year': return iso.slice(0, 4)
+    case 'day':
+      return iso.slice(0, 10)
+    case 'month':
+      return iso.slice(0, 7)
+    case 'quarter':
+      return `${iso.slice(0, 4)}-Q${Math.floor((Number(iso.slice(5, 7)) - 1) / 3) + 1}`
+    case 'year':
+      return iso.slice(0, 4)
   }
 }
 
@@ -32,9 +36,12 @@ export function epochStart(length: EpochLength, timeMs: number): number {
   if (length === 'day') return Math.floor(time / DAY_MS) * DAY_MS
   const d = new Date(time)
   switch (length) {
-    case 'month': return Date.UTC(d.getUTCFullYear(), d.getUTCMonth(), 1)
-    case 'quarter': return Date.UTC(d.getUTCFullYear(), Math.floor(d.getUTCMonth() / 3) * 3, 1)
-    case 'year': return Date.UTC(d.getUTCFullYear(), 0, 1)
+    case 'month':
+      return Date.UTC(d.getUTCFullYear(), d.getUTCMonth(), 1)
+    case 'quarter':
+      return Date.UTC(d.getUTCFullYear(), Math.floor(d.getUTCMonth() / 3) * 3, 1)
+    case 'year':
+      return Date.UTC(d.getUTCFullYear(), 0, 1)
   }
 }
 
@@ -45,9 +52,12 @@ export function epochEnd(length: EpochLength, timeMs: number): number {
   if (length === 'day') return epochStart('day', time) + DAY_MS
   const d = new Date(time)
   switch (length) {
-    case 'month': return Date.UTC(d.getUTCFullYear(), d.getUTCMonth() + 1, 1)
-    case 'quarter': return Date.UTC(d.getUTCFullYear(), Math.floor(d.getUTCMonth() / 3) * 3 + 3, 1)
-    case 'year': return Date.UTC(d.getUTCFullYear() + 1, 0, 1)
+    case 'month':
+      return Date.UTC(d.getUTCFullYear(), d.getUTCMonth() + 1, 1)
+    case 'quarter':
+      return Date.UTC(d.getUTCFullYear(), Math.floor(d.getUTCMonth() / 3) * 3 + 3, 1)
+    case 'year':
+      return Date.UTC(d.getUTCFullYear() + 1, 0, 1)
   }
 }
 
@@ -57,7 +67,8 @@ export function parseEpochId(id: string): { readonly length: EpochLength; readon
   const match = EPOCH_ID.exec(id)
   if (match === null) return null
   const [, year, quarter, month, day] = match
-  const length: EpochLength = day !== undefined ? 'day' : month !== undefined ? 'month' : quarter !== undefined ? 'quarter' : 'year'
+  const length: EpochLength =
+    day !== undefined ? 'day' : month !== undefined ? 'month' : quarter !== undefined ? 'quarter' : 'year'
   const monthIndex = month !== undefined ? Number(month) - 1 : quarter !== undefined ? (Number(quarter) - 1) * 3 : 0
   const startMs = Date.UTC(Number(year), monthIndex, day === undefined ? 1 : Number(day))
   // 2026-02-30 and 2026-13 come out as another epoch: they name none.

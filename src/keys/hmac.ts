@@ -5,10 +5,12 @@ const BLOCK_BYTES = 64
 const DIGEST_BYTES = 32
 
 /**
- * A digest as Latin-1, one unit an octet, which costs less to make than a `Buffer`. `hash` came with Node 20.12 and 21.7; with it all of
- * this is a third of the cost of `createHmac`, which makes two objects and a key schedule for each message.
+ * A digest as Latin-1, one unit an octet, which costs less to make than a `Buffer`. `hash` came with Node 20.12 and
+ * 21.7; with it all of this is a third of the cost of `createHmac`, which makes two objects and a key schedule for each
+ * message.
  */
-export const sha256 = (data: Uint8Array): string => typeof hash === 'function' ? hash('sha256', data, 'binary') : createHash('sha256').update(data).digest('binary')
+export const sha256 = (data: Uint8Array): string =>
+  typeof hash === 'function' ? hash('sha256', data, 'binary') : createHash('sha256').update(data).digest('binary')
 
 /** Keeps a key's two blocks, so that a message is two hashes and nothing else. */
 export class HmacSha256 {

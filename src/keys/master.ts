@@ -1,11 +1,14 @@
-/** The master key: wraps the epoch keys in the key store, and nothing else. From the environment, a file or a command; never a default. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+/**
+ * The master key: wraps the epoch keys in the key store, and nothing else. From the environment, a file or a command;
+ * never a default.
+ */
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { inspect } from 'node:util'
+import { errorCode } from '../base/system-error.js'
 import { MinimError } from '../errors/catalogue.js'
 import { hkdfSha256 } from './split.js'
-import { errorCode } from '../base/system-error.js'
 
 /** `keys.master` in the settings. */
 export type MasterSettings =
@@ -26,7 +29,8 @@ export class MasterKey {
   readonly source: string
 
   constructor(bytes: Uint8Array, source: string) {
-    if (bytes.length !== MASTER_BYTES) throw new MinimError('MINIM_KEYS_BAD_MASTER', { source, what: `${bytes.length} bytes` })
+    if (bytes.length !== MASTER_BYTES)
+      throw new MinimError('MINIM_KEYS_BAD_MASTER', { source, what: `${bytes.length} bytes` })
     this.#bytes = Buffer.from(bytes)
     this.source = source
   }
@@ -36,8 +40,12 @@ export class MasterKey {
     return hkdfSha256(this.#bytes, salt, `minim/v1/master\0${use}`, bytes)
   }
 
-  toJSON(): string { return `[master key from ${this.source}]` }
-  [inspect.custom](): string { return this.toJSON() }
+  toJSON(): string {
+    return `[master key from ${this.source}]`
+  }
+  [inspect.custom](): string {
+    return this.toJSON()
+  }
 }
 
 /**
@@ -66,16 +74,23 @@ export function newMasterText(): string {
   return `${randomBytes(MASTER_BYTES).toString('base64')}\n`
 }
 
-/** Strict: the canonical base64 of exactly 32 bytes. Node's own decoder skips what it does not know, and would make a short key of a typing error. */
+/**
+ * Strict: the canonical base64 of exactly 32 bytes. Node's own decoder skips what it does not know, and would make a
+ * short key of a typing error.
+ */
 function parseMaster(text: string, source: string): MasterKey {
   const trimmed = text.trim()
   if (trimmed === '') throw new MinimError('MINIM_KEYS_BAD_MASTER', { source, what: 'nothing' })
-  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(trimmed)) throw new MinimError('MINIM_KEYS_BAD_MASTER', { source, what: 'no base64' })
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(trimmed))
+    throw new MinimError('MINIM_KEYS_BAD_MASTER', { source, what: 'no base64' })
   const bytes = Buffer.from(trimmed, 'base64')
-  if (bytes.length !== MASTER_BYTES) throw new MinimError('MINIM_KEYS_BAD_MASTER', { source, what: `${bytes.length} bytes` })
-  if (bytes.toString('base64') !== trimmed) throw new MinimError('MINIM_KEYS_BAD_MASTER', { source, what: 'base64 that is cut or padded wrongly' })
+  if (bytes.length !== MASTER_BYTES)
+    throw new MinimError('MINIM_KEYS_BAD_MASTER', { source, what: `${bytes.length} bytes` })
+  if (bytes.toString('base64') !== trimmed)
+    throw new MinimError('MINIM_KEYS_BAD_MASTER', { source, what: 'base64 that is cut or padded wrongly' })
   // AAAA…= out of an example file is 32 bytes as well, and known to everybody.
-  if (bytes.every((byte) => byte === bytes[0])) throw new MinimError('MINIM_KEYS_BAD_MASTER', { source, what: 'one byte repeated' })
+  if (bytes.every((byte) => byte === bytes[0]))
+    throw new MinimError('MINIM_KEYS_BAD_MASTER', { source, what: 'one byte repeated' })
   return new MasterKey(bytes, source)
 }
 
@@ -101,21 +116,38 @@ function readMasterFile(path: string): string {
 }
 
 /** Neither the command's stdout (the key) nor its stderr (whatever a KMS client says) is put into an error. */
-function runMasterCommand(command: readonly string[], env: Readonly<Record<string, string | undefined>>, timeoutMs: number): string {
+function runMasterCommand(
+  command: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+  timeoutMs: number,
+): string {
   const [file = '', ...args] = command
   const childEnv: Record<string, string> = {}
-  for (const [name, value] of Object.entries(env)) if (name !== MASTER_VARIABLE && value !== undefined) childEnv[name] = value
+  for (const [name, value] of Object.entries(env))
+    if (name !== MASTER_VARIABLE && value !== undefined) childEnv[name] = value
   const run = spawnSync(file, args, {
-    env: childEnv, stdio: ['ignore', 'pipe', 'ignore'], timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 4096, shell: false, encoding: 'latin1',
+    env: childEnv,
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: timeoutMs,
+    killSignal: 'SIGKILL',
+    maxBuffer: 4096,
+    shell: false,
+    encoding: 'latin1',
   })
-  const outcome = run.error !== undefined ? errorCode(run.error)
-    : run.signal !== null ? `signal ${run.signal}`
-      : run.status !== 0 ? `exit code ${run.status}` : null
+  const outcome =
+    run.error !== undefined
+      ? errorCode(run.error)
+      : run.signal !== null
+        ? `signal ${run.signal}`
+        : run.status !== 0
+          ? `exit code ${run.status}`
+          : null
   if (outcome !== null) throw new MinimError('MINIM_KEYS_MASTER_COMMAND', { command: file, outcome })
   return run.stdout
 }
 
 /** @throws MinimError when anybody but the owner may read or write the file. */
 export function refuseLoose(path: string, mode: number): void {
-  if ((mode & 0o077) !== 0) throw new MinimError('MINIM_KEYS_LOOSE_PERMISSIONS', { path, mode: (mode & 0o777).toString(8).padStart(4, '0') })
+  if ((mode & 0o077) !== 0)
+    throw new MinimError('MINIM_KEYS_LOOSE_PERMISSIONS', { path, mode: (mode & 0o777).toString(8).padStart(4, '0') })
 }

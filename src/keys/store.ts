@@ -1,23 +1,35 @@
 /**
- * The key store: one file that holds a random key per purpose and epoch, each wrapped by the master key, and a tombstone for each
- * that was destroyed. Shared by every process on a host (and over a file system with working `flock`, by a fleet).
+ * The key store: one file that holds a random key per purpose and epoch, each wrapped by the master key, and a
+ * tombstone for each that was destroyed. Shared by every process on a host (and over a file system with working
+ * `flock`, by a fleet).
  *
- * Written whole: under the lock, re-read first, to a temporary file that is renamed over it. Its temporary file always has the
- * same name, so that one left by a crash is gone after the next write, and a destroyed key with it.
+ * Written whole: under the lock, re-read first, to a temporary file that is renamed over it. Its temporary file always
+ * has the same name, so that one left by a crash is gone after the next write, and a destroyed key with it.
  *
- * What it does not protect against: who holds the master key *and* an older copy of this file (a backup) can still read the keys in it.
- * Destroying a key means destroying those copies as well.
+ * What it does not protect against: who holds the master key *and* an older copy of this file (a backup) can still read
+ * the keys in it. Destroying a key means destroying those copies as well.
  */
-import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createCipheriv, createDecipheriv, randomBytes, timingSafeEqual } from 'node:crypto'
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { withFileLock } from '../base/file-lock.js'
+import { errorCode } from '../base/system-error.js'
 import { MinimError } from '../errors/catalogue.js'
 import { CachedKeyring, joinName, type KeyName } from './cached-keyring.js'
 import { epochEnd, epochId, parseEpochId } from './epochs.js'
-import { withFileLock } from '../base/file-lock.js'
-import { LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN, type KeyAbsence } from './keyring.js'
-import { refuseLoose, type MasterKey } from './master.js'
-import { errorCode } from '../base/system-error.js'
+import { type KeyAbsence, LEDGER_DOMAIN, QUARANTINE_DOMAIN, SPOOL_DOMAIN } from './keyring.js'
+import { type MasterKey, refuseLoose } from './master.js'
 
 /** Format of the file. Part of what each wrapped key authenticates. */
 const STORE_VERSION = 1
@@ -77,11 +89,18 @@ export class KeyStore extends CachedKeyring {
     withFileLock(path, () => {
       if (exists(path)) throw new MinimError('MINIM_KEYS_STORE_EXISTS', { path })
       const salt = randomBytes(16)
-      writeStore(path, { minimKeyStore: STORE_VERSION, salt: salt.toString('base64'), check: checkValue(master, salt).toString('base64'), keys: [] })
+      writeStore(path, {
+        minimKeyStore: STORE_VERSION,
+        salt: salt.toString('base64'),
+        check: checkValue(master, salt).toString('base64'),
+        keys: [],
+      })
     })
   }
 
-  /** @throws MinimError when there is no store, it is damaged or readable by others, or the master key is not its own */
+  /**
+   * @throws MinimError when there is no store, it is damaged or readable by others, or the master key is not its own
+   */
   static open(path: string, master: MasterKey, options: KeyStoreOptions = {}): KeyStore {
     return new KeyStore(path, master, options)
   }
@@ -111,7 +130,8 @@ export class KeyStore extends CachedKeyring {
   }
 
   /**
-   * Ends an epoch: its wrapped key is deleted, and a tombstone keeps it from being made again. Nobody can read what is under it from then on.
+   * Ends an epoch: its wrapped key is deleted, and a tombstone keeps it from being made again. Nobody can read what is
+   * under it from then on.
    * @returns false when it was destroyed before
    */
   destroy(purpose: string, epoch: string): boolean {
@@ -119,8 +139,12 @@ export class KeyStore extends CachedKeyring {
     if (parsed === null || !this.mayHaveKey(epoch)) throw new MinimError('MINIM_KEYS_NO_EPOCH', { epoch })
     // Without it no batch could be told from another that is sent under its number, and streams would stop.
     if (purpose === LEDGER_DOMAIN.id) throw new MinimError('MINIM_KEYS_NEVER', { purpose, epoch })
-    // Refused input has nowhere else to go: without today's key it would be lost, or stop delivery. So it is with the spool.
-    if ((purpose === QUARANTINE_DOMAIN.id || purpose === SPOOL_DOMAIN.id) && epochEnd(parsed.length, parsed.startMs) > this.now()) {
+    // Refused input has nowhere else to go: without today's key it would be lost, or stop delivery. So it is with the
+    // spool.
+    if (
+      (purpose === QUARANTINE_DOMAIN.id || purpose === SPOOL_DOMAIN.id) &&
+      epochEnd(parsed.length, parsed.startMs) > this.now()
+    ) {
       throw new MinimError('MINIM_KEYS_IN_USE', { purpose, epoch, now: epochId(parsed.length, this.now()) })
     }
     return withFileLock(this.path, () => {
@@ -202,7 +226,9 @@ export class KeyStore extends CachedKeyring {
     return new Date(this.now()).toISOString()
   }
 
-  override toJSON(): string { return `[key store ${this.path}]` }
+  override toJSON(): string {
+    return `[key store ${this.path}]`
+  }
 }
 
 /** Binds a wrapped key to its place, so that entries cannot be exchanged. No purpose's id holds a zero byte. */
@@ -229,7 +255,10 @@ function index(file: StoreFile): Map<string, Entry> {
 
 function statusOf(file: StoreFile): readonly KeyStatus[] {
   return file.keys.map((entry) => ({
-    purpose: entry.purpose, epoch: entry.epoch, createdAt: entry.createdAt, destroyedAt: 'destroyedAt' in entry ? entry.destroyedAt : null,
+    purpose: entry.purpose,
+    epoch: entry.epoch,
+    createdAt: entry.createdAt,
+    destroyedAt: 'destroyedAt' in entry ? entry.destroyedAt : null,
   }))
 }
 
@@ -295,7 +324,10 @@ function writeStore(path: string, file: StoreFile): void {
   }
 }
 
-/** Checks all of it: a store that is half understood must not be written again. Says where it is wrong, never what is there. */
+/**
+ * Checks all of it: a store that is half understood must not be written again. Says where it is wrong, never what is
+ * there.
+ */
 function parseStore(path: string, text: string): StoreFile {
   let value: unknown
   try {
@@ -319,7 +351,13 @@ function parseStore(path: string, text: string): StoreFile {
 }
 
 function isEntry(value: unknown): value is Entry {
-  if (!isObject(value) || typeof value.purpose !== 'string' || typeof value.epoch !== 'string' || parseEpochId(value.epoch) === null) return false
+  if (
+    !isObject(value) ||
+    typeof value.purpose !== 'string' ||
+    typeof value.epoch !== 'string' ||
+    parseEpochId(value.epoch) === null
+  )
+    return false
   return 'destroyedAt' in value
     ? isTime(value.destroyedAt) && (value.createdAt === null || isTime(value.createdAt)) && !('wrapped' in value)
     : isTime(value.createdAt) && isBase64(value.wrapped, 12 + 32 + 16)
@@ -345,5 +383,7 @@ function corrupt(path: string, what: string): MinimError {
 
 function ioError(path: string, error: unknown): MinimError {
   const what = errorCode(error)
-  return what === 'ENOENT' ? new MinimError('MINIM_KEYS_NO_STORE', { path }) : new MinimError('MINIM_KEYS_STORE_IO', { path, what })
+  return what === 'ENOENT'
+    ? new MinimError('MINIM_KEYS_NO_STORE', { path })
+    : new MinimError('MINIM_KEYS_STORE_IO', { path, what })
 }

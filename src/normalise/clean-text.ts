@@ -1,14 +1,14 @@
 /**
- * Texts that pass as they are (codec, trunk name, what a source gives as vendor, model or firmware) are first held against
- * shapes: a kept field must not become the side door through which a number, a MAC or an IP address leaves. Fails closed:
- * what might be an identifier is none of these texts.
+ * Texts that pass as they are (codec, trunk name, what a source gives as vendor, model or firmware) are first held
+ * against shapes: a kept field must not become the side door through which a number, a MAC or an IP address leaves.
+ * Fails closed: what might be an identifier is none of these texts.
  *
  * Digits are counted over *chains*: digits and separators without a letter between them, so that `07700 900 123`,
- * `(020) 7946-0958` and `212.555.0123` count as one number however they are split. Six digits are harmless. Seven or more
- * pass only as a **version**: three or four groups joined by single dots, nine digits at most in all, the first two groups
- * of one or two digits, at most one group of three or more. `5.9.5.0614`, `5.4.0.12197` and `21.90.4128.0` are versions; no
- * E.164 or national number is one (ten digits or more, or a long group up front, or five pairs), and neither is a MAC.
- * One more exemption: a codec's clock rate, `G726-32/8000`.
+ * `(020) 7946-0958` and `212.555.0123` count as one number however they are split. Six digits are harmless. Seven or
+ * more pass only as a **version**: three or four groups joined by single dots, nine digits at most in all, the first
+ * two groups of one or two digits, at most one group of three or more. `5.9.5.0614`, `5.4.0.12197` and `21.90.4128.0`
+ * are versions; no E.164 or national number is one (ten digits or more, or a long group up front, or five pairs), and
+ * neither is a MAC. One more exemption: a codec's clock rate, `G726-32/8000`.
  *
  * What no shape can tell is a person's name: fields that may hold one are dropped by the policy, not cleaned here.
  * On the hot path: no allocation; guarded by the transform row of `bench/`.
@@ -16,19 +16,20 @@
 import { HEX_VALUE, macShapeAt } from './mac.js'
 
 /**
- * Whether `src[off, off + len)` may pass as it is: at most `maxLength` bytes of `A-Za-z0-9 ._+/()!-`, no number of seven or
- * more digits, no MAC address in any notation, no IPv4 address (four groups up to 255 with the same separator, so a
- * firmware of that shape is refused too: {@link safeVersion} is for those). The empty text may.
+ * Whether `src[off, off + len)` may pass as it is: at most `maxLength` bytes of `A-Za-z0-9 ._+/()!-`, no number of
+ * seven or more digits, no MAC address in any notation, no IPv4 address (four groups up to 255 with the same separator,
+ * so a firmware of that shape is refused too: {@link safeVersion} is for those). The empty text may.
  */
 export function safeText(src: Uint8Array, off: number, len: number, maxLength: number): boolean {
   return len <= maxLength && harmless(src, off, off + len, false)
 }
 
 /**
- * Whether `src[off, off + len)` may pass as a firmware version. As {@link safeText} with 32 bytes, and: it has a digit, no
- * run of more than three letters other than `beta` and its like (a name has more), and four groups up to 255 pass where the
- * first two are those of firmware rather than of an address: at most 9 and 49 (`1.0.8.7`) or 70–79 (`2.72.14.2`), or 20–199 and 70–99 (Yealink's
- * `66.85.0.5`). Seven digits in three groups pass from 100 to 199 (AVM's `154.07.29`), where no subscriber number starts.
+ * Whether `src[off, off + len)` may pass as a firmware version. As {@link safeText} with 32 bytes, and: it has a digit,
+ * no run of more than three letters other than `beta` and its like (a name has more), and four groups up to 255 pass
+ * where the first two are those of firmware rather than of an address: at most 9 and 49 (`1.0.8.7`) or 70–79
+ * (`2.72.14.2`), or 20–199 and 70–99 (Yealink's `66.85.0.5`). Seven digits in three groups pass from 100 to 199 (AVM's
+ * `154.07.29`), where no subscriber number starts.
  */
 export function safeVersion(src: Uint8Array, off: number, len: number): boolean {
   const end = off + len
@@ -132,9 +133,12 @@ function harmless(src: Uint8Array, off: number, end: number, versionQuads: boole
     }
     // A letter, or the end: the chain is complete.
     if (digits >= 7) {
-      const version = dotted && groups >= 3 && groups <= 4 && digits <= 9 && firstLength <= 2 && secondLength <= 2 && longGroups <= 1
-      const versionOfPhones = versionQuads && dotted && groups === 4 && octets === 4 && digits <= 9 && isVersionQuad(first, second)
-      const versionOfRouters = versionQuads && dotted && groups === 3 && octets === 3 && digits === 7 && firstLength === 3 && second <= 199
+      const version =
+        dotted && groups >= 3 && groups <= 4 && digits <= 9 && firstLength <= 2 && secondLength <= 2 && longGroups <= 1
+      const versionOfPhones =
+        versionQuads && dotted && groups === 4 && octets === 4 && digits <= 9 && isVersionQuad(first, second)
+      const versionOfRouters =
+        versionQuads && dotted && groups === 3 && octets === 3 && digits === 7 && firstLength === 3 && second <= 199
       if (!version && !versionOfPhones && !versionOfRouters) return false
     }
     digits = 0
@@ -151,13 +155,27 @@ function harmless(src: Uint8Array, off: number, end: number, versionQuads: boole
 }
 
 function isVersionQuad(first: number, second: number): boolean {
-  return (first <= 9 && (second <= 49 || (second >= 70 && second <= 79))) || (first >= 20 && first <= 199 && second >= 70 && second <= 99)
+  return (
+    (first <= 9 && (second <= 49 || (second >= 70 && second <= 79))) ||
+    (first >= 20 && first <= 199 && second >= 70 && second <= 99)
+  )
 }
 
 function isClockRate(value: number): boolean {
   switch (value) {
-    case 8000: case 11025: case 12000: case 16000: case 22050: case 24000: case 32000: case 44100: case 48000: case 90000: return true
-    default: return false
+    case 8000:
+    case 11025:
+    case 12000:
+    case 16000:
+    case 22050:
+    case 24000:
+    case 32000:
+    case 44100:
+    case 48000:
+    case 90000:
+      return true
+    default:
+      return false
   }
 }
 

@@ -1,9 +1,10 @@
 /**
- * Names of codecs: the one text of a call that passes as it is for most purposes, so it is held against a closed list. A shape alone
- * could not tell a codec from a person's name.
+ * Names of codecs: the one text of a call that passes as it is for most purposes, so it is held against a closed list.
+ * A shape alone could not tell a codec from a person's name.
  *
- * The RTP payload names (IANA, RTP Payload Format Media Types) and those that Asterisk, FreeSWITCH and phones write; case, dots,
- * spaces, hyphens and underscores do not count, and a clock rate and channels may follow: `G.711 A-Law`, `opus/48000/2`.
+ * The RTP payload names (IANA, RTP Payload Format Media Types) and those that Asterisk, FreeSWITCH and phones write;
+ * case, dots, spaces, hyphens and underscores do not count, and a clock rate and channels may follow: `G.711 A-Law`,
+ * `opus/48000/2`.
  */
 const NAMES = `
   pcmu pcma ulaw alaw g711 g711u g711a g711ulaw g711alaw g711mulaw pcmuwb pcmawb g722 g7221 g72216 g722132 g722132c g7222 g723 g72363 g72353
@@ -13,7 +14,9 @@ const NAMES = `
   codec2 siren7 siren14 bv16 bv32 mpa mp3 mparobust mp4alatm mpeg4generic aac aacld aaceld ac3 eac3 vorbis cn comfortnoise telephoneevent
   red ulpfec t38 t140 t140c clearmode none testlaw
   h261 h263 h263p h2631998 h2632000 h264 h265 h266 vp8 vp9 av1 jpeg mpv mp4ves mpeg4 theora rtx
-`.trim().split(/\s+/)
+`
+  .trim()
+  .split(/\s+/)
 const KNOWN: ReadonlySet<string> = new Set(NAMES)
 
 /** Name, clock rate (RFC 4566 rtpmap), channels. */

@@ -4,7 +4,10 @@ import { isIPv6 } from 'node:net'
 /** Where {@link parseIp} leaves the address. */
 export const ipBytes = new Uint8Array(16)
 
-/** Reads dotted IPv4 without allocation. A port behind it is left out. Returns whether it is one; the bytes are in {@link ipBytes}. */
+/**
+ * Reads dotted IPv4 without allocation. A port behind it is left out. Returns whether it is one; the bytes are in
+ * {@link ipBytes}.
+ */
 function parseIpv4(src: Uint8Array, off: number, end: number): boolean {
   let octet = -1
   let octets = 0
@@ -35,7 +38,10 @@ for (let value = 0; value < 16; value++) {
 }
 const COLON = 58
 
-/** Reads groups of hexadecimal digits without allocation. @returns whether that is an address; a dotted end, a zone and brackets are not read here */
+/**
+ * Reads groups of hexadecimal digits without allocation. @returns whether that is an address; a dotted end, a zone and
+ * brackets are not read here
+ */
 function parseGroups(src: Uint8Array, off: number, end: number): boolean {
   let groups = 0
   let gap = -1
@@ -101,7 +107,8 @@ function parseIpv6(text: string): 4 | 16 | 0 {
   const [head, tail] = address.split('::')
   const left = head === '' ? [] : head.split(':')
   const right = tail === undefined || tail === '' ? [] : tail.split(':')
-  const groups = tail === undefined ? left : [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right]
+  const groups =
+    tail === undefined ? left : [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right]
   groups.forEach((group, i) => {
     const value = parseInt(group, 16)
     ipBytes[2 * i] = value >> 8

@@ -1,7 +1,7 @@
 /**
  * MAC addresses in the notations that phones, gateways and operators write: `00:00:5E:00:53:01`, `00-00-5e-…`,
- * `0000.5e00.5301`, `00005e-005301`, `0:0:5e:0:53:1` and bare. One separator throughout: `0000.5e00-5301` is something else.
- * {@link macInto} is on the hot path (no allocation); guarded by the transform row of `bench/`.
+ * `0000.5e00.5301`, `00005e-005301`, `0:0:5e:0:53:1` and bare. One separator throughout: `0000.5e00-5301` is something
+ * else. {@link macInto} is on the hot path (no allocation); guarded by the transform row of `bench/`.
  */
 
 /** The twelve lower-case hex digits of a MAC address in any common notation, or null. Spaces around it are ignored. */
@@ -13,7 +13,10 @@ export function parseMac(source: string | Uint8Array): string | null {
   return macInto(src, 0, src.length, octets, 0) ? octets.toString('hex') : null
 }
 
-/** Writes the six octets of the MAC address at `src[off, off + len)` to `dst`. False, and nothing written, where it is none. */
+/**
+ * Writes the six octets of the MAC address at `src[off, off + len)` to `dst`. False, and nothing written, where it is
+ * none.
+ */
 export function macInto(src: Uint8Array, off: number, len: number, dst: Uint8Array, dstOff: number): boolean {
   let end = off + len
   while (off < end && src[off] === SPACE) off++
@@ -57,8 +60,9 @@ export function macInto(src: Uint8Array, off: number, len: number, dst: Uint8Arr
 }
 
 /**
- * Whether `src[off, end)` starts with anything that a reader would take for a MAC address: six pairs of hex digits with at
- * most one separator after each pair, mixed or not. Looser than {@link macInto} on purpose: this one decides what may *not* pass.
+ * Whether `src[off, end)` starts with anything that a reader would take for a MAC address: six pairs of hex digits with
+ * at most one separator after each pair, mixed or not. Looser than {@link macInto} on purpose: this one decides what
+ * may *not* pass.
  */
 export function macShapeAt(src: Uint8Array, off: number, end: number): boolean {
   for (let pair = 0; pair < 6; pair++) {

@@ -1,24 +1,25 @@
 /**
- * Normalisation: the identifiers of a batch, column by column, to one form each. What comes out is the same whichever source
- * the record came from: packed blocks (`block.ts`) for parties, addresses, MACs, accounts and calls; the parts of User-Agents.
+ * Normalisation: the identifiers of a batch, column by column, to one form each. What comes out is the same whichever
+ * source the record came from: packed blocks (`block.ts`) for parties, addresses, MACs, accounts and calls; the parts
+ * of User-Agents.
  *
- * Done once per batch, for the fields that some purpose treats; every purpose then encrypts or cuts the same blocks under its own key.
- * Text that a purpose would keep as it is (codec, trunk, a device's given model) is checked here: what could hide an identifier is
- * emptied and counted.
+ * Done once per batch, for the fields that some purpose treats; every purpose then encrypts or cuts the same blocks
+ * under its own key. Text that a purpose would keep as it is (codec, trunk, a device's given model) is checked here:
+ * what could hide an identifier is emptied and counted.
  */
-import type { FieldName } from '../catalogue/catalogue.js'
-import { BATCH_ROWS, KEPT_TEXT_MAX_BYTES, type Columns } from '../batch/columns.js'
-import { BLOCK_BYTES, SLOT, TYPES, longLength, packBytes, packLong, packText, packUuid } from '../batch/block.js'
 import { ByteTable } from '../base/byte-table.js'
+import { BLOCK_BYTES, longLength, packBytes, packLong, packText, packUuid, SLOT, TYPES } from '../batch/block.js'
+import { BATCH_ROWS, type Columns, KEPT_TEXT_MAX_BYTES } from '../batch/columns.js'
+import type { FieldName } from '../catalogue/catalogue.js'
+import type { NormalisePlan } from '../flow/normalise-plan.js'
+import type { NormalisedColumns, UserAgentParts } from '../flow/normalised.js'
+import { FOREIGN_TENANT, type Tenant } from '../flow/tenant.js'
 import { isSafeText, isSafeVersion, safeText } from './clean-text.js'
 import { isCodec } from './codec.js'
 import { ipBytes, parseIp } from './ip.js'
 import { macInto } from './mac.js'
 import { PartyReader } from './party.js'
 import { parseUserAgent, vendors } from './user-agent.js'
-import { type Tenant, FOREIGN_TENANT } from '../flow/tenant.js'
-import type { NormalisePlan } from '../flow/normalise-plan.js'
-import type { NormalisedColumns, UserAgentParts } from '../flow/normalised.js'
 
 /** Identifiers longer than this are no identifiers: left out and counted. */
 const IDENTIFIER_MAX = 512
@@ -141,19 +142,46 @@ export class Normalised implements NormalisedColumns {
     this.plan.identifiers.forEach((field, slot) => {
       this.special[slot] = 0
       switch (field.identifier) {
-        case 'PARTY': return this.parties(arena, columns, field.index, slot)
-        case 'IP': return this.addresses(arena, columns, field.index, slot)
-        case 'MAC': return this.macs(arena, columns, field.index, slot)
-        case 'ACCOUNT_CODE': return this.codes(arena, columns, field.index, slot, TYPES.account, true)
-        case 'CALL': return this.codes(arena, columns, field.index, slot, TYPES.call, true)
-        case 'TRUNK_NAME': return this.codes(arena, columns, field.index, slot, TYPES.trunk, true)
-        case 'SERIAL': return this.codes(arena, columns, field.index, slot, TYPES.serial, false)
-        case 'NOT_AN_IDENTIFIER': case 'USER_AGENT_TEXT': case 'NAME': case 'TENANT': case 'FREE_TEXT':
+        case 'PARTY': {
+          this.parties(arena, columns, field.index, slot)
+          return
+        }
+        case 'IP': {
+          this.addresses(arena, columns, field.index, slot)
+          return
+        }
+        case 'MAC': {
+          this.macs(arena, columns, field.index, slot)
+          return
+        }
+        case 'ACCOUNT_CODE': {
+          this.codes(arena, columns, field.index, slot, TYPES.account, true)
+          return
+        }
+        case 'CALL': {
+          this.codes(arena, columns, field.index, slot, TYPES.call, true)
+          return
+        }
+        case 'TRUNK_NAME': {
+          this.codes(arena, columns, field.index, slot, TYPES.trunk, true)
+          return
+        }
+        case 'SERIAL': {
+          this.codes(arena, columns, field.index, slot, TYPES.serial, false)
+          return
+        }
+        case 'NOT_AN_IDENTIFIER':
+        case 'USER_AGENT_TEXT':
+        case 'NAME':
+        case 'TENANT':
+        case 'FREE_TEXT':
           throw new TypeError(`${field.kind}.${field.name} cannot be packed`)
       }
     })
     // Last, since it empties what a purpose may not keep and another may still have a token of.
-    this.plan.texts.forEach((index, i) => this.checkTexts(arena, columns, index, this.verdicts[i]))
+    this.plan.texts.forEach((index, i) => {
+      this.checkTexts(arena, columns, index, this.verdicts[i])
+    })
     if (this.plan.userAgent < 0) return
     this.userAgents(arena, columns, this.plan.userAgent)
     this.plan.identifiers.forEach((field, slot) => {
@@ -182,12 +210,21 @@ export class Normalised implements NormalisedColumns {
       if (slots[base + r] !== SLOT.absent || userAgent[r] < 0 || this.tenant[r] < 0) continue
       const { serial } = parts[userAgent[r]]
       if (serial === null) continue
-      if (packText(TYPES.serial, 0, serial, 0, serial.length, view, (base + r) * BLOCK_BYTES)) slots[base + r] = SLOT.block
+      if (packText(TYPES.serial, 0, serial, 0, serial.length, view, (base + r) * BLOCK_BYTES))
+        slots[base + r] = SLOT.block
       else this.packLong(base + r, slot, TYPES.serial, 0, serial, 0, serial.length)
     }
   }
 
-  private packLong(cell: number, slot: number, type: number, tenant: number, src: Uint8Array, off: number, len: number): void {
+  private packLong(
+    cell: number,
+    slot: number,
+    type: number,
+    tenant: number,
+    src: Uint8Array,
+    off: number,
+    len: number,
+  ): void {
     const bytes = longLength(len)
     this.reserveLong(bytes)
     packLong(type, tenant, src, off, len, this.long, this.longEnd)
@@ -198,7 +235,12 @@ export class Normalised implements NormalisedColumns {
     this.special[slot] = 1
   }
 
-  private findTenants(arena: Buffer, columns: Columns, defaultTenant: number, allowed: ReadonlySet<string> | null): void {
+  private findTenants(
+    arena: Buffer,
+    columns: Columns,
+    defaultTenant: number,
+    allowed: ReadonlySet<string> | null,
+  ): void {
     const { rows, width, off, len } = columns
     const index = this.plan.kind.byName.get('tenant')?.index ?? -1
     let lastOff = -1
@@ -226,7 +268,12 @@ export class Normalised implements NormalisedColumns {
     const { rows, width, off, len } = columns
     for (let r = 0, cell = index; r < rows; r++, cell += width) {
       if (off[cell] < 0) continue
-      if (verdicts === null ? safeText(arena, off[cell], len[cell], KEPT_TEXT_MAX_BYTES) : verdicts.of(arena, off[cell], len[cell])) continue
+      if (
+        verdicts === null
+          ? safeText(arena, off[cell], len[cell], KEPT_TEXT_MAX_BYTES)
+          : verdicts.of(arena, off[cell], len[cell])
+      )
+        continue
       off[cell] = -1
       this.unsafe++
     }
@@ -311,7 +358,8 @@ export class Normalised implements NormalisedColumns {
       if (at < 0 || this.tenant[r] < 0) continue
       let length = len[cell]
       if (type === TYPES.call && !isPlainCallId(arena, at, length)) {
-        // One source quotes the header as it stands, another reads it: spaces and brackets around it are none of its own.
+        // One source quotes the header as it stands, another reads it: spaces and brackets around it are none of its
+        // own.
         const end = at + length
         at = callIdStart(arena, at, end)
         length = callIdEnd(arena, at, end) - at

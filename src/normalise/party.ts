@@ -1,29 +1,47 @@
 /**
- * Parties: dial strings, telephone numbers, tel: and SIP URIs, channel names to one form each, so that the same person gets the
- * same token from whichever source.
+ * Parties: dial strings, telephone numbers, tel: and SIP URIs, channel names to one form each, so that the same person
+ * gets the same token from whichever source.
  *
- * - E.164 (ITU-T E.164), read with the tenant's region: the fast path takes `+…`, the international prefix and the national form
- *   where libphonenumber would only strip a plain prefix (`test/normalise/party.test.ts` holds it against libphonenumber);
- *   everything else goes to libphonenumber, behind an `lru-cache`, behind a table that knows repeats by their bytes
+ * - E.164 (ITU-T E.164), read with the tenant's region: the fast path takes `+…`, the international prefix and the
+ *   national form where libphonenumber would only strip a plain prefix (`test/normalise/party.test.ts` holds it against
+ *   libphonenumber); everything else goes to libphonenumber, behind an `lru-cache`, behind a table that knows repeats
+ *   by their bytes
  * - extensions, short codes and local names: the tenant's own, so the same text in two tenants is two parties
- * - SIP URIs of other domains: `user@host`, host in lower case. Their numbers are E.164 like any other, but their extensions are
- *   theirs: 1001 at a stranger's PBX is not this tenant's 1001
+ * - SIP URIs of other domains: `user@host`, host in lower case. Their numbers are E.164 like any other, but their
+ *   extensions are theirs: 1001 at a stranger's PBX is not this tenant's 1001
  * - `anonymous` and its kin are nobody: no token
  */
-import { LRUCache } from 'lru-cache'
-import { Metadata, parsePhoneNumberFromString as parseWith, type CountryCode } from 'libphonenumber-js/core'
+import { type CountryCode, Metadata, parsePhoneNumberFromString as parseWith } from 'libphonenumber-js/core'
 import metadata from 'libphonenumber-js/metadata.max'
+import { LRUCache } from 'lru-cache'
 import { ByteTable } from '../base/byte-table.js'
-import { BLOCK_BYTES, SLOT, TYPES, longLength, packE164, packLong, packText } from '../batch/block.js'
+import { BLOCK_BYTES, longLength, packE164, packLong, packText, SLOT, TYPES } from '../batch/block.js'
 import type { Tenant } from '../flow/tenant.js'
 
-/** Words that stand for nobody (RFC 3323, Asterisk's and FreeSWITCH's placeholders, dialplan extensions that no one dials). */
-const NOBODY = new Set(['', 'anonymous', 'unknown', '<unknown>', 'unavailable', 'restricted', 'private', 'withheld', 'asterisk', 's', 'h', 'i', 't'])
+/**
+ * Words that stand for nobody (RFC 3323, Asterisk's and FreeSWITCH's placeholders, dialplan extensions that no one
+ * dials).
+ */
+const NOBODY = new Set([
+  '',
+  'anonymous',
+  'unknown',
+  '<unknown>',
+  'unavailable',
+  'restricted',
+  'private',
+  'withheld',
+  'asterisk',
+  's',
+  'h',
+  'i',
+  't',
+])
 
 interface CallingCode {
   /**
-   * What libphonenumber strips from the front of a national number; a number that starts with one is not for the fast path.
-   * Single digits as a bit mask, longer prefixes as text.
+   * What libphonenumber strips from the front of a national number; a number that starts with one is not for the fast
+   * path. Single digits as a bit mask, longer prefixes as text.
    */
   readonly strippedDigits: number
   readonly strippedPrefixes: readonly string[]
@@ -52,10 +70,15 @@ function planOf(region: string): Plan {
   return plans.numberingPlan
 }
 
-/** What is stripped from the front of a national number, where that is digits only and nothing takes its place; else null. */
+/**
+ * What is stripped from the front of a national number, where that is digits only and nothing takes its place; else
+ * null.
+ */
 function strippedPatterns(plan: Plan): string[] | null {
   if ((plan.nationalPrefixTransformRule() || 0) !== 0) return null
-  const patterns = String(plan.nationalPrefixForParsing() || '').split('|').filter((p) => p !== '')
+  const patterns = String(plan.nationalPrefixForParsing() || '')
+    .split('|')
+    .filter((p) => p !== '')
   return patterns.every((p) => /^\d+$/.test(p)) ? patterns : null
 }
 
@@ -126,10 +149,18 @@ export class PartyReader {
     this.fastInternational = plan.IDDPrefix() === '00'
     this.nanp = this.callingCode === '1'
     // A national number is a plain 0 before the significant one, and no 0 starts anything else.
-    this.fastNational = this.fastInternational && strippedPatterns(plan)?.filter((p) => p.startsWith('0')).join() === '0'
-    // Those that every region of the calling code has, since a prefix stays where the rest is too short for the region found by it;
-    // and no longer than E.164 allows together with the calling code, which a few plans are.
-    const lengths = (code?.[1] ?? []).map((region) => planOf(region).possibleLengths().reduce((bits, n) => bits | (1 << n), 0))
+    this.fastNational =
+      this.fastInternational &&
+      strippedPatterns(plan)
+        ?.filter((p) => p.startsWith('0'))
+        .join() === '0'
+    // Those that every region of the calling code has, since a prefix stays where the rest is too short for the region
+    // found by it; and no longer than E.164 allows together with the calling code, which a few plans are.
+    const lengths = (code?.[1] ?? []).map((region) =>
+      planOf(region)
+        .possibleLengths()
+        .reduce((bits, n) => bits | (1 << n), 0),
+    )
     this.lengths = lengths.reduce((common, bits) => common & bits, (1 << (16 - this.callingCode.length)) - 1)
   }
 
@@ -218,7 +249,13 @@ export class PartyReader {
       const rest = text.slice(scheme[0].length)
       if (scheme[2] === ':') return scheme[1].toLowerCase() === 'tel' ? this.tel(rest) : this.uri(rest)
       // A channel name: technology/endpoint-serial, Local/extension@context-serial;leg.
-      return this.party(rest.replace(/;\d$/, '').replace(/-[0-9a-f]{8}$/i, '').replace(scheme[1].toLowerCase() === 'local' ? /@.*$/ : /$^/, ''), depth + 1)
+      return this.party(
+        rest
+          .replace(/;\d$/, '')
+          .replace(/-[0-9a-f]{8}$/i, '')
+          .replace(scheme[1].toLowerCase() === 'local' ? /@.*$/ : /$^/, ''),
+        depth + 1,
+      )
     }
     if (/^[^@\s]+@[^@\s]+$/.test(text)) return this.uri(text)
     return this.dialled(text)
@@ -228,7 +265,9 @@ export class PartyReader {
   private tel(rest: string): Party {
     const [number, ...parameters] = rest.split(';')
     const context = parameters.find((p) => /^phone-context=\+\d/i.test(p))
-    return this.dialled(number.startsWith('+') || context === undefined ? number : context.slice(context.indexOf('=') + 1) + number)
+    return this.dialled(
+      number.startsWith('+') || context === undefined ? number : context.slice(context.indexOf('=') + 1) + number,
+    )
   }
 
   /** RFC 3261 §19.1: user, password and parameters, host, port. */
@@ -237,10 +276,16 @@ export class PartyReader {
     const at = rest.indexOf('@')
     if (at < 0) return NO_PARTY
     const user = percentDecoded(rest.slice(0, at).replace(/:.*$/, '').replace(/;.*$/, ''))
-    const host = rest.slice(at + 1).replace(/[;?>].*$/, '').replace(/^\[([^\]]*)\].*$/, '$1').replace(/^([^:]*):\d+$/, '$1').toLowerCase()
+    const host = rest
+      .slice(at + 1)
+      .replace(/[;?>].*$/, '')
+      .replace(/^\[([^\]]*)\].*$/, '$1')
+      .replace(/^([^:]*):\d+$/, '$1')
+      .toLowerCase()
     if (NOBODY.has(user.toLowerCase()) || host === 'anonymous.invalid') return NO_PARTY
-    const own = host === 'localhost' || this.tenant.domains.includes(host) || /^[\d.]+$/.test(host) || host.includes(':')
-    return own ? this.dialled(user) : this.number(user) ?? textParty(TYPES.uri, 0, `${user}@${host}`)
+    const own =
+      host === 'localhost' || this.tenant.domains.includes(host) || /^[\d.]+$/.test(host) || host.includes(':')
+    return own ? this.dialled(user) : (this.number(user) ?? textParty(TYPES.uri, 0, `${user}@${host}`))
   }
 
   private dialled(text: string): Party {
@@ -260,9 +305,14 @@ export class PartyReader {
     if (!plus && bare.length <= this.tenant.extensionDigits) return null
     // 00 is only another way to write +: the two must not differ for numbers that no plan knows.
     const international = plus ? bare : this.fastInternational && bare.startsWith('00') ? `+${bare.slice(2)}` : null
-    const parsed = parseWith(international ?? bare, { defaultCountry: this.tenant.region as CountryCode, extract: false }, metadata)
+    const parsed = parseWith(
+      international ?? bare,
+      { defaultCountry: this.tenant.region as CountryCode, extract: false },
+      metadata,
+    )
     const number = parsed?.number.slice(1) ?? ''
-    if (number.length >= 1 && number.length <= 15 && (international !== null || parsed?.isPossible() === true)) return e164Party(number)
+    if (number.length >= 1 && number.length <= 15 && (international !== null || parsed?.isPossible() === true))
+      return e164Party(number)
     return international !== null && /^\+[1-9]\d{6,14}$/.test(international) ? e164Party(international.slice(1)) : null
   }
 }

@@ -1,21 +1,22 @@
 /**
- * Conservation: nothing is lost, and nothing made, between what a source handed over and what went out. Kept in plain numbers, checked at
- * each commit; a difference is a defect of minim's own, and a metric that must be 0.
+ * Conservation: nothing is lost, and nothing made, between what a source handed over and what went out. Kept in plain
+ * numbers, checked at each commit; a difference is a defect of minim's own, and a metric that must be 0.
  *
  *   source ──handOver(records)──▶ pipeline ──minimised(records)──▶ commit ──▶ produced, withheld, quarantined
  *          └── its own count               └── the pipeline's own count
  *
- * - Of each source: `received = minimised + refused + in flight`. Received is what the source says that it handed over, minimised what
- *   the pipeline found in it. Refused is what was handed over and not taken: the ledger had it, or it went back to its source, which
- *   hands it over again. The spool is a source of its own here: what others put into it is handed over when it is read again. All begins
- *   with the process.
- * - Of each source, and for each purpose and kind: every record of a kind is either produced or withheld, in every purpose that has rules
- *   for the kind: so the sums of a kind's purposes are equal, and over the kinds they are what was minimised and not quarantined.
+ * - Of each source: `received = minimised + refused + in flight`. Received is what the source says that it handed over,
+ *   minimised what the pipeline found in it. Refused is what was handed over and not taken: the ledger had it, or it
+ *   went back to its source, which hands it over again. The spool is a source of its own here: what others put into it
+ *   is handed over when it is read again. All begins with the process.
+ * - Of each source, and for each purpose and kind: every record of a kind is either produced or withheld, in every
+ *   purpose that has rules for the kind: so the sums of a kind's purposes are equal, and over the kinds they are what
+ *   was minimised and not quarantined.
  */
 import { Gauge, type Registry } from 'prom-client'
 import type { Kind } from '../catalogue/catalogue.js'
-import { NO_PURPOSE } from '../flow/outcome.js'
 import type { Outcome } from '../flow/outcome.js'
+import { NO_PURPOSE } from '../flow/outcome.js'
 import type { Flow } from './flows.js'
 
 /** Where records came in that several kinds of source wrote to the spool, which are delivered together. */
@@ -64,7 +65,10 @@ class Account {
   /** Of what was produced, withheld and quarantined, as of the last commit: what is missing. */
   missing = 0
 
-  constructor(readonly overall: DriftGauge, readonly onItsWay: { set(value: number): void }) {
+  constructor(
+    readonly overall: DriftGauge,
+    readonly onItsWay: { set(value: number): void },
+  ) {
     onItsWay.set(0)
   }
 
@@ -81,7 +85,10 @@ class OpenHandover implements Handover {
   #minimised = -1
   #open = true
 
-  constructor(private readonly account: Account, records: number | null) {
+  constructor(
+    private readonly account: Account,
+    records: number | null,
+  ) {
     this.#known = records !== null
     this.#received = 0
     this.#receive(records ?? 0)
@@ -141,10 +148,17 @@ export class Conservation {
   constructor(registers: Registry[], flows: readonly Flow[], sources: readonly string[], on: readonly string[]) {
     this.#sources = sources
     const drift = new Gauge({
-      name: 'minim_conservation_drift_records', labelNames: ['source_kind', 'purpose', 'kind'], registers,
+      name: 'minim_conservation_drift_records',
+      labelNames: ['source_kind', 'purpose', 'kind'],
+      registers,
       help: 'Records in, less messages out, withheld, quarantined and in flight: anything but 0 is a defect. "*" is over all kinds',
     })
-    const inFlight = new Gauge({ name: 'minim_records_in_flight', labelNames: ['source_kind'], registers, help: 'Records read and not committed yet' })
+    const inFlight = new Gauge({
+      name: 'minim_records_in_flight',
+      labelNames: ['source_kind'],
+      registers,
+      help: 'Records read and not committed yet',
+    })
     const watched = (source: string, purpose: string, kind: string): DriftGauge => {
       const gauge = drift.labels(source, purpose, kind)
       gauge.set(0)
@@ -169,7 +183,7 @@ export class Conservation {
         const sums: Sums = { produced: 0, withheld: 0, drift: watched(source, purpose, kind) }
         account.byTopic.set(topic, sums)
         account.byName.set(`${purpose}\0${kind}`, sums)
-        account.byKind.set(kind, [...account.byKind.get(kind) ?? [], sums])
+        account.byKind.set(kind, [...(account.byKind.get(kind) ?? []), sums])
       }
       this.#accounts.set(source, account)
       return account

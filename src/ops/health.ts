@@ -1,4 +1,7 @@
-/** The operator's port: `/metrics`, `/healthz` (the process lives), `/readyz` (it can take records: 503 with reasons when it cannot). */
+/**
+ * The operator's port: `/metrics`, `/healthz` (the process lives), `/readyz` (it can take records: 503 with reasons
+ * when it cannot).
+ */
 import type { AddressInfo } from 'node:net'
 import { MinimError } from '../errors/catalogue.js'
 
@@ -32,8 +35,15 @@ export async function startOps({ listen, registry, ready }: OpsOptions): Promise
   const { fastify } = await import('fastify')
   const app = fastify({
     // What cannot even be read as a URL is not repeated either.
-    frameworkErrors: (_, __, reply) => { reply.raw.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"bad request"}') },
-    logger: false, bodyLimit: 1024, requestTimeout: REQUEST_TIMEOUT_MS, connectionTimeout: 60_000, forceCloseConnections: 'idle', return503OnClosing: false,
+    frameworkErrors: (_, __, reply) => {
+      reply.raw.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"bad request"}')
+    },
+    logger: false,
+    bodyLimit: 1024,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: 60_000,
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
   })
   // Neither answer repeats what was asked for.
   app.setNotFoundHandler((_, reply) => reply.code(404).send({ error: 'not found' }))
@@ -46,7 +56,9 @@ export async function startOps({ listen, registry, ready }: OpsOptions): Promise
   app.get('/healthz', (_, reply) => reply.send({ status: 'ok' }))
   app.get('/readyz', (_, reply) => {
     const { ok, reasons } = ready()
-    return reply.code(ok ? 200 : 503).send({ ready: ok, reasons: ok ? [] : reasons.map((reason) => REASON.test(reason) ? reason : 'other') })
+    return reply
+      .code(ok ? 200 : 503)
+      .send({ ready: ok, reasons: ok ? [] : reasons.map((reason) => (REASON.test(reason) ? reason : 'other')) })
   })
 
   const { host, port } = splitListen(listen)
@@ -58,7 +70,13 @@ export async function startOps({ listen, registry, ready }: OpsOptions): Promise
     throw new MinimError('MINIM_OPS_LISTEN', { listen, what: typeof code === 'string' ? code : 'unknown error' })
   }
   const [{ address, port: boundPort }] = app.addresses() as AddressInfo[]
-  return { host: address, port: boundPort, close: async () => { await app.close() } }
+  return {
+    host: address,
+    port: boundPort,
+    close: async () => {
+      await app.close()
+    },
+  }
 }
 
 const REASON = /^[a-z][a-z0-9_]{0,39}$/

@@ -1,12 +1,13 @@
 /**
  * Logs: JSON lines on stderr, which never hold payload.
  *
- * minim's own errors are written with code, stage, message and mend: their messages are made of settings and counts (`errors/catalogue.ts`).
- * Every other error may carry anything in its message (a parser quotes what it could not read, a client the bytes it sent), so of those
- * only name, code and stack frames are written. Bytes are written as their number, whatever they are called.
+ * minim's own errors are written with code, stage, message and mend: their messages are made of settings and counts
+ * (`errors/catalogue.ts`). Every other error may carry anything in its message (a parser quotes what it could not read,
+ * a client the bytes it sent), so of those only name, code and stack frames are written. Bytes are written as their
+ * number, whatever they are called.
  */
 import { inspect } from 'node:util'
-import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino'
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
 import { MinimError } from '../errors/catalogue.js'
 import type { LogLevel } from '../flow/log.js'
 
@@ -26,28 +27,35 @@ const MAX_FRAMES = 20
 const MAX_CAUSES = 4
 
 /** @param destination stderr unless given (tests) */
-export function createLog(level: LogLevel, destination: DestinationStream = pino.destination({ dest: 2, sync: true })): Logger {
-  const log = pino({
-    level,
-    // No host name: it is the collector's to add.
-    base: { pid: process.pid },
-    timestamp: stdTimeFunctions.isoTime,
-    formatters: {
-      level: (label) => ({ level: label }),
-      log: (fields) => safeValue(fields, 0) as Record<string, unknown>,
-    },
-    // The formatter has made it safe; pino's own would bring the message back.
-    serializers: { err: (error: unknown) => error },
-    hooks: {
-      logMethod(args, method) {
-        method.apply(this, safeArguments(args) as Parameters<typeof method>)
+export function createLog(
+  level: LogLevel,
+  destination: DestinationStream = pino.destination({ dest: 2, sync: true }),
+): Logger {
+  const log = pino(
+    {
+      level,
+      // No host name: it is the collector's to add.
+      base: { pid: process.pid },
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: {
+        level: (label) => ({ level: label }),
+        log: (fields) => safeValue(fields, 0) as Record<string, unknown>,
+      },
+      // The formatter has made it safe; pino's own would bring the message back.
+      serializers: { err: (error: unknown) => error },
+      hooks: {
+        logMethod(args, method) {
+          method.apply(this, safeArguments(args) as Parameters<typeof method>)
+        },
       },
     },
-  }, destination)
+    destination,
+  )
   // Children write what they are bound to past the formatter above.
   // eslint-disable-next-line @typescript-eslint/unbound-method -- the proxy hands `this` on
   log.child = new Proxy(log.child, {
-    apply: (child, self, [bindings, ...rest]: unknown[]) => Reflect.apply(child, self, [safeValue(bindings, 0), ...rest] as Parameters<typeof child>),
+    apply: (child, self, [bindings, ...rest]: unknown[]) =>
+      Reflect.apply(child, self, [safeValue(bindings, 0), ...rest] as Parameters<typeof child>),
   })
   return log
 }
@@ -83,12 +91,17 @@ function frames(error: Error): string[] {
   const at = stack.indexOf(error.message)
   // The message was changed since the stack was taken: where it ends cannot be known.
   if (at < 0 || stack.slice(0, at).includes('\n')) return []
-  return stack.slice(at + error.message.length).split('\n').filter((line) => FRAME.test(line)).slice(0, MAX_FRAMES).map((line) => line.trim().slice(3))
+  return stack
+    .slice(at + error.message.length)
+    .split('\n')
+    .filter((line) => FRAME.test(line))
+    .slice(0, MAX_FRAMES)
+    .map((line) => line.trim().slice(3))
 }
 
 /**
- * pino takes an error's message as the line's text, when it is given none: so it is always given one. And it fills `%s` with whatever
- * comes: errors and bytes among it are made safe as well.
+ * pino takes an error's message as the line's text, when it is given none: so it is always given one. And it fills `%s`
+ * with whatever comes: errors and bytes among it are made safe as well.
  */
 function safeArguments(args: readonly unknown[]): readonly unknown[] {
   const [first, second] = args
@@ -122,6 +135,7 @@ function safeObject(value: object, depth: number): unknown {
   if (Array.isArray(value)) return value.map((item) => safeValue(item, depth + 1))
   if (value instanceof Date) return value.toJSON()
   // What says how it wants to be shown (keys, key stores) is shown so.
-  if (inspect.custom in value && 'toJSON' in value && typeof value.toJSON === 'function') return safeValue((value as { toJSON(): unknown }).toJSON(), depth + 1)
+  if (inspect.custom in value && 'toJSON' in value && typeof value.toJSON === 'function')
+    return safeValue((value as { toJSON(): unknown }).toJSON(), depth + 1)
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, safeValue(item, depth + 1)]))
 }

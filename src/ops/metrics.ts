@@ -1,13 +1,21 @@
 /**
- * What minim counts. Called once per committed batch, never per record; every label is out of a closed set that is resolved at start,
- * so that nothing out of a record can become a label. Anything else is counted as `other`.
+ * What minim counts. Called once per committed batch, never per record; every label is out of a closed set that is
+ * resolved at start, so that nothing out of a record can become a label. Anything else is counted as `other`.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { REFUSALS, type Refusal } from '../batch/batch.js'
-import { NO_PURPOSE, WITHHOLDINGS } from '../flow/outcome.js'
-import { Conservation, SPOOL_ACCOUNT, type Drift, type Handover } from './conservation.js'
-import { SOURCE_KINDS, type SourceKind, SOURCE_REFUSALS, type SourceCounters, SPOOL_REFUSALS, type SpoolSample, type SpoolCounters } from '../flow/counters.js'
+import { type Refusal, REFUSALS } from '../batch/batch.js'
+import {
+  SOURCE_KINDS,
+  SOURCE_REFUSALS,
+  type SourceCounters,
+  type SourceKind,
+  SPOOL_REFUSALS,
+  type SpoolCounters,
+  type SpoolSample,
+} from '../flow/counters.js'
 import type { Outcome } from '../flow/outcome.js'
+import { NO_PURPOSE, WITHHOLDINGS } from '../flow/outcome.js'
+import { Conservation, type Drift, type Handover, SPOOL_ACCOUNT } from './conservation.js'
 import type { Flow } from './flows.js'
 
 /** How a transaction can end. `unclean`: it is not known whether it was committed until the ledger is read. */
@@ -25,7 +33,10 @@ export interface MetricsOptions {
   readonly flows: readonly Flow[]
   readonly minimVersion: string
   readonly policyVersion: string
-  /** Kinds whose series are there from the first scrape, at 0: those that are on. Another's come when it counts something. Default: all. */
+  /**
+   * Kinds whose series are there from the first scrape, at 0: those that are on. Another's come when it counts
+   * something. Default: all.
+   */
   readonly sources?: readonly SourceKind[]
   /** Default exactly-once. */
   readonly guarantee?: string
@@ -64,25 +75,60 @@ export class Metrics {
     const { registry } = this
     const registers = [registry]
     if (options.defaults !== false) collectDefaultMetrics({ register: registry })
-    const counter = (name: string, help: string, labelNames: string[] = []): Counter => new Counter({ name, help, labelNames, registers })
+    const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
+      new Counter({ name, help, labelNames, registers })
 
     const on = options.sources ?? SOURCE_KINDS
-    this.#received = children(counter('minim_records_received_total', 'Records read, well or ill, by where they came in', ['source_kind']), SOURCE_KINDS, on)
-    this.#produced = children(counter('minim_messages_produced_total', 'Messages committed to a purpose\'s topic', ['topic']), options.flows.map((flow) => flow.topic))
-    const withheld = counter('minim_records_withheld_total', 'Records that a purpose may not have, by reason', ['purpose', 'reason'])
+    this.#received = children(
+      counter('minim_records_received_total', 'Records read, well or ill, by where they came in', ['source_kind']),
+      SOURCE_KINDS,
+      on,
+    )
+    this.#produced = children(
+      counter('minim_messages_produced_total', "Messages committed to a purpose's topic", ['topic']),
+      options.flows.map((flow) => flow.topic),
+    )
+    const withheld = counter('minim_records_withheld_total', 'Records that a purpose may not have, by reason', [
+      'purpose',
+      'reason',
+    ])
     const withheldChildren = new Map<string, Child>()
     for (const purpose of [...new Set(options.flows.map((flow) => flow.purpose)), OTHER]) {
-      for (const reason of [...WITHHOLDINGS, OTHER]) if (purpose !== OTHER || reason === OTHER) withheldChildren.set(`${purpose}\0${reason}`, child(withheld, purpose, reason))
+      for (const reason of [...WITHHOLDINGS, OTHER])
+        if (purpose !== OTHER || reason === OTHER)
+          withheldChildren.set(`${purpose}\0${reason}`, child(withheld, purpose, reason))
     }
     withheldChildren.set(`\0${NO_PURPOSE}`, child(withheld, 'none', NO_PURPOSE))
     this.#withheld = withheldChildren
-    this.#quarantined = children(counter('minim_records_quarantined_total', 'Input that went to quarantine, encrypted, by reason', ['reason']), REFUSALS)
+    this.#quarantined = children(
+      counter('minim_records_quarantined_total', 'Input that went to quarantine, encrypted, by reason', ['reason']),
+      REFUSALS,
+    )
     this.#unknownFields = counter('minim_unknown_fields_total', 'Fields that the catalogue does not know: dropped')
-    this.#unsafeFields = counter('minim_unsafe_fields_total', 'Values that are no identifier of their field\'s type, or text that could hide one: dropped')
-    this.#dropped = counter('minim_messages_dropped_total', 'Messages that Kafka takes neither as they are nor in quarantine: lost')
-    this.#transactions = children(counter('minim_transactions_total', 'Kafka transactions, by how they ended', ['end']), TRANSACTION_ENDS)
-    this.#latency = new Histogram({ name: 'minim_receipt_to_commit_seconds', help: 'From a batch\'s first byte to its commit, one value per batch', buckets: LATENCY_BUCKETS, registers })
-    this.#commitSeconds = new Histogram({ name: 'minim_commit_seconds', help: 'What Kafka took to commit a transaction', buckets: LATENCY_BUCKETS, registers })
+    this.#unsafeFields = counter(
+      'minim_unsafe_fields_total',
+      "Values that are no identifier of their field's type, or text that could hide one: dropped",
+    )
+    this.#dropped = counter(
+      'minim_messages_dropped_total',
+      'Messages that Kafka takes neither as they are nor in quarantine: lost',
+    )
+    this.#transactions = children(
+      counter('minim_transactions_total', 'Kafka transactions, by how they ended', ['end']),
+      TRANSACTION_ENDS,
+    )
+    this.#latency = new Histogram({
+      name: 'minim_receipt_to_commit_seconds',
+      help: "From a batch's first byte to its commit, one value per batch",
+      buckets: LATENCY_BUCKETS,
+      registers,
+    })
+    this.#commitSeconds = new Histogram({
+      name: 'minim_commit_seconds',
+      help: 'What Kafka took to commit a transaction',
+      buckets: LATENCY_BUCKETS,
+      registers,
+    })
 
     this.#sources = sourceCounters(registers, on)
     this.spool = spoolCounters(registers)
@@ -91,15 +137,34 @@ export class Metrics {
       const sample = (): Sample => this.#sample()
       // A gauge of prom-client's calls `collect` with itself as `this`.
       // Over several workers: ready when all are.
-      new Gauge({ name, help, registers, aggregator: name === 'minim_ready' ? 'min' : 'sum', collect() { this.set(value(sample())) } })
+      new Gauge({
+        name,
+        help,
+        registers,
+        aggregator: name === 'minim_ready' ? 'min' : 'sum',
+        collect() {
+          this.set(value(sample()))
+        },
+      })
     }
     sampled('minim_ready', 'Whether /readyz answers 200', (sample) => Number(sample.ready))
-    sampled('minim_items_in_flight', 'Batches taken from sources and not committed yet', (sample) => sample.inFlightItems)
+    sampled(
+      'minim_items_in_flight',
+      'Batches taken from sources and not committed yet',
+      (sample) => sample.inFlightItems,
+    )
     sampled('minim_bytes_retained', 'Input kept in memory until it is committed', (sample) => sample.retainedBytes)
 
     this.#conservation = new Conservation(registers, options.flows, [...SOURCE_KINDS, SPOOL_ACCOUNT, OTHER], on)
-    new Gauge({ name: 'minim_build_info', help: 'Versions of minim and of its policy, and the guarantee of delivery', labelNames: ['version', 'policy', 'guarantee'], aggregator: 'first', registers })
-      .labels(options.minimVersion, options.policyVersion, options.guarantee ?? 'exactly-once').set(1)
+    new Gauge({
+      name: 'minim_build_info',
+      help: 'Versions of minim and of its policy, and the guarantee of delivery',
+      labelNames: ['version', 'policy', 'guarantee'],
+      aggregator: 'first',
+      registers,
+    })
+      .labels(options.minimVersion, options.policyVersion, options.guarantee ?? 'exactly-once')
+      .set(1)
   }
 
   /** What a kind of source counts with. */
@@ -126,7 +191,10 @@ export class Metrics {
     for (const name in outcome.withheld) {
       const count = outcome.withheld[name]
       const [purpose, , reason] = name.split('\0')
-      const child = this.#withheld.get(`${purpose}\0${reason}`) ?? this.#withheld.get(`${purpose}\0${OTHER}`) ?? this.#withheld.get(`${OTHER}\0${OTHER}`)
+      const child =
+        this.#withheld.get(`${purpose}\0${reason}`) ??
+        this.#withheld.get(`${purpose}\0${OTHER}`) ??
+        this.#withheld.get(`${OTHER}\0${OTHER}`)
       child?.inc(count)
     }
     for (const reason in outcome.quarantined) {
@@ -178,11 +246,37 @@ function accountOf(sources: ReadonlyMap<string, number>): string {
 /** @param on kinds whose series are made at once; another's are with its first counters */
 function sourceCounters(registers: Registry[], on: readonly SourceKind[]): (kind: SourceKind) => SourceCounters {
   const kind = ['source_kind']
-  const received = new Counter({ name: 'minim_source_received_total', help: 'Posts, packets, events or lines received, each in its protocol\'s own units', labelNames: kind, registers })
-  const refused = new Counter({ name: 'minim_source_refused_total', help: 'Those that no record was taken from, by reason; what is no message of the protocol is counted here alone', labelNames: [...kind, 'reason'], registers })
-  const lag = new Gauge({ name: 'minim_source_lag_seconds', help: 'Age of what a source has read last', labelNames: kind, aggregator: 'max', registers })
-  const connections = new Gauge({ name: 'minim_source_connections', help: 'Senders connected', labelNames: kind, registers })
-  const gap = new Counter({ name: 'minim_source_gap_seconds_total', help: 'Time in which a source that cannot send again was not connected', labelNames: kind, registers })
+  const received = new Counter({
+    name: 'minim_source_received_total',
+    help: "Posts, packets, events or lines received, each in its protocol's own units",
+    labelNames: kind,
+    registers,
+  })
+  const refused = new Counter({
+    name: 'minim_source_refused_total',
+    help: 'Those that no record was taken from, by reason; what is no message of the protocol is counted here alone',
+    labelNames: [...kind, 'reason'],
+    registers,
+  })
+  const lag = new Gauge({
+    name: 'minim_source_lag_seconds',
+    help: 'Age of what a source has read last',
+    labelNames: kind,
+    aggregator: 'max',
+    registers,
+  })
+  const connections = new Gauge({
+    name: 'minim_source_connections',
+    help: 'Senders connected',
+    labelNames: kind,
+    registers,
+  })
+  const gap = new Counter({
+    name: 'minim_source_gap_seconds_total',
+    help: 'Time in which a source that cannot send again was not connected',
+    labelNames: kind,
+    registers,
+  })
   const make = (name: SourceKind): SourceCounters => {
     const all = child(received, name)
     const reasons = new Map(SOURCE_REFUSALS.map((reason) => [reason, child(refused, name, reason)]))
@@ -190,17 +284,25 @@ function sourceCounters(registers: Registry[], on: readonly SourceKind[]): (kind
     late.set(0)
     open.set(0)
     return {
-      received: (count) => all.inc(count),
+      received: (count) => {
+        all.inc(count)
+      },
       refused: (reason, count = 1) => reasons.get(reason)?.inc(count),
-      lag: (seconds) => late.set(seconds),
-      connections: (count) => open.set(count),
-      gap: (seconds) => missed.inc(seconds),
+      lag: (seconds) => {
+        late.set(seconds)
+      },
+      connections: (count) => {
+        open.set(count)
+      },
+      gap: (seconds) => {
+        missed.inc(seconds)
+      },
     }
   }
   const made = new Map(on.map((name) => [name, make(name)]))
   return (kind) => {
     let counters = made.get(kind)
-    if (counters === undefined) made.set(kind, counters = make(kind))
+    if (counters === undefined) made.set(kind, (counters = make(kind)))
     return counters
   }
 }
@@ -211,19 +313,53 @@ const PUT_BUCKETS = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.
 function spoolCounters(registers: Registry[]): SpoolCounters {
   let read: () => SpoolSample = () => ({ bytes: 0, blocks: 0, oldestSeconds: 0 })
   const sampled = (name: string, help: string, value: (sample: SpoolSample) => number): void => {
-    new Gauge({ name, help, registers, aggregator: name.endsWith('seconds') ? 'max' : 'sum', collect() { this.set(value(read())) } })
+    new Gauge({
+      name,
+      help,
+      registers,
+      aggregator: name.endsWith('seconds') ? 'max' : 'sum',
+      collect() {
+        this.set(value(read()))
+      },
+    })
   }
   sampled('minim_spool_bytes', 'Octets of the spool in use on disk', (sample) => sample.bytes)
-  sampled('minim_spool_blocks', 'Blocks in the spool: written together, and not in Kafka yet', (sample) => sample.blocks)
-  sampled('minim_spool_oldest_seconds', 'Age of the oldest block in the spool; 0 when it is empty', (sample) => sample.oldestSeconds)
-  const seconds = new Histogram({ name: 'minim_spool_put_seconds', help: 'From when a source handed records on until they were on disk', buckets: PUT_BUCKETS, registers })
-  const refused = new Counter({ name: 'minim_spool_refused_total', help: 'Records that the spool did not take, counted as they were handed on', labelNames: ['reason'], registers })
+  sampled(
+    'minim_spool_blocks',
+    'Blocks in the spool: written together, and not in Kafka yet',
+    (sample) => sample.blocks,
+  )
+  sampled(
+    'minim_spool_oldest_seconds',
+    'Age of the oldest block in the spool; 0 when it is empty',
+    (sample) => sample.oldestSeconds,
+  )
+  const seconds = new Histogram({
+    name: 'minim_spool_put_seconds',
+    help: 'From when a source handed records on until they were on disk',
+    buckets: PUT_BUCKETS,
+    registers,
+  })
+  const refused = new Counter({
+    name: 'minim_spool_refused_total',
+    help: 'Records that the spool did not take, counted as they were handed on',
+    labelNames: ['reason'],
+    registers,
+  })
   const reasons = new Map(SPOOL_REFUSALS.map((reason) => [reason, child(refused, reason)]))
-  const damaged = new Counter({ name: 'minim_spool_damaged_total', help: 'Blocks of the spool that could not be read again', registers })
+  const damaged = new Counter({
+    name: 'minim_spool_damaged_total',
+    help: 'Blocks of the spool that could not be read again',
+    registers,
+  })
   return {
-    put: (value) => seconds.observe(value),
+    put: (value) => {
+      seconds.observe(value)
+    },
     refused: (reason) => reasons.get(reason)?.inc(1),
-    damaged: () => damaged.inc(1),
+    damaged: () => {
+      damaged.inc(1)
+    },
     sampleFrom: (sample) => {
       read = sample
     },
@@ -241,7 +377,7 @@ function children(counter: Counter, values: readonly string[], atOnce: readonly 
   return {
     get: (value) => {
       let found = made.get(value)
-      if (found === undefined && known.has(value)) made.set(value, found = child(counter, value))
+      if (found === undefined && known.has(value)) made.set(value, (found = child(counter, value)))
       return found
     },
   }
@@ -255,5 +391,5 @@ function child(counter: Counter, ...labels: string[]): Child {
 }
 
 function add(of: Children, label: string, count: number): void {
-  (of.get(label) ?? of.get(OTHER))?.inc(count)
+  ;(of.get(label) ?? of.get(OTHER))?.inc(count)
 }

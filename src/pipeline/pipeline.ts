@@ -1,25 +1,25 @@
 /**
- * The pipeline: bytes of one source → messages per purpose. Reader → normalise → decide → project, over batches of columns that
- * belong to the pipeline and are filled again and again; so is its output. The same bytes give the same messages, so a work item
- * can be made again after an aborted transaction.
+ * The pipeline: bytes of one source → messages per purpose. Reader → normalise → decide → project, over batches of
+ * columns that belong to the pipeline and are filled again and again; so is its output. The same bytes give the same
+ * messages, so a work item can be made again after an aborted transaction.
  */
-import { Batch, REFUSALS, type Refusal } from '../batch/batch.js'
+import { Batch, type Refusal, REFUSALS } from '../batch/batch.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
-import { KINDS, type Catalogue } from '../catalogue/catalogue.js'
+import { type Catalogue, KINDS } from '../catalogue/catalogue.js'
 import { Decider } from '../decide/decide.js'
-import { sealQuarantined } from '../quarantine/box.js'
+import type { Epochs } from '../flow/decision.js'
+import type { Guarantee } from '../flow/guarantee.js'
+import type { Input } from '../flow/input.js'
+import type { Minimised } from '../flow/minimised.js'
+import { noPurposeName, type Outcome, withheldName, WITHHOLDINGS } from '../flow/outcome.js'
+import { Output } from '../flow/output.js'
+import type { Tenant } from '../flow/tenant.js'
 import type { Keyring } from '../keys/keyring.js'
 import { Normalised, Tenants } from '../normalise/normalise.js'
 import type { KindPlan, Plan } from '../policy/compile.js'
-import type { Minimised } from '../flow/minimised.js'
-import { Output } from '../flow/output.js'
 import { Projector } from '../project/project.js'
 import { tagHeaders, tagOf } from '../project/tag.js'
-import { noPurposeName, WITHHOLDINGS, withheldName, type Outcome } from '../flow/outcome.js'
-import type { Input } from '../flow/input.js'
-import type { Guarantee } from '../flow/guarantee.js'
-import type { Tenant } from '../flow/tenant.js'
-import type { Epochs } from '../flow/decision.js'
+import { sealQuarantined } from '../quarantine/box.js'
 
 export interface PipelineOptions {
   readonly catalogue: Catalogue
@@ -72,7 +72,8 @@ export class Pipeline {
       const kindPlan = plan.kinds[kind]
       const decider = new Decider(kindPlan, plan.epochs, tenants, futureMs, capacity)
       return {
-        plan: kindPlan, decider,
+        plan: kindPlan,
+        decider,
         normalised: new Normalised(kindPlan.normalise, this.tenants, capacity),
         projectors: kindPlan.purposes.map((p) => new Projector(p, plan.policy.version, capacity, options.guarantee)),
         epochs: kindPlan.purposes.map((p) => decider.epochs.get(p.purpose.epoch) as Epochs),
@@ -80,7 +81,9 @@ export class Pipeline {
     })
     this.headers = []
     for (const { plan: kindPlan } of this.stages) {
-      for (const p of kindPlan.purposes) if (p.rules.headers) this.headers[p.topic] = tagHeaders(tagOf(p.purpose, plan.policy.version, '', options.guarantee))
+      for (const p of kindPlan.purposes)
+        if (p.rules.headers)
+          this.headers[p.topic] = tagHeaders(tagOf(p.purpose, plan.policy.version, '', options.guarantee))
     }
   }
 
@@ -94,7 +97,8 @@ export class Pipeline {
   }
 
   /**
-   * Makes the messages of several inputs, one after the other, as of one: records are numbered on from each to the next.
+   * Makes the messages of several inputs, one after the other, as of one: records are numbered on from each to the
+   * next.
    * @param records told how many records each input had, by its place
    * @returns valid until the next call
    */
@@ -112,7 +116,13 @@ export class Pipeline {
     return this.output.mint(this.options.plan.topics, this.headers, outcome)
   }
 
-  private runInput(input: Input, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): number {
+  private runInput(
+    input: Input,
+    nowMs: number,
+    excluded: ReadonlySet<number> | null,
+    firstRecord: number,
+    outcome: Outcome,
+  ): number {
     const { batch } = this
     const { reader, arena, end, last, scratchStart } = input
     let pos = input.start
@@ -120,11 +130,29 @@ export class Pipeline {
     for (;;) {
       batch.reset(arena, scratchStart)
       const consumed = reader.fill(batch, pos, end, last)
-      record = this.runBatch(batch, reader.format, input.tenant, input.tenants ?? null, nowMs, excluded, record, outcome)
+      record = this.runBatch(
+        batch,
+        reader.format,
+        input.tenant,
+        input.tenants ?? null,
+        nowMs,
+        excluded,
+        record,
+        outcome,
+      )
       if (consumed === pos) {
         // A reader that takes nothing of what is left leaves it to nobody: refused, so that it is not lost in silence.
         if (consumed < end) {
-          this.quarantine('too_large', reader.format, input.tenant, input.tenants ?? null, arena.subarray(pos, end), nowMs, record++, outcome)
+          this.quarantine(
+            'too_large',
+            reader.format,
+            input.tenant,
+            input.tenants ?? null,
+            arena.subarray(pos, end),
+            nowMs,
+            record++,
+            outcome,
+          )
           outcome.records++
         }
         return record
@@ -145,7 +173,16 @@ export class Pipeline {
     return this.output.mint(this.options.plan.topics, this.headers, outcome)
   }
 
-  private runBatch(batch: Batch, format: string, tenant: string, tenants: ReadonlySet<string> | null, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): number {
+  private runBatch(
+    batch: Batch,
+    format: string,
+    tenant: string,
+    tenants: ReadonlySet<string> | null,
+    nowMs: number,
+    excluded: ReadonlySet<number> | null,
+    firstRecord: number,
+    outcome: Outcome,
+  ): number {
     let record = firstRecord
     for (const stages of this.stages) {
       const columns = batch.columns[stages.plan.kind]
@@ -155,20 +192,42 @@ export class Pipeline {
     }
     for (let i = 0; i < batch.refusedReason.length; i++) {
       const bytes = batch.arena.subarray(batch.refusedStart[i], batch.refusedEnd[i])
-      this.quarantine(REFUSALS[batch.refusedReason[i]], batch.refusedFormat[i] ?? format, tenant, tenants, bytes, nowMs, record++, outcome)
+      this.quarantine(
+        REFUSALS[batch.refusedReason[i]],
+        batch.refusedFormat[i] ?? format,
+        tenant,
+        tenants,
+        bytes,
+        nowMs,
+        record++,
+        outcome,
+      )
     }
     outcome.records += record - firstRecord
     outcome.unknownFields += batch.unknownFields
     return record
   }
 
-  private runKind(stages: KindStages, columns: Columns, arena: Buffer, format: string, tenant: string, tenants: ReadonlySet<string> | null, nowMs: number, excluded: ReadonlySet<number> | null, firstRecord: number, outcome: Outcome): void {
+  private runKind(
+    stages: KindStages,
+    columns: Columns,
+    arena: Buffer,
+    format: string,
+    tenant: string,
+    tenants: ReadonlySet<string> | null,
+    nowMs: number,
+    excluded: ReadonlySet<number> | null,
+    firstRecord: number,
+    outcome: Outcome,
+  ): void {
     const { plan, normalised, decider, projectors, epochs } = stages
     const { output } = this
     normalised.run(arena, columns, this.tenants.index(tenant, tenants), tenants)
     outcome.unsafeFields += normalised.unsafe
     decider.run(columns, normalised.tenant, nowMs, excluded, firstRecord)
-    projectors.forEach((_, p) => this.takeKeys(stages, p, columns.rows))
+    projectors.forEach((_, p) => {
+      this.takeKeys(stages, p, columns.rows)
+    })
     for (let r = 0; r < columns.rows; r++) {
       if (decider.refusal[r] < 0) continue
       const bytes = arena.subarray(columns.rawStart[r], columns.rawEnd[r])
@@ -184,13 +243,14 @@ export class Pipeline {
       const before = output.count
       projector.run(arena, columns, normalised, decider, epochs[p], output, firstRecord)
       outcome.produced[rules.topic] = (outcome.produced[rules.topic] ?? 0) + output.count - before
-      for (const reason of WITHHOLDINGS) addTo(outcome.withheld, withheldName(purpose.id, plan.kind, reason), decider.withheld.of(p, reason))
+      for (const reason of WITHHOLDINGS)
+        addTo(outcome.withheld, withheldName(purpose.id, plan.kind, reason), decider.withheld.of(p, reason))
     })
   }
 
   /**
-   * Fetches the keys that a purpose needs for the epochs of a batch. What needs one that was destroyed is withheld from this purpose
-   * alone: all others have keys of their own, and go on.
+   * Fetches the keys that a purpose needs for the epochs of a batch. What needs one that was destroyed is withheld from
+   * this purpose alone: all others have keys of their own, and go on.
    */
   private takeKeys(stages: KindStages, purpose: number, rows: number): void {
     const { decider } = stages
@@ -199,7 +259,8 @@ export class Pipeline {
     const bit = 1 << projector.plan.bit
     projector.trim()
     epochs.ids.forEach((id, e) => {
-      // Asking makes a key: records that are withheld (the too old ones above all) must not fill the store with epochs that nobody sees.
+      // Asking makes a key: records that are withheld (the too old ones above all) must not fill the store with epochs
+      // that nobody sees.
       let first = 0
       while (first < rows && (epochs.row[first] !== e || (decider.mask[first] & bit) === 0)) first++
       if (first === rows) return
@@ -213,11 +274,28 @@ export class Pipeline {
     })
   }
 
-  private quarantine(reason: Refusal, format: string, tenant: string, tenants: ReadonlySet<string> | null, bytes: Uint8Array, nowMs: number, record: number, outcome: Outcome): void {
+  private quarantine(
+    reason: Refusal,
+    format: string,
+    tenant: string,
+    tenants: ReadonlySet<string> | null,
+    bytes: Uint8Array,
+    nowMs: number,
+    record: number,
+    outcome: Outcome,
+  ): void {
     const { output } = this
     // Kafka takes messages of 1 MB by default: longer input goes in parts, one after the other.
     for (let off = 0; off === 0 || off < bytes.length; off += QUARANTINE_PART_BYTES) {
-      const sealed = sealQuarantined(this.options.keyring, reason, format, bytes.subarray(off, off + QUARANTINE_PART_BYTES), nowMs, tenant, tenants)
+      const sealed = sealQuarantined(
+        this.options.keyring,
+        reason,
+        format,
+        bytes.subarray(off, off + QUARANTINE_PART_BYTES),
+        nowMs,
+        tenant,
+        tenants,
+      )
       output.reserve(sealed.length)
       const start = output.pos
       output.bytes.set(sealed, start)

@@ -1,15 +1,15 @@
 /**
- * Policy → plan: arrays of operations, one list per record kind and purpose, ascending by field number. Decided here once, so that
- * per record there is only doing. What has no operation does not leave.
+ * Policy → plan: arrays of operations, one list per record kind and purpose, ascending by field number. Decided here
+ * once, so that per record there is only doing. What has no operation does not leave.
  */
 import { KEPT_TEXT_MAX_BYTES } from '../batch/columns.js'
-import { KINDS, type Catalogue, type Field, type FieldName, type FieldType, type Kind } from '../catalogue/catalogue.js'
+import { type Catalogue, type Field, type FieldName, type FieldType, type Kind, KINDS } from '../catalogue/catalogue.js'
+import type { NormalisePlan } from '../flow/normalise-plan.js'
 import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { EpochLength } from '../keys/keyring.js'
 import type { Recipe } from '../treatments/operation.js'
 import { compileTreatment, timeStepOf } from '../treatments/registry.js'
-import { MAX_PURPOSES, type KindRules, type Policy, type Purpose } from './model.js'
-import type { NormalisePlan } from '../flow/normalise-plan.js'
+import { type KindRules, MAX_PURPOSES, type Policy, type Purpose } from './model.js'
 
 /** How one field is written: its name and number, and how its value comes about. */
 export type Operation = Recipe & {
@@ -35,7 +35,10 @@ export interface PurposePlan {
   readonly operations: readonly Operation[]
   /** The operation whose token is the Kafka key; -1: no key. */
   readonly keyOperation: number
-  /** Kafka timestamp: 0 = the epoch's start, 1 = the exact start time, else the width of the bucket it is rounded down to, ms. */
+  /**
+   * Kafka timestamp: 0 = the epoch's start, 1 = the exact start time, else the width of the bucket it is rounded down
+   * to, ms.
+   */
   readonly timestampStep: number
   /** Bytes of one message at most, tag and reversible long tokens apart. */
   readonly maxBytes: number
@@ -82,7 +85,9 @@ function compileKind(catalogue: Catalogue, policy: Policy, kind: Kind, topics: s
     const numeric = field.type === 'uint32' || field.type === 'uint64' || field.type === 'enum'
     const key = field.number * 8 + (field.type === 'float' ? 5 : numeric ? 0 : 2)
     const recipe = compileTreatment(rule.treatment, {
-      field, source, fields: fields.byName,
+      field,
+      source,
+      fields: fields.byName,
       identifier: () => {
         const known = identifiers.indexOf(source)
         return known >= 0 ? known : identifiers.push(source) - 1
@@ -103,27 +108,39 @@ function compileKind(catalogue: Catalogue, policy: Policy, kind: Kind, topics: s
       tag0: key < 128 ? key : (key & 0x7f) | 0x80,
       tag1: key >> 7,
       jsonName: Buffer.from(`${JSON.stringify(field.name)}:`),
-      enumNames: field.enumNames.map((n) => n === undefined ? undefined : Buffer.from(JSON.stringify(n))),
+      enumNames: field.enumNames.map((n) => (n === undefined ? undefined : Buffer.from(JSON.stringify(n)))),
     }
   }
   const purposes = policy.purposes.flatMap((purpose, bit): PurposePlan[] => {
     const rules = purpose.kinds[kind]
     if (rules === undefined) return []
-    const operations = [...rules.rules].sort((a, b) => a.field.number - b.field.number).map((r) => operation(rules, r.field))
+    const operations = [...rules.rules]
+      .sort((a, b) => a.field.number - b.field.number)
+      .map((r) => operation(rules, r.field))
     const start = rules.rules.find((r) => r.field.name === 'start_ms')?.treatment
-    return [{
-      purpose, rules, bit, operations,
-      topic: topics.push(rules.topic) - 1,
-      json: rules.format === 'json',
-      keyOperation: operations.findIndex((o) => o.shape === 'token' && o.name === rules.key?.name),
-      timestampStep: start === undefined ? 0 : timeStepOf(start) ?? 0,
-      maxBytes: operations.reduce((sum, o) => sum + o.jsonName.length + KEPT_TEXT_MAX_BYTES + FIELD_OVERHEAD_BYTES, 16),
-    }]
+    return [
+      {
+        purpose,
+        rules,
+        bit,
+        operations,
+        topic: topics.push(rules.topic) - 1,
+        json: rules.format === 'json',
+        keyOperation: operations.findIndex((o) => o.shape === 'token' && o.name === rules.key?.name),
+        timestampStep: start === undefined ? 0 : (timeStepOf(start) ?? 0),
+        maxBytes: operations.reduce(
+          (sum, o) => sum + o.jsonName.length + KEPT_TEXT_MAX_BYTES + FIELD_OVERHEAD_BYTES,
+          16,
+        ),
+      },
+    ]
   })
-  // Many devices write their MAC address or serial number into the User-Agent: taken from there where the record has none of its own.
+  // Many devices write their MAC address or serial number into the User-Agent: taken from there where the record has
+  // none of its own.
   if (identifiers.some((field) => field.identifier === 'MAC' || field.identifier === 'SERIAL')) userAgent = agentColumn
   return {
-    kind, purposes,
+    kind,
+    purposes,
     normalise: { kind: fields, identifiers, userAgent, texts: [...texts] },
     startColumn: fields.byName.get('start_ms')?.index ?? -1,
     mask: purposes.reduce((mask, p) => mask | (1 << p.bit), 0),
@@ -134,7 +151,10 @@ function compileKind(catalogue: Catalogue, policy: Policy, kind: Kind, topics: s
 export function compile(policy: Policy, catalogue: Catalogue): Plan {
   if (policy.purposes.length > MAX_PURPOSES) throw new RangeError(`more than ${MAX_PURPOSES} purposes are on`)
   const topics: string[] = []
-  const kinds = Object.fromEntries(KINDS.map((kind) => [kind, compileKind(catalogue, policy, kind, topics)])) as Record<Kind, KindPlan>
+  const kinds = Object.fromEntries(KINDS.map((kind) => [kind, compileKind(catalogue, policy, kind, topics)])) as Record<
+    Kind,
+    KindPlan
+  >
   const quarantineTopic = topics.push(QUARANTINE_TOPIC) - 1
   return { policy, kinds, topics, quarantineTopic, epochs: [...new Set(policy.purposes.map((p) => p.epoch))] }
 }

@@ -1,5 +1,5 @@
 /** A policy read out: who sees a field, in which form and on which basis; or what a purpose sees. */
-import { KINDS, type Catalogue, type Field, type FieldName, type Kind } from '../catalogue/catalogue.js'
+import { type Catalogue, type Field, type FieldName, type Kind, KINDS } from '../catalogue/catalogue.js'
 import { nearest } from '../errors/problems.js'
 import type { InspectedPolicy, InspectedPurpose } from './load.js'
 import { treatmentText } from './treatment-text.js'
@@ -33,7 +33,13 @@ export interface Sight {
 export interface FieldExplained {
   readonly about: 'field'
   /** Fields of that name, and those made from them. */
-  readonly fields: readonly { readonly field: string; readonly madeFrom: string | null; readonly category: string; readonly whose: string; readonly comment: string | null }[]
+  readonly fields: readonly {
+    readonly field: string
+    readonly madeFrom: string | null
+    readonly category: string
+    readonly whose: string
+    readonly comment: string | null
+  }[]
   readonly sights: readonly Sight[]
   /** Purposes that see nothing of it. */
   readonly unseenBy: readonly string[]
@@ -54,7 +60,12 @@ export interface PurposeExplained {
   readonly retentionDays: number
   readonly epoch: string
   readonly tenants: readonly string[] | null
-  readonly topics: readonly { readonly topic: string; readonly kind: Kind; readonly format: string; readonly key: string | null }[]
+  readonly topics: readonly {
+    readonly topic: string
+    readonly kind: Kind
+    readonly format: string
+    readonly key: string | null
+  }[]
   readonly sights: readonly Sight[]
   /** Fields that it never sees, by kind. */
   readonly dropped: Readonly<Partial<Record<Kind, readonly string[]>>>
@@ -65,7 +76,8 @@ export interface Unexplained {
   readonly suggestions: readonly string[]
 }
 
-export type Explained = FieldExplained | { readonly about: 'purposes'; readonly purposes: readonly PurposeExplained[] } | Unexplained
+export type Explained =
+  FieldExplained | { readonly about: 'purposes'; readonly purposes: readonly PurposeExplained[] } | Unexplained
 
 /** Explains a field (`calling`, `call.calling`), a purpose (`billing`) or a row of the notice (`P2`). */
 export function explain(policy: InspectedPolicy, catalogue: Catalogue, name: string): Explained {
@@ -99,14 +111,27 @@ function sightsOf(purpose: InspectedPurpose, wanted: (field: Field) => boolean):
   return KINDS.flatMap((kind) => {
     const rules = purpose.kinds[kind]
     if (rules === undefined) return []
-    return rules.rules.filter((r) => wanted(r.field)).map(({ field, treatment }): Sight => ({
-      purpose: purpose.id, notice: purpose.notice, enabled: purpose.enabled,
-      field: `${kind}.${field.name}`, madeFrom: field.derivedFrom, category: words(field.category), whose: words(field.whose),
-      treatment: treatment.kind, ...treatmentText(treatment, purpose.epoch),
-      key: rules.key === field, topic: rules.topic,
-      basis, evidence: purpose.evidence, retentionDays: purpose.retentionDays,
-      recipients: purpose.recipients, region: purpose.region, transfer: purpose.transfer,
-    }))
+    return rules.rules
+      .filter((r) => wanted(r.field))
+      .map(({ field, treatment }): Sight => ({
+        purpose: purpose.id,
+        notice: purpose.notice,
+        enabled: purpose.enabled,
+        field: `${kind}.${field.name}`,
+        madeFrom: field.derivedFrom,
+        category: words(field.category),
+        whose: words(field.whose),
+        treatment: treatment.kind,
+        ...treatmentText(treatment, purpose.epoch),
+        key: rules.key === field,
+        topic: rules.topic,
+        basis,
+        evidence: purpose.evidence,
+        retentionDays: purpose.retentionDays,
+        recipients: purpose.recipients,
+        region: purpose.region,
+        transfer: purpose.transfer,
+      }))
   })
 }
 
@@ -114,7 +139,13 @@ function fieldExplained(policy: InspectedPolicy, fields: readonly Field[]): Fiel
   const sights = policy.purposes.flatMap((p) => sightsOf(p, (f) => fields.includes(f)))
   return {
     about: 'field',
-    fields: fields.map((f) => ({ field: `${f.kind}.${f.name}`, madeFrom: f.derivedFrom, category: words(f.category), whose: words(f.whose), comment: f.comment })),
+    fields: fields.map((f) => ({
+      field: `${f.kind}.${f.name}`,
+      madeFrom: f.derivedFrom,
+      category: words(f.category),
+      whose: words(f.whose),
+      comment: f.comment,
+    })),
     sights,
     unseenBy: policy.purposes.map((p) => p.id).filter((id) => !sights.some((s) => s.purpose === id)),
   }
@@ -122,24 +153,44 @@ function fieldExplained(policy: InspectedPolicy, fields: readonly Field[]): Fiel
 
 function purposeExplained(p: InspectedPurpose, catalogue: Catalogue): PurposeExplained {
   const kinds = KINDS.filter((k) => p.kinds[k] !== undefined)
-  const seen = (kind: Kind, name: FieldName): boolean => p.kinds[kind]?.rules.some((r) => r.field.name === name) === true
+  const seen = (kind: Kind, name: FieldName): boolean =>
+    p.kinds[kind]?.rules.some((r) => r.field.name === name) === true
   return {
-    about: 'purpose', id: p.id, notice: p.notice, enabled: p.enabled, description: p.description, dpv: p.dpv,
-    basis: `${basisOf(p.basis).name} (${p.basis})`, evidence: p.evidence, recipients: p.recipients, region: p.region, transfer: p.transfer,
-    retentionDays: p.retentionDays, epoch: p.epoch, tenants: p.tenants,
+    about: 'purpose',
+    id: p.id,
+    notice: p.notice,
+    enabled: p.enabled,
+    description: p.description,
+    dpv: p.dpv,
+    basis: `${basisOf(p.basis).name} (${p.basis})`,
+    evidence: p.evidence,
+    recipients: p.recipients,
+    region: p.region,
+    transfer: p.transfer,
+    retentionDays: p.retentionDays,
+    epoch: p.epoch,
+    tenants: p.tenants,
     topics: kinds.flatMap((kind) => {
       const rules = p.kinds[kind]
-      return rules === undefined ? [] : [{ topic: rules.topic, kind, format: rules.format, key: rules.key?.name ?? null }]
+      return rules === undefined
+        ? []
+        : [{ topic: rules.topic, kind, format: rules.format, key: rules.key?.name ?? null }]
     }),
     sights: sightsOf(p, () => true),
-    dropped: Object.fromEntries(kinds.map((kind) => [kind, catalogue.kinds[kind].fields.map((f) => f.name).filter((n) => !seen(kind, n))])),
+    dropped: Object.fromEntries(
+      kinds.map((kind) => [kind, catalogue.kinds[kind].fields.map((f) => f.name).filter((n) => !seen(kind, n))]),
+    ),
   }
 }
 
 /** Rows under a head, in columns as wide as they need. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const widths = head.map((h, i) => Math.max(h.length, ...rows.map((r) => r[i].length)))
-  const line = (cells: readonly string[]): string => cells.map((c, i) => c.padEnd(widths[i])).join('  ').trimEnd()
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((c, i) => c.padEnd(widths[i]))
+      .join('  ')
+      .trimEnd()
   return [line(head), widths.map((w) => '-'.repeat(w)).join('  '), ...rows.map(line)]
 }
 
@@ -155,9 +206,20 @@ export function explanationLines(explained: FieldExplained | PurposeExplained): 
     return `${f.field}: ${f.category} data of ${f.whose}${made}`
   })
   const rows = explained.sights.map((s) => [
-    s.enabled ? s.purpose : `${s.purpose} (off)`, s.field, s.form, s.basis, `${s.retentionDays} days`, s.recipients.join(', '), place(s),
+    s.enabled ? s.purpose : `${s.purpose} (off)`,
+    s.field,
+    s.form,
+    s.basis,
+    `${s.retentionDays} days`,
+    s.recipients.join(', '),
+    place(s),
   ])
-  lines.push('', ...(rows.length > 0 ? table(['purpose', 'field', 'form', 'basis', 'kept', 'read by', 'kept in'], rows) : ['no purpose sees it']))
+  lines.push(
+    '',
+    ...(rows.length > 0
+      ? table(['purpose', 'field', 'form', 'basis', 'kept', 'read by', 'kept in'], rows)
+      : ['no purpose sees it']),
+  )
   if (explained.unseenBy.length > 0 && rows.length > 0) lines.push('', `dropped for: ${explained.unseenBy.join(', ')}`)
   return lines
 }
@@ -179,7 +241,10 @@ function purposeLines(p: PurposeExplained): string[] {
   return [
     ...facts.map(([name, value]) => `${name.padEnd(9)} ${value}`),
     '',
-    ...table(['field', 'form', 'reveals', 'can be reversed', 'data', 'whose'], p.sights.map((s) => [s.field, s.form, s.reveals, s.reversible, s.category, s.whose])),
+    ...table(
+      ['field', 'form', 'reveals', 'can be reversed', 'data', 'whose'],
+      p.sights.map((s) => [s.field, s.form, s.reveals, s.reversible, s.category, s.whose]),
+    ),
     '',
     ...Object.entries(p.dropped).map(([kind, names]) => `dropped of ${kind}: ${names.join(', ')}`),
   ]

@@ -1,9 +1,9 @@
 /**
- * Which treatments fit which field, and how they are written. A treatment that does not fit would reveal more than it says, so it
- * stops the start.
+ * Which treatments fit which field, and how they are written. A treatment that does not fit would reveal more than it
+ * says, so it stops the start.
  */
 import type { Field } from '../catalogue/catalogue.js'
-import { descriptorOf, TREATMENTS, type Treatment, type TreatmentKind } from '../treatments/registry.js'
+import { descriptorOf, type Treatment, type TreatmentKind, TREATMENTS } from '../treatments/registry.js'
 
 /**
  * The treatments that fit a field, `drop` aside, which always does.
@@ -31,5 +31,8 @@ export function writtenKind(value: unknown): string | null {
 
 /** Reads the parameters of a treatment whose kind is known to fit; null when they are not understood. */
 export function readTreatment(field: Field, kind: TreatmentKind, value: unknown): Treatment | null {
-  return descriptorOf(kind).read(field, typeof value === 'string' ? undefined : (value as Record<string, unknown>)[kind])
+  return descriptorOf(kind).read(
+    field,
+    typeof value === 'string' ? undefined : (value as Record<string, unknown>)[kind],
+  )
 }

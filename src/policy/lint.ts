@@ -1,17 +1,17 @@
 /**
- * What a sound policy may still get wrong: does every promise of the notice map to rules and tests that exist, and what could be
- * joined, followed or kept longer than it should? The first fails; the second is said.
+ * What a sound policy may still get wrong: does every promise of the notice map to rules and tests that exist, and what
+ * could be joined, followed or kept longer than it should? The first fails; the second is said.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { KINDS, type Catalogue, type FieldName, type Kind } from '../catalogue/catalogue.js'
-import { problemLines, type Problem } from '../errors/catalogue.js'
+import { type Catalogue, type FieldName, type Kind, KINDS } from '../catalogue/catalogue.js'
+import { type Problem, problemLines } from '../errors/catalogue.js'
 import { useOneOf } from '../errors/problems.js'
 import { descriptorOf, timeStepOf } from '../treatments/registry.js'
-import { inspectPolicy, type InspectedPolicy, type InspectedPurpose, type PolicySource } from './load.js'
-import { PROMISE_IDS, readNotice, DEFAULT_NOTICE_PATH, STATUSES, type Promised } from './notice.js'
-import { basisOf, purposeTerm, type PurposeTerm } from './vocabulary.js'
+import { type InspectedPolicy, type InspectedPurpose, inspectPolicy, type PolicySource } from './load.js'
+import { DEFAULT_NOTICE_PATH, PROMISE_IDS, type Promised, readNotice, STATUSES } from './notice.js'
+import { basisOf, type PurposeTerm, purposeTerm } from './vocabulary.js'
 
 export interface LintReport {
   /** Mistakes: the policy's own, then the notice's. Any fails. */
@@ -37,13 +37,24 @@ const MARKETING: ReadonlySet<PurposeTerm> = new Set(['Marketing', 'DirectMarketi
  * Lints a policy against a notice.
  * @param root folder that the notice's test files are named from
  */
-export function lint(catalogue: Catalogue, source?: PolicySource, noticePath: string = DEFAULT_NOTICE_PATH, root: string = PACKAGE_ROOT): LintReport {
+export function lint(
+  catalogue: Catalogue,
+  source?: PolicySource,
+  noticePath: string = DEFAULT_NOTICE_PATH,
+  root: string = PACKAGE_ROOT,
+): LintReport {
   const policy = inspectPolicy(source, catalogue)
   const notice = readNotice(noticePath)
   const hasTests = existsSync(join(root, 'test'))
-  // Of a policy without purposes every rule of the notice would be missing: that is said once, by the policy's own mistake.
+  // Of a policy without purposes every rule of the notice would be missing: that is said once, by the policy's own
+  // mistake.
   const readable = isMapping(policy.document) && isMapping(policy.document['purposes'])
-  const noticeProblems = [...notice.problems, ...(notice.problems.length > 0 || !readable ? [] : promiseProblems(notice.promises, policy, hasTests ? root : null))]
+  const noticeProblems = [
+    ...notice.problems,
+    ...(notice.problems.length > 0 || !readable
+      ? []
+      : promiseProblems(notice.promises, policy, hasTests ? root : null)),
+  ]
   const on = policy.purposes.filter((p) => p.enabled)
   const warnings = [...joinable(on), ...on.flatMap(purposeWarnings)]
   const open = notice.promises.filter((p) => p.status === 'partly' || p.status === 'planned')
@@ -51,13 +62,22 @@ export function lint(catalogue: Catalogue, source?: PolicySource, noticePath: st
 
   const lines: string[] = []
   const off = policy.purposes.length - on.length
-  if (policy.problems.length > 0) lines.push(`${policy.path}: ${policy.problems.length} mistake(s)`, problemLines(policy.problems))
+  if (policy.problems.length > 0)
+    lines.push(`${policy.path}: ${policy.problems.length} mistake(s)`, problemLines(policy.problems))
   else lines.push(`policy ${policy.version}: ${on.length} purposes on, ${off} off`)
-  if (noticeProblems.length > 0) lines.push(`${noticePath}: ${noticeProblems.length} mistake(s)`, problemLines(noticeProblems))
+  if (noticeProblems.length > 0)
+    lines.push(`${noticePath}: ${noticeProblems.length} mistake(s)`, problemLines(noticeProblems))
   else if (!readable) lines.push('notice: not checked until the policy can be read')
-  else lines.push(`notice: ${notice.promises.length} promises: ${STATUSES.map((s) => `${notice.promises.filter((p) => p.status === s).length} ${s}`).join(', ')}`)
+  else
+    lines.push(
+      `notice: ${notice.promises.length} promises: ${STATUSES.map((s) => `${notice.promises.filter((p) => p.status === s).length} ${s}`).join(', ')}`,
+    )
   if (!hasTests) lines.push('tests: not part of this installation, so whether they exist was not checked')
-  if (readable && open.length > 0) lines.push('promises not kept, or not wholly, by this version:', ...open.map((p) => `  ${p.id} ${p.status}: ${p.missing ?? p.promise}`))
+  if (readable && open.length > 0)
+    lines.push(
+      'promises not kept, or not wholly, by this version:',
+      ...open.map((p) => `  ${p.id} ${p.status}: ${p.missing ?? p.promise}`),
+    )
   if (warnings.length > 0) lines.push('worth knowing:', problemLines(warnings))
   lines.push(failed ? 'lint: failed' : 'lint: passed')
   return { policyProblems: policy.problems, noticeProblems, warnings, open, lines, failed }
@@ -76,8 +96,18 @@ function promiseProblems(promises: readonly Promised[], policy: InspectedPolicy,
     if (seen.has(p.id)) add(p.id, 'is there twice', 'keep one')
     seen.add(p.id)
     if (p.status === 'enforced' || p.status === 'partly') {
-      if (p.rules.length === 0) add(`${p.id}.rules`, `is empty, and the promise is ${p.status}`, 'name the rules that keep it, or set status: planned')
-      if (p.tests.length === 0) add(`${p.id}.tests`, `is empty, and the promise is ${p.status}`, 'name the tests that prove it, or set status: planned')
+      if (p.rules.length === 0)
+        add(
+          `${p.id}.rules`,
+          `is empty, and the promise is ${p.status}`,
+          'name the rules that keep it, or set status: planned',
+        )
+      if (p.tests.length === 0)
+        add(
+          `${p.id}.tests`,
+          `is empty, and the promise is ${p.status}`,
+          'name the tests that prove it, or set status: planned',
+        )
     }
     if ((p.status === 'partly' || p.status === 'planned') !== (p.missing !== undefined)) {
       if (p.missing === undefined) add(`${p.id}.missing`, 'is missing', 'say what is not kept yet')
@@ -85,17 +115,20 @@ function promiseProblems(promises: readonly Promised[], policy: InspectedPolicy,
     }
     // A policy with mistakes is told apart from a notice with mistakes: its document still has its paths.
     p.rules.forEach((rule) => {
-      if (!pathExists(policy.document, rule.split('.'))) add(`${p.id}.rules`, `${rule} is not in the policy`, 'name a path that is, or mend the policy')
+      if (!pathExists(policy.document, rule.split('.')))
+        add(`${p.id}.rules`, `${rule} is not in the policy`, 'name a path that is, or mend the policy')
     })
     if (root !== null) {
       p.tests.forEach((test) => {
-        if (!/^test\/.*\.test\.ts$/.test(test) || test.includes('..') || !existsSync(join(root, test))) add(`${p.id}.tests`, `${test} is no test file of this project`, 'name one under test/')
+        if (!/^test\/.*\.test\.ts$/.test(test) || test.includes('..') || !existsSync(join(root, test)))
+          add(`${p.id}.tests`, `${test} is no test file of this project`, 'name one under test/')
       })
     }
   }
   for (const id of PROMISE_IDS) if (!seen.has(id)) add(id, 'is missing', 'add a row for it')
   for (const purpose of policy.purposes) {
-    if (!seen.has(purpose.notice) && !PROMISE_IDS.includes(purpose.notice)) add(purpose.notice, `is missing, and purposes.${purpose.id} keeps it`, 'add a row for it')
+    if (!seen.has(purpose.notice) && !PROMISE_IDS.includes(purpose.notice))
+      add(purpose.notice, `is missing, and purposes.${purpose.id} keeps it`, 'add a row for it')
   }
   return problems
 }
@@ -126,7 +159,10 @@ function exact(purpose: InspectedPurpose, kind: Kind, name: FieldName): boolean 
 
 /** Durations that a purpose sees or can work out from exact times. */
 function durations(purpose: InspectedPurpose, kind: Kind): Set<string> {
-  const kept = (name: FieldName): boolean => purpose.kinds[kind]?.rules.some((r) => r.field.name === name && descriptorOf(r.treatment.kind).shows === 'value') === true
+  const kept = (name: FieldName): boolean =>
+    purpose.kinds[kind]?.rules.some(
+      (r) => r.field.name === name && descriptorOf(r.treatment.kind).shows === 'value',
+    ) === true
   const found = new Set<string>()
   const ends = exact(purpose, kind, 'end_ms')
   if (kept('duration_seconds') || (ends && exact(purpose, kind, 'start_ms'))) found.add('duration')
@@ -159,26 +195,47 @@ function purposeWarnings(purpose: InspectedPurpose): Problem[] {
   const at = `purposes.${purpose.id}`
   const basis = basisOf(purpose.basis)
   if (basis.erasable && purpose.retentionDays > ERASABLE_DAYS) {
-    found.push({ path: `${at}.retention_days`, what: `is above ${ERASABLE_DAYS}, and a person can have this erased`, mend: `set it to ${ERASABLE_DAYS} or less, or erasure is complete only when it ends` })
+    found.push({
+      path: `${at}.retention_days`,
+      what: `is above ${ERASABLE_DAYS}, and a person can have this erased`,
+      mend: `set it to ${ERASABLE_DAYS} or less, or erasure is complete only when it ends`,
+    })
   }
   if (purpose.epoch === 'contract' && basis.name !== 'contract') {
-    found.push({ path: `${at}.epoch`, what: `gives tokens as long as a contract, and the basis is ${basis.name}`, mend: 'use a year or less' })
+    found.push({
+      path: `${at}.epoch`,
+      what: `gives tokens as long as a contract, and the basis is ${basis.name}`,
+      mend: 'use a year or less',
+    })
   }
   const term = purposeTerm(purpose.dpv)
   for (const kind of KINDS) {
     const rules = purpose.kinds[kind]
     if (rules === undefined) continue
     if (rules.key === null) {
-      found.push({ path: `${at}.${kind}.key`, what: 'there is none, so records of one subject have no order among themselves', mend: 'fine where the purpose may not know a subject' })
+      found.push({
+        path: `${at}.${kind}.key`,
+        what: 'there is none, so records of one subject have no order among themselves',
+        mend: 'fine where the purpose may not know a subject',
+      })
     }
     const start = exactness(purpose, kind, 'start_ms') ?? Infinity
     for (const name of ['answer_ms', 'end_ms'] as const) {
       const other = exactness(purpose, kind, name)
-      if (other !== null && other < start) found.push({ path: `${at}.${kind}.fields.${name}`, what: 'is finer than start_ms, and says nearly the same', mend: 'treat it like start_ms' })
+      if (other !== null && other < start)
+        found.push({
+          path: `${at}.${kind}.fields.${name}`,
+          what: 'is finer than start_ms, and says nearly the same',
+          mend: 'treat it like start_ms',
+        })
     }
     const parties = rules.rules.filter((r) => r.field.identifier === 'PARTY').map((r) => r.field.name)
     if (term !== null && MARKETING.has(term) && parties.length > 1) {
-      found.push({ path: `${at}.${kind}.fields`, what: `sees ${parties.join(' and ')}, so it knows who called whom`, mend: 'drop them' })
+      found.push({
+        path: `${at}.${kind}.fields`,
+        what: `sees ${parties.join(' and ')}, so it knows who called whom`,
+        mend: 'drop them',
+      })
     }
   }
   return found

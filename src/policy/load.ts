@@ -1,20 +1,38 @@
 /**
- * Policy file → checked policy. Fails closed: what is not understood, not complete or not lawful stops the start, with every mistake
- * listed at once. Passing says that the policy is sound; whether it keeps the notice's promises is `lint.ts`'s question.
+ * Policy file → checked policy. Fails closed: what is not understood, not complete or not lawful stops the start, with
+ * every mistake listed at once. Passing says that the policy is sound; whether it keeps the notice's promises is
+ * `lint.ts`'s question.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { DAY_MS } from '../base/time.js'
-import { catalogue as shippedCatalogue, KINDS, type Catalogue, type Field, type FieldsByName, type Kind } from '../catalogue/catalogue.js'
+import {
+  type Catalogue,
+  catalogue as shippedCatalogue,
+  type Field,
+  type FieldsByName,
+  type Kind,
+  KINDS,
+} from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
-import { EPOCHS, type EpochLength } from '../keys/keyring.js'
+import { type EpochLength, EPOCHS } from '../keys/keyring.js'
 import { isToken, timeStepOf, treatmentNamed } from '../treatments/registry.js'
 import { fitting, readTreatment, spellingOf, writtenKind } from './fit.js'
-import { MAX_PURPOSES, type FieldRule, type KindRules, type Policy, type Purpose, type TreatmentKind } from './model.js'
+import { type FieldRule, type KindRules, MAX_PURPOSES, type Policy, type Purpose, type TreatmentKind } from './model.js'
 import { policySchema } from './schema.js'
-import { BASES, basisCurie, basisTerm, purposeIri, purposeTerm, REFUSED_TRANSFERS, REGIONS, TRANSFER_NAMES, type Region } from './vocabulary.js'
+import {
+  BASES,
+  basisCurie,
+  basisTerm,
+  purposeIri,
+  purposeTerm,
+  REFUSED_TRANSFERS,
+  type Region,
+  REGIONS,
+  TRANSFER_NAMES,
+} from './vocabulary.js'
 
 /** A policy file by its path, or its bytes. */
 export type PolicySource = string | { readonly text: string | Uint8Array; readonly path?: string }
@@ -24,7 +42,10 @@ export interface InspectedPurpose extends Purpose {
   readonly enabled: boolean
 }
 
-/** A policy file as far as it is understood. Purposes with mistakes are left out of `purposes`; those that are off are in it. */
+/**
+ * A policy file as far as it is understood. Purposes with mistakes are left out of `purposes`; those that are off are
+ * in it.
+ */
 export interface InspectedPolicy {
   readonly path: string
   readonly version: string
@@ -38,7 +59,13 @@ export interface InspectedPolicy {
 export const DEFAULT_POLICY_PATH = fileURLToPath(new URL('../../../config/policy.yaml', import.meta.url))
 
 /** Longest span of an epoch, in days. */
-const EPOCH_DAYS: Readonly<Record<EpochLength, number>> = { day: 1, month: 31, quarter: 92, year: 366, contract: Infinity }
+const EPOCH_DAYS: Readonly<Record<EpochLength, number>> = {
+  day: 1,
+  month: 31,
+  quarter: 92,
+  year: 366,
+  contract: Infinity,
+}
 
 type Tree = Readonly<Record<string, unknown>>
 
@@ -59,39 +86,76 @@ function schemaChecker(catalogue: Catalogue): (value: unknown) => Problem[] {
  * @returns frozen; only the purposes that are on
  * @throws ProblemsError `MINIM_POLICY_INVALID` with every mistake
  */
-export function loadPolicy(source: PolicySource = DEFAULT_POLICY_PATH, catalogue: Catalogue = shippedCatalogue()): Policy {
+export function loadPolicy(
+  source: PolicySource = DEFAULT_POLICY_PATH,
+  catalogue: Catalogue = shippedCatalogue(),
+): Policy {
   const { path, version, problems, purposes } = inspectPolicy(source, catalogue)
   if (problems.length > 0) throw new ProblemsError('MINIM_POLICY_INVALID', path, problems)
   return deepFreeze({ version, purposes: purposes.filter((p) => p.enabled) })
 }
 
 /** Reads a policy as far as it is understood; never throws for what the file holds. */
-export function inspectPolicy(source: PolicySource = DEFAULT_POLICY_PATH, catalogue: Catalogue = shippedCatalogue()): InspectedPolicy {
+export function inspectPolicy(
+  source: PolicySource = DEFAULT_POLICY_PATH,
+  catalogue: Catalogue = shippedCatalogue(),
+): InspectedPolicy {
   const path = typeof source === 'string' ? source : (source.path ?? 'policy')
   let bytes: Buffer
   try {
     bytes = typeof source === 'string' ? readFileSync(source) : Buffer.from(source.text as Uint8Array)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'error'
-    return { path, version: '', problems: [{ path: '', what: `cannot be read (${code})`, mend: 'name a file that can under policy: in the settings, or by --policy; policy.yaml beside the settings is what is meant without' }], purposes: [], document: undefined }
+    return {
+      path,
+      version: '',
+      problems: [
+        {
+          path: '',
+          what: `cannot be read (${code})`,
+          mend: 'name a file that can under policy: in the settings, or by --policy; policy.yaml beside the settings is what is meant without',
+        },
+      ],
+      purposes: [],
+      document: undefined,
+    }
   }
   const version = createHash('sha256').update(bytes).digest('hex').slice(0, 12)
   const { value, problems: unreadable } = readYaml(bytes.toString('utf8'))
   if (unreadable.length > 0) return { path, version, problems: unreadable, purposes: [], document: undefined }
   const check = new Check(catalogue)
   const purposes = check.policy(value)
-  return { path, version, problems: check.problems, purposes: check.problems.length > 0 ? purposes : purposes.map((p) => deepFreeze(p)), document: value }
+  return {
+    path,
+    version,
+    problems: check.problems,
+    purposes: check.problems.length > 0 ? purposes : purposes.map((p) => deepFreeze(p)),
+    document: value,
+  }
 }
 
 /** Tenants that a policy names and the settings do not know. */
 export function tenantProblems(policy: Policy, tenants: Iterable<string>): Problem[] {
   const known = [...tenants]
-  return policy.purposes.flatMap((purpose) => (purpose.tenants ?? []).flatMap((tenant, i) => (known.includes(tenant)
-    ? []
-    : [{ path: `purposes.${purpose.id}.tenants.${i}`, what: `tenant "${tenant}" is not in the settings`, mend: useOneOf(tenant, known) }])))
+  return policy.purposes.flatMap((purpose) =>
+    (purpose.tenants ?? []).flatMap((tenant, i) =>
+      known.includes(tenant)
+        ? []
+        : [
+            {
+              path: `purposes.${purpose.id}.tenants.${i}`,
+              what: `tenant "${tenant}" is not in the settings`,
+              mend: useOneOf(tenant, known),
+            },
+          ],
+    ),
+  )
 }
 
-/** One pass over one file. Each method reads a part, notes what is wrong with it, and returns null when it cannot be used. */
+/**
+ * One pass over one file. Each method reads a part, notes what is wrong with it, and returns null when it cannot be
+ * used.
+ */
 class Check {
   readonly problems: Problem[] = []
   readonly #catalogue: Catalogue
@@ -152,9 +216,14 @@ class Check {
     }
     if (named === 0) this.#add(at, 'sees no kind of record', `add one of: ${KINDS.join(', ')}`)
     const after = this.problems.filter((p) => p.path === at || p.path.startsWith(`${at}.`)).length
-    if (before > 0 || after > 0 || basis === null || term === null || retentionDays === null || epoch === null) return null
+    if (before > 0 || after > 0 || basis === null || term === null || retentionDays === null || epoch === null)
+      return null
     return {
-      id, enabled, kinds, epoch, retentionDays,
+      id,
+      enabled,
+      kinds,
+      epoch,
+      retentionDays,
       notice: tree['notice'] as string,
       description: (tree['description'] as string).trim(),
       dpv: purposeIri(term),
@@ -177,9 +246,15 @@ class Check {
       return this.#add(`${at}.basis.evidence`, 'is missing', `add ${basis.evidence}`)
     }
     if (basis.name === 'consent') {
-      if (tree['consent_notice'] === undefined) this.#add(`${at}.basis.consent_notice`, 'is missing', `add ${basis.evidence}, with its version`)
+      if (tree['consent_notice'] === undefined)
+        this.#add(`${at}.basis.consent_notice`, 'is missing', `add ${basis.evidence}, with its version`)
       // Nothing records consents yet, so nobody can have given one.
-      if (enabled) this.#add(`${at}.enabled`, 'rests on consent, and this version keeps no record of consents', 'set enabled: false')
+      if (enabled)
+        this.#add(
+          `${at}.enabled`,
+          'rests on consent, and this version keeps no record of consents',
+          'set enabled: false',
+        )
     } else if (tree['consent_notice'] !== undefined) {
       this.#add(`${at}.basis.consent_notice`, `does not belong to ${basis.name}`, 'take it out')
     }
@@ -189,10 +264,19 @@ class Check {
   #transfer(at: string, region: unknown, transfer: unknown): void {
     if (typeof transfer !== 'string') return
     if (Object.hasOwn(REFUSED_TRANSFERS, transfer)) {
-      this.#add(`${at}.transfer`, `${transfer} is no valid mechanism: ${REFUSED_TRANSFERS[transfer]}`, 'use scc or bcr, or keep the data at home')
+      this.#add(
+        `${at}.transfer`,
+        `${transfer} is no valid mechanism: ${REFUSED_TRANSFERS[transfer]}`,
+        'use scc or bcr, or keep the data at home',
+      )
       return
     }
-    if (typeof region !== 'string' || !Object.hasOwn(REGIONS, region) || !(TRANSFER_NAMES as readonly string[]).includes(transfer)) return
+    if (
+      typeof region !== 'string' ||
+      !Object.hasOwn(REGIONS, region) ||
+      !(TRANSFER_NAMES as readonly string[]).includes(transfer)
+    )
+      return
     const { name, transfers } = REGIONS[region as keyof typeof REGIONS] as Region
     if ((transfers as readonly string[]).includes(transfer)) return
     this.#add(`${at}.transfer`, `${transfer} does not cover ${name}`, `use one of: ${transfers.join(', ')}`)
@@ -216,11 +300,15 @@ class Check {
       if (rule === null) mistakes++
       else if (rule !== 'drop') rules.push(rule)
     }
-    if (rules.length === 0 && mistakes === 0) this.#add(`${at}.fields`, 'lets no field pass', `name a field to pass, or take ${kind} out`)
+    if (rules.length === 0 && mistakes === 0)
+      this.#add(`${at}.fields`, 'lets no field pass', `name a field to pass, or take ${kind} out`)
     rules.sort((a, b) => a.field.number - b.field.number)
     const key = this.#key(`${at}.key`, tree['key'], known.byName, rules)
     return {
-      kind, topic, key, rules,
+      kind,
+      topic,
+      key,
+      rules,
       format: tree['format'] === 'json' ? 'json' : 'protobuf',
       headers: tree['headers'] === true,
     }
@@ -233,7 +321,11 @@ class Check {
     }
     const others = KINDS.filter((k) => k !== kind && this.#catalogue.kinds[k].byName.has(name))
     const elsewhere = others.length > 0 ? ` (${others.join(' and ')} records have it)` : ''
-    this.#add(at, `is no field of ${kind} records${elsewhere}`, useOneOf(name, this.#catalogue.kinds[kind].byName.keys()))
+    this.#add(
+      at,
+      `is no field of ${kind} records${elsewhere}`,
+      useOneOf(name, this.#catalogue.kinds[kind].byName.keys()),
+    )
   }
 
   #rule(at: string, field: Field, value: unknown): FieldRule | 'drop' | null {
@@ -245,14 +337,24 @@ class Check {
       const near = allowed.length > 1 ? useOneOf(kind, allowed) : 'only drop fits this field'
       return this.#add(at, `treatment "${kind.slice(0, 40)}" is unknown`, near)
     }
-    if (kind === 'drop') return typeof value === 'string' ? 'drop' : this.#add(at, 'drop takes nothing with it', 'write drop')
+    if (kind === 'drop')
+      return typeof value === 'string' ? 'drop' : this.#add(at, 'drop takes nothing with it', 'write drop')
     if (!(fits as readonly string[]).includes(kind)) {
-      const nature = field.derivedFrom !== null ? `is made from ${field.derivedFrom}`
-        : field.identifier === 'NOT_AN_IDENTIFIER' ? `holds a ${field.type}` : `holds ${field.identifier.toLowerCase().replace(/_/g, ' ')}`
-      return this.#add(at, `${kind} does not fit a field that ${nature}`, `write ${allowed.map(spellingOf).join(', or ')}`)
+      const nature =
+        field.derivedFrom !== null
+          ? `is made from ${field.derivedFrom}`
+          : field.identifier === 'NOT_AN_IDENTIFIER'
+            ? `holds a ${field.type}`
+            : `holds ${field.identifier.toLowerCase().replace(/_/g, ' ')}`
+      return this.#add(
+        at,
+        `${kind} does not fit a field that ${nature}`,
+        `write ${allowed.map(spellingOf).join(', or ')}`,
+      )
     }
     const treatment = readTreatment(field, kind as TreatmentKind, value)
-    if (treatment === null) return this.#add(at, `${kind} is not understood as written`, `write ${spellingOf(kind as TreatmentKind)}`)
+    if (treatment === null)
+      return this.#add(at, `${kind} is not understood as written`, `write ${spellingOf(kind as TreatmentKind)}`)
     return { field, treatment }
   }
 
@@ -261,7 +363,8 @@ class Check {
     const tokens = rules.filter((r) => isToken(r.treatment)).map((r): string => r.field.name)
     if (tokens.includes(key)) return byName.get(key) ?? null
     // A key in clear would pass by the policy: it lies outside the value.
-    const mend = tokens.length > 0 ? `use one of: ${tokens.join(', ')}` : 'take the key out, or give a field the treatment token'
+    const mend =
+      tokens.length > 0 ? `use one of: ${tokens.join(', ')}` : 'take the key out, or give a field the treatment token'
     return this.#add(at, 'must be a field that this purpose sees as a token', mend)
   }
 
@@ -278,8 +381,9 @@ class Check {
   }
 
   /**
-   * Kafka counts retention from a record's timestamp, and that is only as exact as what the purpose sees: the start, its bucket,
-   * or the start of the epoch. Coarser than half the retention, records would be gone too early to be of use.
+   * Kafka counts retention from a record's timestamp, and that is only as exact as what the purpose sees: the start,
+   * its bucket, or the start of the epoch. Coarser than half the retention, records would be gone too early to be of
+   * use.
    */
   #timestamp(at: string, rules: KindRules, retentionDays: number, epoch: EpochLength): void {
     const start = rules.rules.find((r) => r.field.name === 'start_ms')?.treatment
@@ -289,12 +393,20 @@ class Check {
       if (EPOCH_DAYS[epoch] <= retentionDays / 2) return
       const fitting = EPOCHS.filter((e) => EPOCH_DAYS[e] <= retentionDays / 2)
       const shorter = fitting.length > 0 ? `set epoch: ${fitting.join(' or ')}, or ` : ''
-      this.#add(`${at}.fields.start_ms`, `is not seen, so Kafka's time is the start of the ${epoch}, too coarse for ${retentionDays} days of retention`, `${shorter}let start_ms pass in a time-bucket`)
+      this.#add(
+        `${at}.fields.start_ms`,
+        `is not seen, so Kafka's time is the start of the ${epoch}, too coarse for ${retentionDays} days of retention`,
+        `${shorter}let start_ms pass in a time-bucket`,
+      )
       return
     }
     const step = timeStepOf(start)
     if (step !== 1 && (step ?? Infinity) > (retentionDays * DAY_MS) / 2) {
-      this.#add(`${at}.fields.start_ms`, `its bucket is longer than half of the ${retentionDays} days of retention`, `use a bucket of ${(retentionDays * DAY_MS) / 2} ms or less`)
+      this.#add(
+        `${at}.fields.start_ms`,
+        `its bucket is longer than half of the ${retentionDays} days of retention`,
+        `use a bucket of ${(retentionDays * DAY_MS) / 2} ms or less`,
+      )
     }
   }
 }

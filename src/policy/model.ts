@@ -1,11 +1,17 @@
-/** A checked policy: what `load` makes of `config/policy.yaml` and `compile` turns into a plan. Frozen, every reference resolved. */
+/**
+ * A checked policy: what `load` makes of `config/policy.yaml` and `compile` turns into a plan. Frozen, every reference
+ * resolved.
+ */
 import type { Field, Kind } from '../catalogue/catalogue.js'
 import type { EpochLength } from '../keys/keyring.js'
 import type { Treatment } from '../treatments/registry.js'
 
 export type { Treatment, TreatmentKind } from '../treatments/registry.js'
 
-/** Most purposes that can be on: a record's purposes are the bits of one mask, 31 of which can be told apart by sign-free tests. */
+/**
+ * Most purposes that can be on: a record's purposes are the bits of one mask, 31 of which can be told apart by
+ * sign-free tests.
+ */
 export const MAX_PURPOSES = 31
 
 export interface FieldRule {

@@ -1,4 +1,7 @@
-/** The privacy notice as the machine knows it: `config/notice.yaml`, one row a promise, with the rules that keep it and the tests that prove it. */
+/**
+ * The privacy notice as the machine knows it: `config/notice.yaml`, one row a promise, with the rules that keep it and
+ * the tests that prove it.
+ */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Type } from '@sinclair/typebox'
@@ -25,32 +28,49 @@ export interface Promised {
 const GROUPS: Readonly<Record<string, number>> = { D: 7, P: 9, T: 6, K: 6, R: 10 }
 
 /** D1 … R10. */
-export const PROMISE_IDS: readonly string[] = Object.entries(GROUPS).flatMap(([letter, count]) => Array.from({ length: count }, (_, i) => `${letter}${i + 1}`))
+export const PROMISE_IDS: readonly string[] = Object.entries(GROUPS).flatMap(([letter, count]) =>
+  Array.from({ length: count }, (_, i) => `${letter}${i + 1}`),
+)
 
 export const DEFAULT_NOTICE_PATH = fileURLToPath(new URL('../../../config/notice.yaml', import.meta.url))
 
 const closed = { additionalProperties: false } as const
 const paths = (description: string) => Type.Array(Type.String({ minLength: 1 }), { uniqueItems: true, description })
 
-const noticeSchema = Type.Object({
-  promises: Type.Array(Type.Object({
-    id: Type.String({ pattern: '^[DPTKR][0-9]{1,2}$', description: 'the row of the notice: P2' }),
-    promise: Type.String({ minLength: 1, description: 'the promise in a sentence' }),
-    status: Type.Unsafe<Status>({ type: 'string', enum: [...STATUSES], description: STATUSES.join(', ') }),
-    missing: Type.Optional(Type.String({ minLength: 1, description: 'what is not kept yet' })),
-    rules: paths('a list of paths into the policy file'),
-    tests: paths('a list of test files'),
-  }, { ...closed, description: 'id, promise, status, missing, rules and tests' }), { description: 'a list of promises' }),
-}, { ...closed, description: 'a mapping with the one key promises' })
+const noticeSchema = Type.Object(
+  {
+    promises: Type.Array(
+      Type.Object(
+        {
+          id: Type.String({ pattern: '^[DPTKR][0-9]{1,2}$', description: 'the row of the notice: P2' }),
+          promise: Type.String({ minLength: 1, description: 'the promise in a sentence' }),
+          status: Type.Unsafe<Status>({ type: 'string', enum: [...STATUSES], description: STATUSES.join(', ') }),
+          missing: Type.Optional(Type.String({ minLength: 1, description: 'what is not kept yet' })),
+          rules: paths('a list of paths into the policy file'),
+          tests: paths('a list of test files'),
+        },
+        { ...closed, description: 'id, promise, status, missing, rules and tests' },
+      ),
+      { description: 'a list of promises' },
+    ),
+  },
+  { ...closed, description: 'a mapping with the one key promises' },
+)
 
 /** Reads the notice's rows; what is wrong with the file itself comes as problems. */
-export function readNotice(file: string): { readonly promises: readonly Promised[]; readonly problems: readonly Problem[] } {
+export function readNotice(file: string): {
+  readonly promises: readonly Promised[]
+  readonly problems: readonly Problem[]
+} {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'error'
-    return { promises: [], problems: [{ path: '', what: `cannot be read (${code})`, mend: 'name a notice file that can' }] }
+    return {
+      promises: [],
+      problems: [{ path: '', what: `cannot be read (${code})`, mend: 'name a notice file that can' }],
+    }
   }
   const { value, problems } = readYaml(text)
   if (problems.length > 0) return { promises: [], problems }

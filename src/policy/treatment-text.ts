@@ -1,10 +1,14 @@
 /** Treatments in a few words, for people who read a policy; and the documentation's table of them. */
 import type { EpochLength } from '../keys/keyring.js'
-import { textOf, TREATMENTS, type Treatment } from '../treatments/registry.js'
+import { textOf, type Treatment, TREATMENTS } from '../treatments/registry.js'
 import type { TreatmentText } from '../treatments/treatment.js'
 
 const LASTS: Readonly<Record<EpochLength, string>> = {
-  day: 'for a day', month: 'for a month', quarter: 'for a quarter', year: 'for a year', contract: 'as long as the contract',
+  day: 'for a day',
+  month: 'for a month',
+  quarter: 'for a quarter',
+  year: 'for a year',
+  contract: 'as long as the contract',
 }
 
 /** What a treatment does, in words. */
@@ -17,9 +21,12 @@ export function treatmentTable(): string[] {
   const row = (...cells: string[]): string => `| ${cells.join(' | ')} |`
   return [
     row('treatment', 'what the purpose sees', 'reversible', 'DPV'),
-    '|---|---|---|---|',
-    row('*(no rule)*, `drop`', 'nothing', '–', '`dpv:DataRedaction`'),
-    ...TREATMENTS.flatMap(({ rows, dpv }) => rows.map(({ written, reveals, reversible }) =>
-      row(`\`${written}\``, reveals, reversible ?? 'no', dpv === null ? '–' : `\`dpv:${dpv}\``))),
+    '| --- | --- | --- | --- |',
+    row('_(no rule)_, `drop`', 'nothing', '–', '`dpv:DataRedaction`'),
+    ...TREATMENTS.flatMap(({ rows, dpv }) =>
+      rows.map(({ written, reveals, reversible }) =>
+        row(`\`${written}\``, reveals, reversible ?? 'no', dpv === null ? '–' : `\`dpv:${dpv}\``),
+      ),
+    ),
   ]
 }

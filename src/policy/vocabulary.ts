@@ -1,6 +1,7 @@
 /**
- * The terms that a policy may use: purposes and lawful bases out of the W3C Data Privacy Vocabulary 2.3 (https://w3id.org/dpv),
- * transfer mechanisms and regions. Only the terms that make sense for PBX telemetry are carried.
+ * The terms that a policy may use: purposes and lawful bases out of the W3C Data Privacy Vocabulary 2.3
+ * (https://w3id.org/dpv), transfer mechanisms and regions. Only the terms that make sense for PBX telemetry are
+ * carried.
  */
 
 const DPV = 'https://w3id.org/dpv#'
@@ -43,12 +44,42 @@ export interface Basis {
 
 /** Lawful bases by DPV's local name: GDPR Art. 6(1), which the UK GDPR shares. */
 export const BASES = {
-  'A6-1-a': { label: 'Art. 6(1)(a) consent', name: 'consent', evidence: 'the consent notice that was shown', erasable: true },
-  'A6-1-b': { label: 'Art. 6(1)(b) contract', name: 'contract', evidence: 'the contract and its clause', erasable: true },
-  'A6-1-c': { label: 'Art. 6(1)(c) legal obligation', name: 'legal obligation', evidence: 'the statute and section', erasable: false },
-  'A6-1-d': { label: 'Art. 6(1)(d) vital interests', name: 'vital interests', evidence: 'whose life it protects, and how', erasable: true },
-  'A6-1-e': { label: 'Art. 6(1)(e) public task', name: 'public task', evidence: 'the law that gives the task', erasable: false },
-  'A6-1-f': { label: 'Art. 6(1)(f) legitimate interest', name: 'legitimate interest', evidence: 'the balancing test', erasable: true },
+  'A6-1-a': {
+    label: 'Art. 6(1)(a) consent',
+    name: 'consent',
+    evidence: 'the consent notice that was shown',
+    erasable: true,
+  },
+  'A6-1-b': {
+    label: 'Art. 6(1)(b) contract',
+    name: 'contract',
+    evidence: 'the contract and its clause',
+    erasable: true,
+  },
+  'A6-1-c': {
+    label: 'Art. 6(1)(c) legal obligation',
+    name: 'legal obligation',
+    evidence: 'the statute and section',
+    erasable: false,
+  },
+  'A6-1-d': {
+    label: 'Art. 6(1)(d) vital interests',
+    name: 'vital interests',
+    evidence: 'whose life it protects, and how',
+    erasable: true,
+  },
+  'A6-1-e': {
+    label: 'Art. 6(1)(e) public task',
+    name: 'public task',
+    evidence: 'the law that gives the task',
+    erasable: false,
+  },
+  'A6-1-f': {
+    label: 'Art. 6(1)(f) legitimate interest',
+    name: 'legitimate interest',
+    evidence: 'the balancing test',
+    erasable: true,
+  },
 } as const satisfies Record<string, Basis>
 export type BasisTerm = keyof typeof BASES
 
@@ -78,8 +109,9 @@ const ADEQUATE = ['adequacy', 'scc', 'bcr'] as const
 const SAFEGUARDS = ['scc', 'bcr'] as const
 
 /**
- * Regions, seen from an operator in the UK with users in the EEA. "Adequate" means for both: the United Kingdom's regulations and
- * the European Commission's decisions. The United States are adequate only for listed companies, so a safeguard is asked for.
+ * Regions, seen from an operator in the UK with users in the EEA. "Adequate" means for both: the United Kingdom's
+ * regulations and the European Commission's decisions. The United States are adequate only for listed companies, so a
+ * safeguard is asked for.
  */
 export const REGIONS = {
   // Home. Users in the EEA send their data here under the Commission's decision on the UK: then `adequacy`.

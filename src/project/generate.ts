@@ -1,19 +1,19 @@
 /**
- * Generates the writer of one purpose: its operations unrolled into one function, with field keys, columns and constants in its text.
- * Interpreting the operations row by row costs twice as much. It knows the five shapes of `src/treatments/operation.ts` and the two
- * formats, and no treatment: what a treatment does is a function that the text calls. Held against `test/project/reference.ts`;
- * guarded by the row `transform` of `bench/`.
+ * Generates the writer of one purpose: its operations unrolled into one function, with field keys, columns and
+ * constants in its text. Interpreting the operations row by row costs twice as much. It knows the five shapes of
+ * `src/treatments/operation.ts` and the two formats, and no treatment: what a treatment does is a function that the
+ * text calls. Held against `test/project/reference.ts`; guarded by the row `transform` of `bench/`.
  *
  * What goes into the text are numbers out of the compiled plan and nothing else: no name, no string of a policy.
  */
 import { BLOCK_BYTES, SLOT } from '../batch/block.js'
 import { KEPT_TEXT_MAX_BYTES } from '../batch/columns.js'
+import type { Output } from '../flow/output.js'
 import type { Operation } from '../policy/compile.js'
 import type { Constant, ExcerptCall, TokenColumn } from '../treatments/operation.js'
 import { TOKEN_BYTES } from '../treatments/token.js'
 import { writeDecimal } from '../treatments/treatment.js'
 import { writeBase64Url, writeJsonFloat } from './json-values.js'
-import type { Output } from '../flow/output.js'
 
 /** Bytes to append, four at a time: the last word is padded, and what it writes beyond `length` is overwritten. */
 export interface Words {
@@ -123,16 +123,23 @@ function placeIn<T>(list: T[], value: T): number {
 /** A call of a treatment's function: the arguments that change, the constants, the arguments that change again. */
 function call(
   { of, constants }: { readonly of: TreatmentFunction; readonly constants: readonly Constant[] },
-  referred: Referred, before: readonly string[], after: readonly string[] = [],
+  referred: Referred,
+  before: readonly string[],
+  after: readonly string[] = [],
 ): string {
-  const fixed = constants.map((constant) => typeof constant === 'number' ? String(constant) : `array${placeIn(referred.arrays, constant)}`)
+  const fixed = constants.map((constant) =>
+    typeof constant === 'number' ? String(constant) : `array${placeIn(referred.arrays, constant)}`,
+  )
   return `function${placeIn(referred.functions, of)}(${[...before, ...fixed, ...after].join(', ')})`
 }
 
 /** Puts one byte. */
 const put = (byte: number): string => `out[pos++] = ${byte};`
 
-/** How the shapes are written in one of the formats. Each is a statement that writes at `pos` and moves behind what it wrote. */
+/**
+ * How the shapes are written in one of the formats. Each is a statement that writes at `pos` and moves behind what it
+ * wrote.
+ */
 interface Form {
   /** Before the first field of a message. */
   readonly begin: string
@@ -141,7 +148,9 @@ interface Form {
   /** The number in `value`, which is there. */
   number(op: Operation, referred: Referred): string
   token(op: TokenOperation, place: number, isKey: boolean): string
-  /** What the expression writes at `body`, whose value is the position after it; nothing where that is `body` itself. */
+  /**
+   * What the expression writes at `body`, whose value is the position after it; nothing where that is `body` itself.
+   */
   excerpt(op: ExcerptOperation, written: string): string
 }
 
@@ -158,11 +167,15 @@ const protobuf: Form = {
     return `${protobufKey(op)} pos = ${op.type === 'float' ? 'writeFloat(value, out, pos)' : varint};`
   },
   token: (op, place, isKey) => {
-    const copy = [0, 4, 8, 12].map((i) => `view.setInt32(pos + ${i}, token${place}.getInt32(r16 + ${i}, true), true);`).join(' ')
+    const copy = [0, 4, 8, 12]
+      .map((i) => `view.setInt32(pos + ${i}, token${place}.getInt32(r16 + ${i}, true), true);`)
+      .join(' ')
     const whole = `out[pos++] = ${TOKEN_BYTES}; ${copy} ${isKey ? `keyOff = pos; keyLen = ${TOKEN_BYTES};` : ''} pos += ${TOKEN_BYTES};`
     const long = `pos = writeVarint(n, out, pos); ${isKey ? 'keyOff = pos; keyLen = n;' : ''}
       pos = writeBytes(long${place}, longOff${place}[r], n, out, pos);`
-    const body = op.mayBeLong ? `n = anyLong${place} ? longLen${place}[r] : 0; if (n === 0) { ${whole} } else { ${long} }` : whole
+    const body = op.mayBeLong
+      ? `n = anyLong${place} ? longLen${place}[r] : 0; if (n === 0) { ${whole} } else { ${long} }`
+      : whole
     return `${protobufKey(op)} ${body}`
   },
   excerpt: (op, written) => {
@@ -181,11 +194,15 @@ const BRACE = 123
 function jsonName({ jsonName: name }: Operation): string {
   const padded = Buffer.alloc(Math.ceil(name.length / 4) * 4)
   padded.set(name)
-  return Array.from({ length: padded.length / 4 }, (_, i) => `view.setInt32(pos + ${4 * i}, ${padded.readInt32LE(4 * i)}, true);`).join(' ')
+  return Array.from(
+    { length: padded.length / 4 },
+    (_, i) => `view.setInt32(pos + ${4 * i}, ${padded.readInt32LE(4 * i)}, true);`,
+  ).join(' ')
 }
 
 /** Writes `"name":"` without moving; the text begins at `body`. */
-const jsonOpen = (op: Operation): string => `${jsonName(op)} body = pos + ${op.jsonName.length + 1}; out[body - 1] = ${QUOTE};`
+const jsonOpen = (op: Operation): string =>
+  `${jsonName(op)} body = pos + ${op.jsonName.length + 1}; out[body - 1] = ${QUOTE};`
 
 const json: Form = {
   begin: put(BRACE),
@@ -203,7 +220,9 @@ const json: Form = {
   token: (op, place, isKey) => {
     const whole = `writeBase64Url(token${place}, r16, ${TOKEN_BYTES}, out, body)`
     const long = `writeBase64Url(long${place}, longOff${place}[r], n, out, body)`
-    const written = op.mayBeLong ? `n = anyLong${place} ? longLen${place}[r] : 0; pos = n === 0 ? ${whole} : ${long};` : `pos = ${whole};`
+    const written = op.mayBeLong
+      ? `n = anyLong${place} ? longLen${place}[r] : 0; pos = n === 0 ? ${whole} : ${long};`
+      : `pos = ${whole};`
     return `${jsonOpen(op)} ${written} ${isKey ? 'keyOff = body; keyLen = pos - body;' : ''} ${put(QUOTE)} ${put(COMMA)}`
   },
   // The name is written first, since it writes beyond its end; it stays only where a text follows.
@@ -212,15 +231,18 @@ const json: Form = {
 
 function excerpt(op: ExcerptOperation, form: Form, plan: WriterPlan, referred: Referred): string {
   const cell = `${op.slot * plan.capacity} + r`
-  const of = (excerptCall: ExcerptCall): string => call(excerptCall, referred, ['blocks', `(${cell}) * ${BLOCK_BYTES}`], ['out', 'body'])
+  const of = (excerptCall: ExcerptCall): string =>
+    call(excerptCall, referred, ['blocks', `(${cell}) * ${BLOCK_BYTES}`], ['out', 'body'])
   if (op.ipv6 === null) return `if (slots[${cell}] === ${SLOT.block}) { ${form.excerpt(op, of(op.block))} }`
   const either = `slot === ${SLOT.block} ? ${of(op.block)} : ${of(op.ipv6)}`
   return `slot = slots[${cell}]; if (slot === ${SLOT.block} || slot === ${SLOT.ipv6}) { ${form.excerpt(op, either)} }`
 }
 
 function part(op: PartOperation, form: Form): string {
-  const parsed = op.agent < 0 ? ''
-    : `{ n = userAgent[r]; if (n >= 0) { part = parts[n].${op.part}; n = part.length; if (n > 0) { ${form.text(op, 'part', '0')} } } }`
+  const parsed =
+    op.agent < 0
+      ? ''
+      : `{ n = userAgent[r]; if (n >= 0) { part = parts[n].${op.part}; n = part.length; if (n > 0) { ${form.text(op, 'part', '0')} } } }`
   return op.given < 0 ? parsed : `${text(op, op.given, form)} ${parsed === '' ? '' : `else ${parsed}`}`
 }
 
@@ -228,7 +250,14 @@ function text(op: Operation, column: number, form: Form): string {
   return `if (off[cell + ${column}] >= 0) { n = len[cell + ${column}]; ${form.text(op, 'arena', `off[cell + ${column}]`)} }`
 }
 
-function operation(op: Operation, index: number, form: Form, plan: WriterPlan, places: readonly Operation[], referred: Referred): string {
+function operation(
+  op: Operation,
+  index: number,
+  form: Form,
+  plan: WriterPlan,
+  places: readonly Operation[],
+  referred: Referred,
+): string {
   switch (op.shape) {
     case 'text':
       return text(op, op.column, form)
@@ -254,16 +283,24 @@ export function generateWriter(plan: WriterPlan): Writer {
   const tokens = plan.operations.filter((op): op is TokenOperation => op.shape === 'token')
   const statements = plan.operations.map((op, i) => operation(op, i, form, plan, tokens, referred)).join('\n    ')
   // A long token takes so many bytes more than the plan allows for it: in base64url, less than twice its length.
-  const longs = tokens.flatMap(({ mayBeLong }, i) => mayBeLong ? [` + (anyLong${i} ? longLen${i}[r] * 2 : 0)`] : []).join('')
+  const longs = tokens
+    .flatMap(({ mayBeLong }, i) => (mayBeLong ? [` + (anyLong${i} ? longLen${i}[r] * 2 : 0)`] : []))
+    .join('')
   const columns = tokens.map(({ mayBeLong }, i) => {
     const bytes = `tokens[${i}].made`
     const token = `const token${i} = ${plan.json ? bytes : `new DataView(${bytes}.buffer, ${bytes}.byteOffset, ${bytes}.length)`};`
-    const long = ['anyLong', 'long', 'longOff', 'longLen'].map((name) => `${name}${i} = tokens[${i}].${name}`).join(', ')
+    const long = ['anyLong', 'long', 'longOff', 'longLen']
+      .map((name) => `${name}${i} = tokens[${i}].${name}`)
+      .join(', ')
     return mayBeLong ? `${token} const ${long};` : token
   })
   const started = `num[cell + ${plan.startColumn}]`
-  const timestamp = plan.timestampStep === 1 ? started
-    : plan.timestampStep === 0 ? 'epochStarts[epochRow[r]]' : `Math.floor(${started} / ${plan.timestampStep}) * ${plan.timestampStep}`
+  const timestamp =
+    plan.timestampStep === 1
+      ? started
+      : plan.timestampStep === 0
+        ? 'epochStarts[epochRow[r]]'
+        : `Math.floor(${started} / ${plan.timestampStep}) * ${plan.timestampStep}`
   const source = `
 'use strict';
 const { ${Object.keys(RUNTIME).join(', ')} } = runtime;
@@ -292,7 +329,10 @@ return function write(input) {
 };`
   // eslint-disable-next-line @typescript-eslint/no-implied-eval -- numbers out of a compiled plan only; see above
   const make = new Function('runtime', 'functions', 'arrays', 'enums', source) as (
-    runtime: typeof RUNTIME, functions: Referred['functions'], arrays: Referred['arrays'], enums: Referred['enums'],
+    runtime: typeof RUNTIME,
+    functions: Referred['functions'],
+    arrays: Referred['arrays'],
+    enums: Referred['enums'],
   ) => Writer
   return make(RUNTIME, referred.functions, referred.arrays, referred.enums)
 }

@@ -6,7 +6,10 @@ const POINT = 46
 const ZERO = 48
 const BASE64URL = Uint8Array.from(Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'))
 
-/** Writes a decimal with three places at most: a figure measured to more says nothing more. Returns the position after it. */
+/**
+ * Writes a decimal with three places at most: a figure measured to more says nothing more. Returns the position after
+ * it.
+ */
 export function writeJsonFloat(value: number, out: Uint8Array, pos: number): number {
   if (value < 0) {
     out[pos++] = MINUS

@@ -1,27 +1,30 @@
 /**
  * Project: runs a purpose's operations over the rows that it may have, and writes the messages.
  *
- * Token columns come first, a whole column by one AES call; then the writer that was generated for the purpose (`generate.ts`) goes row
- * by row. Fields come in ascending number, the tag last. Nothing per record is allocated.
+ * Token columns come first, a whole column by one AES call; then the writer that was generated for the purpose
+ * (`generate.ts`) goes row by row. Fields come in ascending number, the tag last. Nothing per record is allocated.
  *
  * Guarded by the rows `transform` and `d` of `bench/`; held byte for byte against `test/project/reference.ts`.
  */
 import { BLOCK_BYTES } from '../batch/block.js'
 import { BATCH_ROWS, type Columns } from '../batch/columns.js'
-import type { EpochKeys } from '../keys/keyring.js'
+import type { Decision, Epochs } from '../flow/decision.js'
+import type { Guarantee } from '../flow/guarantee.js'
 import type { NormalisedColumns } from '../flow/normalised.js'
+import type { Output } from '../flow/output.js'
+import type { EpochKeys } from '../keys/keyring.js'
 import type { PurposePlan } from '../policy/compile.js'
 import type { TokenColumn } from '../treatments/operation.js'
 import { generateWriter, type Words, type Writer } from './generate.js'
-import type { Output } from '../flow/output.js'
 import { tagJson, tagOf, tagProtobuf } from './tag.js'
-import type { Guarantee } from '../flow/guarantee.js'
-import type { Decision, Epochs } from '../flow/decision.js'
 
 function wordsOf(bytes: Uint8Array): Words {
   const padded = Buffer.alloc(Math.ceil(bytes.length / 4) * 4)
   padded.set(bytes)
-  return { words: Int32Array.from({ length: padded.length / 4 }, (_, i) => padded.readInt32LE(4 * i)), length: bytes.length }
+  return {
+    words: Int32Array.from({ length: padded.length / 4 }, (_, i) => padded.readInt32LE(4 * i)),
+    length: bytes.length,
+  }
 }
 
 /** What a purpose's records of one epoch share. */
@@ -48,12 +51,19 @@ export class Projector {
   readonly #tokens: readonly TokenColumn[]
   #writer: Writer | null = null
 
-  constructor(plan: PurposePlan, policyVersion: string, capacity: number = BATCH_ROWS, guarantee: Guarantee = 'exactly-once') {
+  constructor(
+    plan: PurposePlan,
+    policyVersion: string,
+    capacity: number = BATCH_ROWS,
+    guarantee: Guarantee = 'exactly-once',
+  ) {
     this.#guarantee = guarantee
     this.plan = plan
     this.#policyVersion = policyVersion
     this.#capacity = capacity
-    this.#columns = plan.operations.flatMap((op) => op.shape === 'token' ? [{ slot: op.slot, tokens: op.start(capacity) }] : [])
+    this.#columns = plan.operations.flatMap((op) =>
+      op.shape === 'token' ? [{ slot: op.slot, tokens: op.start(capacity) }] : [],
+    )
     this.#tokens = this.#columns.map(({ tokens }) => tokens)
   }
 
@@ -80,34 +90,80 @@ export class Projector {
     this.#contexts.set(epochId, { keys, tag: wordsOf(this.plan.json ? tagJson(tag) : tagProtobuf(tag)) })
   }
 
-  /** Writes the messages of all rows that the purpose may have. {@link useKeys} came before, for each epoch that such a row lies in. */
+  /**
+   * Writes the messages of all rows that the purpose may have. {@link useKeys} came before, for each epoch that such a
+   * row lies in.
+   */
   run(
-    arena: Buffer, columns: Columns, normalised: NormalisedColumns, decision: Decision, epochs: Epochs, output: Output, firstRecord: number,
+    arena: Buffer,
+    columns: Columns,
+    normalised: NormalisedColumns,
+    decision: Decision,
+    epochs: Epochs,
+    output: Output,
+    firstRecord: number,
   ): void {
     const contexts = epochs.ids.map((id) => this.#contexts.get(id) ?? NO_CONTEXT)
-    this.#makeTokens(columns.rows, normalised, decision, epochs, contexts.map(({ keys }) => keys))
+    this.#makeTokens(
+      columns.rows,
+      normalised,
+      decision,
+      epochs,
+      contexts.map(({ keys }) => keys),
+    )
     const { rows, off, len, num, width } = columns
     const { slots, blocks, userAgent, parts } = normalised
     const tags = contexts.map(({ tag }) => tag)
-    this.#writer ??= generateWriter({ ...this.plan, width, capacity: this.#capacity, startColumn: decision.startColumn })
+    this.#writer ??= generateWriter({
+      ...this.plan,
+      width,
+      capacity: this.#capacity,
+      startColumn: decision.startColumn,
+    })
     this.#writer({
-      rows, arena, off, len, num, slots, blocks, userAgent, parts, output, firstRecord, tags,
+      rows,
+      arena,
+      off,
+      len,
+      num,
+      slots,
+      blocks,
+      userAgent,
+      parts,
+      output,
+      firstRecord,
+      tags,
       mask: decision.mask,
       tokens: this.#tokens,
       longestTag: tags.reduce((longest, { words }) => Math.max(longest, words.length * 4), 0),
-      epochRow: epochs.row, epochStarts: epochs.starts,
+      epochRow: epochs.row,
+      epochStarts: epochs.starts,
     })
   }
 
-  #makeTokens(rows: number, normalised: NormalisedColumns, decision: Decision, epochs: Epochs, keys: readonly (EpochKeys | null)[]): void {
+  #makeTokens(
+    rows: number,
+    normalised: NormalisedColumns,
+    decision: Decision,
+    epochs: Epochs,
+    keys: readonly (EpochKeys | null)[],
+  ): void {
     const { slots, blocks, long, longOff, longLen } = normalised
     for (const { slot, tokens } of this.#columns) {
       const first = slot * this.#capacity
       tokens.make({
-        rows, first, slots, long, longOff, longLen, keys,
+        rows,
+        first,
+        slots,
+        long,
+        longOff,
+        longLen,
+        keys,
         blocks: blocks.subarray(first * BLOCK_BYTES, (first + rows) * BLOCK_BYTES),
         special: normalised.special[slot] === 1,
-        mask: decision.mask, bit: 1 << this.plan.bit, epochRow: epochs.row,
+        mask: decision.mask,
+        bit: 1 << this.plan.bit,
+        epochRow: epochs.row,
       })
     }
   }

@@ -1,7 +1,10 @@
-/** The tag: why a record may be where it is. The same for all records of a purpose and epoch, so it is encoded once and copied. */
+/**
+ * The tag: why a record may be where it is. The same for all records of a purpose and epoch, so it is encoded once and
+ * copied.
+ */
 import { TAG_FIELD } from '../catalogue/catalogue.js'
-import type { Purpose } from '../policy/model.js'
 import type { Guarantee } from '../flow/guarantee.js'
+import type { Purpose } from '../policy/model.js'
 
 /** The tag's fields by protobuf number (`proto/minim/v1/tag.proto`). */
 export interface Tag {
@@ -16,10 +19,20 @@ export interface Tag {
   readonly delivery?: Guarantee
 }
 
-export function tagOf(purpose: Purpose, policyVersion: string, epoch: string, guarantee: Guarantee = 'exactly-once'): Tag {
+export function tagOf(
+  purpose: Purpose,
+  policyVersion: string,
+  epoch: string,
+  guarantee: Guarantee = 'exactly-once',
+): Tag {
   return {
-    purpose: purpose.id, basis: purpose.basis, policy: policyVersion, epoch,
-    region: purpose.region, retention_days: purpose.retentionDays, transfer: purpose.transfer,
+    purpose: purpose.id,
+    basis: purpose.basis,
+    policy: policyVersion,
+    epoch,
+    region: purpose.region,
+    retention_days: purpose.retentionDays,
+    transfer: purpose.transfer,
     ...(guarantee === 'exactly-once' ? {} : { delivery: guarantee }),
   }
 }
@@ -36,7 +49,16 @@ function varint(value: number): number[] {
 
 /** Field {@link TAG_FIELD} of a record, as bytes to append. */
 export function tagProtobuf(tag: Tag): Uint8Array {
-  const body = [tag.purpose, tag.basis, tag.policy, tag.epoch, tag.region, tag.retention_days, tag.transfer, ...(tag.delivery === undefined ? [] : [tag.delivery])].flatMap((value, i) => {
+  const body = [
+    tag.purpose,
+    tag.basis,
+    tag.policy,
+    tag.epoch,
+    tag.region,
+    tag.retention_days,
+    tag.transfer,
+    ...(tag.delivery === undefined ? [] : [tag.delivery]),
+  ].flatMap((value, i) => {
     if (typeof value === 'number') return [(i + 1) << 3, ...varint(value)]
     const bytes = Buffer.from(value)
     return [((i + 1) << 3) | 2, ...varint(bytes.length), ...bytes]
@@ -51,5 +73,13 @@ export function tagJson(tag: Tag): Uint8Array {
 
 /** Kafka headers, for purposes that ask for them. */
 export function tagHeaders(tag: Tag): Record<string, string>[] {
-  return [{ purpose: tag.purpose }, { basis: tag.basis }, { policy: tag.policy }, { region: tag.region }, { retention_days: String(tag.retention_days) }, { transfer: tag.transfer }, ...(tag.delivery === undefined ? [] : [{ delivery: tag.delivery }])]
+  return [
+    { purpose: tag.purpose },
+    { basis: tag.basis },
+    { policy: tag.policy },
+    { region: tag.region },
+    { retention_days: String(tag.retention_days) },
+    { transfer: tag.transfer },
+    ...(tag.delivery === undefined ? [] : [{ delivery: tag.delivery }]),
+  ]
 }

@@ -1,23 +1,24 @@
 /**
  * Encryption of refused input on its way to the quarantine topic.
  *
- * Envelope: version (1) | header length (2, big-endian) | header (JSON) | nonce (12) | ciphertext | tag (16): AES-256-GCM, with all
- * before the nonce authenticated as it stands. The header is readable without a key, so that quarantine can be counted and sorted:
- * reason and format out of closed sets, the day, the length. No value out of a record is in it. What is encrypted is the length of a
- * tenant's name (1), the name, the input: the tenant of records that name none, without which they could not be replayed. Where the
- * sender may not use every tenant, those that it may use follow the name, a NUL behind each, so that replaying gives it no others.
+ * Envelope: version (1) | header length (2, big-endian) | header (JSON) | nonce (12) | ciphertext | tag (16):
+ * AES-256-GCM, with all before the nonce authenticated as it stands. The header is readable without a key, so that
+ * quarantine can be counted and sorted: reason and format out of closed sets, the day, the length. No value out of a
+ * record is in it. What is encrypted is the length of a tenant's name (1), the name, the input: the tenant of records
+ * that name none, without which they could not be replayed. Where the sender may not use every tenant, those that it
+ * may use follow the name, a NUL behind each, so that replaying gives it no others.
  *
- * The key is the use `box` of the domain `minim.quarantine`, which has an epoch of its own for each day: refused bytes hold raw
- * identifiers of every purpose, so no purpose's key may open them, and a day's quarantine ends with its key.
- * Nonces are random: 2^32 messages a key keep the chance that one repeats under 2^-32 (SP 800-38D §8.3), and a day of them would take
- * 49,000 refusals a second.
+ * The key is the use `box` of the domain `minim.quarantine`, which has an epoch of its own for each day: refused bytes
+ * hold raw identifiers of every purpose, so no purpose's key may open them, and a day's quarantine ends with its key.
+ * Nonces are random: 2^32 messages a key keep the chance that one repeats under 2^-32 (SP 800-38D §8.3), and a day of
+ * them would take 49,000 refusals a second.
  */
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import type { Refusal } from '../batch/batch.js'
 import { REFUSALS } from '../batch/batch.js'
 import { MinimError } from '../errors/catalogue.js'
 import { epochId } from '../keys/epochs.js'
-import { QUARANTINE_DOMAIN, type KeyAbsence, type Keyring } from '../keys/keyring.js'
+import { type KeyAbsence, type Keyring, QUARANTINE_DOMAIN } from '../keys/keyring.js'
 
 const BOX_VERSION = 2
 const NONCE_BYTES = 12
@@ -52,7 +53,15 @@ export const BOX_OVERHEAD_BYTES = HEAD_BYTES + 256 + NONCE_BYTES + 1 + TENANT_MA
  * @param tenants that its sender may use; null: any
  * @throws MinimError `MINIM_KEYS_QUARANTINE` when today's key was destroyed or cannot be made
  */
-export function sealQuarantined(keyring: Keyring, reason: Refusal, format: string, input: Uint8Array, nowMs: number, tenant = '', tenants: ReadonlySet<string> | null = null): Buffer {
+export function sealQuarantined(
+  keyring: Keyring,
+  reason: Refusal,
+  format: string,
+  input: Uint8Array,
+  nowMs: number,
+  tenant = '',
+  tenants: ReadonlySet<string> | null = null,
+): Buffer {
   const at = epochId(QUARANTINE_DOMAIN.epoch, nowMs)
   const keys = keyring.keys(QUARANTINE_DOMAIN.id, at)
   if (typeof keys === 'string') throw new MinimError('MINIM_KEYS_QUARANTINE', { epoch: at, what: keys })
@@ -103,14 +112,21 @@ export function openQuarantined(keyring: Keyring, envelope: Uint8Array): Opened 
   const nonceEnd = bodyStart + NONCE_BYTES
   const tagStart = envelope.length - TAG_BYTES
   try {
-    const decipher = createDecipheriv('aes-256-gcm', keys.box, envelope.subarray(bodyStart, nonceEnd), { authTagLength: TAG_BYTES })
+    const decipher = createDecipheriv('aes-256-gcm', keys.box, envelope.subarray(bodyStart, nonceEnd), {
+      authTagLength: TAG_BYTES,
+    })
     decipher.setAAD(envelope.subarray(0, bodyStart))
     decipher.setAuthTag(envelope.subarray(tagStart))
     const plain = Buffer.concat([decipher.update(envelope.subarray(nonceEnd, tagStart)), decipher.final()])
     const start = 1 + plain[0]
     if (plain.length - start !== header.length) return 'malformed'
     const [tenant, ...others] = plain.toString('utf8', 1, start).split('\0')
-    return { header, input: plain.subarray(start), tenant, tenants: others.length === 0 ? null : [tenant, ...others.slice(0, -1)] }
+    return {
+      header,
+      input: plain.subarray(start),
+      tenant,
+      tenants: others.length === 0 ? null : [tenant, ...others.slice(0, -1)],
+    }
   } catch {
     return 'forged'
   }

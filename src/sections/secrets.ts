@@ -1,8 +1,9 @@
 /**
- * Secrets that settings name: `secretFile` (one secret) or `credentialsFile` (a list of users and tokens), which only its owner may read;
- * or `secretEnv`, `credentialsEnv`, the name of a variable of the environment. Named, not taken from a name that minim knows: a variable
- * that is misspelt would leave a listener open to everybody then. Read by the same code when the settings are checked, before anything
- * is connected, and when a source starts: so a start finds nothing that a check did not.
+ * Secrets that settings name: `secretFile` (one secret) or `credentialsFile` (a list of users and tokens), which only
+ * its owner may read; or `secretEnv`, `credentialsEnv`, the name of a variable of the environment. Named, not taken
+ * from a name that minim knows: a variable that is misspelt would leave a listener open to everybody then. Read by the
+ * same code when the settings are checked, before anything is connected, and when a source starts: so a start finds
+ * nothing that a check did not.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import type { Problem } from '../errors/catalogue.js'
@@ -43,7 +44,14 @@ export function trySecret<T>(place: SecretPlace<T>, env: NodeJS.ProcessEnv = pro
     if (typeof variable !== 'string') return { value: null }
     path = `${setting}Env`
     const text = env[variable]
-    if (text === undefined) return { problem: { path, what: 'names a variable that is not set', mend: 'set it in the environment that minim runs in' } }
+    if (text === undefined)
+      return {
+        problem: {
+          path,
+          what: 'names a variable that is not set',
+          mend: 'set it in the environment that minim runs in',
+        },
+      }
     bytes = Buffer.from(text, 'utf8')
   }
   const parsed = parse(bytes)
@@ -69,7 +77,15 @@ export function placeProblems({ setting, file, variable, mend }: SecretPlace<unk
   const [path, other] = [`${setting}File`, `${setting.slice(setting.lastIndexOf('.') + 1)}Env`]
   const given = [file, variable].filter((value) => value !== null && value !== undefined).length
   if (given === 2) return [{ path, what: `and ${other} are both given`, mend: 'leave one of them out' }]
-  return given === 0 && needed ? [{ path, what: `and ${other} are missing, and one of them is needed`, mend: `name a file, or a variable of the environment, and ${mend}` }] : []
+  return given === 0 && needed
+    ? [
+        {
+          path,
+          what: `and ${other} are missing, and one of them is needed`,
+          mend: `name a file, or a variable of the environment, and ${mend}`,
+        },
+      ]
+    : []
 }
 
 /** @throws ProblemsError MINIM_SETTINGS_INVALID */
@@ -93,9 +109,13 @@ export function readOwn(file: string, path: string, refused: number): Read<Buffe
   }
   try {
     const stat = fstatSync(fd)
-    if (!stat.isFile() || stat.size > MAX_FILE_BYTES) return bad(`is no file of at most ${MAX_FILE_BYTES} octets`, 'name a file that holds it, and nothing else')
+    if (!stat.isFile() || stat.size > MAX_FILE_BYTES)
+      return bad(`is no file of at most ${MAX_FILE_BYTES} octets`, 'name a file that holds it, and nothing else')
     if ((stat.mode & refused) !== 0) {
-      return bad(`may be read or written by others (mode ${(stat.mode & 0o777).toString(8).padStart(4, '0')})`, 'chmod 600 the file, and ask who could have read it')
+      return bad(
+        `may be read or written by others (mode ${(stat.mode & 0o777).toString(8).padStart(4, '0')})`,
+        'chmod 600 the file, and ask who could have read it',
+      )
     }
     const bytes = Buffer.alloc(stat.size)
     return { value: bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, 0)) }

@@ -1,7 +1,7 @@
 /** Certificate files that settings name: PEM, as Node.js's and gRPC's TLS take it. */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { Problem } from '../errors/catalogue.js'
-import { readOwn, valueOf, type Read } from './secrets.js'
+import { type Read, readOwn, valueOf } from './secrets.js'
 
 /** A file, and its path in the settings. */
 export interface PemFile {
@@ -45,10 +45,21 @@ export function pemFiles(tls: TlsSection, path: string): PemFiles {
 /** What is wrong with certificate files: all of it. */
 export function pemProblems(files: PemFiles): Problem[] {
   const [cert, key, ca] = [certificate(files.cert), privateKey(files), certificate(files.ca)]
-  const problems = [cert, key, ca].flatMap((read) => 'problem' in read ? [read.problem] : [])
-  if (files.cert !== null && files.key !== null && 'value' in cert && 'value' in key && cert.value !== null && key.value !== null
-    && !new X509Certificate(cert.value).checkPrivateKey(createPrivateKey({ key: key.value, passphrase: files.passphrase }))) {
-    problems.push({ path: files.key.path, what: 'is not the key of the certificate', mend: `name the private key that ${files.cert.path} was made with` })
+  const problems = [cert, key, ca].flatMap((read) => ('problem' in read ? [read.problem] : []))
+  if (
+    files.cert !== null &&
+    files.key !== null &&
+    'value' in cert &&
+    'value' in key &&
+    cert.value !== null &&
+    key.value !== null &&
+    !new X509Certificate(cert.value).checkPrivateKey(createPrivateKey({ key: key.value, passphrase: files.passphrase }))
+  ) {
+    problems.push({
+      path: files.key.path,
+      what: 'is not the key of the certificate',
+      mend: `name the private key that ${files.cert.path} was made with`,
+    })
   }
   return problems
 }
@@ -64,14 +75,30 @@ export function readPem(files: PemFiles): Pem {
 function certificate(pem: PemFile | null): Read<Buffer | null> {
   if (pem === null) return { value: null }
   const read = readOwn(pem.file, pem.path, 0)
-  return 'problem' in read || holds(() => new X509Certificate(read.value)) ? read : { problem: { path: pem.path, what: 'holds no certificate', mend: 'name a PEM file that begins with the certificate' } }
+  return 'problem' in read || holds(() => new X509Certificate(read.value))
+    ? read
+    : {
+        problem: {
+          path: pem.path,
+          what: 'holds no certificate',
+          mend: 'name a PEM file that begins with the certificate',
+        },
+      }
 }
 
 /** Group may read it: distributions have one for who needs keys. Nobody else may. */
 function privateKey({ key: pem, passphrase }: PemFiles): Read<Buffer | null> {
   if (pem === null) return { value: null }
   const read = readOwn(pem.file, pem.path, 0o007)
-  return 'problem' in read || holds(() => createPrivateKey({ key: read.value, passphrase })) ? read : { problem: { path: pem.path, what: 'holds no private key that can be read', mend: 'name a PEM file with the private key' } }
+  return 'problem' in read || holds(() => createPrivateKey({ key: read.value, passphrase }))
+    ? read
+    : {
+        problem: {
+          path: pem.path,
+          what: 'holds no private key that can be read',
+          mend: 'name a PEM file with the private key',
+        },
+      }
 }
 
 function holds(parse: () => unknown): boolean {

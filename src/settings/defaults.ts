@@ -1,4 +1,7 @@
-/** Every default, here and nowhere else. `schema.ts` shows them to editors, `config/minim.yaml` to operators; tests hold the three together. */
+/**
+ * Every default, here and nowhere else. `schema.ts` shows them to editors, `config/minim.yaml` to operators; tests hold
+ * the three together.
+ */
 
 export const DEFAULTS = {
   /** Name of this installation: part of Kafka's transactional ids, so two that share a Kafka cluster must differ. */
@@ -20,7 +23,10 @@ export const DEFAULTS = {
     quarantineDays: 7,
   },
   delivery: {
-    /** `at-least-once` for clusters without transactions: records may be there twice after trouble, which their tag says. */
+    /**
+     * `at-least-once` for clusters without transactions: records may be there twice after trouble, which their tag
+     * says.
+     */
     guarantee: 'exactly-once',
     /** Longest wait for more records before a transaction is committed, ms. */
     lingerMs: 5,
@@ -32,7 +38,10 @@ export const DEFAULTS = {
   keys: {
     /** The key store; relative to the settings file. */
     store: 'minim-keys.json',
-    /** Where the master key comes from when MINIM_MASTER_KEY is not set: `{ file: … }`, `{ exec: [command, argument] }`, or nowhere. */
+    /**
+     * Where the master key comes from when MINIM_MASTER_KEY is not set: `{ file: … }`, `{ exec: [command, argument] }`,
+     * or nowhere.
+     */
     master: null,
   },
   tenants: {
@@ -45,7 +54,10 @@ export const DEFAULTS = {
     region: 'GB',
     /** A number of so many digits or fewer is an extension of this tenant. */
     extensionDigits: 6,
-    /** Hosts of SIP addresses that are this tenant's own, so that `1001@pbx.example` is its extension 1001; IP addresses always are. */
+    /**
+     * Hosts of SIP addresses that are this tenant's own, so that `1001@pbx.example` is its extension 1001; IP addresses
+     * always are.
+     */
     domains: [],
   },
   grpc: {

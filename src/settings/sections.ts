@@ -1,6 +1,6 @@
 /**
- * The settings of the sources that hand their records to the spool, and of the spool: a file each. Adding one here adds it to the
- * schema, the defaults and the checks.
+ * The settings of the sources that hand their records to the spool, and of the spool: a file each. Adding one here adds
+ * it to the schema, the defaults and the checks.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { SourceSection } from '../sections/source-section.js'
@@ -43,9 +43,16 @@ export type AnySection = SourceSection<SourceSettings[keyof SourceSettings], key
 export const SOURCE_SECTIONS = Object.values(SECTIONS) as unknown as readonly AnySection[]
 
 /** Each section's defaults, by its name in the settings. */
-export const SOURCE_DEFAULTS: Readonly<Record<string, unknown>> = Object.fromEntries(SOURCE_SECTIONS.map(({ key, defaults }) => [key, defaults]))
+export const SOURCE_DEFAULTS: Readonly<Record<string, unknown>> = Object.fromEntries(
+  SOURCE_SECTIONS.map(({ key, defaults }) => [key, defaults]),
+)
 
-/** Whether a source may be set up that hands its records to the spool: its section says anything but its defaults, which are to be off. */
+/**
+ * Whether a source may be set up that hands its records to the spool: its section says anything but its defaults, which
+ * are to be off.
+ */
 export function usesSpool(settings: SourceSettings): boolean {
-  return SOURCE_SECTIONS.some(({ key, spools }) => key !== 'spool' && spools !== false && !isDeepStrictEqual(settings[key], SOURCE_DEFAULTS[key]))
+  return SOURCE_SECTIONS.some(
+    ({ key, spools }) => key !== 'spool' && spools !== false && !isDeepStrictEqual(settings[key], SOURCE_DEFAULTS[key]),
+  )
 }

@@ -1,14 +1,17 @@
 /**
  * A block of the spool: the entries of one group commit, encrypted as one.
  *
- * On disk: version (1) | when it was sealed, Unix ms (6) | nonce (12) | ciphertext | tag (16): AES-256-GCM. Authenticated with it: the
- * spool's UUID and the block's sequence, so that a block cannot be moved, repeated or brought in from elsewhere.
+ * On disk: version (1) | when it was sealed, Unix ms (6) | nonce (12) | ciphertext | tag (16): AES-256-GCM.
+ * Authenticated with it: the spool's UUID and the block's sequence, so that a block cannot be moved, repeated or
+ * brought in from elsewhere.
  *
- * The key is the use `box` of the domain `minim.spool` in the epoch (day) of the sealing. Nonces are random: 2^32 blocks under a key keep
- * the chance that one repeats under 2^-32 (SP 800-38D §8.3), and a day has room for 49,000 a second.
+ * The key is the use `box` of the domain `minim.spool` in the epoch (day) of the sealing. Nonces are random: 2^32
+ * blocks under a key keep the chance that one repeats under 2^-32 (SP 800-38D §8.3), and a day has room for 49,000 a
+ * second.
  *
- * Inside: number of runs (2), then each run's head, then the bytes of all entries, back to back. A run is entries of one kind of source,
- * format, tenant and reason: since records keep their order only within a source, a block's entries are sorted so that its runs are few.
+ * Inside: number of runs (2), then each run's head, then the bytes of all entries, back to back. A run is entries of
+ * one kind of source, format, tenant and reason: since records keep their order only within a source, a block's entries
+ * are sorted so that its runs are few.
  *   head: source, format, reason (1 + n each) | tenant (2 + n) | number of entries (4) | length of each (4)
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
@@ -56,7 +59,14 @@ export interface BlockPlace {
 
 /** About what an entry takes in a block; exact but for the heads of runs, which entries share. */
 export function entryBytes(entry: Omit<BlockEntry, 'bytes'> & { readonly bytes: { readonly length: number } }): number {
-  return 13 + entry.source.length + entry.format.length + entry.reason.length + Buffer.byteLength(entry.tenant) + entry.bytes.length
+  return (
+    13 +
+    entry.source.length +
+    entry.format.length +
+    entry.reason.length +
+    Buffer.byteLength(entry.tenant) +
+    entry.bytes.length
+  )
 }
 
 const runKey = (entry: BlockEntry): string => `${entry.source}\0${entry.format}\0${entry.reason}\0${entry.tenant}`
@@ -170,7 +180,9 @@ export function sealedAt(sealed: Uint8Array): number | null {
 export function openBlock(keys: EpochKeys, place: BlockPlace, sealed: Buffer, scratch = 0): Buffer | null {
   const length = sealed.length - SEAL_BYTES
   if (length < 0 || sealed[0] !== BLOCK_VERSION) return null
-  const decipher = createDecipheriv('aes-256-gcm', keys.box, sealed.subarray(HEAD_BYTES, HEAD_BYTES + NONCE_BYTES), { authTagLength: TAG_BYTES })
+  const decipher = createDecipheriv('aes-256-gcm', keys.box, sealed.subarray(HEAD_BYTES, HEAD_BYTES + NONCE_BYTES), {
+    authTagLength: TAG_BYTES,
+  })
   decipher.setAAD(bound(place, sealed))
   decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES))
   try {

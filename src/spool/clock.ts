@@ -1,12 +1,14 @@
 /**
  * How old remembered ids are, by a clock that may step.
  *
- * Ids are filed by the time of the system's clock. Were they forgotten by it too, a clock that leaps a day ahead for a minute would have
- * all of them forgotten. So what is due is told by a time of its own: it is never ahead of the system's clock, goes back with it, and goes
- * on no faster than time really passes (`performance.now`). How long the program was down nobody knows, so that counts as a moment.
+ * Ids are filed by the time of the system's clock. Were they forgotten by it too, a clock that leaps a day ahead for a
+ * minute would have all of them forgotten. So what is due is told by a time of its own: it is never ahead of the
+ * system's clock, goes back with it, and goes on no faster than time really passes (`performance.now`). How long the
+ * program was down nobody knows, so that counts as a moment.
  *
- * Such a time is behind for ever after a leap there and back, or a long rest. It need not be: once the system's clock has gone evenly for
- * as long as ids are remembered, whatever was filed before is due, and whatever was filed since is filed rightly.
+ * Such a time is behind for ever after a leap there and back, or a long rest. It need not be: once the system's clock
+ * has gone evenly for as long as ids are remembered, whatever was filed before is due, and whatever was filed since is
+ * filed rightly.
  */
 
 /** A clock that differs by more from what has passed was set: NTP's slewing and a drifting crystal stay far below. */

@@ -1,14 +1,15 @@
 /**
- * One installation for each spool folder: a lock that the kernel drops with its last holder, so that nothing is left behind by SIGKILL.
+ * One installation for each spool folder: a lock that the kernel drops with its last holder, so that nothing is left
+ * behind by SIGKILL.
  *
- * Of several workers the supervisor takes it, and they inherit it: also when the supervisor dies, nobody else begins while one of them still
- * writes. Whoever only reads (`minim keys`) does not ask for it.
+ * Of several workers the supervisor takes it, and they inherit it: also when the supervisor dies, nobody else begins
+ * while one of them still writes. Whoever only reads (`minim keys`) does not ask for it.
  */
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { MinimError } from '../errors/catalogue.js'
 import { lockDescriptor } from '../base/file-lock.js'
 import { errorCode } from '../base/system-error.js'
+import { MinimError } from '../errors/catalogue.js'
 
 /** For one that was just killed, and is not gone yet. */
 const WAIT_MS = 1_000
@@ -40,7 +41,9 @@ export function lockSpool(path: string, waitMs: number = WAIT_MS): SpoolLock {
   const locked = lockDescriptor(descriptor, waitMs)
   if (locked !== true) {
     closeSync(descriptor)
-    throw locked === false ? new MinimError('MINIM_SPOOL_LOCKED', { path }) : new MinimError('MINIM_SPOOL_OPEN', { path, what: `flock cannot be run: ${locked}` })
+    throw locked === false
+      ? new MinimError('MINIM_SPOOL_LOCKED', { path })
+      : new MinimError('MINIM_SPOOL_OPEN', { path, what: `flock cannot be run: ${locked}` })
   }
   let held = true
   return {

@@ -2,25 +2,27 @@
  * Ids that were taken, remembered for a while: the same id again is a repeat.
  *
  * An id is kept as an HMAC of it, since call ids and idempotency keys may tell who called. Keys of the table are
- * `[when its span began, minutes since 1970 (4)] [HMAC (16)]`. Time is cut into spans of a quarter of what is remembered; new ids go to
- * the current span, and a lookup asks each span that the table has and that is not due. So nothing has to be kept to find what is due: a
- * span that is too old is a range of keys, and goes as one. An id is remembered for as long as was asked, and for up to a quarter longer.
+ * `[when its span began, minutes since 1970 (4)] [HMAC (16)]`. Time is cut into spans of a quarter of what is
+ * remembered; new ids go to the current span, and a lookup asks each span that the table has and that is not due. So
+ * nothing has to be kept to find what is due: a span that is too old is a range of keys, and goes as one. An id is
+ * remembered for as long as was asked, and for up to a quarter longer.
  *
- * The system's clock may step. Spans that lie ahead of it are asked as well, and when a span is due is told by {@link SeenClock}.
+ * The system's clock may step. Spans that lie ahead of it are asked as well, and when a span is due is told by {@link
+ * SeenClock}.
  *
- * A row's value is a fingerprint of the body that came with the id, where the same id with another body is a mistake: an HMAC (16) of id
- * and body. It is empty where the id alone counts, and in rows of versions that kept none.
+ * A row's value is a fingerprint of the body that came with the id, where the same id with another body is a mistake:
+ * an HMAC (16) of id and body. It is empty where the id alone counts, and in rows of versions that kept none.
  *
  * An index by time beside the table would write each id twice, and touch twice the pages in each group commit.
  *
- * The HMAC's key is that of the spool in the epoch (day) that the span began in: it goes with the day's key. Asking for a day's key makes
- * it, so no days are asked for but those of spans that are there, and the current one's.
+ * The HMAC's key is that of the spool in the epoch (day) that the span began in: it goes with the day's key. Asking for
+ * a day's key makes it, so no days are asked for but those of spans that are there, and the current one's.
  */
 import { MINUTE_MS } from '../base/time.js'
 import { MinimError } from '../errors/catalogue.js'
 import { epochId } from '../keys/epochs.js'
 import { HmacSha256, sha256 } from '../keys/hmac.js'
-import { SPOOL_DOMAIN, type EpochKeys, type Keyring } from '../keys/keyring.js'
+import { type EpochKeys, type Keyring, SPOOL_DOMAIN } from '../keys/keyring.js'
 import { SeenClock } from './clock.js'
 
 const SPANS = 4
@@ -69,7 +71,12 @@ export class SeenNames {
     this.#revision = start.revision
     // A version that stored no time has written the table: its newest span is not older than that.
     const newest = start.spans.length === 0 ? null : start.spans[start.spans.length - 1] * MINUTE_MS
-    this.#clock = new SeenClock((SPANS + 1) * this.#spanMinutes * MINUTE_MS, wallMs, monotonicMs, start.trustedMs ?? newest)
+    this.#clock = new SeenClock(
+      (SPANS + 1) * this.#spanMinutes * MINUTE_MS,
+      wallMs,
+      monotonicMs,
+      start.trustedMs ?? newest,
+    )
   }
 
   /** Changes with the list of spans in the table, whichever worker changes it. */
@@ -109,7 +116,11 @@ export class SeenNames {
    * @throws MinimError when the key store cannot be read, or the day's key is not there
    */
   name(source: string, tenant: string, id: string, body: Uint8Array | null): SeenName {
-    return this.#named(`${source}\0${tenant}\0${id}`, body === null ? null : sha256(body), this.#spanOf(this.#clock.wallMs))
+    return this.#named(
+      `${source}\0${tenant}\0${id}`,
+      body === null ? null : sha256(body),
+      this.#spanOf(this.#clock.wallMs),
+    )
   }
 
   /** The same for the spans that the table has now. @throws MinimError as {@link name} */
@@ -132,7 +143,10 @@ export class SeenNames {
     return this.#spans.filter((span) => this.#isDue(span))
   }
 
-  /** The span that is missed least where there is no room: the oldest, else the one furthest ahead, the current one last. null: there is none. */
+  /**
+   * The span that is missed least where there is no room: the oldest, else the one furthest ahead, the current one
+   * last. null: there is none.
+   */
   leastUseful(): number | null {
     const current = this.#spanOf(this.#clock.wallMs)
     const [oldest] = this.#spans
@@ -169,7 +183,10 @@ export class SeenNames {
 
   #isDue(span: number): boolean {
     const { trustedMs, wallMs, even } = this.#clock
-    return span < this.#spanOf(trustedMs) - SPANS * this.#spanMinutes || (even && span > this.#spanOf(wallMs) + this.#spanMinutes)
+    return (
+      span < this.#spanOf(trustedMs) - SPANS * this.#spanMinutes ||
+      (even && span > this.#spanOf(wallMs) + this.#spanMinutes)
+    )
   }
 
   /** null: the day's key is not there. */
@@ -191,14 +208,14 @@ export class SeenNames {
     let day = this.#days.get(span)
     if (day === undefined) {
       if (this.#days.size >= MAX_HMACS) this.#days.clear()
-      this.#days.set(span, day = epochId(SPOOL_DOMAIN.epoch, span * MINUTE_MS))
+      this.#days.set(span, (day = epochId(SPOOL_DOMAIN.epoch, span * MINUTE_MS)))
     }
     return day
   }
 
   #spanOf(timeMs: number): number {
     const minutes = Math.floor(Math.min(Math.max(0, timeMs), 0xffff_ffff * MINUTE_MS) / MINUTE_MS)
-    return minutes - minutes % this.#spanMinutes
+    return minutes - (minutes % this.#spanMinutes)
   }
 }
 

@@ -1,37 +1,52 @@
 /**
- * The spool: records whose sender cannot send them again, encrypted on disk from the moment they are acknowledged until they are in Kafka.
+ * The spool: records whose sender cannot send them again, encrypted on disk from the moment they are acknowledged until
+ * they are in Kafka.
  *
  *   put ──▶ waiting ──▶ one block per write, on disk ──▶ acknowledged
  *                              │
  *                              └──▶ feed: a work item of delivery like any other ──▶ committed ──▶ deleted
  *
- * - **Group commit.** What is put while a write is under way becomes the next block: one encryption, one flush for all of it.
- * - **Exactly once.** A block's sequence is its place in the ledger (source `spool.<worker>`, incarnation: the spool's UUID). After a crash
- *   the ledger says which blocks are in Kafka: those are deleted, the others fed. A sender's id is stored in the same transaction as its block.
- * - **A write that fails** is answered with an error and leaves nothing behind: where the disk may have kept it all the same, it is taken
- *   out before anything else is written. Until a trial write succeeds, everything is refused.
+ * - **Group commit.** What is put while a write is under way becomes the next block: one encryption, one flush for all
+ *   of it.
+ * - **Exactly once.** A block's sequence is its place in the ledger (source `spool.<worker>`, incarnation: the spool's
+ *   UUID). After a crash the ledger says which blocks are in Kafka: those are deleted, the others fed. A sender's id is
+ *   stored in the same transaction as its block.
+ * - **A write that fails** is answered with an error and leaves nothing behind: where the disk may have kept it all the
+ *   same, it is taken out before anything else is written. Until a trial write succeeds, everything is refused.
  * - **A block that cannot be read again** is counted, moved aside, and does not hold up the others.
- * - **Limits.** What is refused is refused before it is written. Memory: what waits for the disk, a few blocks that need not be
- *   read again since they have just been written, and what delivery has taken and not committed.
+ * - **Limits.** What is refused is refused before it is written. Memory: what waits for the disk, a few blocks that
+ *   need not be read again since they have just been written, and what delivery has taken and not committed.
  *
  * Layout: `spool/block.ts`; ids: `spool/seen.ts`; what is relied on of the disk: `spool/store.ts`.
  */
 import { Backoff } from '../base/backoff.js'
-import type { Reader } from '../batch/batch.js'
 import { HOUR_MS } from '../base/time.js'
+import type { Reader } from '../batch/batch.js'
 import { MinimError } from '../errors/catalogue.js'
-import type { Intake } from '../flow/intake.js'
-import type { Inlet, PutOutcome, Spooled } from '../flow/source.js'
-import { epochId } from '../keys/epochs.js'
-import { SPOOL_DOMAIN, type EpochKeys, type Keyring } from '../keys/keyring.js'
-import type { Minimised } from '../flow/minimised.js'
-import { MAX_TENANT_BYTES, SEAL_BYTES, decodeBlock, encodeBlock, entryBytes, keyMark, openBlock, sealBlock, sealedAt, type BlockEntry, type BlockRun } from './block.js'
-import { SeenNames, spanIn, spanStart, type SeenName, type SeenStart } from './seen.js'
-import { SpoolStore, type SpoolTables } from './store.js'
-import { spoolSource } from '../flow/shards.js'
-import type { SourceId, WorkItem } from '../flow/work-item.js'
 import type { SpoolCounters, SpoolSample } from '../flow/counters.js'
 import type { Input } from '../flow/input.js'
+import type { Intake } from '../flow/intake.js'
+import type { Minimised } from '../flow/minimised.js'
+import { spoolSource } from '../flow/shards.js'
+import type { Inlet, PutOutcome, Spooled } from '../flow/source.js'
+import type { SourceId, WorkItem } from '../flow/work-item.js'
+import { epochId } from '../keys/epochs.js'
+import { type EpochKeys, type Keyring, SPOOL_DOMAIN } from '../keys/keyring.js'
+import {
+  type BlockEntry,
+  type BlockRun,
+  decodeBlock,
+  encodeBlock,
+  entryBytes,
+  keyMark,
+  MAX_TENANT_BYTES,
+  openBlock,
+  SEAL_BYTES,
+  sealBlock,
+  sealedAt,
+} from './block.js'
+import { type SeenName, SeenNames, type SeenStart, spanIn, spanStart } from './seen.js'
+import { SpoolStore, type SpoolTables } from './store.js'
 
 /** A block takes no more entries from here on. */
 const BLOCK_BYTES = 256 * 1024
@@ -65,7 +80,10 @@ export interface SpoolIntake extends Pick<Intake, 'lastTaken' | 'offer'> {
 export interface SpoolReaders {
   /** The reader of a run of entries, which end at `ends`. */
   readonly reader: (run: BlockRun) => Reader
-  /** How many records a run of a block has that was read from disk; NaN where only reading them tells. Left out: never known. */
+  /**
+   * How many records a run of a block has that was read from disk; NaN where only reading them tells. Left out: never
+   * known.
+   */
   readonly count?: (run: BlockRun, block: Buffer) => number
   /** Bytes that readers need behind a block. */
   readonly scratchBytes: number
@@ -103,7 +121,12 @@ interface Pending extends BlockEntry {
 
 /** What one write did. */
 interface Written {
-  readonly block: { readonly sequence: number; readonly plain: Buffer; readonly records: number; readonly sealedAt: number } | null
+  readonly block: {
+    readonly sequence: number
+    readonly plain: Buffer
+    readonly records: number
+    readonly sealedAt: number
+  } | null
   /** Of those that were not stored. */
   readonly known: ReadonlyMap<Pending, Exclude<PutOutcome, 'stored'>>
   readonly deletedTo: number
@@ -200,7 +223,13 @@ export class Spool implements Inlet {
     this.#deleted = (first ?? this.#next) - 1
     this.#committed = this.#deleted
     if (first !== undefined) this.#checkKeys(tables)
-    this.#names = new SeenNames(options.keyring, options.rememberHours * HOUR_MS, seenStart(tables), this.#now(), this.#monotonic())
+    this.#names = new SeenNames(
+      options.keyring,
+      options.rememberHours * HOUR_MS,
+      seenStart(tables),
+      this.#now(),
+      this.#monotonic(),
+    )
     this.#measure()
     this.#counters?.sampleFrom(() => this.sample())
     this.#sweepTimer = setInterval(() => {
@@ -211,13 +240,23 @@ export class Spool implements Inlet {
   }
 
   get full(): boolean {
-    return this.#closing || this.#broken !== null || this.#usedBytes + this.#waitingBytes + SEAL_BYTES >= this.#maxBytes || this.#waitingBytes >= WAITING_BYTES
+    return (
+      this.#closing ||
+      this.#broken !== null ||
+      this.#usedBytes + this.#waitingBytes + SEAL_BYTES >= this.#maxBytes ||
+      this.#waitingBytes >= WAITING_BYTES
+    )
   }
 
   /** Parts of other workers that are in the same folder. */
   otherWorkers(): number[] {
-    const names = [...(this.#store.tables as SpoolTables).meta.getKeys()].map((key) => /^uuid-(\d+)$/.exec(String(key))?.[1])
-    return names.filter((name) => name !== undefined).map(Number).filter((worker) => worker !== this.#store.worker)
+    const names = [...(this.#store.tables as SpoolTables).meta.getKeys()].map(
+      (key) => /^uuid-(\d+)$/.exec(String(key))?.[1],
+    )
+    return names
+      .filter((name) => name !== undefined)
+      .map(Number)
+      .filter((worker) => worker !== this.#store.worker)
   }
 
   /** Why nothing can be written; null while it can. */
@@ -230,7 +269,10 @@ export class Spool implements Inlet {
     if (this.#broken !== null) return this.#refuse('broken', this.#broken)
     const { source, format, tenant, reason } = records
     const size = entryBytes({ source, format, tenant, reason: reason ?? '', bytes: records.bytes })
-    if (this.#usedBytes + this.#waitingBytes + size + SEAL_BYTES > this.#maxBytes || this.#waitingBytes + size > WAITING_BYTES) {
+    if (
+      this.#usedBytes + this.#waitingBytes + size + SEAL_BYTES > this.#maxBytes ||
+      this.#waitingBytes + size > WAITING_BYTES
+    ) {
       return this.#refuse('full', new MinimError('MINIM_SPOOL_FULL'))
     }
     let name: SeenName | null = null
@@ -238,7 +280,10 @@ export class Spool implements Inlet {
       const { id } = records
       if (id !== undefined && id !== null) {
         this.#names.advance(this.#now(), this.#monotonic())
-        name = typeof id === 'string' ? this.#names.name(source, tenant, id, null) : this.#names.name(source, id.tenant ?? tenant, id.name, id.body ?? null)
+        name =
+          typeof id === 'string'
+            ? this.#names.name(source, tenant, id, null)
+            : this.#names.name(source, id.tenant ?? tenant, id.name, id.body ?? null)
       }
     } catch (error) {
       return this.#refuse('broken', asBroken(error))
@@ -247,7 +292,19 @@ export class Spool implements Inlet {
     const shortened = Buffer.byteLength(tenant) > MAX_TENANT_BYTES ? tenant.slice(0, MAX_TENANT_BYTES / 4) : tenant
     const bytes = Buffer.from(records.bytes)
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ source, format, reason: reason ?? '', tenant: shortened, bytes, name, size, records: recordsIn(records), putAt: performance.now(), resolve, reject })
+      this.#waiting.push({
+        source,
+        format,
+        reason: reason ?? '',
+        tenant: shortened,
+        bytes,
+        name,
+        size,
+        records: recordsIn(records),
+        putAt: performance.now(),
+        resolve,
+        reject,
+      })
       this.#waitingBytes += size
       this.#kick()
     })
@@ -281,8 +338,8 @@ export class Spool implements Inlet {
   }
 
   /**
-   * After delivery has stopped, if the spool was fed: an item that it still has would be waited for. Takes nothing more,
-   * answers what was put, deletes what is committed, and closes the folder. What is left stays there.
+   * After delivery has stopped, if the spool was fed: an item that it still has would be waited for. Takes nothing
+   * more, answers what was put, deletes what is committed, and closes the folder. What is left stays there.
    *
    * A write that is under way is always waited for: the process could not end in the middle of it (`spool/open.ts`).
    * @param limitMs after so long no other is begun
@@ -291,12 +348,15 @@ export class Spool implements Inlet {
     this.#closing = true
     this.stopFeeding()
     let overdue: NodeJS.Timeout | undefined
-    const late = limitMs === Infinity ? null : new Promise<void>((resolve) => {
-      overdue = setTimeout(() => {
-        this.#halt()
-        resolve()
-      }, limitMs)
-    })
+    const late =
+      limitMs === Infinity
+        ? null
+        : new Promise<void>((resolve) => {
+            overdue = setTimeout(() => {
+              this.#halt()
+              resolve()
+            }, limitMs)
+          })
     await (late === null ? this.#feeding : Promise.race([this.#feeding, late]))
     await this.#prefetching
     clearInterval(this.#sweepTimer)
@@ -329,11 +389,17 @@ export class Spool implements Inlet {
     let oldest: number | null = null
     try {
       if (tables !== null) blocks = tables.blocks.getKeysCount({ start: this.#committed + 1 })
-      if (tables !== null && blocks > 0) for (const { value } of tables.blocks.getRange({ start: this.#committed + 1, limit: 1 })) oldest = sealedAt(value)
+      if (tables !== null && blocks > 0)
+        for (const { value } of tables.blocks.getRange({ start: this.#committed + 1, limit: 1 }))
+          oldest = sealedAt(value)
     } catch {
       // A disk that cannot be read: the rest of the page is of use.
     }
-    return { bytes: this.#usedBytes, blocks, oldestSeconds: oldest === null ? 0 : Math.max(0, (this.#now() - oldest) / 1000) }
+    return {
+      bytes: this.#usedBytes,
+      blocks,
+      oldestSeconds: oldest === null ? 0 : Math.max(0, (this.#now() - oldest) / 1000),
+    }
   }
 
   #refuse(reason: 'full' | 'broken', error: MinimError): Promise<never> {
@@ -341,7 +407,8 @@ export class Spool implements Inlet {
     return Promise.reject(error)
   }
 
-  // ---- writing ------------------------------------------------------------------------------------------------------------------
+  // ---- writing
+  // ------------------------------------------------------------------------------------------------------------------
 
   /** Starts writing if there is something to write and nothing is being written. */
   #kick(deletesToo = false): void {
@@ -365,7 +432,7 @@ export class Spool implements Inlet {
     try {
       this.#demand(this.#waiting.length === 0)
       // The group is taken when the lock is held: what comes until then goes along.
-      const written = await this.#store.transaction((tables) => this.#commit(tables, group = this.#takeGroup()))
+      const written = await this.#store.transaction((tables) => this.#commit(tables, (group = this.#takeGroup())))
       this.#settle(group, written)
     } catch (error) {
       this.#fail(group, asBroken(error))
@@ -376,7 +443,8 @@ export class Spool implements Inlet {
     const waiting = this.#waiting
     let bytes = 0
     let count = 0
-    while (count < waiting.length && (count === 0 || bytes + waiting[count].size <= BLOCK_BYTES)) bytes += waiting[count++].size
+    while (count < waiting.length && (count === 0 || bytes + waiting[count].size <= BLOCK_BYTES))
+      bytes += waiting[count++].size
     this.#waiting = waiting.slice(count)
     return count === waiting.length ? waiting : waiting.slice(0, count)
   }
@@ -436,15 +504,25 @@ export class Spool implements Inlet {
     const records = fresh.reduce((sum, pending) => sum + pending.records, 0)
     const sweep = this.#seenDue || this.#seenCrowded ? this.#sweep(tables, nowMs) : NO_SWEEP
     const changed = more || sweep.less
-    if (changed) meta.putSync(REVISION, revision = nextRevision(revision))
+    if (changed) meta.putSync(REVISION, (revision = nextRevision(revision)))
     return {
-      block: plain === null ? null : { sequence, plain, records, sealedAt: nowMs }, known, deletedTo, moved, swept: sweep.done, revision: changed ? revision : null,
+      block: plain === null ? null : { sequence, plain, records, sealedAt: nowMs },
+      known,
+      deletedTo,
+      moved,
+      swept: sweep.done,
+      revision: changed ? revision : null,
     }
   }
 
   /** What an id was before: in the same group, or in the table. null: it is new. */
-  #whetherSeen(seen: SpoolTables['seen'], earlier: SeenName | undefined, name: SeenName): Exclude<PutOutcome, 'stored'> | null {
-    if (earlier !== undefined) return earlier.digest === null || name.digest === null || earlier.digest === name.digest ? 'repeated' : 'reused'
+  #whetherSeen(
+    seen: SpoolTables['seen'],
+    earlier: SeenName | undefined,
+    name: SeenName,
+  ): Exclude<PutOutcome, 'stored'> | null {
+    if (earlier !== undefined)
+      return earlier.digest === null || name.digest === null || earlier.digest === name.digest ? 'repeated' : 'reused'
     for (let i = -1; i < name.before.length; i++) {
       const key = i < 0 ? name.now : name.before[i]
       if (!seen.doesExist(key)) continue
@@ -476,7 +554,8 @@ export class Spool implements Inlet {
     let firstDay = epochId(SPOOL_DOMAIN.epoch, nowMs)
     for (const { value } of blocks.getRange({ limit: 1 })) firstDay = epochId(SPOOL_DOMAIN.epoch, sealedAt(value) ?? 0)
     const prefix = this.#markKey('')
-    for (const key of [...meta.getKeys({ start: prefix, end: `${prefix}~` })]) if (key < this.#markKey(firstDay)) meta.removeSync(key)
+    for (const key of [...meta.getKeys({ start: prefix, end: `${prefix}~` })])
+      if (key < this.#markKey(firstDay)) meta.removeSync(key)
     return { done: true, less }
   }
 
@@ -581,7 +660,12 @@ export class Spool implements Inlet {
     const tables = this.#store.tables
     if (tables === null) return
     const bytesOf = (table: { getStats(): object }): number => {
-      const stats = table.getStats() as { pageSize: number; treeBranchPageCount: number; treeLeafPageCount: number; overflowPages: number }
+      const stats = table.getStats() as {
+        pageSize: number
+        treeBranchPageCount: number
+        treeLeafPageCount: number
+        overflowPages: number
+      }
       return stats.pageSize * (stats.treeBranchPageCount + stats.treeLeafPageCount + stats.overflowPages)
     }
     this.#seenBytes = bytesOf(tables.seen)
@@ -589,7 +673,8 @@ export class Spool implements Inlet {
     if (this.#seenBytes > this.#maxBytes * SEEN_SHARE || this.#names.crowded) this.#seenCrowded = true
   }
 
-  // ---- keys ---------------------------------------------------------------------------------------------------------------------
+  // ---- keys
+  // ---------------------------------------------------------------------------------------------------------------------
 
   #markKey(day: string): string {
     return `mark-${this.#store.worker}-${day}`
@@ -600,7 +685,10 @@ export class Spool implements Inlet {
     return typeof keys === 'string' ? null : keys
   }
 
-  /** Other keys than those that the blocks were written with: no start, since every block would be taken for a damaged one. */
+  /**
+   * Other keys than those that the blocks were written with: no start, since every block would be taken for a damaged
+   * one.
+   */
   #checkKeys({ meta }: SpoolTables): void {
     const prefix = this.#markKey('')
     for (const key of meta.getKeys({ start: prefix, end: `${prefix}~` })) {
@@ -608,26 +696,29 @@ export class Spool implements Inlet {
       const keys = this.#keyring.keys(SPOOL_DOMAIN.id, day)
       // Destroyed on purpose: its blocks will be found unreadable, and said to be.
       if (keys === 'destroyed') continue
-      if (keys === 'absent' || keyMark(keys) !== meta.get(key)) throw new MinimError('MINIM_SPOOL_KEY', { path: this.#store.path, what: `of ${day}` })
+      if (keys === 'absent' || keyMark(keys) !== meta.get(key))
+        throw new MinimError('MINIM_SPOOL_KEY', { path: this.#store.path, what: `of ${day}` })
       this.#marked.add(day)
     }
   }
 
-  // ---- feeding ------------------------------------------------------------------------------------------------------------------
+  // ---- feeding
+  // ------------------------------------------------------------------------------------------------------------------
 
   async #feed(intake: SpoolIntake, readers: SpoolReaders): Promise<void> {
     let next = Math.max(this.#deleted, this.#committed) + 1
     let outstanding = 0
     let failedAt = Infinity
     const retry = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS)
-    const wait = (ms?: number): Promise<void> => new Promise((resolve) => {
-      const timer = ms === undefined ? undefined : setTimeout(() => this.#wake?.(), ms)
-      this.#wake = () => {
-        clearTimeout(timer)
-        this.#wake = null
-        resolve()
-      }
-    })
+    const wait = (ms?: number): Promise<void> =>
+      new Promise((resolve) => {
+        const timer = ms === undefined ? undefined : setTimeout(() => this.#wake?.(), ms)
+        this.#wake = () => {
+          clearTimeout(timer)
+          this.#wake = null
+          resolve()
+        }
+      })
     while (!this.#feedStopped) {
       if (failedAt < Infinity) {
         // Delivery takes nothing of the stream until the first that failed comes again.
@@ -648,12 +739,14 @@ export class Spool implements Inlet {
       next = gathered.last + 1
       if (gathered.inputs.length === 0) continue
       outstanding++
-      await intake.offer(this.#item(gathered, intake, (failed) => {
-        outstanding--
-        if (failed) failedAt = Math.min(failedAt, first)
-        else retry.reset()
-        if (failed || outstanding === 0) this.#wake?.()
-      }))
+      await intake.offer(
+        this.#item(gathered, intake, (failed) => {
+          outstanding--
+          if (failed) failedAt = Math.min(failedAt, first)
+          else retry.reset()
+          if (failed || outstanding === 0) this.#wake?.()
+        }),
+      )
     }
   }
 
@@ -672,7 +765,9 @@ export class Spool implements Inlet {
         if (tables === null) return null
         // From a disk that is slow to answer, not on this thread.
         if ((sequence - from) % READ_AHEAD === 0) {
-          this.#prefetching = tables.blocks.prefetch(Array.from({ length: Math.min(READ_AHEAD, this.#stored - sequence + 1) }, (_, i) => sequence + i))
+          this.#prefetching = tables.blocks.prefetch(
+            Array.from({ length: Math.min(READ_AHEAD, this.#stored - sequence + 1) }, (_, i) => sequence + i),
+          )
           await this.#prefetching
           if (this.#store.tables !== tables) return null
         }
@@ -682,7 +777,11 @@ export class Spool implements Inlet {
           continue
         }
         const runs = decodeBlock(plain) ?? []
-        kept = { plain, records: runs.reduce((sum, run) => sum + (count?.(run, plain) ?? NaN), 0), receivedAt: performance.now() }
+        kept = {
+          plain,
+          records: runs.reduce((sum, run) => sum + (count?.(run, plain) ?? NaN), 0),
+          receivedAt: performance.now(),
+        }
       }
       if (bytes > 0 && bytes + kept.plain.length > BLOCK_BYTES) break
       if (this.#kept.delete(sequence)) this.#keptBytes -= kept.plain.length
@@ -702,7 +801,15 @@ export class Spool implements Inlet {
           start = 0
         }
         const stop = ends[ends.length - 1]
-        inputs.push({ reader: reader({ ...run, start, ends }), arena, start, end: stop, scratchStart: arena === kept.plain ? arena.length : stop, last: true, tenant: run.tenant })
+        inputs.push({
+          reader: reader({ ...run, start, ends }),
+          arena,
+          start,
+          end: stop,
+          scratchStart: arena === kept.plain ? arena.length : stop,
+          last: true,
+          tenant: run.tenant,
+        })
         sources.push(run.source)
       }
     }
@@ -733,10 +840,17 @@ export class Spool implements Inlet {
     return null
   }
 
-  #item({ inputs, sources, bytes, records, last, receivedAt }: Gathered, intake: SpoolIntake, done: (failed: boolean) => void): WorkItem {
+  #item(
+    { inputs, sources, bytes, records, last, receivedAt }: Gathered,
+    intake: SpoolIntake,
+    done: (failed: boolean) => void,
+  ): WorkItem {
     const found: number[] = []
     return {
-      id: this.id, sequence: last, bytes, receivedAt,
+      id: this.id,
+      sequence: last,
+      bytes,
+      receivedAt,
       ...(Number.isNaN(records) ? {} : { records }),
       minimise: (excluded) => intake.minimiseAll(inputs, excluded, found),
       received: () => {
@@ -749,7 +863,9 @@ export class Spool implements Inlet {
         this.#kick()
         done(false)
       },
-      failed: () => done(true),
+      failed: () => {
+        done(true)
+      },
     }
   }
 }
@@ -792,7 +908,11 @@ function nextRevision(revision: string): string {
 function seenStart(tables: SpoolTables): SeenStart {
   const { meta } = tables
   const stored = Number(meta.get(TRUSTED) ?? NaN)
-  return { spans: spansOf(tables), revision: meta.get(REVISION) ?? NO_REVISION, trustedMs: Number.isFinite(stored) ? stored : null }
+  return {
+    spans: spansOf(tables),
+    revision: meta.get(REVISION) ?? NO_REVISION,
+    trustedMs: Number.isFinite(stored) ? stored : null,
+  }
 }
 
 /** The spans that the table of ids holds, in order. */
@@ -809,6 +929,7 @@ function spansOf({ seen }: SpoolTables): number[] {
 const noKey = (): MinimError => new MinimError('MINIM_SPOOL_BROKEN', { what: 'the key of the day is not there' })
 
 function asBroken(error: unknown): MinimError {
-  if (error instanceof MinimError) return error.code === 'MINIM_SPOOL_BROKEN' ? error : new MinimError('MINIM_SPOOL_BROKEN', { what: error.code })
+  if (error instanceof MinimError)
+    return error.code === 'MINIM_SPOOL_BROKEN' ? error : new MinimError('MINIM_SPOOL_BROKEN', { what: error.code })
   return new MinimError('MINIM_SPOOL_BROKEN', { what: 'unexpected' }, { cause: error })
 }

@@ -1,33 +1,36 @@
 /**
  * The spool's LMDB environment: its tables, its transactions, and what becomes of it when the disk fails.
  *
- * What is relied on (lmdb-js 3.5, its LMDB 0.9.90): the environment is opened with `overlappingSync: false`, so that a transaction's
- * promise is LMDB's own commit: pages written, `fdatasync`, then the meta page through an `O_DSYNC` descriptor. When it resolves the
- * data is on disk; when it rejects nothing of it is to be seen (a torn write lies in pages that no meta page points to). lmdb-js's
- * default, `overlappingSync: true`, resolves before the flush, and `db.flushed` then never settles when the flush fails; measured here it
- * is no faster, since puts are gathered while a write is under way. All of it runs on lmdb-js's own thread; the transaction's callback
- * runs on this one, under the write lock that all processes share: so looking an id up and storing it is one step for all workers.
- * The lock is robust: a process that is killed in the middle of a transaction does not hold up the others.
+ * What is relied on (lmdb-js 3.5, its LMDB 0.9.90): the environment is opened with `overlappingSync: false`, so that a
+ * transaction's promise is LMDB's own commit: pages written, `fdatasync`, then the meta page through an `O_DSYNC`
+ * descriptor. When it resolves the data is on disk; when it rejects nothing of it is to be seen (a torn write lies in
+ * pages that no meta page points to). lmdb-js's default, `overlappingSync: true`, resolves before the flush, and
+ * `db.flushed` then never settles when the flush fails; measured here it is no faster, since puts are gathered while a
+ * write is under way. All of it runs on lmdb-js's own thread; the transaction's callback runs on this one, under the
+ * write lock that all processes share: so looking an id up and storing it is one step for all workers. The lock is
+ * robust: a process that is killed in the middle of a transaction does not hold up the others.
  *
- * lmdb-js commits what a callback has written even if the callback throws: whatever can fail has to come before the first write.
+ * lmdb-js commits what a callback has written even if the callback throws: whatever can fail has to come before the
+ * first write.
  *
- * LMDB as lmdb-js builds it must not meet a write that fails at once (ENOSPC, EROFS): it formats what it says about it into 100 bytes
- * that may be too few, which has been seen to end the process. So the disk is asked first ({@link SpoolStore.probe}): what is free, and
- * whether a file beside the data can be written. What fails between the question and the write may still end the process; nothing
- * acknowledged is lost by that. A reserve also keeps room for deleting, which needs pages before it frees any.
+ * LMDB as lmdb-js builds it must not meet a write that fails at once (ENOSPC, EROFS): it formats what it says about it
+ * into 100 bytes that may be too few, which has been seen to end the process. So the disk is asked first ({@link
+ * SpoolStore.probe}): what is free, and whether a file beside the data can be written. What fails between the question
+ * and the write may still end the process; nothing acknowledged is lost by that. A reserve also keeps room for
+ * deleting, which needs pages before it frees any.
  */
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
 import { randomUUID } from 'node:crypto'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { getSystemErrorName } from 'node:util'
-import { open, type Database, type RootDatabase } from 'lmdb'
+import { type Database, open, type RootDatabase } from 'lmdb'
+import { errorCode } from '../base/system-error.js'
 import { MinimError } from '../errors/catalogue.js'
+import { MAX_SHARDS } from '../flow/shards.js'
 import { epochId } from '../keys/epochs.js'
 import { SPOOL_DOMAIN } from '../keys/keyring.js'
-import { MAX_SHARDS } from '../flow/shards.js'
 import { sealedAt } from './block.js'
 import { environmentClosed, environmentOpened } from './open.js'
-import { errorCode } from '../base/system-error.js'
 
 const FORMAT = '1'
 const LOCK_FILE_BYTES = 65_536
@@ -56,7 +59,10 @@ interface Opened extends SpoolTables {
   readonly root: RootDatabase<Buffer, number>
 }
 
-/** Errors after which an environment goes on as it is: nothing was written. What else fails may have reached the meta page. */
+/**
+ * Errors after which an environment goes on as it is: nothing was written. What else fails may have reached the meta
+ * page.
+ */
 const HARMLESS = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'MDB_MAP_FULL'])
 
 export class SpoolStore {
@@ -80,7 +86,8 @@ export class SpoolStore {
     try {
       mkdirSync(path, { recursive: true, mode: 0o700 })
       chmodSync(path, 0o700)
-      // Written, not only made long: it is mapped, and the first touch of a page that a full disk has no room for would be a SIGBUS.
+      // Written, not only made long: it is mapped, and the first touch of a page that a full disk has no room for would
+      // be a SIGBUS.
       try {
         writeFileSync(join(path, 'lock.mdb'), Buffer.alloc(LOCK_FILE_BYTES), { flag: 'wx', mode: 0o600 })
       } catch (error) {
@@ -116,7 +123,9 @@ export class SpoolStore {
     } catch (error) {
       if (error instanceof MinimError) throw error
       // lmdb-js rejects with an error that holds another one's promise, which nobody else would wait for.
-      const inner: unknown = await Promise.resolve((error as { commitError?: Promise<unknown> }).commitError).catch((cause: unknown) => cause)
+      const inner: unknown = await Promise.resolve((error as { commitError?: Promise<unknown> }).commitError).catch(
+        (cause: unknown) => cause,
+      )
       const code = lmdbCode(inner ?? error)
       // A commit that failed on its meta page leaves LMDB refusing all others, and lmdb-js then waiting for ever.
       this.#doubtful ||= ran && !HARMLESS.has(code)
@@ -124,13 +133,17 @@ export class SpoolStore {
     }
   }
 
-  /** The disk is not to be trusted: the files are let go of, so that it can be mended. {@link mend} opens them again. */
+  /**
+   * The disk is not to be trusted: the files are let go of, so that it can be mended. {@link mend} opens them again.
+   */
   async release(): Promise<void> {
     this.#doubtful = true
     await this.close()
   }
 
-  /** Opens the environment again if the last failure may have left it unusable. @throws MinimError MINIM_SPOOL_BROKEN */
+  /**
+   * Opens the environment again if the last failure may have left it unusable. @throws MinimError MINIM_SPOOL_BROKEN
+   */
   async mend(): Promise<void> {
     if (this.#opened !== null && !this.#doubtful) return
     await this.close()
@@ -181,13 +194,21 @@ export class SpoolStore {
   }
 
   #open(): Opened {
-    // Batches by turns of the event loop have a promise of their own, which nobody holds: it would be an unhandled rejection when a write fails.
+    // Batches by turns of the event loop have a promise of their own, which nobody holds: it would be an unhandled
+    // rejection when a write fails.
     const root = open<Buffer, number>({
-      path: this.path, noSubdir: false, overlappingSync: false, eventTurnBatching: false, mapSize: this.#mapSize, maxDbs: MAX_SHARDS * 2 + 4, encoding: 'binary',
+      path: this.path,
+      noSubdir: false,
+      overlappingSync: false,
+      eventTurnBatching: false,
+      mapSize: this.#mapSize,
+      maxDbs: MAX_SHARDS * 2 + 4,
+      encoding: 'binary',
     })
     environmentOpened()
     return {
-      root, probe: openSync(join(this.path, 'probe'), 'w', 0o600),
+      root,
+      probe: openSync(join(this.path, 'probe'), 'w', 0o600),
       blocks: root.openDB<Buffer, number>({ name: `blocks-${this.worker}`, encoding: 'binary' }),
       damaged: root.openDB<Buffer, number>({ name: `damaged-${this.worker}`, encoding: 'binary' }),
       seen: root.openDB<Buffer, Buffer>({ name: 'seen', encoding: 'binary', keyEncoding: 'binary' }),
@@ -197,21 +218,35 @@ export class SpoolStore {
 
   #identify({ root, meta }: Opened): string {
     const format = meta.get('format')
-    if (format !== undefined && format !== FORMAT) throw new MinimError('MINIM_SPOOL_OPEN', { path: this.path, what: 'another version of minim wrote it' })
+    if (format !== undefined && format !== FORMAT)
+      throw new MinimError('MINIM_SPOOL_OPEN', { path: this.path, what: 'another version of minim wrote it' })
     const key = `uuid-${this.worker}`
-    return meta.get(key) ?? root.transactionSync(() => {
-      const uuid = randomUUID()
-      meta.putSync('format', FORMAT)
-      meta.putSync(key, uuid)
-      return uuid
-    })
+    return (
+      meta.get(key) ??
+      root.transactionSync(() => {
+        const uuid = randomUUID()
+        meta.putSync('format', FORMAT)
+        meta.putSync(key, uuid)
+        return uuid
+      })
+    )
   }
 }
 
-/** How many blocks of a folder, of all workers, are under the key of a day. For who wants to destroy it; a spool in use may be asked. */
+/**
+ * How many blocks of a folder, of all workers, are under the key of a day. For who wants to destroy it; a spool in use
+ * may be asked.
+ */
 export async function blocksOfDay(path: string, day: string): Promise<number> {
   if (!existsSync(join(path, 'data.mdb'))) return 0
-  const root = open<Buffer, string>({ path, noSubdir: false, readOnly: true, overlappingSync: false, maxDbs: MAX_SHARDS * 2 + 4, encoding: 'binary' })
+  const root = open<Buffer, string>({
+    path,
+    noSubdir: false,
+    readOnly: true,
+    overlappingSync: false,
+    maxDbs: MAX_SHARDS * 2 + 4,
+    encoding: 'binary',
+  })
   try {
     let count = 0
     for (const name of [...root.getKeys()].filter((key) => key.startsWith('blocks-'))) {

@@ -17,9 +17,10 @@ const MAX_DIGITS = 15 - HIDDEN_DIGITS
 /** Two-digit calling codes (ITU-T E.164 list of assigned country codes); 1 and 7 have one digit, all others three. */
 const twoDigits = new Uint8Array(100)
 for (const code of [
-  20, 27, 30, 31, 32, 33, 34, 36, 39, 40, 41, 43, 44, 45, 46, 47, 48, 49, 51, 52, 53, 54, 55, 56, 57, 58,
-  60, 61, 62, 63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95, 98,
-]) twoDigits[code] = 1
+  20, 27, 30, 31, 32, 33, 34, 36, 39, 40, 41, 43, 44, 45, 46, 47, 48, 49, 51, 52, 53, 54, 55, 56, 57, 58, 60, 61, 62,
+  63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95, 98,
+])
+  twoDigits[code] = 1
 
 /**
  * Writes `+` and the prefix of a packed number.
@@ -49,34 +50,53 @@ export function writeE164Prefix(block: Uint8Array, at: number, digits: number, o
 
 export const e164Prefix: Descriptor<E164Prefix> = {
   kind: 'e164-prefix',
-  rows: [{
-    written: 'e164-prefix', reversible: null,
-    reveals: 'country, or so many digits; never the last four. Extensions and SIP names have none',
-  }],
+  rows: [
+    {
+      written: 'e164-prefix',
+      reversible: null,
+      reveals: 'country, or so many digits; never the last four. Extensions and SIP names have none',
+    },
+  ],
   dpv: 'Deidentification',
   spelling: `{ e164-prefix: country } or { e164-prefix: { digits: 1 to ${MAX_DIGITS} } }`,
   shows: 'less',
   examples: [
     { field: 'call.calling_prefix', written: { 'e164-prefix': 'country' }, input: '+447700900123', output: '+44' },
     { field: 'call.called_prefix', written: { 'e164-prefix': 'country' }, input: '+12025550123', output: '+1' },
-    { field: 'call.calling_prefix', written: { 'e164-prefix': { digits: 6 } }, input: '+447700900123', output: '+447700' },
+    {
+      field: 'call.calling_prefix',
+      written: { 'e164-prefix': { digits: 6 } },
+      input: '+447700900123',
+      output: '+447700',
+    },
     { field: 'call.calling_prefix', written: { 'e164-prefix': { digits: 6 } }, input: '+4912345', output: '+491' },
     { field: 'call.calling_prefix', written: { 'e164-prefix': 'country' }, input: '1001', output: null },
   ],
-  schema: () => [under('e164-prefix', Type.Union([
-    Type.Literal('country'), parameters({ digits: Type.Integer({ minimum: 1, maximum: MAX_DIGITS }) }),
-  ]))],
+  schema: () => [
+    under(
+      'e164-prefix',
+      Type.Union([Type.Literal('country'), parameters({ digits: Type.Integer({ minimum: 1, maximum: MAX_DIGITS }) })]),
+    ),
+  ],
   fits: (_, source) => source?.identifier === 'PARTY',
   read: (_, given) => {
     if (given === 'country') return { kind: 'e164-prefix', digits: 'country' }
     const digits = only(given, ['digits'])?.['digits']
     return whole(digits, 1, MAX_DIGITS) ? { kind: 'e164-prefix', digits } : null
   },
-  text: ({ digits }) => digits === 'country'
-    ? { form: 'country code', reveals: 'the country of the number', reversible: BY_NOBODY }
-    : { form: `first ${digits} digits`, reveals: 'the area or operator of the number, never its last four digits', reversible: BY_NOBODY },
+  text: ({ digits }) =>
+    digits === 'country'
+      ? { form: 'country code', reveals: 'the country of the number', reversible: BY_NOBODY }
+      : {
+          form: `first ${digits} digits`,
+          reveals: 'the area or operator of the number, never its last four digits',
+          reversible: BY_NOBODY,
+        },
   timeStepMs: () => null,
   compile: ({ digits }, { identifier }) => ({
-    shape: 'excerpt', slot: identifier(), ipv6: null, block: { of: writeE164Prefix, constants: [digits === 'country' ? 0 : digits] },
+    shape: 'excerpt',
+    slot: identifier(),
+    ipv6: null,
+    block: { of: writeE164Prefix, constants: [digits === 'country' ? 0 : digits] },
   }),
 }

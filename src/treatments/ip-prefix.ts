@@ -1,7 +1,7 @@
 /** Network of an IP address: its leading bits, as CIDR text (RFC 4632; IPv6 as RFC 5952 writes it). */
 import { Type } from '@sinclair/typebox'
 import { BLOCK_PAYLOAD } from '../batch/block.js'
-import { BY_NOBODY, writeDecimal, type Descriptor } from './treatment.js'
+import { BY_NOBODY, type Descriptor, writeDecimal } from './treatment.js'
 import { only, parameters, under, whole } from './written.js'
 
 /** Network of an address, with so many leading bits kept. */
@@ -37,7 +37,8 @@ const HEX = '0123456789abcdef'
  */
 export function writeIpv6Prefix(src: Uint8Array, at: number, bits: number, out: Uint8Array, pos: number): number {
   let groups = Math.ceil(bits / 16)
-  const group = (i: number): number => (masked(src[at + 2 * i], 2 * i, bits) << 8) | masked(src[at + 2 * i + 1], 2 * i + 1, bits)
+  const group = (i: number): number =>
+    (masked(src[at + 2 * i], 2 * i, bits) << 8) | masked(src[at + 2 * i + 1], 2 * i + 1, bits)
   while (groups > 0 && group(groups - 1) === 0) groups--
   for (let i = 0; i < groups; i++) {
     const value = group(i)
@@ -63,10 +64,30 @@ export const ipPrefix: Descriptor<IpPrefix> = {
   spelling: `{ ip-prefix: { v4: ${V4.minimum} to ${V4.maximum}, v6: ${V6.minimum} to ${V6.maximum} } }`,
   shows: 'less',
   examples: [
-    { field: 'call.source_network', written: { 'ip-prefix': { v4: 24, v6: 48 } }, input: '192.0.2.77', output: '192.0.2.0/24' },
-    { field: 'call.source_network', written: { 'ip-prefix': { v4: 20, v6: 48 } }, input: '198.51.100.7', output: '198.51.96.0/20' },
-    { field: 'call.source_network', written: { 'ip-prefix': { v4: 24, v6: 48 } }, input: '2001:db8:1:2::1', output: '2001:db8:1::/48' },
-    { field: 'quality.remote_network', written: { 'ip-prefix': { v4: 24, v6: 48 } }, input: '2001:db8::1', output: '2001:db8::/48' },
+    {
+      field: 'call.source_network',
+      written: { 'ip-prefix': { v4: 24, v6: 48 } },
+      input: '192.0.2.77',
+      output: '192.0.2.0/24',
+    },
+    {
+      field: 'call.source_network',
+      written: { 'ip-prefix': { v4: 20, v6: 48 } },
+      input: '198.51.100.7',
+      output: '198.51.96.0/20',
+    },
+    {
+      field: 'call.source_network',
+      written: { 'ip-prefix': { v4: 24, v6: 48 } },
+      input: '2001:db8:1:2::1',
+      output: '2001:db8:1::/48',
+    },
+    {
+      field: 'quality.remote_network',
+      written: { 'ip-prefix': { v4: 24, v6: 48 } },
+      input: '2001:db8::1',
+      output: '2001:db8::/48',
+    },
   ],
   schema: () => [under('ip-prefix', parameters({ v4: Type.Integer(V4), v6: Type.Integer(V6) }))],
   fits: (_, source) => source?.identifier === 'IP',
@@ -76,10 +97,16 @@ export const ipPrefix: Descriptor<IpPrefix> = {
     const { v4, v6 } = bits
     return whole(v4, V4.minimum, V4.maximum) && whole(v6, V6.minimum, V6.maximum) ? { kind: 'ip-prefix', v4, v6 } : null
   },
-  text: ({ v4, v6 }) => ({ form: `network, /${v4} or /${v6}`, reveals: 'the network of the address, not the host', reversible: BY_NOBODY }),
+  text: ({ v4, v6 }) => ({
+    form: `network, /${v4} or /${v6}`,
+    reveals: 'the network of the address, not the host',
+    reversible: BY_NOBODY,
+  }),
   timeStepMs: () => null,
   compile: ({ v4, v6 }, { identifier }) => ({
-    shape: 'excerpt', slot: identifier(),
-    block: { of: writeIpv4BlockPrefix, constants: [v4] }, ipv6: { of: writeIpv6Prefix, constants: [v6] },
+    shape: 'excerpt',
+    slot: identifier(),
+    block: { of: writeIpv4BlockPrefix, constants: [v4] },
+    ipv6: { of: writeIpv6Prefix, constants: [v6] },
   }),
 }

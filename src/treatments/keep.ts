@@ -1,7 +1,7 @@
 /** The value as it is: for what is no identifier, and text only of a shape that can hide none. */
 import type { Identifier } from '../catalogue/catalogue.js'
-import { bare } from './written.js'
 import type { Descriptor } from './treatment.js'
+import { bare } from './written.js'
 
 export interface Keep {
   readonly kind: 'keep'
@@ -11,10 +11,13 @@ const KEPT: ReadonlySet<Identifier> = new Set<Identifier>(['NOT_AN_IDENTIFIER', 
 
 export const keep: Descriptor<Keep> = {
   kind: 'keep',
-  rows: [{
-    written: 'keep', reversible: '–',
-    reveals: 'the value; only for fields that are no identifier, and text only of a shape that can hide none',
-  }],
+  rows: [
+    {
+      written: 'keep',
+      reversible: '–',
+      reveals: 'the value; only for fields that are no identifier, and text only of a shape that can hide none',
+    },
+  ],
   dpv: null,
   spelling: 'keep',
   shows: 'value',
@@ -26,10 +29,11 @@ export const keep: Descriptor<Keep> = {
   ],
   schema: () => [bare('keep')],
   fits: ({ identifier }, source) => source === undefined && KEPT.has(identifier),
-  read: (_, given) => given === undefined ? { kind: 'keep' } : null,
+  read: (_, given) => (given === undefined ? { kind: 'keep' } : null),
   text: () => ({ form: 'as it is', reveals: 'the value', reversible: 'it is the value' }),
   timeStepMs: () => 1,
-  compile: (_, { field, text }) => field.type === 'string'
-    ? { shape: 'text', column: text(field) }
-    : { shape: 'number', column: field.index, call: null },
+  compile: (_, { field, text }) =>
+    field.type === 'string'
+      ? { shape: 'text', column: text(field) }
+      : { shape: 'number', column: field.index, call: null },
 }

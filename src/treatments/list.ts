@@ -1,6 +1,6 @@
 /**
- * All treatments: a new one is a file of its own and one line here. Kept in the order of their names, as whoever iterates them
- * sees them.
+ * All treatments: a new one is a file of its own and one line here. Kept in the order of their names, as whoever
+ * iterates them sees them.
  */
 export { e164Prefix } from './e164-prefix.js'
 export { ipPrefix } from './ip-prefix.js'

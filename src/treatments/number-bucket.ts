@@ -23,20 +23,35 @@ export const numberBucket: Descriptor<NumberBucket> = {
   examples: [
     { field: 'call.duration_seconds', written: { 'number-bucket': { step: 60 } }, input: 137, output: 120 },
     { field: 'call.duration_seconds', written: { 'number-bucket': { bounds: [0, 30, 300] } }, input: 137, output: 30 },
-    { field: 'call.duration_seconds', written: { 'number-bucket': { bounds: [0, 30, 300] } }, input: 1000, output: 300 },
+    {
+      field: 'call.duration_seconds',
+      written: { 'number-bucket': { bounds: [0, 30, 300] } },
+      input: 1000,
+      output: 300,
+    },
     { field: 'quality.mos_lq', written: { 'number-bucket': { step: 0.5 } }, input: 4.25, output: 4 },
   ],
-  schema: () => [under('number-bucket', Type.Union([
-    parameters({ step: Type.Number({ exclusiveMinimum: 0 }) }),
-    parameters({ bounds: Type.Array(Type.Number({ minimum: 0 }), { minItems: 1, maxItems: MAX_BOUNDS }) }),
-  ]))],
-  fits: ({ identifier, name, type }, source) => source === undefined && identifier === 'NOT_AN_IDENTIFIER' && !TIME_FIELDS.has(name)
-    && type !== 'string' && type !== 'enum',
+  schema: () => [
+    under(
+      'number-bucket',
+      Type.Union([
+        parameters({ step: Type.Number({ exclusiveMinimum: 0 }) }),
+        parameters({ bounds: Type.Array(Type.Number({ minimum: 0 }), { minItems: 1, maxItems: MAX_BOUNDS }) }),
+      ]),
+    ),
+  ],
+  fits: ({ identifier, name, type }, source) =>
+    source === undefined &&
+    identifier === 'NOT_AN_IDENTIFIER' &&
+    !TIME_FIELDS.has(name) &&
+    type !== 'string' &&
+    type !== 'enum',
   read: (field, given) => {
     // A step or bound that the field's type cannot hold would be written as another number than the policy says.
-    const fits = (n: unknown): n is number => field.type === 'float'
-      ? Number.isFinite(n) && Math.fround(n as number) === n
-      : whole(n, 0, Number.MAX_SAFE_INTEGER)
+    const fits = (n: unknown): n is number =>
+      field.type === 'float'
+        ? Number.isFinite(n) && Math.fround(n as number) === n
+        : whole(n, 0, Number.MAX_SAFE_INTEGER)
     const step = only(given, ['step'])?.['step']
     if (fits(step) && step > 0) return { kind: 'number-bucket', step, bounds: null }
     const bounds = only(given, ['bounds'])?.['bounds']
@@ -46,11 +61,16 @@ export const numberBucket: Descriptor<NumberBucket> = {
   },
   text: ({ step, bounds }) => ({
     form: step !== null ? `rounded down to a multiple of ${step}` : `the lower bound of ${(bounds ?? []).join(', ')}`,
-    reveals: 'which span the number lies in', reversible: BY_NOBODY,
+    reveals: 'which span the number lies in',
+    reversible: BY_NOBODY,
   }),
   timeStepMs: () => null,
   compile: ({ step, bounds }, { field }) => ({
-    shape: 'number', column: field.index,
-    call: step !== null ? { of: stepBucket, constants: [step] } : { of: boundsBucket, constants: [Float64Array.from(bounds ?? [])] },
+    shape: 'number',
+    column: field.index,
+    call:
+      step !== null
+        ? { of: stepBucket, constants: [step] }
+        : { of: boundsBucket, constants: [Float64Array.from(bounds ?? [])] },
   }),
 }

@@ -1,8 +1,10 @@
 /**
- * What a treatment compiles to: one of five shapes in which a value can be written, each with the functions and numbers that make it.
- * The projection (`src/project`) knows the shapes and not the treatments: it generates a writer whose calls are these functions.
+ * What a treatment compiles to: one of five shapes in which a value can be written, each with the functions and numbers
+ * that make it. The projection (`src/project`) knows the shapes and not the treatments: it generates a writer whose
+ * calls are these functions.
  *
- * Functions here are called once per record, so they take what they need as plain arguments, write into the output and allocate nothing.
+ * Functions here are called once per record, so they take what they need as plain arguments, write into the output and
+ * allocate nothing.
  */
 import type { EpochKeys } from '../keys/keyring.js'
 
@@ -20,14 +22,18 @@ export interface NumberCall {
 
 /**
  * Text out of a packed identifier (`src/batch/block.ts`), no longer than a kept text.
- * Called as `of(blocks, at, …constants, out, pos)`; returns the position after the text, `pos` itself where there is nothing to show.
+ * Called as `of(blocks, at, …constants, out, pos)`; returns the position after the text, `pos` itself where there is
+ * nothing to show.
  */
 export interface ExcerptCall {
   readonly of: (blocks: Uint8Array, at: number, ...rest: never[]) => number
   readonly constants: readonly Constant[]
 }
 
-/** A field's identifiers of one batch, normalised, and which of them are asked for. Arrays of cells have row 0 at `first`. */
+/**
+ * A field's identifiers of one batch, normalised, and which of them are asked for. Arrays of cells have row 0 at
+ * `first`.
+ */
 export interface IdentifierColumn {
   readonly rows: number
   readonly first: number
@@ -73,6 +79,14 @@ export type Recipe =
   /** Text out of the identifier of a slot: of its block, of its IPv6 address; nothing of other forms. */
   | { readonly shape: 'excerpt'; readonly slot: number; readonly block: ExcerptCall; readonly ipv6: ExcerptCall | null }
   /** A token of the identifier of a slot. `mayBeLong`: some are wider than 16 bytes. */
-  | { readonly shape: 'token'; readonly slot: number; readonly mayBeLong: boolean; readonly start: (capacity: number) => TokenColumn }
-  /** A part of the User-Agent, where `agent` is not -1; before it goes the text of the column `given`, where that is not -1. */
+  | {
+      readonly shape: 'token'
+      readonly slot: number
+      readonly mayBeLong: boolean
+      readonly start: (capacity: number) => TokenColumn
+    }
+  /**
+   * A part of the User-Agent, where `agent` is not -1; before it goes the text of the column `given`, where that is not
+   * -1.
+   */
   | { readonly shape: 'part'; readonly agent: number; readonly part: UserAgentPart; readonly given: number }

@@ -5,7 +5,9 @@ import type { Descriptor, Target, TreatmentText } from './treatment.js'
 
 type TreatmentOf<D> = D extends Descriptor<infer T> ? T : never
 
-/** A treatment by its kind, with its parameters: closed, and no wider than the list. `drop` is the absence of a rule. */
+/**
+ * A treatment by its kind, with its parameters: closed, and no wider than the list. `drop` is the absence of a rule.
+ */
 export type Treatment = TreatmentOf<(typeof list)[keyof typeof list]>
 export type TreatmentKind = Treatment['kind']
 
@@ -32,7 +34,9 @@ export function textOf(treatment: Treatment, lasts: string): TreatmentText {
   return descriptorOf(treatment.kind).text(treatment, lasts)
 }
 
-/** Width of the span, ms, that a time is known to lie in once it is treated; 1: the time itself. null: it shows no time. */
+/**
+ * Width of the span, ms, that a time is known to lie in once it is treated; 1: the time itself. null: it shows no time.
+ */
 export function timeStepOf(treatment: Treatment): number | null {
   return descriptorOf(treatment.kind).timeStepMs(treatment)
 }

@@ -1,11 +1,12 @@
 /**
- * AES-SIV (RFC 5297): deterministic authenticated encryption, for reversible tokens of identifiers that do not fit a block.
- * 16 bytes of synthetic IV, then the ciphertext, as long as the plaintext.
+ * AES-SIV (RFC 5297): deterministic authenticated encryption, for reversible tokens of identifiers that do not fit a
+ * block. 16 bytes of synthetic IV, then the ciphertext, as long as the plaintext.
  *
- * Node offers no SIV before OpenSSL 3.2, so it is built from AES-CBC and AES-ECB, as the RFC says. The contexts are made once per key
- * and kept: to make one costs more than to seal a SIP URI. CBC's chaining is undone by adding the last block to the next first one.
+ * Node offers no SIV before OpenSSL 3.2, so it is built from AES-CBC and AES-ECB, as the RFC says. The contexts are
+ * made once per key and kept: to make one costs more than to seal a SIP URI. CBC's chaining is undone by adding the
+ * last block to the next first one.
  */
-import { createCipheriv, timingSafeEqual, type Cipher } from 'node:crypto'
+import { type Cipher, createCipheriv, timingSafeEqual } from 'node:crypto'
 import { inspect } from 'node:util'
 
 const BLOCK = 16
@@ -21,9 +22,13 @@ export class Siv {
   /** S2V's running value before any associated data. */
   readonly #zero: Buffer
 
-  /** @param key 64 bytes for AES-256 (what minim uses); 32 and 48 for AES-128 and AES-192. The first half authenticates, the second encrypts. */
+  /**
+   * @param key 64 bytes for AES-256 (what minim uses); 32 and 48 for AES-128 and AES-192. The first half authenticates,
+   * the second encrypts.
+   */
   constructor(key: Uint8Array) {
-    if (key.length !== 32 && key.length !== 48 && key.length !== 64) throw new RangeError(`an AES-SIV key has 32, 48 or 64 bytes, not ${key.length}`)
+    if (key.length !== 32 && key.length !== 48 && key.length !== 64)
+      throw new RangeError(`an AES-SIV key has 32, 48 or 64 bytes, not ${key.length}`)
     this.#size = (key.length * 4) as 128 | 192 | 256
     this.#mac = new Cmac(this.#size, key.subarray(0, key.length / 2))
     this.#ecb = ecb(this.#size, key.subarray(key.length / 2))
@@ -35,7 +40,8 @@ export class Siv {
    * Give it to {@link sealWith}.
    */
   prepare(aad: readonly Uint8Array[]): Buffer {
-    if (aad.length > SIV_MAX_AADS) throw new RangeError(`AES-SIV takes ${SIV_MAX_AADS} associated strings, not ${aad.length}`)
+    if (aad.length > SIV_MAX_AADS)
+      throw new RangeError(`AES-SIV takes ${SIV_MAX_AADS} associated strings, not ${aad.length}`)
     const d = Buffer.from(this.#zero)
     for (const string of aad) {
       double(d)
@@ -85,8 +91,8 @@ export class Siv {
   }
 
   /**
-   * AES-CTR from the synthetic IV, whose 31st and 63rd bits are cleared (§2.5): the counter then stays within its last 32 bits
-   * for any plaintext that fits into memory.
+   * AES-CTR from the synthetic IV, whose 31st and 63rd bits are cleared (§2.5): the counter then stays within its last
+   * 32 bits for any plaintext that fits into memory.
    */
   #ctr(iv: Uint8Array, input: Uint8Array, out: Uint8Array, outStart: number): void {
     const n = input.length
@@ -105,8 +111,12 @@ export class Siv {
     for (let i = 0; i < n; i++) out[outStart + i] = input[i] ^ stream[i]
   }
 
-  toJSON(): string { return `[AES-${this.#size}-SIV]` }
-  [inspect.custom](): string { return this.toJSON() }
+  toJSON(): string {
+    return `[AES-${this.#size}-SIV]`
+  }
+  [inspect.custom](): string {
+    return this.toJSON()
+  }
 }
 
 /** Seals once. With more than one to seal, keep a {@link Siv}. */

@@ -1,16 +1,19 @@
 /**
- * Tokens: pseudonyms under the key of one purpose and epoch. The same identifier has the same token within these, and tokens of
- * different purposes or epochs cannot be joined.
+ * Tokens: pseudonyms under the key of one purpose and epoch. The same identifier has the same token within these, and
+ * tokens of different purposes or epochs cannot be joined.
  *
- * - What fits a block (`src/batch/block.ts`): one AES-256 block. A keyed permutation: no two identifiers share a token, the holder
- *   of the key can reverse it, nobody else can. A whole column is encrypted by one call, which is what makes it cheap (ECB is right
- *   here, and only here: each block is a message of its own, and equal identifiers shall give equal tokens).
- * - UUIDs: one AES-256 block under a key of their own. IPv6: ipcrypt-deterministic (draft-denis-ipcrypt, AES-128), key of its own.
- * - Longer ones: HMAC-SHA-256 cut to 16 bytes; where it must be reversible, AES-SIV (RFC 5297): 16 bytes and the ciphertext.
+ * - What fits a block (`src/batch/block.ts`): one AES-256 block. A keyed permutation: no two identifiers share a token,
+ *   the holder of the key can reverse it, nobody else can. A whole column is encrypted by one call, which is what makes
+ *   it cheap (ECB is right here, and only here: each block is a message of its own, and equal identifiers shall give
+ *   equal tokens).
+ * - UUIDs: one AES-256 block under a key of their own. IPv6: ipcrypt-deterministic (draft-denis-ipcrypt, AES-128), key
+ *   of its own.
+ * - Longer ones: HMAC-SHA-256 cut to 16 bytes; where it must be reversible, AES-SIV (RFC 5297): 16 bytes and the
+ *   ciphertext.
  *
  * Guarded by the transform row of `bench/`.
  */
-import { createCipheriv, createDecipheriv, type Cipher } from 'node:crypto'
+import { type Cipher, createCipheriv, createDecipheriv } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
 import { BLOCK_BYTES, SLOT, unpack } from '../batch/block.js'
 import type { Identifier } from '../catalogue/catalogue.js'
@@ -23,7 +26,10 @@ import { bare, only, parameters, under } from './written.js'
 
 export const TOKEN_BYTES = 16
 
-/** Pseudonym under the purpose's epoch key. `reversible`: also what does not fit a block can be reversed (AES-SIV, wider than 16 bytes). */
+/**
+ * Pseudonym under the purpose's epoch key. `reversible`: also what does not fit a block can be reversed (AES-SIV, wider
+ * than 16 bytes).
+ */
 export interface Token {
   readonly kind: 'token'
   readonly reversible: boolean
@@ -76,8 +82,10 @@ export class Tokeniser {
 
 /**
  * Reverses a token, for the holder of the purpose's keys.
- * @param wide what else the field's tokens may be than blocks: IPv6 addresses (`IP`), UUIDs (`CALL`). Nothing in those 16 bytes says that
- *   the key was the right one, so it is for fields that the policy makes reversible only: others hold HMACs, which would come out as nonsense
+ * @param wide what else the field's tokens may be than blocks: IPv6 addresses (`IP`), UUIDs (`CALL`). Nothing in those
+ * 16 bytes says that
+ *   the key was the right one, so it is for fields that the policy makes reversible only: others hold HMACs, which
+ *   would come out as nonsense
  * @returns the identifier, or null for what cannot be reversed (HMAC) or is no token of these keys
  */
 export function reveal(keys: EpochKeys, token: Buffer, wide: 'IP' | 'CALL' | null = null): string | null {
@@ -89,14 +97,19 @@ export function reveal(keys: EpochKeys, token: Buffer, wide: 'IP' | 'CALL' | nul
   const text = unpack(block)?.text
   if (text !== undefined) return text
   switch (wide) {
-    case null: return null
+    case null:
+      return null
     case 'IP': {
       const hex = createDecipheriv('aes-128-ecb', keys.ipv6, null).setAutoPadding(false).update(token).toString('hex')
       // The parser of URLs writes addresses as RFC 5952 does.
       return new URL(`http://[${hex.replace(/(.{4})(?=.)/g, '$1:')}]/`).hostname.slice(1, -1)
     }
     case 'CALL':
-      return createDecipheriv('aes-256-ecb', keys.uuid, null).setAutoPadding(false).update(token).toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+      return createDecipheriv('aes-256-ecb', keys.uuid, null)
+        .setAutoPadding(false)
+        .update(token)
+        .toString('hex')
+        .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
   }
 }
 
@@ -105,13 +118,16 @@ const tokenisers = new WeakMap<EpochKeys, Tokeniser>()
 
 function tokeniserOf(keys: EpochKeys): Tokeniser {
   let found = tokenisers.get(keys)
-  if (found === undefined) tokenisers.set(keys, found = new Tokeniser(keys))
+  if (found === undefined) tokenisers.set(keys, (found = new Tokeniser(keys)))
   return found
 }
 
 const FIRST_LONG_BYTES = 16_384
 
-/** Rows that are picked out of a column, and their blocks one after the other. A column is made in one go, so that all share these. */
+/**
+ * Rows that are picked out of a column, and their blocks one after the other. A column is made in one go, so that all
+ * share these.
+ */
 let gathered = new Int32Array(0)
 let scratch = Buffer.alloc(0)
 
@@ -147,7 +163,7 @@ class Column implements TokenColumn {
   make(column: IdentifierColumn): void {
     const { rows, blocks, keys, epochRow, mask, bit } = column
     reserveScratch(rows)
-    const made = keys.map((k) => k === null ? null : tokeniserOf(k))
+    const made = keys.map((k) => (k === null ? null : tokeniserOf(k)))
     this.anyLong = false
     this.#longEnd = 0
     const [only] = made
@@ -157,7 +173,11 @@ class Column implements TokenColumn {
       this.made = Buffer.allocUnsafe(rows * BLOCK_BYTES)
       made.forEach((tokeniser, e) => {
         if (tokeniser === null) return
-        this.#scatter(blocks, gather(rows, (r) => epochRow[r] === e && (mask[r] & bit) !== 0), (packed) => tokeniser.blocks(packed))
+        this.#scatter(
+          blocks,
+          gather(rows, (r) => epochRow[r] === e && (mask[r] & bit) !== 0),
+          (packed) => tokeniser.blocks(packed),
+        )
       })
     }
     if (column.special) this.#makeSpecial(column, made)
@@ -166,9 +186,11 @@ class Column implements TokenColumn {
   /** Encrypts the gathered rows of a column and puts the tokens in their places. */
   #scatter(blocks: Buffer, count: number, encrypt: (packed: Buffer) => Buffer): void {
     if (count === 0) return
-    for (let i = 0; i < count; i++) blocks.copy(scratch, i * BLOCK_BYTES, gathered[i] * BLOCK_BYTES, (gathered[i] + 1) * BLOCK_BYTES)
+    for (let i = 0; i < count; i++)
+      blocks.copy(scratch, i * BLOCK_BYTES, gathered[i] * BLOCK_BYTES, (gathered[i] + 1) * BLOCK_BYTES)
     const encrypted = encrypt(scratch.subarray(0, count * BLOCK_BYTES))
-    for (let i = 0; i < count; i++) encrypted.copy(this.made, gathered[i] * BLOCK_BYTES, i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)
+    for (let i = 0; i < count; i++)
+      encrypted.copy(this.made, gathered[i] * BLOCK_BYTES, i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES)
   }
 
   /** Tokens that the block key does not make: UUIDs, IPv6 addresses, long identifiers. */
@@ -195,7 +217,9 @@ class Column implements TokenColumn {
 
   #keepLong(row: number, sealed: Buffer): void {
     if (this.#longEnd + sealed.length > this.long.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(this.long.length * 2, this.#longEnd + sealed.length, FIRST_LONG_BYTES))
+      const grown = Buffer.allocUnsafeSlow(
+        Math.max(this.long.length * 2, this.#longEnd + sealed.length, FIRST_LONG_BYTES),
+      )
       this.long.copy(grown, 0, 0, this.#longEnd)
       this.long = grown
     }
@@ -207,18 +231,28 @@ class Column implements TokenColumn {
   }
 }
 
-const TOKENISED: ReadonlySet<Identifier> = new Set<Identifier>(['PARTY', 'IP', 'MAC', 'ACCOUNT_CODE', 'CALL', 'SERIAL', 'TRUNK_NAME'])
+const TOKENISED: ReadonlySet<Identifier> = new Set<Identifier>([
+  'PARTY',
+  'IP',
+  'MAC',
+  'ACCOUNT_CODE',
+  'CALL',
+  'SERIAL',
+  'TRUNK_NAME',
+])
 const KEY_HOLDER = "by the holder of this purpose's key"
 
 export const token: Descriptor<Token> = {
   kind: 'token',
   rows: [
     {
-      written: 'token', reversible: 'by the holder of the purpose\'s key; long values (SIP URIs, SIP Call-IDs) by nobody',
+      written: 'token',
+      reversible: "by the holder of the purpose's key; long values (SIP URIs, SIP Call-IDs) by nobody",
       reveals: '16 bytes: the same identifier has the same token within this purpose and epoch, and in no other',
     },
     {
-      written: 'token: { reversible: true }', reversible: 'by the holder of the purpose\'s key',
+      written: 'token: { reversible: true }',
+      reversible: "by the holder of the purpose's key",
       reveals: 'as `token`; long values as AES-SIV, 16 bytes longer than they are',
     },
   ],
@@ -228,7 +262,12 @@ export const token: Descriptor<Token> = {
   // Under the key of purpose `example` and epoch 2026-01-01 that is made of 32 octets of 0.
   examples: [
     { field: 'call.account', written: 'token', input: 'acct-1', output: 'MuJm0_DS53DnTtI9F418nA' },
-    { field: 'call.called', written: { token: { reversible: true } }, input: '+447700900123', output: 'J7VMNiq5o0zJgBhi5Yr3ng' },
+    {
+      field: 'call.called',
+      written: { token: { reversible: true } },
+      input: '+447700900123',
+      output: 'J7VMNiq5o0zJgBhi5Yr3ng',
+    },
     { field: 'call.trunk', written: 'token', input: 'carrier-a', output: 'ZcsH46xesJTZYgGLLeoV0Q' },
   ],
   schema: () => [bare('token'), under('token', parameters({ reversible: Type.Boolean() }))],
@@ -245,6 +284,9 @@ export const token: Descriptor<Token> = {
   }),
   timeStepMs: () => null,
   compile: ({ reversible }, { identifier }) => ({
-    shape: 'token', slot: identifier(), mayBeLong: reversible, start: (capacity) => new Column(reversible, capacity),
+    shape: 'token',
+    slot: identifier(),
+    mayBeLong: reversible,
+    start: (capacity) => new Column(reversible, capacity),
   }),
 }

@@ -1,7 +1,7 @@
 /**
- * Treatments: what may be done to a field before a purpose sees it. One file and one descriptor each, listed in `list.ts`; everything
- * else that speaks of treatments (the policy's schema and reader, lint, explain, the documentation's table, the compiler, the tests)
- * iterates that list. All work on normalised values.
+ * Treatments: what may be done to a field before a purpose sees it. One file and one descriptor each, listed in
+ * `list.ts`; everything else that speaks of treatments (the policy's schema and reader, lint, explain, the
+ * documentation's table, the compiler, the tests) iterates that list. All work on normalised values.
  */
 import type { TSchema } from '@sinclair/typebox'
 import type { Field, FieldsByName } from '../catalogue/catalogue.js'
@@ -44,7 +44,10 @@ export interface TreatmentRow {
   readonly reversible: string | null
 }
 
-/** What a treatment is compiled for: one field of one purpose. Its functions ask the stages before it for what they hand out. */
+/**
+ * What a treatment is compiled for: one field of one purpose. Its functions ask the stages before it for what they hand
+ * out.
+ */
 export interface Target {
   readonly field: Field
   /** Field whose value is treated: the field itself, or the one that it is made from. */
@@ -68,7 +71,10 @@ export interface Descriptor<T extends { readonly kind: string }> {
   /** How it is written, for the mend of one that is not understood. */
   readonly spelling: string
   readonly examples: readonly [Example, ...Example[]]
-  /** Whether what is shown is the value itself, a token of it (so it needs a key, and can be Kafka's), or less than the value. */
+  /**
+   * Whether what is shown is the value itself, a token of it (so it needs a key, and can be Kafka's), or less than the
+   * value.
+   */
   readonly shows: 'value' | 'token' | 'less'
   /** The forms in which a policy may write it. */
   schema(): TSchema[]
@@ -84,7 +90,10 @@ export interface Descriptor<T extends { readonly kind: string }> {
   read(field: Field, given: unknown): T | null
   /** @param lasts how long a token stays the same: `for a month` */
   text(treatment: T, lasts: string): TreatmentText
-  /** Width of the span, ms, that a time is known to lie in once it is treated; 1: the time itself. null: it shows no time. */
+  /**
+   * Width of the span, ms, that a time is known to lie in once it is treated; 1: the time itself. null: it shows no
+   * time.
+   */
   timeStepMs(treatment: T): number | null
   compile(treatment: T, target: Target): Recipe
 }

@@ -1,4 +1,6 @@
-/** Parts of a User-Agent: who made the device, which one it is, what runs on it; nothing else that the text may hold. */
+/**
+ * Parts of a User-Agent: who made the device, which one it is, what runs on it; nothing else that the text may hold.
+ */
 import type { Field, FieldName } from '../catalogue/catalogue.js'
 import type { UserAgentPart } from './operation.js'
 import { BY_NOBODY, type Descriptor } from './treatment.js'
@@ -11,8 +13,12 @@ export interface UserAgent {
 
 /** Device reports name their parts apart; each may hold the whole text, so it is parsed like one. */
 const PARTS: Readonly<Partial<Record<FieldName, UserAgentPart>>> = {
-  device_vendor: 'vendor', device_model: 'model', device_firmware: 'firmware',
-  vendor: 'vendor', model: 'model', firmware: 'firmware',
+  device_vendor: 'vendor',
+  device_model: 'model',
+  device_firmware: 'firmware',
+  vendor: 'vendor',
+  model: 'model',
+  firmware: 'firmware',
 }
 
 /** The part of a User-Agent that a field holds; null for fields that hold none. */
@@ -38,11 +44,20 @@ export const userAgent: Descriptor<UserAgent> = {
     const part = partOf(field)
     return given === undefined && part !== null ? { kind: 'user-agent', part } : null
   },
-  text: ({ part }) => ({ form: `${part} of the device`, reveals: `the ${part}, not what else the text may hold`, reversible: BY_NOBODY }),
+  text: ({ part }) => ({
+    form: `${part} of the device`,
+    reveals: `the ${part}, not what else the text may hold`,
+    reversible: BY_NOBODY,
+  }),
   timeStepMs: () => null,
   compile: ({ part }, { fields, text, userAgent: agent }) => {
     // What a device says of itself goes before what its User-Agent says.
     const own = fields.get(part)
-    return { shape: 'part', agent: agent(), part, given: own !== undefined && own.derivedFrom === null ? text(own) : -1 }
+    return {
+      shape: 'part',
+      agent: agent(),
+      part,
+      given: own !== undefined && own.derivedFrom === null ? text(own) : -1,
+    }
   },
 }

@@ -1,5 +1,5 @@
 /** How treatments are written in a policy: as their name, or as their name with parameters under it. */
-import { Type, type TSchema } from '@sinclair/typebox'
+import { type TSchema, Type } from '@sinclair/typebox'
 
 const closed = { additionalProperties: false } as const
 
@@ -22,7 +22,9 @@ export function parameters(properties: Readonly<Record<string, TSchema>>): TSche
 export function only(value: unknown, keys: readonly string[]): Record<string, unknown> | null {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return null
   const given = Object.keys(value)
-  return given.length === keys.length && keys.every((k) => Object.hasOwn(value, k)) ? (value as Record<string, unknown>) : null
+  return given.length === keys.length && keys.every((k) => Object.hasOwn(value, k))
+    ? (value as Record<string, unknown>)
+    : null
 }
 
 /** A whole number between two. */

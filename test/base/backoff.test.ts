@@ -5,7 +5,11 @@ const waits = (backoff: Backoff, count: number): number[] => Array.from({ length
 
 t.test('each wait is twice the one before, up to the longest', (t) => {
   t.same(waits(new Backoff(250, 2_000, () => 1), 6), [250, 500, 1_000, 2_000, 2_000, 2_000])
-  t.same(waits(new Backoff(300, 1_000, () => 1), 4), [300, 600, 1_000, 1_000], 'a limit that no doubling meets is kept to')
+  t.same(
+    waits(new Backoff(300, 1_000, () => 1), 4),
+    [300, 600, 1_000, 1_000],
+    'a limit that no doubling meets is kept to',
+  )
   t.same(waits(new Backoff(500, 100, () => 1), 3), [500, 500, 500], 'a limit below the first wait is the first wait')
   t.end()
 })

@@ -2,7 +2,14 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { CALLS_PER_BATCH, callType, CallEncoder, delimitedBodies, generateCalls, writeCalls } from '../../bench/generate.js'
+import {
+  CallEncoder,
+  CALLS_PER_BATCH,
+  callType,
+  delimitedBodies,
+  generateCalls,
+  writeCalls,
+} from '../../bench/generate.js'
 import { userAgents } from '../../bench/user-agents.js'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 
@@ -34,7 +41,9 @@ void t.test('a record has about 300 bytes', (t) => {
 
 void t.test('both files hold the same records', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'minim-bench-test-'))
-  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
   const binary = join(folder, 'calls.pb')
   const lines = join(folder, 'calls.jsonl')
   const written = writeCalls(options, binary, lines)
@@ -46,8 +55,12 @@ void t.test('both files hold the same records', (t) => {
     const { calls } = batch.decode(body) as unknown as { calls: object[] }
     return calls.map((c) => decoded(call.encode(c).finish()))
   })
-  const fromJson = readFileSync(lines, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
-  const sorted = (record: Record<string, unknown>): [string, unknown][] => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1))
+  const fromJson = readFileSync(lines, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+  const sorted = (record: Record<string, unknown>): [string, unknown][] =>
+    Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1))
   t.same(fromProtobuf.map(sorted), fromJson.map(sorted))
   t.end()
 })
@@ -55,11 +68,13 @@ void t.test('both files hold the same records', (t) => {
 void t.test('records are in order, end before the base time, and only use reserved ranges', (t) => {
   let last = 0
   for (const record of generateCalls(options)) {
-    if (record.end_ms > options.baseMs || record.start_ms < options.baseMs - 2 * 86_400_000) t.fail(`time of ${record.call_id}`)
+    if (record.end_ms > options.baseMs || record.start_ms < options.baseMs - 2 * 86_400_000)
+      t.fail(`time of ${record.call_id}`)
     if (record.start_ms < last - 2000) t.fail(`order of ${record.call_id}`)
     last = record.start_ms
     for (const number of [record.calling, record.called]) {
-      if (!/^(anonymous|\d{3}|(\+44|0044|0)(7700900|2079460)\d{3}|\+1\d{3}55501\d\d)$/.test(number)) t.fail(`number ${number}`)
+      if (!/^(anonymous|\d{3}|(\+44|0044|0)(7700900|2079460)\d{3}|\+1\d{3}55501\d\d)$/.test(number))
+        t.fail(`number ${number}`)
     }
     for (const ip of [record.source_ip, record.destination_ip]) {
       if (!/^(192\.0\.2|198\.51\.100|203\.0\.113)\.\d+$|^2001:db8:/.test(ip)) t.fail(`address ${ip}`)

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { catalogue, KINDS, type Field } from '../../src/catalogue/catalogue.js'
+import { catalogue, type Field, KINDS } from '../../src/catalogue/catalogue.js'
 import { FIELD_NAMES, type FieldName } from '../../src/catalogue/field-names.js'
 import { printFieldNames } from '../../src/catalogue/print-field-names.js'
 import { repositoryRoot } from '../helpers/shared.js'
@@ -10,7 +10,11 @@ import { repositoryRoot } from '../helpers/shared.js'
 t.test('the checked-in file is what proto/ gives', async (t) => {
   const checkedIn = readFileSync(join(repositoryRoot(), 'src/catalogue/field-names.ts'), 'utf8')
   t.equal(checkedIn, printFieldNames(catalogue()), 'run npm run field-names')
-  for (const kind of KINDS) t.strictSame(FIELD_NAMES[kind], catalogue().kinds[kind].fields.map(({ name }) => name))
+  for (const kind of KINDS)
+    t.strictSame(
+      FIELD_NAMES[kind],
+      catalogue().kinds[kind].fields.map(({ name }) => name),
+    )
 })
 
 t.test('names in code are checked by the compiler, names from outside are any string', async (t) => {

@@ -1,7 +1,7 @@
-import t, { type Test } from 'tap'
-import { Command, CommanderError } from 'commander'
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Command, CommanderError } from 'commander'
+import t, { type Test } from 'tap'
 import { register, type StatusReport } from '../../src/cli/keys.js'
 import { MinimError } from '../../src/errors/catalogue.js'
 import { loadMaster } from '../../src/keys/master.js'
@@ -13,13 +13,21 @@ delete process.env['MINIM_MASTER_KEY']
 async function minim(...args: string[]): Promise<{ out: string; code: string | null; err: string }> {
   let out = ''
   let err = ''
-  const program = new Command('minim').exitOverride().configureOutput({ writeOut: (text) => { out += text }, writeErr: (text) => { err += text } })
+  const program = new Command('minim').exitOverride().configureOutput({
+    writeOut: (text) => {
+      out += text
+    },
+    writeErr: (text) => {
+      err += text
+    },
+  })
   register(program)
   try {
     await program.parseAsync(['keys', ...args], { from: 'user' })
     return { out, code: null, err }
   } catch (error) {
-    if (error instanceof MinimError || error instanceof CommanderError) return { out, code: error.code, err: err + error.message }
+    if (error instanceof MinimError || error instanceof CommanderError)
+      return { out, code: error.code, err: err + error.message }
     throw error
   }
 }
@@ -93,7 +101,10 @@ t.test('status', async (t) => {
   t.match((await minim('status', '--config', config)).out, /master key: right\n\nno keys yet\n/)
   const now = Date.now()
   const keyStore = KeyStore.open(store, loadMaster({ file: master }, {}), { now: () => now })
-  keyStore.ensureAhead([{ id: 'billing', epoch: 'contract' }, { id: 'fraud', epoch: 'year' }])
+  keyStore.ensureAhead([
+    { id: 'billing', epoch: 'contract' },
+    { id: 'fraud', epoch: 'year' },
+  ])
   keyStore.keys('analytics', '2020')
   keyStore.destroy('fraud', '2021')
   const { out } = await minim('status', '--config', config, '--json')
@@ -103,12 +114,27 @@ t.test('status', async (t) => {
   const year = new Date(now).getUTCFullYear()
   t.equal(report.store, store)
   t.equal(report.master, 'right')
-  t.same(report.purposes.map(({ purpose }) => purpose), ['analytics', 'billing', 'fraud', 'minim.ledger', 'minim.quarantine', 'minim.spool'])
-  t.same(report.purposes[0], { purpose: 'analytics', epochs: [{ epoch: '2020', createdAt: time, destroyedAt: null }], next: { epoch: String(year + 1), made: false } })
-  t.same(report.purposes[1], { purpose: 'billing', epochs: [{ epoch: 'contract', createdAt: time, destroyedAt: null }], next: null })
+  t.same(
+    report.purposes.map(({ purpose }) => purpose),
+    ['analytics', 'billing', 'fraud', 'minim.ledger', 'minim.quarantine', 'minim.spool'],
+  )
+  t.same(report.purposes[0], {
+    purpose: 'analytics',
+    epochs: [{ epoch: '2020', createdAt: time, destroyedAt: null }],
+    next: { epoch: String(year + 1), made: false },
+  })
+  t.same(report.purposes[1], {
+    purpose: 'billing',
+    epochs: [{ epoch: 'contract', createdAt: time, destroyedAt: null }],
+    next: null,
+  })
   t.same(report.purposes[2], {
     purpose: 'fraud',
-    epochs: [{ epoch: '2021', createdAt: null, destroyedAt: time }, { epoch: String(year), createdAt: time, destroyedAt: null }, { epoch: String(year + 1), createdAt: time, destroyedAt: null }],
+    epochs: [
+      { epoch: '2021', createdAt: null, destroyedAt: time },
+      { epoch: String(year), createdAt: time, destroyedAt: null },
+      { epoch: String(year + 1), createdAt: time, destroyedAt: null },
+    ],
     next: { epoch: String(year + 1), made: true },
   })
   const table = (await minim('status', '--config', config)).out
@@ -122,7 +148,10 @@ t.test('status', async (t) => {
 
 t.test('status needs no master key, and says whether there is the right one', async (t) => {
   const { store } = await prepared(t)
-  t.match((await minim('status', '--store', store)).out, /^master key: MINIM_KEYS_NO_MASTER: there is no master key.*\n {2}→ set MINIM_MASTER_KEY/m)
+  t.match(
+    (await minim('status', '--store', store)).out,
+    /^master key: MINIM_KEYS_NO_MASTER: there is no master key.*\n {2}→ set MINIM_MASTER_KEY/m,
+  )
   t.match(JSON.parse((await minim('status', '--store', store, '--json')).out), { master: 'MINIM_KEYS_NO_MASTER' })
   process.env['MINIM_MASTER_KEY'] = Buffer.from('another master key of 32 bytes !').toString('base64')
   try {
@@ -152,22 +181,34 @@ t.test('destroy asks for --yes, and is final', async (t) => {
 t.test('destroy takes no name that is none, and no running epoch by accident', async (t) => {
   const { store, master, config } = await prepared(t)
   const keyStore = KeyStore.open(store, loadMaster({ file: master }, {}), { refreshMs: 0 })
-  keyStore.ensureAhead([{ id: 'billing', epoch: 'contract' }, { id: 'fraud', epoch: 'year' }])
+  keyStore.ensureAhead([
+    { id: 'billing', epoch: 'contract' },
+    { id: 'fraud', epoch: 'year' },
+  ])
   const year = String(new Date().getUTCFullYear())
-  const destroy = (...args: string[]): ReturnType<typeof minim> => minim('destroy', ...args, '--yes', '--config', config)
+  const destroy = (...args: string[]): ReturnType<typeof minim> =>
+    minim('destroy', ...args, '--yes', '--config', config)
   const misspelt = await destroy('biling', 'contract')
   t.equal(misspelt.code, 'MINIM_KEYS_UNKNOWN')
   t.match(misspelt.err, /did you mean billing\?/)
   t.equal((await destroy('fraud', '1999')).code, 'MINIM_KEYS_UNKNOWN', 'an epoch that never had a key')
   t.equal((await destroy('fraud', year.replace(/$/, '-Q1'))).code, 'MINIM_KEYS_UNKNOWN', 'an epoch of another length')
-  for (const [purpose, epoch] of [['fraud', year], ['fraud', String(Number(year) + 1)], ['billing', 'contract']]) {
+  for (const [purpose, epoch] of [
+    ['fraud', year],
+    ['fraud', String(Number(year) + 1)],
+    ['billing', 'contract'],
+  ]) {
     t.equal((await destroy(purpose, epoch)).code, 'MINIM_KEYS_RUNNING', `${purpose} ${epoch}`)
     t.type(keyStore.keys(purpose, epoch), 'object')
   }
   t.match((await destroy('fraud', year, '--running')).out, /^destroyed: fraud/)
   t.equal(keyStore.keys('fraud', year), 'destroyed')
   t.match((await destroy('fraud', year)).out, /^was destroyed before/, 'said without the second word')
-  t.equal((await destroy('minim.quarantine', new Date().toISOString().slice(0, 10), '--running')).code, 'MINIM_KEYS_IN_USE', 'whatever is said')
+  t.equal(
+    (await destroy('minim.quarantine', new Date().toISOString().slice(0, 10), '--running')).code,
+    'MINIM_KEYS_IN_USE',
+    'whatever is said',
+  )
   t.equal((await destroy('minim.ledger', 'contract', '--running')).code, 'MINIM_KEYS_NEVER')
   t.match((await minim('status', '--config', config)).out, /minim\.ledger +contract +\S+ +never will be/)
 })

@@ -2,32 +2,74 @@
 import t from 'tap'
 import { ProtobufReader } from '../../src/batch/scanner.js'
 import { catalogue as shipped } from '../../src/catalogue/catalogue.js'
-import { readBoxHeader } from '../../src/quarantine/box.js'
+import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import type { Policy } from '../../src/policy/model.js'
-import { Pipeline } from '../../src/pipeline/pipeline.js'
-import { FUTURE_MS, NOW, TENANTS, TestKeyring, type PlainRecord } from '../project/generate.js'
+import { readBoxHeader } from '../../src/quarantine/box.js'
+import { FUTURE_MS, NOW, type PlainRecord, TENANTS, TestKeyring } from '../project/generate.js'
 
 const catalogue = shipped()
 const DAY = 86_400_000
 const policy: Policy = (() => {
   const all = loadPolicy().purposes
-  const of = (id: string, more: object): Policy['purposes'][number] => ({ ...all.find((p) => p.id === id) as Policy['purposes'][number], ...more })
-  return { version: '0123456789ab', purposes: [of('billing', { retentionDays: 30, epoch: 'day' }), of('quality', { retentionDays: 1, tenants: ['acme'] }), of('research', {})] }
+  const of = (id: string, more: object): Policy['purposes'][number] => ({
+    ...(all.find((p) => p.id === id) as Policy['purposes'][number]),
+    ...more,
+  })
+  return {
+    version: '0123456789ab',
+    purposes: [
+      of('billing', { retentionDays: 30, epoch: 'day' }),
+      of('quality', { retentionDays: 1, tenants: ['acme'] }),
+      of('research', {}),
+    ],
+  }
 })()
 
-function run(records: readonly PlainRecord[], keyring = new TestKeyring(), excluded: ReadonlySet<number> | null = null, tenants: ReadonlySet<string> | null = null): { produced: Record<string, number>; withheld: Record<string, number>; reasons: string[]; asked: string[] } {
+function run(
+  records: readonly PlainRecord[],
+  keyring = new TestKeyring(),
+  excluded: ReadonlySet<number> | null = null,
+  tenants: ReadonlySet<string> | null = null,
+): { produced: Record<string, number>; withheld: Record<string, number>; reasons: string[]; asked: string[] } {
   const type = catalogue.root.lookupType('minim.v1.Batch')
   const arena = Buffer.from(type.encode(type.fromObject({ calls: records })).finish())
-  const pipeline = new Pipeline({ catalogue, plan: compile(policy, catalogue), keyring, tenants: TENANTS, futureMs: FUTURE_MS, now: () => NOW })
-  const found = pipeline.run({ reader: new ProtobufReader(catalogue, 'whole'), arena, start: 0, end: arena.length, scratchStart: arena.length, last: true, tenant: 'default', tenants }, excluded)
+  const pipeline = new Pipeline({
+    catalogue,
+    plan: compile(policy, catalogue),
+    keyring,
+    tenants: TENANTS,
+    futureMs: FUTURE_MS,
+    now: () => NOW,
+  })
+  const found = pipeline.run(
+    {
+      reader: new ProtobufReader(catalogue, 'whole'),
+      arena,
+      start: 0,
+      end: arena.length,
+      scratchStart: arena.length,
+      last: true,
+      tenant: 'default',
+      tenants,
+    },
+    excluded,
+  )
   const reasons: string[] = []
   for (let i = 0; i < found.count; i++) {
-    if (found.topics[found.topic[i]] === 'minim.quarantine') reasons.push(readBoxHeader(found.bytes.subarray(found.valueOff[i], found.valueOff[i] + found.valueLen[i]))?.reason ?? 'none')
+    if (found.topics[found.topic[i]] === 'minim.quarantine')
+      reasons.push(
+        readBoxHeader(found.bytes.subarray(found.valueOff[i], found.valueOff[i] + found.valueLen[i]))?.reason ?? 'none',
+      )
   }
   const produced = Object.fromEntries(Object.entries(found.outcome.produced).filter(([, n]) => n > 0))
-  return { produced, withheld: found.outcome.withheld, reasons, asked: [...keyring.asked].filter((k) => !k.startsWith('minim.quarantine')).sort() }
+  return {
+    produced,
+    withheld: found.outcome.withheld,
+    reasons,
+    asked: [...keyring.asked].filter((k) => !k.startsWith('minim.quarantine')).sort(),
+  }
 }
 
 const calling = '+447700900123'
@@ -43,16 +85,47 @@ for (const { name, record, reason } of rows) {
 }
 
 t.strictSame(run([{ calling, start_ms: NOW + FUTURE_MS }]).reasons, [], 'just not too far ahead')
-t.strictSame(run([{ calling, start_ms: NOW, tenant: 'acme' }]).produced, { 'pbx.billing.call': 1, 'pbx.quality.call': 1, 'pbx.research.call': 1 })
+t.strictSame(run([{ calling, start_ms: NOW, tenant: 'acme' }]).produced, {
+  'pbx.billing.call': 1,
+  'pbx.quality.call': 1,
+  'pbx.research.call': 1,
+})
 t.strictSame(run([{ calling, start_ms: NOW }]).withheld, { 'quality\0call\0other_tenant': 1 })
 t.strictSame(run([{ calling, start_ms: NOW - DAY, tenant: 'acme' }]).withheld, {}, 'as old as may be')
 t.strictSame(run([{ calling, start_ms: NOW - DAY - 1, tenant: 'acme' }]).withheld, { 'quality\0call\0expired': 1 })
-t.strictSame(run([{ calling, start_ms: NOW }, { calling, start_ms: NOW }], new TestKeyring(), new Set([1])).reasons, ['refused_by_kafka'])
+t.strictSame(
+  run(
+    [
+      { calling, start_ms: NOW },
+      { calling, start_ms: NOW },
+    ],
+    new TestKeyring(),
+    new Set([1]),
+  ).reasons,
+  ['refused_by_kafka'],
+)
 
 t.test('a record of a tenant that its sender may not use goes nowhere, whatever else is wrong with it', (t) => {
-  const of = (tenants: readonly string[], ...records: readonly PlainRecord[]): ReturnType<typeof run> => run(records, new TestKeyring(), null, new Set(tenants))
-  const [own, foreign, unknown] = [{ calling, start_ms: NOW }, { calling, start_ms: NOW, tenant: 'acme' }, { calling, start_ms: NOW, tenant: 'nobody' }]
-  t.strictSame(of(['default'], own, foreign, own, foreign, { ...foreign, start_ms: 0 }, { ...foreign, start_ms: NOW + FUTURE_MS + 1 }, unknown).reasons, [...Array<string>(4).fill('unauthorised'), 'unknown_tenant'])
+  const of = (tenants: readonly string[], ...records: readonly PlainRecord[]): ReturnType<typeof run> =>
+    run(records, new TestKeyring(), null, new Set(tenants))
+  const [own, foreign, unknown] = [
+    { calling, start_ms: NOW },
+    { calling, start_ms: NOW, tenant: 'acme' },
+    { calling, start_ms: NOW, tenant: 'nobody' },
+  ]
+  t.strictSame(
+    of(
+      ['default'],
+      own,
+      foreign,
+      own,
+      foreign,
+      { ...foreign, start_ms: 0 },
+      { ...foreign, start_ms: NOW + FUTURE_MS + 1 },
+      unknown,
+    ).reasons,
+    [...Array<string>(4).fill('unauthorised'), 'unknown_tenant'],
+  )
   t.strictSame(of(['default'], foreign).produced, {})
   t.strictSame(of(['default'], foreign).withheld, {})
   t.strictSame(of(['default'], foreign).asked, [], 'no key is asked for')
@@ -73,9 +146,20 @@ t.test('records that nobody may see make no keys', (t) => {
 })
 
 t.test('a destroyed key withholds the record from its purpose alone', (t) => {
-  const found = run([{ calling, start_ms: NOW - 2 * DAY, tenant: 'acme' }, { calling, start_ms: NOW - 2 * DAY }, { calling, start_ms: NOW }], new TestKeyring(['billing 2025-12-31']))
+  const found = run(
+    [
+      { calling, start_ms: NOW - 2 * DAY, tenant: 'acme' },
+      { calling, start_ms: NOW - 2 * DAY },
+      { calling, start_ms: NOW },
+    ],
+    new TestKeyring(['billing 2025-12-31']),
+  )
   t.strictSame(found.reasons, [], 'nothing goes to quarantine')
   t.strictSame(found.produced, { 'pbx.billing.call': 1, 'pbx.research.call': 3 })
-  t.strictSame(found.withheld, { 'billing\0call\0key_destroyed': 2, 'quality\0call\0expired': 1, 'quality\0call\0other_tenant': 2 }, 'each counted once, under its own reason')
+  t.strictSame(
+    found.withheld,
+    { 'billing\0call\0key_destroyed': 2, 'quality\0call\0expired': 1, 'quality\0call\0other_tenant': 2 },
+    'each counted once, under its own reason',
+  )
   t.end()
 })

@@ -1,13 +1,16 @@
-/** The flow of delivery, on the embedded cluster. It does not isolate transactions: exactly once is shown in `test/real-kafka/`. */
+/**
+ * The flow of delivery, on the embedded cluster. It does not isolate transactions: exactly once is shown in
+ * `test/real-kafka/`.
+ */
 import t, { type Test } from 'tap'
 import type { Delivery, DeliveryPhase } from '../../src/deliver/delivery.js'
-import { startEmbeddedKafka } from '../../src/kafka/embedded.js'
-import { tail, type TailOptions } from '../../src/kafka/tail.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
 import type { Minimised } from '../../src/flow/minimised.js'
 import { Output } from '../../src/flow/output.js'
+import { startEmbeddedKafka } from '../../src/kafka/embedded.js'
+import { tail, type TailOptions } from '../../src/kafka/tail.js'
 import { shippedDelivery, type TestDelivery } from '../helpers/delivery.js'
-import { fakeItem, newIncarnation, QUARANTINE, type FakeItem, type FakeMessage } from '../helpers/minimised.js'
+import { type FakeItem, fakeItem, type FakeMessage, newIncarnation, QUARANTINE } from '../helpers/minimised.js'
 
 const HOUR_MS = 3_600_000
 
@@ -16,11 +19,23 @@ void t.test('delivery on the embedded cluster', async (t) => {
   t.teardown(() => kafka.stop())
   let clusters = 0
 
-  const start = async (t: Test, options: Partial<TestDelivery> = {}): Promise<{ delivery: Delivery, notices: MinimError[] }> => {
+  const start = async (
+    t: Test,
+    options: Partial<TestDelivery> = {},
+  ): Promise<{ delivery: Delivery; notices: MinimError[] }> => {
     const notices: MinimError[] = []
     const delivery = shippedDelivery({
-      bootstrap: kafka.bootstrap, topics: null, ledgerTopic: `ledger-${++clusters}`,
-      ...options, settings: { cluster: `test-${clusters}`, ...options.settings }, hooks: { onNotice: (error) => { notices.push(error) }, ...options.hooks },
+      bootstrap: kafka.bootstrap,
+      topics: null,
+      ledgerTopic: `ledger-${++clusters}`,
+      ...options,
+      settings: { cluster: `test-${clusters}`, ...options.settings },
+      hooks: {
+        onNotice: (error) => {
+          notices.push(error)
+        },
+        ...options.hooks,
+      },
     })
     t.teardown(() => delivery.stop(2_000))
     await delivery.start()
@@ -29,72 +44,128 @@ void t.test('delivery on the embedded cluster', async (t) => {
   type Message = Parameters<TailOptions['onMessage']>[1]
   const read = async (topic: string): Promise<Message[]> => {
     const messages: Message[] = []
-    await tail({ bootstrap: kafka.bootstrap, topics: [topic], from: 'beginning', untilEnd: true, onMessage: (_, message) => { messages.push(message) } })
+    await tail({
+      bootstrap: kafka.bootstrap,
+      topics: [topic],
+      from: 'beginning',
+      untilEnd: true,
+      onMessage: (_, message) => {
+        messages.push(message)
+      },
+    })
     return messages
   }
   const values = async (topic: string): Promise<string[]> => (await read(topic)).map((m) => m.value.toString())
-  const row = (topic: string, value: string, more: Partial<FakeMessage> = {}): FakeMessage => ({ topic, value, key: 'k', ...more })
+  const row = (topic: string, value: string, more: Partial<FakeMessage> = {}): FakeMessage => ({
+    topic,
+    value,
+    key: 'k',
+    ...more,
+  })
 
   t.test('batches are committed in order, and told so once', async (t) => {
     const commits: number[] = []
     const phases: DeliveryPhase[] = []
-    const { delivery } = await start(t, { hooks: { onCommit: (c) => { commits.push(c.messages) }, onPhase: (p) => { phases.push(p) } } })
+    const { delivery } = await start(t, {
+      hooks: {
+        onCommit: (c) => {
+          commits.push(c.messages)
+        },
+        onPhase: (p) => {
+          phases.push(p)
+        },
+      },
+    })
     const incarnation = newIncarnation()
     const items: FakeItem[] = []
     const told: number[] = []
     for (let sequence = 1; sequence <= 50; sequence++) {
-      const item = fakeItem({ incarnation, sequence, messages: [row('order', `v${sequence}`), row('order-2', `w${sequence}`)] })
-      void item.done.then(() => { told.push(sequence) })
+      const item = fakeItem({
+        incarnation,
+        sequence,
+        messages: [row('order', `v${sequence}`), row('order-2', `w${sequence}`)],
+      })
+      void item.done.then(() => {
+        told.push(sequence)
+      })
       items.push(item)
       await delivery.offer(item)
     }
     await delivery.drain()
-    t.same(await values('order'), items.map((_, i) => `v${i + 1}`))
+    t.same(
+      await values('order'),
+      items.map((_, i) => `v${i + 1}`),
+    )
     t.equal((await read('order-2')).length, 50)
     t.ok(items.every((item) => item.commits === 1 && item.failure === null && item.minimised === 1))
-    t.same(told, items.map((_, i) => i + 1))
+    t.same(
+      told,
+      items.map((_, i) => i + 1),
+    )
     t.equal(delivery.lastTaken(items[0]?.id ?? { source: '', incarnation: '' }), 50)
-    t.equal(commits.reduce((a, b) => a + b), 100)
-    t.match(delivery.stats, { messages: 100, items: 50, inFlightItems: 0, inFlightMessages: 0, waitingItems: 0, retainedBytes: 0 })
+    t.equal(
+      commits.reduce((a, b) => a + b),
+      100,
+    )
+    t.match(delivery.stats, {
+      messages: 100,
+      items: 50,
+      inFlightItems: 0,
+      inFlightMessages: 0,
+      waitingItems: 0,
+      retainedBytes: 0,
+    })
     await delivery.stop()
     t.same(phases, ['connecting', 'ready', 'stopping', 'stopped'])
   })
 
-  t.test('messages whose memory holds another batch\'s by now are not sent: the batch is made again', async (t) => {
+  t.test("messages whose memory holds another batch's by now are not sent: the batch is made again", async (t) => {
     const { delivery, notices } = await start(t)
     const output = new Output()
     const minted = (value: string): Minimised => {
       output.clear()
       output.pos = output.bytes.length > 0 ? Buffer.from(output.bytes.buffer).write(value) : 0
       output.add(0, 0, 0, 0, Date.now(), 0)
-      return output.mint(['stale'], [undefined], { records: 1, produced: { stale: 1 }, withheld: {}, quarantined: {}, unknownFields: 0, unsafeFields: 0 })
+      return output.mint(['stale'], [undefined], {
+        records: 1,
+        produced: { stale: 1 },
+        withheld: {},
+        quarantined: {},
+        unknownFields: 0,
+        unsafeFields: 0,
+      })
     }
     let made = 0
     const item = fakeItem({ sequence: 1, messages: [] })
     item.minimise = () => {
       const own = minted('own')
-      if (made++ === 0) minted('another\'s')
+      if (made++ === 0) minted("another's")
       return own
     }
     await delivery.offer(item)
     await item.done
     t.same(await values('stale'), ['own'])
     t.equal(made, 2)
-    t.same(notices.map(({ code }) => code), ['MINIM_DELIVERY_ABORTED'])
+    t.same(
+      notices.map(({ code }) => code),
+      ['MINIM_DELIVERY_ABORTED'],
+    )
   })
 
   t.test('keys, times, headers and partitions are those asked for', async (t) => {
     const { delivery } = await start(t)
-    await delivery.offer(fakeItem({
-      sequence: 1,
-      messages: [
-        // Partitions as Java computes them: murmur2 over the key, four partitions.
-        { topic: 'parts', value: 'a', key: 'foobar', timestamp: 1_700_000_000_000 },
-        { topic: 'parts', value: 'b', key: '21', timestamp: 1_700_000_000_001 },
-        { topic: 'parts', value: 'c', key: null, timestamp: 1_700_000_000_002 },
-        { topic: 'with-headers', value: 'h', key: 'k', headers: [{ purpose: 'billing' }, { region: 'GB' }] },
-      ],
-    }))
+    await delivery.offer(
+      fakeItem({
+        sequence: 1,
+        messages: [
+          // Partitions as Java computes them: murmur2 over the key, four partitions.
+          { topic: 'parts', value: 'a', key: 'foobar', timestamp: 1_700_000_000_000 },
+          { topic: 'parts', value: 'b', key: '21', timestamp: 1_700_000_000_001 },
+          { topic: 'parts', value: 'c', key: null, timestamp: 1_700_000_000_002 },
+          { topic: 'with-headers', value: 'h', key: 'k', headers: [{ purpose: 'billing' }, { region: 'GB' }] },
+        ],
+      }),
+    )
     await delivery.drain()
     const found = await read('parts')
     const murmur = (hash: number): number => (hash & 0x7fffffff) % 4
@@ -105,7 +176,11 @@ void t.test('delivery on the embedded cluster', async (t) => {
     ]
     for (const e of expected) {
       const m = found.find((f) => f.key?.toString() === e.key)
-      t.match(m && { partition: m.partition, timestamp: m.timestamp, value: m.value.toString() }, { partition: e.partition, timestamp: e.timestamp, value: e.value })
+      t.match(m && { partition: m.partition, timestamp: m.timestamp, value: m.value.toString() }, {
+        partition: e.partition,
+        timestamp: e.timestamp,
+        value: e.value,
+      })
     }
     const keyless = found.find((f) => f.timestamp === 1_700_000_000_002)
     t.ok(keyless !== undefined && keyless.key === null && keyless.value.toString() === 'c')
@@ -138,13 +213,17 @@ void t.test('delivery on the embedded cluster', async (t) => {
 
   t.test('a batch offered again while it is under way is acknowledged with the first, not before', async (t) => {
     let release = (): void => undefined
-    const held = new Promise<void>((resolve) => { release = resolve })
+    const held = new Promise<void>((resolve) => {
+      release = resolve
+    })
     const { delivery } = await start(t, { hooks: { beforeCommit: () => held } })
     const incarnation = newIncarnation()
     const first = fakeItem({ incarnation, sequence: 1, messages: [row('once', 'x')] })
     const again = fakeItem({ incarnation, sequence: 1, messages: [row('once', 'y')] })
     await delivery.offer(first)
-    await new Promise((resolve) => { setTimeout(resolve, 30) })
+    await new Promise((resolve) => {
+      setTimeout(resolve, 30)
+    })
     await delivery.offer(again)
     t.equal(again.commits, 0)
     release()
@@ -156,13 +235,25 @@ void t.test('delivery on the embedded cluster', async (t) => {
 
   t.test('a full transaction holds up offers until the one before it is committed', async (t) => {
     let release = (): void => undefined
-    const held = new Promise<void>((resolve) => { release = resolve })
-    const { delivery } = await start(t, { settings: { maxMessages: 2, lingerMs: 0 }, hooks: { beforeCommit: () => held } })
+    const held = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const { delivery } = await start(t, {
+      settings: { maxMessages: 2, lingerMs: 0 },
+      hooks: { beforeCommit: () => held },
+    })
     const incarnation = newIncarnation()
     const taken: number[] = []
-    const items = [1, 2, 3, 4, 5, 6].map((sequence) => fakeItem({ incarnation, sequence, messages: [row('full', `v${sequence}`), row('full', 'w')] }))
-    for (const item of items) void delivery.offer(item).then(() => { taken.push(item.sequence) })
-    await new Promise((resolve) => { setTimeout(resolve, 50) })
+    const items = [1, 2, 3, 4, 5, 6].map((sequence) =>
+      fakeItem({ incarnation, sequence, messages: [row('full', `v${sequence}`), row('full', 'w')] }),
+    )
+    for (const item of items)
+      void delivery.offer(item).then(() => {
+        taken.push(item.sequence)
+      })
+    await new Promise((resolve) => {
+      setTimeout(resolve, 50)
+    })
     t.same(taken, [1, 2], 'one commits, one is full')
     t.equal(delivery.stats.waitingItems, 4)
     t.equal(delivery.stats.retainedBytes, 600)
@@ -176,7 +267,8 @@ void t.test('delivery on the embedded cluster', async (t) => {
 
   t.test('a transaction waits for more, but not when it is drained', async (t) => {
     const { delivery } = await start(t, { settings: { lingerMs: 60_000 } })
-    for (let sequence = 1; sequence <= 5; sequence++) await delivery.offer(fakeItem({ sequence, messages: [row('linger', 'x')] }))
+    for (let sequence = 1; sequence <= 5; sequence++)
+      await delivery.offer(fakeItem({ sequence, messages: [row('linger', 'x')] }))
     t.equal(delivery.stats.commits, 0)
     await delivery.drain()
     t.equal(delivery.stats.commits, 1)
@@ -200,20 +292,28 @@ void t.test('delivery on the embedded cluster', async (t) => {
       { name: 'zero', message: row('poison', 'x', { timestamp: 0 }) },
       { name: 'no number', message: row('poison', 'x', { timestamp: NaN }) },
     ]
-    const messages = [row('poison', 'good 1'), ...rows.map((r) => r.message), row('poison', 'good 2')].map((m, record) => ({ ...m, record }))
+    const messages = [row('poison', 'good 1'), ...rows.map((r) => r.message), row('poison', 'good 2')].map(
+      (m, record) => ({ ...m, record }),
+    )
     // A record is in several topics: none of them may have it.
     const item = fakeItem({ sequence: 1, messages: [...messages, row('poison', 'also of 1', { record: 1 })] })
     await delivery.offer(item)
     await item.done
     t.same(await values('poison'), ['good 1', 'good 2'])
-    t.same((await values(QUARANTINE)).filter((v) => v.startsWith('refused')).sort(), rows.map((_, i) => `refused ${i + 1}`))
+    t.same(
+      (await values(QUARANTINE)).filter((v) => v.startsWith('refused')).sort(),
+      rows.map((_, i) => `refused ${i + 1}`),
+    )
     t.equal(delivery.stats.refusedRecords, 5)
     t.equal(item.minimised, 2)
   })
 
   t.test('a record that cannot even be quarantined is dropped, said and counted', async (t) => {
     const { delivery, notices } = await start(t, { properties: { 'message.max.bytes': 20_000 } })
-    const item = fakeItem({ sequence: 1, messages: () => [row('hopeless', 'x'.repeat(30_000), { record: 0 }), row('hopeless', 'fine', { record: 1 })] })
+    const item = fakeItem({
+      sequence: 1,
+      messages: () => [row('hopeless', 'x'.repeat(30_000), { record: 0 }), row('hopeless', 'fine', { record: 1 })],
+    })
     await delivery.offer(item)
     await item.done
     t.same(await values('hopeless'), ['fine'])
@@ -226,10 +326,15 @@ void t.test('delivery on the embedded cluster', async (t) => {
     const a = newIncarnation()
     const b = newIncarnation()
     let broken = true
-    const bad = (): FakeItem => fakeItem({ incarnation: a, sequence: 2, messages: () => {
-      if (broken) throw new Error('no key')
-      return [row('broken', 'a2')]
-    } })
+    const bad = (): FakeItem =>
+      fakeItem({
+        incarnation: a,
+        sequence: 2,
+        messages: () => {
+          if (broken) throw new Error('no key')
+          return [row('broken', 'a2')]
+        },
+      })
     const first = fakeItem({ incarnation: a, sequence: 1, messages: [row('broken', 'a1')] })
     const second = bad()
     const third = fakeItem({ incarnation: a, sequence: 3, messages: [row('broken', 'a3')] })
@@ -241,18 +346,23 @@ void t.test('delivery on the embedded cluster', async (t) => {
     t.same([first.commits, other.commits], [1, 1])
     t.equal(delivery.lastTaken(first.id), 1, 'the ledger stays before the failed batch')
     broken = false
-    for (const item of [bad(), fakeItem({ incarnation: a, sequence: 3, messages: [row('broken', 'a3')] })]) await delivery.offer(item)
+    for (const item of [bad(), fakeItem({ incarnation: a, sequence: 3, messages: [row('broken', 'a3')] })])
+      await delivery.offer(item)
     await delivery.drain()
     t.same((await values('broken')).sort(), ['a1', 'a2', 'a3', 'b1'])
   })
 
   t.test('a source of another shard is refused', async (t) => {
     const { delivery } = await start(t, { shard: 1, shards: 2, ledgerTopic: 'ledger-two' })
-    const items = ['a', 'b', 'c', 'd'].map((source) => fakeItem({ source, sequence: 1, messages: [row('shards', source)] }))
+    const items = ['a', 'b', 'c', 'd'].map((source) =>
+      fakeItem({ source, sequence: 1, messages: [row('shards', source)] }),
+    )
     for (const item of items) await delivery.offer(item)
     await delivery.drain()
     t.ok(items.some((item) => item.commits === 1) && items.some((item) => item.failure !== null))
-    for (const item of items) if (item.failure !== null) t.match(item.failure, { code: 'MINIM_DELIVERY_WRONG_SHARD', details: { owner: 0, shard: 1 } })
+    for (const item of items)
+      if (item.failure !== null)
+        t.match(item.failure, { code: 'MINIM_DELIVERY_WRONG_SHARD', details: { owner: 0, shard: 1 } })
   })
 
   t.test('stopping commits what it can and fails the rest', async (t) => {
@@ -277,11 +387,22 @@ void t.test('delivery on the embedded cluster', async (t) => {
 
 t.test('without a broker it says so, goes on trying, and can be stopped', async (t) => {
   const notices: MinimError[] = []
-  const delivery = shippedDelivery({ bootstrap: '127.0.0.1:1', topics: [], hooks: { onNotice: (error) => { notices.push(error) } } })
+  const delivery = shippedDelivery({
+    bootstrap: '127.0.0.1:1',
+    topics: [],
+    hooks: {
+      onNotice: (error) => {
+        notices.push(error)
+      },
+    },
+  })
   const started = delivery.start()
   const item = fakeItem({ sequence: 1, messages: [{ topic: 'x', value: 'x' }] })
   void delivery.offer(item)
-  while (notices.length === 0) await new Promise((resolve) => { setTimeout(resolve, 20) })
+  while (notices.length === 0)
+    await new Promise((resolve) => {
+      setTimeout(resolve, 20)
+    })
   t.match(delivery.state, { phase: 'connecting', ready: false, error: { retryable: true } })
   t.match(notices[0]?.message, '127.0.0.1:1')
   t.equal(item.failure, null)
@@ -290,8 +411,10 @@ t.test('without a broker it says so, goes on trying, and can be stopped', async 
   t.match(item.failure, { code: 'MINIM_DELIVERY_STOPPED' })
 })
 
-t.test('properties that are minim\'s own are refused before anything starts', (t) => {
-  t.throws(() => shippedDelivery({ bootstrap: 'x', topics: null, properties: { 'transactional.id': 'mine' } }), { code: 'MINIM_KAFKA_PROPERTY_RESERVED' })
+t.test("properties that are minim's own are refused before anything starts", (t) => {
+  t.throws(() => shippedDelivery({ bootstrap: 'x', topics: null, properties: { 'transactional.id': 'mine' } }), {
+    code: 'MINIM_KAFKA_PROPERTY_RESERVED',
+  })
   t.end()
 })
 
@@ -300,4 +423,3 @@ t.test('a property that librdkafka does not know stops the start', async (t) => 
   await t.rejects(delivery.start(), { code: 'MINIM_KAFKA_PROPERTY_INVALID', details: { property: 'no.such.property' } })
   t.equal(delivery.state.phase, 'failed')
 })
-

@@ -1,7 +1,7 @@
 /** `docs/getting-started.md` from its first block to its last, by the program as npm packs it. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -10,17 +10,30 @@ import { blocksOf, readPage, walk } from './page.js'
 
 async function freePort(): Promise<number> {
   const server = createServer()
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
   const { port } = server.address() as AddressInfo
-  await new Promise<void>((resolve) => { server.close(() => { resolve() }) })
+  await new Promise<void>((resolve) => {
+    server.close(() => {
+      resolve()
+    })
+  })
   return port
 }
 
 t.test('a newcomer gets both ways to work', { timeout: 110_000 }, async (t) => {
   const work = mkdtempSync(join(tmpdir(), 'minim-pack-'))
-  t.teardown(() => { rmSync(work, { recursive: true, force: true, maxRetries: 5 }) })
+  t.teardown(() => {
+    rmSync(work, { recursive: true, force: true, maxRetries: 5 })
+  })
   // Without the scripts: they would build while other tests run what is built.
-  const [{ filename }] = JSON.parse(execFileSync('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', work], { cwd: ROOT, encoding: 'utf8' })) as { filename: string }[]
+  const [{ filename }] = JSON.parse(
+    execFileSync('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', work], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    }),
+  ) as { filename: string }[]
   execFileSync('tar', ['-xzf', join(work, filename), '-C', work])
   const packageFolder = join(work, 'package')
   t.ok(existsSync(join(packageFolder, 'config/policy.yaml')), 'the package has what the page copies')
@@ -32,15 +45,21 @@ t.test('a newcomer gets both ways to work', { timeout: 110_000 }, async (t) => {
     packageFolder,
     instead: {
       '/var/log/asterisk/cdr-csv': pbx,
-      '127.0.0.1:50051': `127.0.0.1:${await freePort()}`, '127.0.0.1:8080': `127.0.0.1:${await freePort()}`,
-      '127.0.0.1:50052': '127.0.0.1:0', '127.0.0.1:9464': '127.0.0.1:0', '127.0.0.1:9465': '127.0.0.1:0', '127.0.0.1:9466': '127.0.0.1:0',
+      '127.0.0.1:50051': `127.0.0.1:${await freePort()}`,
+      '127.0.0.1:8080': `127.0.0.1:${await freePort()}`,
+      '127.0.0.1:50052': '127.0.0.1:0',
+      '127.0.0.1:9464': '127.0.0.1:0',
+      '127.0.0.1:9465': '127.0.0.1:0',
+      '127.0.0.1:9466': '127.0.0.1:0',
     },
-    leaveOut: ({ attributes }) => attributes['for'] === 'install' ? 'compiles librdkafka for minutes; the package is unpacked instead' : null,
+    leaveOut: ({ attributes }) =>
+      attributes['for'] === 'install' ? 'compiles librdkafka for minutes; the package is unpacked instead' : null,
   })
 })
 
 t.test('the package is installed as CI does it', (t) => {
-  const page = blocksOf(readPage('getting-started.md')).find(({ attributes }) => attributes['for'] === 'install')?.text ?? ''
+  const page =
+    blocksOf(readPage('getting-started.md')).find(({ attributes }) => attributes['for'] === 'install')?.text ?? ''
   const tried = readFileSync(join(ROOT, '.ci/pack'), 'utf8')
   const scripts = (text: string): readonly string[] => text.match(/--allow-scripts=\S+/g) ?? []
   t.equal(scripts(page).length, 1, 'without it npm 12 installs a program that cannot reach Kafka')

@@ -14,22 +14,46 @@ t.test('the example works as it is written', async (t) => {
 })
 
 t.test('every conversion has its row, and does what it says', (t) => {
-  t.same(rows.map(([as]) => codesOf(as)[0]), [...CONVERSIONS])
+  t.same(
+    rows.map(([as]) => codesOf(as)[0]),
+    [...CONVERSIONS],
+  )
   for (const [as, , fieldCell, examples] of rows) {
     const [name] = codesOf(as)
     const [target] = codesOf(fieldCell)
     const kind = catalogue().kinds.call.byName.has(target) ? 'call' : 'quality'
-    const { mapping, problems } = checkMapping({ kind, timeZone: 'Europe/London', fields: { when: { field: 'start_ms', as: 'epoch-ms' }, it: { field: target, as: name } } }, catalogue(), 'x', 'x')
+    const { mapping, problems } = checkMapping(
+      {
+        kind,
+        timeZone: 'Europe/London',
+        fields: { when: { field: 'start_ms', as: 'epoch-ms' }, it: { field: target, as: name } },
+      },
+      catalogue(),
+      'x',
+      'x',
+    )
     if (target !== 'start_ms') t.same(problems, [], name)
     // An example of a time stands alone; the others need one beside them.
     const shown = examples.split(';').map((example) => codesOf(example))
     t.ok(shown.length > 0, name)
     for (const [input, output] of shown) {
-      const lone = target === 'start_ms' ? checkMapping({ kind, timeZone: 'Europe/London', fields: { it: { field: target, as: name } } }, catalogue(), 'x', 'x').mapping : mapping
-      const { rows: read, refused } = readAll(new JsonLinesReader(lone!, catalogue()), kind, Buffer.from(`{"when":1,"it":${input}}\n`))
-      const value = refused.length > 0 ? refused[0] : read[0][target] ?? 'absent'
+      const lone =
+        target === 'start_ms'
+          ? checkMapping(
+              { kind, timeZone: 'Europe/London', fields: { it: { field: target, as: name } } },
+              catalogue(),
+              'x',
+              'x',
+            ).mapping
+          : mapping
+      const { rows: read, refused } = readAll(
+        new JsonLinesReader(lone!, catalogue()),
+        kind,
+        Buffer.from(`{"when":1,"it":${input}}\n`),
+      )
+      const value = refused.length > 0 ? refused[0] : (read[0][target] ?? 'absent')
       const { enumNames } = catalogue().kinds[kind].byName.get(target)!
-      t.equal(typeof value === 'number' ? enumNames[value] ?? String(value) : value, output, `${name}: ${input}`)
+      t.equal(typeof value === 'number' ? (enumNames[value] ?? String(value)) : value, output, `${name}: ${input}`)
     }
   }
   t.end()

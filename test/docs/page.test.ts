@@ -3,7 +3,7 @@ import t from 'tap'
 import { blocksOf, codesOf, looksLike, tableOf } from './page.js'
 
 t.test('blocks, with what stands beside their language', (t) => {
-  const page = 'A\n\n```sh until=\'a b\'\nx\n```\n\n```json output\n{}\n\n{}\n```\n```yaml file=a/b.yaml\n```\n'
+  const page = "A\n\n```sh until='a b'\nx\n```\n\n```json output\n{}\n\n{}\n```\n```yaml file=a/b.yaml\n```\n"
   t.same(blocksOf(page), [
     { language: 'sh', attributes: { until: 'a b' }, text: 'x\n', line: 3 },
     { language: 'json', attributes: { output: '' }, text: '{}\n\n{}\n', line: 7 },

@@ -2,15 +2,24 @@
  * Reads a page of `docs/` as a newcomer would: its blocks are done in order, in an empty folder, with the real program.
  *
  * - A block whose first line says `file=NAME` is that file.
- * - A block of `sh` is run by one bash that goes on from block to block. With `until=TEXT` it runs in a terminal of its own, and the
- *   next block waits for that text.
+ * - A block of `sh` is run by one bash that goes on from block to block. With `until=TEXT` it runs in a terminal of its
+ *   own, and the next block waits for that text.
  * - A block that says `settings` is a part of a settings file, and is checked as one.
  * - A block that says `output` is what the block before it prints; `…` stands for anything.
  *
  * Any other block would be one that nobody has tried, so it fails.
  */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Test } from 'tap'
@@ -29,7 +38,12 @@ export interface Block {
 }
 
 export function readPage(name: string): string {
-  return readFileSync(join(ROOT, 'docs', name), 'utf8')
+  return withoutPadding(readFileSync(join(ROOT, 'docs', name), 'utf8'))
+}
+
+/** The same page with its tables' cells as long as their texts, however the formatter has aligned them. */
+export function withoutPadding(page: string): string {
+  return page.replace(/^\|.*\|$/gm, (row) => row.replace(/ {2,}(?=\|)/g, ' ').replace(/-{3,}/g, '---'))
 }
 
 export function blocksOf(page: string): Block[] {
@@ -39,10 +53,20 @@ export function blocksOf(page: string): Block[] {
     if (open === null) {
       const [, language, rest] = /^```(\w+)(.*)$/.exec(text) ?? []
       if (language === undefined) return
-      const attributes = Object.fromEntries([...rest.matchAll(/(\w+)(?:=(?:'([^']*)'|(\S+)))?/g)].map(([, key, quoted, bare]) => [key, quoted ?? bare ?? '']))
+      const attributes = Object.fromEntries(
+        [...rest.matchAll(/(\w+)(?:=(?:'([^']*)'|(\S+)))?/g)].map(([, key, quoted, bare]) => [
+          key,
+          quoted ?? bare ?? '',
+        ]),
+      )
       open = { language, attributes, line: i + 1, lines: [] }
     } else if (text === '```') {
-      blocks.push({ language: open.language, attributes: open.attributes, line: open.line, text: open.lines.map((line) => `${line}\n`).join('') })
+      blocks.push({
+        language: open.language,
+        attributes: open.attributes,
+        line: open.line,
+        text: open.lines.map((line) => `${line}\n`).join(''),
+      })
       open = null
     } else open.lines.push(text)
   })
@@ -55,7 +79,13 @@ export function tableOf(page: string, head: string): string[][] {
   const at = lines.findIndex((line) => line.startsWith(`| ${head} |`))
   if (at < 0) throw new Error(`no table of ${head}`)
   const rows: string[][] = []
-  for (let i = at + 2; lines[i]?.startsWith('|'); i++) rows.push(lines[i].slice(1, -1).split(/(?<!\\)\|/).map((cell) => cell.trim().replace(/\\\|/g, '|')))
+  for (let i = at + 2; lines[i]?.startsWith('|'); i++)
+    rows.push(
+      lines[i]
+        .slice(1, -1)
+        .split(/(?<!\\)\|/)
+        .map((cell) => cell.trim().replace(/\\\|/g, '|')),
+    )
   return rows
 }
 
@@ -63,7 +93,11 @@ export const codesOf = (text: string): string[] => [...text.matchAll(/`([^`]+)`/
 
 /** Whether a text is what a page shows, where `…` stands for anything. */
 export function looksLike(shown: string, real: string): boolean {
-  const pattern = shown.trim().split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('[^]*?')
+  const pattern = shown
+    .trim()
+    .split('…')
+    .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+    .join('[^]*?')
   return new RegExp(`^${pattern}$`).test(real.trim())
 }
 
@@ -96,8 +130,11 @@ export async function walk(t: Test, name: string, options: WalkOptions = {}): Pr
   const prefix = join(hidden, 'prefix')
   installed(prefix, options.packageFolder ?? ROOT)
   const env = {
-    PATH: [join(prefix, 'bin'), ...(options.path ?? []), process.env['PATH']].join(':'), HOME: process.env['HOME'], TMPDIR: join(folder, '.tmp'),
-    npm_config_prefix: prefix, ...options.env,
+    PATH: [join(prefix, 'bin'), ...(options.path ?? []), process.env['PATH']].join(':'),
+    HOME: process.env['HOME'],
+    TMPDIR: join(folder, '.tmp'),
+    npm_config_prefix: prefix,
+    ...options.env,
   }
 
   options.prepare?.(folder)
@@ -127,17 +164,30 @@ export async function walk(t: Test, name: string, options: WalkOptions = {}): Pr
       writeFileSync(path, text)
       const { mappings } = loadSettings(path)
       // Only those that something reads by are checked with the settings.
-      t.same(Object.entries(mappings).flatMap(([name, mapping]) => checkMapping(mapping, catalogue(), name, name).problems), [], `${at} is a part of the settings`)
+      t.same(
+        Object.entries(mappings).flatMap(([name, mapping]) => checkMapping(mapping, catalogue(), name, name).problems),
+        [],
+        `${at} is a part of the settings`,
+      )
     } else if (attributes['file'] !== undefined) {
       const path = join(folder, here(attributes['file']))
       mkdirSync(dirname(path), { recursive: true })
       writeFileSync(path, text)
     } else if (language === 'sh' && attributes['until'] !== undefined) {
-      const child = spawn('bash', ['-eu', '-o', 'pipefail', '-c', text], { cwd: folder, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+      const child = spawn('bash', ['-eu', '-o', 'pipefail', '-c', text], {
+        cwd: folder,
+        env,
+        detached: true,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
       children.push(child)
       let said = ''
-      child.stdout.setEncoding('utf8').on('data', (more: string) => { said += more })
-      child.stderr.setEncoding('utf8').on('data', (more: string) => { said += more })
+      child.stdout.setEncoding('utf8').on('data', (more: string) => {
+        said += more
+      })
+      child.stderr.setEncoding('utf8').on('data', (more: string) => {
+        said += more
+      })
       const wanted = attributes['until']
       await until(`"${wanted}" of ${at}`, () => {
         if (said.includes(wanted)) return true
@@ -160,7 +210,10 @@ export async function walk(t: Test, name: string, options: WalkOptions = {}): Pr
 
 /** Lays a package out as `npm install -g` does. */
 function installed(prefix: string, packageFolder: string): void {
-  const { name, bin } = JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8')) as { name: string; bin: Record<string, string> }
+  const { name, bin } = JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8')) as {
+    name: string
+    bin: Record<string, string>
+  }
   const place = join(prefix, 'lib/node_modules', name)
   mkdirSync(dirname(place), { recursive: true })
   symlinkSync(packageFolder, place)
@@ -173,10 +226,16 @@ function installed(prefix: string, packageFolder: string): void {
 
 async function endGroup(child: ChildProcess): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
-  const over = new Promise<void>((resolve) => { child.once('close', () => { resolve() }) })
+  const over = new Promise<void>((resolve) => {
+    child.once('close', () => {
+      resolve()
+    })
+  })
   // Its own group: the shell and what it started, and nothing else.
   process.kill(-child.pid, 'SIGTERM')
-  const timer = setTimeout(() => { process.kill(-child.pid!, 'SIGKILL') }, 15_000)
+  const timer = setTimeout(() => {
+    process.kill(-child.pid!, 'SIGKILL')
+  }, 15_000)
   await over
   clearTimeout(timer)
 }
@@ -192,8 +251,12 @@ class Shell {
   constructor(folder: string, env: NodeJS.ProcessEnv, hidden: string) {
     this.#hidden = hidden
     this.child = spawn('bash', ['--norc'], { cwd: folder, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
-    this.child.stdout!.setEncoding('utf8').on('data', (text: string) => { this.#out += text })
-    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => { this.#err += text })
+    this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      this.#out += text
+    })
+    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.#err += text
+    })
     // A block that failed ends the shell; what is written to it then is lost, which the exit code says.
     this.child.stdin!.on('error', () => undefined)
     this.child.stdin!.write('set -eu -o pipefail\n')
@@ -205,9 +268,15 @@ class Shell {
     const done = join(this.#hidden, `${this.#count}.done`)
     this.#out = this.#err = ''
     this.child.stdin!.write(`source '${file}' </dev/null\ntouch '${done}'\n`)
-    await until(`the end of block ${this.#count}: ${text}\n${this.#err}`, () => existsSync(done) || this.child.exitCode !== null, 120_000)
+    await until(
+      `the end of block ${this.#count}: ${text}\n${this.#err}`,
+      () => existsSync(done) || this.child.exitCode !== null,
+      120_000,
+    )
     // What was printed may come after what shows that it is over.
-    await new Promise((resolve) => { setTimeout(resolve, 20) })
+    await new Promise((resolve) => {
+      setTimeout(resolve, 20)
+    })
     return { code: this.child.exitCode ?? 0, stdout: this.#out, stderr: this.#err }
   }
 }

@@ -8,7 +8,14 @@ t.jobs = 2
 
 t.test('npx minim --version, in the checkout', async (t) => {
   const place = new Place(t)
-  const program = new Program(t, ['--version'], place, { npm_config_cache: place.path('npm'), npm_config_update_notifier: 'false' }, ['npx', '--offline', 'minim'], ROOT)
+  const program = new Program(
+    t,
+    ['--version'],
+    place,
+    { npm_config_cache: place.path('npm'), npm_config_update_notifier: 'false' },
+    ['npx', '--offline', 'minim'],
+    ROOT,
+  )
   const { code, stdout } = await program.end()
   t.equal(code, 0)
   t.equal(stdout.trim(), VERSION)
@@ -38,7 +45,10 @@ t.test('keys init and status, then a wrong master key', async (t) => {
 t.test('without a master key run and load are refused', async (t) => {
   const place = new Place(t)
   const settings = place.settings()
-  for (const command of [['run', '--config', settings], ['load', MAIN, '--format', 'jsonl', '--brokers', '127.0.0.1:1']]) {
+  for (const command of [
+    ['run', '--config', settings],
+    ['load', MAIN, '--format', 'jsonl', '--brokers', '127.0.0.1:1'],
+  ]) {
     const { code, stderr, stdout } = await minim(t, command, place, { MINIM_MASTER_KEY: '' })
     t.equal(code, 4, command[0])
     t.match(stderr, /MINIM_KEYS_NO_MASTER: there is no master key[^]*→ set MINIM_MASTER_KEY/, command[0])
@@ -46,42 +56,93 @@ t.test('without a master key run and load are refused', async (t) => {
   }
 })
 
-t.test('files of secrets and certificates: all of them at once, with the other mistakes, before anything is connected', async (t) => {
-  const place = new Place(t)
-  const [none, loose] = [place.path('none'), place.write('loose', 'freeswitch:hunter2-canary\n')]
-  chmodSync(loose, 0o644)
-  const over = { topics: { partitions: 0 }, http: { listen: '127.0.0.1:0', credentialsFile: none }, freeswitch: { listen: '127.0.0.1:0', credentialsFile: loose }, agent: { proxy: '127.0.0.1:1', source: 'pbx-1', tls: { ca: none } } }
-  const proxy = await minim(t, ['run', '--config', place.settings(over)], place)
-  t.equal(proxy.code, 2)
-  for (const part of ['MINIM_SETTINGS_INVALID', 'topics.partitions', 'http.credentialsFile: cannot be read (ENOENT)', 'freeswitch.credentialsFile: may be read or written by others (mode 0644); chmod 600']) t.ok(proxy.stderr.includes(part), `${part}\n${proxy.stderr}`)
-  t.notMatch(proxy.stderr, /hunter2|agent\.tls|embedded cluster/)
-  const agent = await minim(t, ['agent', '--config', place.settings(over, 'agent.yaml')], place)
-  t.equal(agent.code, 2)
-  for (const part of ['topics.partitions', 'files: is empty', 'agent.tls.ca: cannot be read (ENOENT)']) t.ok(agent.stderr.includes(part), `${part}\n${agent.stderr}`)
-  t.notMatch(agent.stderr, /http\.credentials/)
-})
+t.test(
+  'files of secrets and certificates: all of them at once, with the other mistakes, before anything is connected',
+  async (t) => {
+    const place = new Place(t)
+    const [none, loose] = [place.path('none'), place.write('loose', 'freeswitch:hunter2-canary\n')]
+    chmodSync(loose, 0o644)
+    const over = {
+      topics: { partitions: 0 },
+      http: { listen: '127.0.0.1:0', credentialsFile: none },
+      freeswitch: { listen: '127.0.0.1:0', credentialsFile: loose },
+      agent: { proxy: '127.0.0.1:1', source: 'pbx-1', tls: { ca: none } },
+    }
+    const proxy = await minim(t, ['run', '--config', place.settings(over)], place)
+    t.equal(proxy.code, 2)
+    for (const part of [
+      'MINIM_SETTINGS_INVALID',
+      'topics.partitions',
+      'http.credentialsFile: cannot be read (ENOENT)',
+      'freeswitch.credentialsFile: may be read or written by others (mode 0644); chmod 600',
+    ])
+      t.ok(proxy.stderr.includes(part), `${part}\n${proxy.stderr}`)
+    t.notMatch(proxy.stderr, /hunter2|agent\.tls|embedded cluster/)
+    const agent = await minim(t, ['agent', '--config', place.settings(over, 'agent.yaml')], place)
+    t.equal(agent.code, 2)
+    for (const part of ['topics.partitions', 'files: is empty', 'agent.tls.ca: cannot be read (ENOENT)'])
+      t.ok(agent.stderr.includes(part), `${part}\n${agent.stderr}`)
+    t.notMatch(agent.stderr, /http\.credentials/)
+  },
+)
 
 t.test('mistakes in settings and policy: all at once, each with path and mend', async (t) => {
   const place = new Place(t)
-  const settings = place.settings({ embeded: true, topics: { partitions: 0 }, tenants: { default: { id: 1, region: 'XX' } }, kafka: { 'enable.idempotence': false, 'bootstrap.server': 'b:1', 'batch.size': -4 } })
+  const settings = place.settings({
+    embeded: true,
+    topics: { partitions: 0 },
+    tenants: { default: { id: 1, region: 'XX' } },
+    kafka: { 'enable.idempotence': false, 'bootstrap.server': 'b:1', 'batch.size': -4 },
+  })
   const bad = await minim(t, ['run', '--config', settings], place)
   t.equal(bad.code, 2)
-  for (const part of ['MINIM_SETTINGS_INVALID', 'embeded', 'did you mean embedded', 'topics.partitions', 'tenants.default.region', 'enable.idempotence', 'take it out', 'did you mean bootstrap.servers', 'from 1 to 2147483647']) {
+  for (const part of [
+    'MINIM_SETTINGS_INVALID',
+    'embeded',
+    'did you mean embedded',
+    'topics.partitions',
+    'tenants.default.region',
+    'enable.idempotence',
+    'take it out',
+    'did you mean bootstrap.servers',
+    'from 1 to 2147483647',
+  ]) {
     t.ok(bad.stderr.includes(part), `${part}\n${bad.stderr}`)
   }
-  const policy = place.write('policy.yaml', JSON.stringify({
-    purposes: {
-      billing: {
-        description: 'bills', purpose: 'https://w3id.org/dpv#PaymentManagement', basis: { term: 'eu-gdpr:A6-1-b', evidence: 'the contract' }, recipients: ['billing'], region: 'UK',
-        transfer: 'adequacy', retention_days: 30, epoch: 'fortnight', call: { key: 'accont', fields: { account: 'token', calling: 'keep', called_prefix: { 'e164-prefix': { digits: 5 } } } },
+  const policy = place.write(
+    'policy.yaml',
+    JSON.stringify({
+      purposes: {
+        billing: {
+          description: 'bills',
+          purpose: 'https://w3id.org/dpv#PaymentManagement',
+          basis: { term: 'eu-gdpr:A6-1-b', evidence: 'the contract' },
+          recipients: ['billing'],
+          region: 'UK',
+          transfer: 'adequacy',
+          retention_days: 30,
+          epoch: 'fortnight',
+          call: {
+            key: 'accont',
+            fields: { account: 'token', calling: 'keep', called_prefix: { 'e164-prefix': { digits: 5 } } },
+          },
+        },
       },
-    },
-  }))
-  for (const command of [['run', '--config', place.settings({ policy }, 'with-policy.yaml')], ['lint', '--policy', policy]]) {
+    }),
+  )
+  for (const command of [
+    ['run', '--config', place.settings({ policy }, 'with-policy.yaml')],
+    ['lint', '--policy', policy],
+  ]) {
     const { code, stderr, stdout } = await minim(t, command, place)
     t.equal(code, 2, command[0])
     const said = stderr + stdout
-    for (const part of ['purposes.billing.epoch', 'purposes.billing.call.key', 'use one of: account', 'purposes.billing.call.fields.calling']) {
+    for (const part of [
+      'purposes.billing.epoch',
+      'purposes.billing.call.key',
+      'use one of: account',
+      'purposes.billing.call.fields.calling',
+    ]) {
       t.ok(said.includes(part), `${command[0]}: ${part}\n${said}`)
     }
   }
@@ -92,27 +153,71 @@ t.test('command lines that do not hold', async (t) => {
   const file = place.write('cdr.jsonl', '{}\n')
   const rows: readonly (readonly [args: readonly string[], code: number, says: RegExp])[] = [
     [['frobnicate'], 2, /MINIM_COMMAND_LINE: minim:[^]*"frobnicate": is no command; use one of: demo, run/],
-    [['quarantine', 'lst'], 2, /MINIM_COMMAND_LINE: minim quarantine:[^]*"lst": is no command; did you mean list\?\n[^]*→ /],
+    [
+      ['quarantine', 'lst'],
+      2,
+      /MINIM_COMMAND_LINE: minim quarantine:[^]*"lst": is no command; did you mean list\?\n[^]*→ /,
+    ],
     [['run'], 2, /MINIM_COMMAND_LINE: minim run:[^]*--config: is missing; add --config <file>/],
     [['tail'], 2, /MINIM_COMMAND_LINE[^]*purpose: is missing; write minim tail \[options\] <purpose>/],
-    [['tail', 'billing', '--brokrs=b.example:9092'], 2, /MINIM_COMMAND_LINE[^]*--brokrs: is no option of minim tail; did you mean --brokers\?/],
+    [
+      ['tail', 'billing', '--brokrs=b.example:9092'],
+      2,
+      /MINIM_COMMAND_LINE[^]*--brokrs: is no option of minim tail; did you mean --brokers\?/,
+    ],
     [['tail', 'billing', '--brokers'], 2, /MINIM_COMMAND_LINE[^]*--brokers: has no value; write --brokers <list>/],
     [['tail', 'billing', 'service'], 2, /MINIM_COMMAND_LINE[^]*arguments: there are too many; write minim tail/],
-    [['tail', 'biling', '--brokers', '127.0.0.1:1'], 2, /MINIM_COMMAND_LINE: minim tail:[^]*"biling": is no purpose and no kind that it sees; did you mean billing/],
+    [
+      ['tail', 'biling', '--brokers', '127.0.0.1:1'],
+      2,
+      /MINIM_COMMAND_LINE: minim tail:[^]*"biling": is no purpose and no kind that it sees; did you mean billing/,
+    ],
     [['schema', 'biling'], 2, /MINIM_COMMAND_LINE: minim schema:[^]*"biling"/],
     [['explain', 'callng'], 2, /MINIM_COMMAND_LINE: minim explain:[^]*"callng": is no field[^]*did you mean calling/],
-    [['tail', 'billing', '--config', place.settings()], 2, /--brokers: is missing: the settings say embedded: true.*line "ready"/],
-    [['quarantine', 'list', '--config', place.settings()], 2, /--brokers: is missing: the settings say embedded: true.*line "ready"/],
-    [['tail', 'billing', '--brokers', '127.0.0.1:1'], 3, /MINIM_KAFKA_UNREACHABLE: 127\.0\.0\.1:1: no broker answers \([^)]+\)\n/],
-    [['quarantine', 'list', '--brokers', '127.0.0.1:1'], 3, /MINIM_KAFKA_UNREACHABLE: 127\.0\.0\.1:1: no broker answers \([^)]+\)\n/],
+    [
+      ['tail', 'billing', '--config', place.settings()],
+      2,
+      /--brokers: is missing: the settings say embedded: true.*line "ready"/,
+    ],
+    [
+      ['quarantine', 'list', '--config', place.settings()],
+      2,
+      /--brokers: is missing: the settings say embedded: true.*line "ready"/,
+    ],
+    [
+      ['tail', 'billing', '--brokers', '127.0.0.1:1'],
+      3,
+      /MINIM_KAFKA_UNREACHABLE: 127\.0\.0\.1:1: no broker answers \([^)]+\)\n/,
+    ],
+    [
+      ['quarantine', 'list', '--brokers', '127.0.0.1:1'],
+      3,
+      /MINIM_KAFKA_UNREACHABLE: 127\.0\.0\.1:1: no broker answers \([^)]+\)\n/,
+    ],
     [['demo', '--seconds', 'x'], 2, /MINIM_COMMAND_LINE[^]*--seconds: is not understood; write a number of seconds/],
-    [['tail', 'billing', '--limit', 'abc'], 2, /MINIM_COMMAND_LINE[^]*--limit: is not understood; write a whole number above 0/],
+    [
+      ['tail', 'billing', '--limit', 'abc'],
+      2,
+      /MINIM_COMMAND_LINE[^]*--limit: is not understood; write a whole number above 0/,
+    ],
     [['quarantine', 'list', '--reason', 'bad_valu'], 2, /did you mean bad_value or bad_utf8/],
     [['quarantine', 'drop', '--before', '2026-02-30', '--yes'], 2, /write it as 2026-11-24/],
     [['quarantine', 'drop', '--before', '2026-02-28'], 2, /--yes/],
-    [['quarantine', 'replay', '--map', 'minim', '--time-zone', 'Mars/North'], 2, /MINIM_COMMAND_LINE[^]*--time-zone: is no time zone[^]*--map: needs to be told/],
-    [['load', file, '--format', 'xls', '--kind', 'cal', '--tenant', 'nobody'], 2, /--format: is unknown[^]*--kind: is unknown; did you mean call\?[^]*--tenant: is unknown/],
-    [['load', file, '--format', 'jsonl', '--map', 'asterisk-cdrs'], 2, /--map: is no mapping; did you mean asterisk-cdr\?/],
+    [
+      ['quarantine', 'replay', '--map', 'minim', '--time-zone', 'Mars/North'],
+      2,
+      /MINIM_COMMAND_LINE[^]*--time-zone: is no time zone[^]*--map: needs to be told/,
+    ],
+    [
+      ['load', file, '--format', 'xls', '--kind', 'cal', '--tenant', 'nobody'],
+      2,
+      /--format: is unknown[^]*--kind: is unknown; did you mean call\?[^]*--tenant: is unknown/,
+    ],
+    [
+      ['load', file, '--format', 'jsonl', '--map', 'asterisk-cdrs'],
+      2,
+      /--map: is no mapping; did you mean asterisk-cdr\?/,
+    ],
   ]
   for (const [args, wanted, says] of rows) {
     const { code, stderr, stdout } = await minim(t, args, place)
@@ -120,7 +225,8 @@ t.test('command lines that do not hold', async (t) => {
     t.match(stderr, says, args.join(' '))
     t.equal(stdout, '', args.join(' '))
   }
-  for (const args of [['--help'], ['tail', '--help'], ['help', 'tail'], ['--version']]) t.match(await minim(t, args, place), { code: 0, stdout: /minim|^\d/, stderr: /^$/ }, args.join(' '))
+  for (const args of [['--help'], ['tail', '--help'], ['help', 'tail'], ['--version']])
+    t.match(await minim(t, args, place), { code: 0, stdout: /minim|^\d/, stderr: /^$/ }, args.join(' '))
 })
 
 t.test('lint, explain and schema of the policy that minim ships', async (t) => {
@@ -130,7 +236,8 @@ t.test('lint, explain and schema of the policy that minim ships', async (t) => {
   t.match(lint.stdout, /lint: passed/)
   const explain = await minim(t, ['explain', 'calling'], place)
   t.equal(explain.code, 0, explain.stderr)
-  for (const part of ['billing', 'fraud', 'quality', 'eu-gdpr:A6-1-b', 'token']) t.ok(explain.stdout.includes(part), part)
+  for (const part of ['billing', 'fraud', 'quality', 'eu-gdpr:A6-1-b', 'token'])
+    t.ok(explain.stdout.includes(part), part)
   const schema = await minim(t, ['schema', 'billing.call'], place)
   t.equal(schema.code, 0, schema.stderr)
   t.match(schema.stdout, /syntax = "proto3";[^]*message Call[^]*bytes account[^]*Tag tag = 15/)

@@ -1,6 +1,8 @@
-/** How `minim run` ends, and that two do not share a spool. The program as it is, by itself: no broker is ever there. */
-import { request, Agent } from 'node:http'
-import { createServer, type AddressInfo } from 'node:net'
+/**
+ * How `minim run` ends, and that two do not share a spool. The program as it is, by itself: no broker is ever there.
+ */
+import { Agent, request } from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
 import process from 'node:process'
 import t, { type Test } from 'tap'
 import { endLimitMs } from '../../src/cli/end.js'
@@ -14,13 +16,24 @@ const SENDERS = 16
 
 async function freePort(): Promise<number> {
   const probe = createServer()
-  await new Promise<void>((resolve) => { probe.listen(0, '127.0.0.1', resolve) })
+  await new Promise<void>((resolve) => {
+    probe.listen(0, '127.0.0.1', resolve)
+  })
   const { port } = probe.address() as AddressInfo
-  await new Promise<void>((resolve) => { probe.close(() => { resolve() }) })
+  await new Promise<void>((resolve) => {
+    probe.close(() => {
+      resolve()
+    })
+  })
   return port
 }
 
-interface Waiting { readonly place: Place; readonly settings: string; readonly http: number; readonly ops: number }
+interface Waiting {
+  readonly place: Place
+  readonly settings: string
+  readonly http: number
+  readonly ops: number
+}
 
 /** A place for proxies whose Kafka is not there. */
 async function waiting(t: Test, over: Readonly<Record<string, unknown>> = {}): Promise<Waiting> {
@@ -28,8 +41,12 @@ async function waiting(t: Test, over: Readonly<Record<string, unknown>> = {}): P
   place.makeStore()
   const [kafka, http, ops] = await Promise.all([freePort(), freePort(), freePort()])
   const settings = place.settings({
-    embedded: false, kafka: { 'bootstrap.servers': `127.0.0.1:${kafka}` }, http: { listen: `127.0.0.1:${http}` }, ops: { listen: `127.0.0.1:${ops}` },
-    spool: { path: place.path('spool') }, ...over,
+    embedded: false,
+    kafka: { 'bootstrap.servers': `127.0.0.1:${kafka}` },
+    http: { listen: `127.0.0.1:${http}` },
+    ops: { listen: `127.0.0.1:${ops}` },
+    spool: { path: place.path('spool') },
+    ...over,
   })
   return { place, settings, http, ops }
 }
@@ -39,14 +56,34 @@ function senders(port: number): { answers: Record<string, number>; stop(): Promi
   const agent = new Agent({ keepAlive: true, maxSockets: SENDERS })
   const answers: Record<string, number> = {}
   let over = false
-  const post = (): Promise<string> => new Promise((resolve) => {
-    const body = JSON.stringify(call(0))
-    const sent = request({ agent, port, host: '127.0.0.1', path: '/v1/calls', method: 'POST', headers: { 'content-type': 'application/json' } }, (answer) => {
-      answer.resume().once('end', () => { resolve(String(answer.statusCode)) }).once('error', () => { resolve('cut') })
+  const post = (): Promise<string> =>
+    new Promise((resolve) => {
+      const body = JSON.stringify(call(0))
+      const sent = request(
+        {
+          agent,
+          port,
+          host: '127.0.0.1',
+          path: '/v1/calls',
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+        },
+        (answer) => {
+          answer
+            .resume()
+            .once('end', () => {
+              resolve(String(answer.statusCode))
+            })
+            .once('error', () => {
+              resolve('cut')
+            })
+        },
+      )
+      sent.once('error', (error: NodeJS.ErrnoException) => {
+        resolve(error.code ?? 'cut')
+      })
+      sent.end(body)
     })
-    sent.once('error', (error: NodeJS.ErrnoException) => { resolve(error.code ?? 'cut') })
-    sent.end(body)
-  })
   const work = Array.from({ length: SENDERS }, async () => {
     while (!over) {
       const answer = await post()
@@ -64,61 +101,103 @@ function senders(port: number): { answers: Record<string, number>; stop(): Promi
   }
 }
 
-t.test('told to end while Kafka was never reached and posts come, it ends with 0, and every sender has its answer', { timeout: 600_000 }, async (t) => {
-  let slowest = 0
-  for (let round = 0; round < ROUNDS; round++) {
-    const { place, settings, http } = await waiting(t)
-    const proxy = new Program(t, ['run', '--config', settings], place)
-    const load = senders(http)
-    await until('posts are taken', () => (load.answers['202'] ?? 0) > 50)
-    await sleep(Math.random() * 100)
-    const begunAt = performance.now()
-    proxy.kill('SIGTERM')
-    const { code, signal, stderr } = await proxy.end(endLimitMs(0))
-    slowest = Math.max(slowest, performance.now() - begunAt)
-    // Nobody waits for an answer for ever: this would.
-    await load.stop()
-    t.equal(signal ?? code, 0, `round ${round}\n${stderr}`)
-  }
-  t.comment(`${ROUNDS} ends, the slowest took ${Math.round(slowest)} ms`)
-})
+t.test(
+  'told to end while Kafka was never reached and posts come, it ends with 0, and every sender has its answer',
+  { timeout: 600_000 },
+  async (t) => {
+    let slowest = 0
+    for (let round = 0; round < ROUNDS; round++) {
+      const { place, settings, http } = await waiting(t)
+      const proxy = new Program(t, ['run', '--config', settings], place)
+      const load = senders(http)
+      await until('posts are taken', () => (load.answers['202'] ?? 0) > 50)
+      await sleep(Math.random() * 100)
+      const begunAt = performance.now()
+      proxy.kill('SIGTERM')
+      const { code, signal, stderr } = await proxy.end(endLimitMs(0))
+      slowest = Math.max(slowest, performance.now() - begunAt)
+      // Nobody waits for an answer for ever: this would.
+      await load.stop()
+      t.equal(signal ?? code, 0, `round ${round}\n${stderr}`)
+    }
+    t.comment(`${ROUNDS} ends, the slowest took ${Math.round(slowest)} ms`)
+  },
+)
 
-const log = (program: Program): string => program.log().map((line) => (line['err'] as { code?: string } | undefined)?.code ?? line.msg).join(', ')
+const log = (program: Program): string =>
+  program
+    .log()
+    .map((line) => (line['err'] as { code?: string } | undefined)?.code ?? line.msg)
+    .join(', ')
 
-t.test('a second proxy on the same spool does not start; after SIGKILL of the first one it does', { timeout: 120_000 }, async (t) => {
-  const { place, settings, http, ops } = await waiting(t)
-  const first = new Program(t, ['run', '--config', settings], place)
-  await until('it listens', () => first.log().some((line) => line.msg === "operator's port"))
-  const second = await minim(t, ['run', '--config', settings], place)
-  t.equal(second.code, 1, second.stderr)
-  t.match(second.stderr, /MINIM_SPOOL_LOCKED: .*spool: another minim runs with this spool\n {2}→ give each one a spool\.path of its own/)
-  // Commands that only read it do so.
-  const keys = await minim(t, ['keys', 'status', '--config', settings], place)
-  t.equal(keys.code, 0, keys.stderr)
-  const gone = await minim(t, ['keys', 'destroy', 'minim.spool', '2026-01-01', '--yes', '--config', settings], place)
-  t.notMatch(gone.stderr, /SPOOL_LOCKED/)
-  first.kill('SIGKILL')
-  await first.end()
-  // Two at once: one of them.
-  const both = [new Program(t, ['run', '--config', settings], place), new Program(t, ['run', '--config', settings], place)] as const
-  const loser = await Promise.race(both.map((program) => program.end().then((end) => ({ program, end }))))
-  t.equal(loser.end.code, 1, loser.end.stderr)
-  t.match(loser.end.stderr, /MINIM_SPOOL_LOCKED/)
-  const winner = both[0] === loser.program ? both[1] : both[0]
-  await until(`the other one takes posts: ${log(winner)}`, async () => (await fetch(`http://127.0.0.1:${http}/v1/calls`, { method: 'POST', body: JSON.stringify(call(0)), headers: { 'content-type': 'application/json' } }).catch(() => null))?.status === 202)
-  t.equal((await get(`127.0.0.1:${ops}`, '/readyz')).status, 503)
-  winner.kill('SIGTERM')
-  t.equal((await winner.end()).code, 0)
-})
+t.test(
+  'a second proxy on the same spool does not start; after SIGKILL of the first one it does',
+  { timeout: 120_000 },
+  async (t) => {
+    const { place, settings, http, ops } = await waiting(t)
+    const first = new Program(t, ['run', '--config', settings], place)
+    await until('it listens', () => first.log().some((line) => line.msg === "operator's port"))
+    const second = await minim(t, ['run', '--config', settings], place)
+    t.equal(second.code, 1, second.stderr)
+    t.match(
+      second.stderr,
+      /MINIM_SPOOL_LOCKED: .*spool: another minim runs with this spool\n {2}→ give each one a spool\.path of its own/,
+    )
+    // Commands that only read it do so.
+    const keys = await minim(t, ['keys', 'status', '--config', settings], place)
+    t.equal(keys.code, 0, keys.stderr)
+    const gone = await minim(t, ['keys', 'destroy', 'minim.spool', '2026-01-01', '--yes', '--config', settings], place)
+    t.notMatch(gone.stderr, /SPOOL_LOCKED/)
+    first.kill('SIGKILL')
+    await first.end()
+    // Two at once: one of them.
+    const both = [
+      new Program(t, ['run', '--config', settings], place),
+      new Program(t, ['run', '--config', settings], place),
+    ] as const
+    const loser = await Promise.race(both.map((program) => program.end().then((end) => ({ program, end }))))
+    t.equal(loser.end.code, 1, loser.end.stderr)
+    t.match(loser.end.stderr, /MINIM_SPOOL_LOCKED/)
+    const winner = both[0] === loser.program ? both[1] : both[0]
+    await until(
+      `the other one takes posts: ${log(winner)}`,
+      async () =>
+        (
+          await fetch(`http://127.0.0.1:${http}/v1/calls`, {
+            method: 'POST',
+            body: JSON.stringify(call(0)),
+            headers: { 'content-type': 'application/json' },
+          }).catch(() => null)
+        )?.status === 202,
+    )
+    t.equal((await get(`127.0.0.1:${ops}`, '/readyz')).status, 503)
+    winner.kill('SIGTERM')
+    t.equal((await winner.end()).code, 0)
+  },
+)
 
 t.test('workers hold the spool together, also when their supervisor is killed', { timeout: 120_000 }, async (t) => {
   const { place, settings } = await waiting(t, { workers: 2 })
   const first = new Program(t, ['run', '--config', settings], place)
-  const pids = (): number[] => [...new Set(first.log().filter((line) => line.msg === 'delivery').map((line) => Number(line['pid'])))]
+  const pids = (): number[] => [
+    ...new Set(
+      first
+        .log()
+        .filter((line) => line.msg === 'delivery')
+        .map((line) => Number(line['pid'])),
+    ),
+  ]
   await until('both workers are there', () => pids().length === 2)
   await sleep(500)
   const [worker] = pids()
-  t.teardown(() => { for (const pid of pids()) try { process.kill(pid, 'SIGKILL') } catch { /* it has ended */ } })
+  t.teardown(() => {
+    for (const pid of pids())
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        /* it has ended */
+      }
+  })
   const second = await minim(t, ['run', '--config', settings], place)
   t.equal(second.code, 1, second.stderr)
   t.match(second.stderr, /MINIM_SPOOL_LOCKED/)
@@ -142,10 +221,23 @@ t.test('workers hold the spool together, also when their supervisor is killed', 
 t.test('a worker that does not end is killed by its supervisor', { timeout: 120_000 }, async (t) => {
   const { place, settings } = await waiting(t, { workers: 2 })
   const supervisor = new Program(t, ['run', '--config', settings], place)
-  const pids = (): number[] => [...new Set(supervisor.log().filter((line) => line.msg === 'delivery').map((line) => Number(line['pid'])))]
+  const pids = (): number[] => [
+    ...new Set(
+      supervisor
+        .log()
+        .filter((line) => line.msg === 'delivery')
+        .map((line) => Number(line['pid'])),
+    ),
+  ]
   await until('both workers are there', () => pids().length === 2)
   const [worker] = pids()
-  t.teardown(() => { try { process.kill(worker, 'SIGKILL') } catch { /* it has ended */ } })
+  t.teardown(() => {
+    try {
+      process.kill(worker, 'SIGKILL')
+    } catch {
+      /* it has ended */
+    }
+  })
   process.kill(worker, 'SIGSTOP')
   const begunAt = performance.now()
   supervisor.kill('SIGTERM')

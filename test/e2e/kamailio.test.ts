@@ -1,10 +1,11 @@
 /**
- * Kamailio with `siptrace` on, sipp and baresip registering and calling through it, and `minim run` on the other end of its captures:
- * the minimised topics hold each call, device and report once.
+ * Kamailio with `siptrace` on, sipp and baresip registering and calling through it, and `minim run` on the other end of
+ * its captures: the minimised topics hold each call, device and report once.
  *
- * All that Kamailio sends goes by UDP, and some seconds later once more by TCP, as a second capture point that is late would send it.
+ * All that Kamailio sends goes by UDP, and some seconds later once more by TCP, as a second capture point that is late
+ * would send it.
  */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -14,7 +15,7 @@ import t, { type Test } from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { decoderOf } from '../../src/cli/decode.js'
 import { loadPolicy } from '../../src/policy/load.js'
-import { get, metric, Place, readTopic, ROOT, run, sleep, until, type KafkaRecord, type Running } from './program.js'
+import { get, type KafkaRecord, metric, Place, readTopic, ROOT, run, type Running, sleep, until } from './program.js'
 
 const FOLDER = join(ROOT, 'test/e2e/kamailio')
 /** Between those who are registered. */
@@ -29,14 +30,26 @@ const LATE_MS = 2500
 
 const PATHS = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`
 const env = { ...process.env, PATH: PATHS }
-const missing = [['kamailio', '-v'], ['sipp', '-v'], ['baresip', '-h']].filter(([program, flag]) => spawnSync(program, [flag], { stdio: 'ignore', env }).error !== undefined).map(([program]) => program)
+const missing = [
+  ['kamailio', '-v'],
+  ['sipp', '-v'],
+  ['baresip', '-h'],
+]
+  .filter(([program, flag]) => spawnSync(program, [flag], { stdio: 'ignore', env }).error !== undefined)
+  .map(([program]) => program)
 
 /** A free port of UDP and TCP alike, on loopback. */
 async function freePort(): Promise<number> {
   const socket = createSocket('udp4')
-  await new Promise<void>((resolve) => { socket.bind(0, '127.0.0.1', resolve) })
+  await new Promise<void>((resolve) => {
+    socket.bind(0, '127.0.0.1', resolve)
+  })
   const { port } = socket.address()
-  await new Promise<void>((resolve) => { socket.close(() => resolve()) })
+  await new Promise<void>((resolve) => {
+    socket.close(() => {
+      resolve()
+    })
+  })
   return port
 }
 
@@ -45,12 +58,22 @@ interface Started {
   readonly text: () => string
 }
 
-/** Starts a program; at the test's end it is told to end, by its id. Kamailio ends its own children when it is asked to, and only then. */
+/**
+ * Starts a program; at the test's end it is told to end, by its id. Kamailio ends its own children when it is asked to,
+ * and only then.
+ */
 function start(t: Test, program: string, args: readonly string[], cwd: string): Started {
   let text = ''
   const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => { text = (text + chunk.toString()).slice(-20_000) })
-  const ended = new Promise<void>((resolve) => { child.once('close', () => resolve()) })
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => {
+      text = (text + chunk.toString()).slice(-20_000)
+    })
+  const ended = new Promise<void>((resolve) => {
+    child.once('close', () => {
+      resolve()
+    })
+  })
   t.teardown(async () => {
     if (child.exitCode === null) child.kill(program === 'kamailio' ? 'SIGTERM' : 'SIGKILL')
     const timer = setTimeout(() => child.kill('SIGKILL'), 5000)
@@ -61,19 +84,52 @@ function start(t: Test, program: string, args: readonly string[], cwd: string): 
 }
 
 /** Runs sipp to its end. Fields of the scenario come from `rows`. */
-async function sipp(t: Test, place: Place, scenario: string, port: number, calls: number, rows: readonly string[]): Promise<void> {
+async function sipp(
+  t: Test,
+  place: Place,
+  scenario: string,
+  port: number,
+  calls: number,
+  rows: readonly string[],
+): Promise<void> {
   const values = place.write(`${scenario}.csv`, `SEQUENTIAL\n${rows.join('\n')}\n`)
-  const { child, text } = start(t, 'sipp', [
-    `127.0.0.1:${port}`, '-sf', join(FOLDER, `${scenario}.xml`), '-inf', values, '-i', '127.0.0.1', '-p', String(await freePort()), '-m', String(calls), '-r', '20', '-l', '30',
-    '-timeout', '25s', '-timeout_error', '-nostdin',
-  ], place.folder)
-  const [code] = await once(child, 'close') as [number | null]
+  const { child, text } = start(
+    t,
+    'sipp',
+    [
+      `127.0.0.1:${port}`,
+      '-sf',
+      join(FOLDER, `${scenario}.xml`),
+      '-inf',
+      values,
+      '-i',
+      '127.0.0.1',
+      '-p',
+      String(await freePort()),
+      '-m',
+      String(calls),
+      '-r',
+      '20',
+      '-l',
+      '30',
+      '-timeout',
+      '25s',
+      '-timeout_error',
+      '-nostdin',
+    ],
+    place.folder,
+  )
+  const [code] = (await once(child, 'close')) as [number | null]
   if (code !== 0) t.comment(text())
   t.equal(code, 0, `sipp: ${scenario}`)
 }
 
 /** Takes captures, and hands them to minim twice: by UDP now, by TCP a little later. */
-async function captures(t: Test, udp: string, tcp: string): Promise<{ readonly port: number; readonly packets: () => number; readonly settled: () => Promise<void> }> {
+async function captures(
+  t: Test,
+  udp: string,
+  tcp: string,
+): Promise<{ readonly port: number; readonly packets: () => number; readonly settled: () => Promise<void> }> {
   const [udpPort, tcpPort] = [udp, tcp].map((address) => Number(address.split(':').pop()))
   const socket = createSocket('udp4')
   const second = connect(tcpPort, '127.0.0.1')
@@ -90,36 +146,48 @@ async function captures(t: Test, udp: string, tcp: string): Promise<{ readonly p
     }, LATE_MS)
     waiting.add(timer)
   })
-  await new Promise<void>((resolve) => { socket.bind(0, '127.0.0.1', resolve) })
+  await new Promise<void>((resolve) => {
+    socket.bind(0, '127.0.0.1', resolve)
+  })
   t.teardown(() => {
     for (const timer of waiting) clearTimeout(timer)
     socket.close()
     second.destroy()
   })
-  return { port: socket.address().port, packets: () => packets, settled: async () => { await until('the second capture point has sent all', () => waiting.size === 0) } }
+  return {
+    port: socket.address().port,
+    packets: () => packets,
+    settled: async () => {
+      await until('the second capture point has sent all', () => waiting.size === 0)
+    },
+  }
 }
 
 const policy = loadPolicy(`${ROOT}/config/policy.yaml`, catalogue())
 
-const produced = async ({ ops }: Running, topic: string): Promise<number> => metric((await get(ops, '/metrics')).body, 'minim_messages_produced_total')[`topic="${topic}"`] ?? 0
+const produced = async ({ ops }: Running, topic: string): Promise<number> =>
+  metric((await get(ops, '/metrics')).body, 'minim_messages_produced_total')[`topic="${topic}"`] ?? 0
 
 const topics = new Map<string, KafkaRecord[]>()
 
 /** A topic's messages, read once. */
 async function raw({ kafka }: Running, topic: string): Promise<KafkaRecord[]> {
-  const messages = topics.get(topic) ?? await readTopic(kafka, topic)
+  const messages = topics.get(topic) ?? (await readTopic(kafka, topic))
   topics.set(topic, messages)
   return messages
 }
 
 async function read(running: Running, topic: string): Promise<Record<string, unknown>[]> {
-  const found = policy.purposes.flatMap((purpose) => Object.values(purpose.kinds).map((rules) => ({ purpose, rules }))).find(({ rules }) => rules.topic === topic)
+  const found = policy.purposes
+    .flatMap((purpose) => Object.values(purpose.kinds).map((rules) => ({ purpose, rules })))
+    .find(({ rules }) => rules.topic === topic)
   if (found === undefined) throw new Error(`no topic ${topic}`)
   const decode = decoderOf(found.purpose, found.rules, catalogue())
   return (await raw(running, topic)).map(({ value }) => decode(value) as Record<string, unknown>)
 }
 
-const tokens = (records: readonly Record<string, unknown>[], field: string): Set<unknown> => new Set(records.map((record) => record[field]).filter((token) => token !== undefined))
+const tokens = (records: readonly Record<string, unknown>[], field: string): Set<unknown> =>
+  new Set(records.map((record) => record[field]).filter((token) => token !== undefined))
 
 t.test('Kamailio, sipp and baresip', async (t) => {
   if (missing.length > 0) {
@@ -129,30 +197,75 @@ t.test('Kamailio, sipp and baresip', async (t) => {
   const place = new Place(t)
   place.makeStore()
   writeFileSync(place.path('hep.secret'), KEY, { mode: 0o600 })
-  const running = await run(t, place, place.settings({
-    hep: { udp: '127.0.0.1:0', tcp: '127.0.0.1:0', secretFile: place.path('hep.secret'), allow: ['127.0.0.0/8'], nodes: [{ captureId: 101, calls: 'always' }] },
-    tenants: { default: { id: 1, region: 'GB', extensionDigits: 6, domains: ['pbx.example'] } },
-  }))
+  const running = await run(
+    t,
+    place,
+    place.settings({
+      hep: {
+        udp: '127.0.0.1:0',
+        tcp: '127.0.0.1:0',
+        secretFile: place.path('hep.secret'),
+        allow: ['127.0.0.0/8'],
+        nodes: [{ captureId: 101, calls: 'always' }],
+      },
+      tenants: { default: { id: 1, region: 'GB', extensionDigits: 6, domains: ['pbx.example'] } },
+    }),
+  )
   const ready = await running.program.line('ready')
   const capture = await captures(t, String(ready['hepUdp']), String(ready['hepTcp']))
 
   const sipPort = await freePort()
-  const config = readFileSync(join(FOLDER, 'kamailio.cfg'), 'utf8').replaceAll('SIP_PORT', String(sipPort)).replaceAll('HEP_PORT', String(capture.port)).replaceAll('HEP_KEY', KEY)
+  const config = readFileSync(join(FOLDER, 'kamailio.cfg'), 'utf8')
+    .replaceAll('SIP_PORT', String(sipPort))
+    .replaceAll('HEP_PORT', String(capture.port))
+    .replaceAll('HEP_KEY', KEY)
   mkdirSync(place.path('kamailio'))
-  const kamailio = start(t, 'kamailio', ['-f', place.write('kamailio.cfg', config), '-DD', '-E', '-m', '32', '-M', '8', '-w', place.path('kamailio'), '-Y', place.path('kamailio')], place.folder)
+  const kamailio = start(
+    t,
+    'kamailio',
+    [
+      '-f',
+      place.write('kamailio.cfg', config),
+      '-DD',
+      '-E',
+      '-m',
+      '32',
+      '-M',
+      '8',
+      '-w',
+      place.path('kamailio'),
+      '-Y',
+      place.path('kamailio'),
+    ],
+    place.folder,
+  )
   const called = await freePort()
-  const registrations = [`1001;${called};Yealink SIP-T46S 66.85.0.5 00005e005304`, `${CALLED};${called};PolycomVVX-VVX_410-UA/5.9.5.0614`]
+  const registrations = [
+    `1001;${called};Yealink SIP-T46S 66.85.0.5 00005e005304`,
+    `${CALLED};${called};PolycomVVX-VVX_410-UA/5.9.5.0614`,
+  ]
   await sleep(1000)
   if (kamailio.child.exitCode !== null) throw new Error(`Kamailio has ended: ${kamailio.text()}`)
   await sipp(t, place, 'register', sipPort, 2, registrations)
 
   const phone = place.path('phone')
   mkdirSync(phone)
-  writeFileSync(join(phone, 'config'), 'module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule_app account.so\nmodule_app menu.so\nsip_listen 127.0.0.1:0\n')
-  writeFileSync(join(phone, 'accounts'), `<sip:1003@127.0.0.1:${sipPort};transport=udp>;auth_user=1003;auth_pass=none;regint=600;answermode=auto;audio_codecs=pcma\n`)
+  writeFileSync(
+    join(phone, 'config'),
+    'module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule_app account.so\nmodule_app menu.so\nsip_listen 127.0.0.1:0\n',
+  )
+  writeFileSync(
+    join(phone, 'accounts'),
+    `<sip:1003@127.0.0.1:${sipPort};transport=udp>;auth_user=1003;auth_pass=none;regint=600;answermode=auto;audio_codecs=pcma\n`,
+  )
   writeFileSync(join(phone, 'contacts'), '')
   const baresip = start(t, 'baresip', ['-f', phone, '-t', '60'], place.folder)
-  start(t, 'sipp', ['-sf', join(FOLDER, 'called.xml'), '-i', '127.0.0.1', '-p', String(called), '-nostdin', '-timeout', '60s'], place.folder)
+  start(
+    t,
+    'sipp',
+    ['-sf', join(FOLDER, 'called.xml'), '-i', '127.0.0.1', '-p', String(called), '-nostdin', '-timeout', '60s'],
+    place.folder,
+  )
   await until('baresip is registered', () => /1003@.*200 OK/.test(baresip.text())).catch((error: unknown) => {
     t.comment(baresip.text())
     throw error
@@ -163,22 +276,32 @@ t.test('Kamailio, sipp and baresip', async (t) => {
     sipp(t, place, 'refused', sipPort, REFUSED, [`1001;${NOT_THERE};Xanthippe`]),
   ])
   await sipp(t, place, 'caller', sipPort, TO_BARESIP, ['1001;1003;Xanthippe'])
-  await until('all calls are over, and the refused ones have settled', async () => await produced(running, 'pbx.billing.call') >= CALLS + REFUSED + TO_BARESIP)
+  await until(
+    'all calls are over, and the refused ones have settled',
+    async () => (await produced(running, 'pbx.billing.call')) >= CALLS + REFUSED + TO_BARESIP,
+  )
   await capture.settled()
-  const sums = async (): Promise<Record<string, number>> => metric((await get(running.ops, '/metrics')).body, 'minim_source_received_total')
+  const sums = async (): Promise<Record<string, number>> =>
+    metric((await get(running.ops, '/metrics')).body, 'minim_source_received_total')
   await until('every packet was read twice', async () => (await sums())['source_kind="hep"'] >= 2 * capture.packets())
   // What must not come any more would have come within that time.
   await sleep(1000)
 
   const { body } = await get(running.ops, '/metrics')
   t.equal((await sums())['source_kind="hep"'], 2 * capture.packets(), 'no packet was lost')
-  const refusals = Object.entries(metric(body, 'minim_source_refused_total')).filter(([labels, count]) => labels.includes('"hep"') && count > 0)
+  const refusals = Object.entries(metric(body, 'minim_source_refused_total')).filter(
+    ([labels, count]) => labels.includes('"hep"') && count > 0,
+  )
   t.strictSame(refusals, [], 'each packet was of use')
-  t.strictSame(Object.values(metric(body, 'minim_conservation_drift_records')).filter((drift) => drift !== 0), [])
+  t.strictSame(
+    Object.values(metric(body, 'minim_conservation_drift_records')).filter((drift) => drift !== 0),
+    [],
+  )
 
   const billing = await read(running, 'pbx.billing.call')
   t.equal(billing.length, CALLS + REFUSED + TO_BARESIP, 'each call once')
-  const by = (prefix: unknown, disposition: string): Record<string, unknown>[] => billing.filter((call) => call['called_prefix'] === prefix && call['disposition'] === disposition)
+  const by = (prefix: unknown, disposition: string): Record<string, unknown>[] =>
+    billing.filter((call) => call['called_prefix'] === prefix && call['disposition'] === disposition)
   t.equal(by('+44770', 'ANSWERED').length, CALLS)
   t.equal(by('+44207', 'FAILED').length, REFUSED)
   t.equal(by(undefined, 'ANSWERED').length, TO_BARESIP, 'an extension has no prefix')
@@ -195,23 +318,44 @@ t.test('Kamailio, sipp and baresip', async (t) => {
   t.equal(tokens(calls, 'call_id').size, CALLS + REFUSED + TO_BARESIP)
   const answered = calls.filter((call) => call['codec'] !== undefined)
   t.equal(answered.length, CALLS + TO_BARESIP)
-  t.match(answered[0], { codec: 'PCMA', device_model: 'T46S', device_firmware: '66.85.0.5', source_network: '127.0.0.0/24', destination_network: '127.0.0.0/24' })
+  t.match(answered[0], {
+    codec: 'PCMA',
+    device_model: 'T46S',
+    device_firmware: '66.85.0.5',
+    source_network: '127.0.0.0/24',
+    destination_network: '127.0.0.0/24',
+  })
 
   const qualities = await read(running, 'pbx.quality.quality')
   t.equal(qualities.length, CALLS + TO_BARESIP, 'what each BYE says of its call, once')
   t.match(qualities[0], { jitter_ms: 3, loss_percent: 4, codec: 'PCMA' })
-  t.ok([...tokens(qualities, 'call_id')].every((token) => tokens(answered, 'call_id').has(token)), 'a call has one token, whatever tells of it')
+  t.ok(
+    [...tokens(qualities, 'call_id')].every((token) => tokens(answered, 'call_id').has(token)),
+    'a call has one token, whatever tells of it',
+  )
 
   const devices = await read(running, 'pbx.quality.device')
   t.equal(devices.length, 3, 'three registered, each challenged first')
   t.same([...tokens(devices, 'device_model')].filter((model) => model === 'T46S' || model === 'VVX 410').length, 2)
   t.equal(tokens(devices, 'party').size, 3)
   const parties = tokens(devices, 'party')
-  t.ok(parties.has([...tokens(calls, 'calling')][0]), 'a caller is the device\'s party')
+  t.ok(parties.has([...tokens(calls, 'calling')][0]), "a caller is the device's party")
 
-  for (const topic of ['pbx.billing.call', 'pbx.service.call', 'pbx.quality.call', 'pbx.quality.quality', 'pbx.quality.device', 'pbx.fraud.call', 'pbx.fraud.device', 'pbx.research.call']) {
-    const bytes = Buffer.concat((await raw(running, topic)).map(({ value, key }) => Buffer.concat([value, key ?? Buffer.alloc(0)]))).toString('latin1')
-    for (const canary of ['7700900123', '2079460999', 'Xanthippe', '005e005304', KEY, '127.0.0.1', 'pbx.example']) t.notOk(bytes.includes(canary), `${topic}: no ${canary}`)
+  for (const topic of [
+    'pbx.billing.call',
+    'pbx.service.call',
+    'pbx.quality.call',
+    'pbx.quality.quality',
+    'pbx.quality.device',
+    'pbx.fraud.call',
+    'pbx.fraud.device',
+    'pbx.research.call',
+  ]) {
+    const bytes = Buffer.concat(
+      (await raw(running, topic)).map(({ value, key }) => Buffer.concat([value, key ?? Buffer.alloc(0)])),
+    ).toString('latin1')
+    for (const canary of ['7700900123', '2079460999', 'Xanthippe', '005e005304', KEY, '127.0.0.1', 'pbx.example'])
+      t.notOk(bytes.includes(canary), `${topic}: no ${canary}`)
   }
   t.notOk(running.program.stderr.includes(KEY))
 })

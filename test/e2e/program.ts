@@ -1,5 +1,7 @@
-/** Runs the real program as processes of its own, each in a folder of its own, and reads its topics with another client. */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+/**
+ * Runs the real program as processes of its own, each in a folder of its own, and reads its topics with another client.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,9 +17,16 @@ export const MAIN = join(ROOT, 'dist/src/cli/main.js')
 /** Longest that a test waits for anything. */
 const PATIENCE_MS = 60_000
 
-export const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+export const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
-export async function until<T>(what: string, probe: () => T | Promise<T>, timeoutMs: number = PATIENCE_MS): Promise<NonNullable<T>> {
+export async function until<T>(
+  what: string,
+  probe: () => T | Promise<T>,
+  timeoutMs: number = PATIENCE_MS,
+): Promise<NonNullable<T>> {
   const deadline = Date.now() + timeoutMs
   for (;;) {
     const found = await probe()
@@ -35,7 +44,9 @@ export class Place {
 
   constructor(t: Test) {
     mkdirSync(this.temp)
-    t.teardown(() => { rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 }) })
+    t.teardown(() => {
+      rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 })
+    })
   }
 
   path(name: string): string {
@@ -54,9 +65,16 @@ export class Place {
 
   /** A settings file; JSON is YAML. */
   settings(over: Readonly<Record<string, unknown>> = {}, name = 'minim.yaml'): string {
-    return this.write(name, JSON.stringify({
-      policy: join(ROOT, 'config/policy.yaml'), embedded: true, grpc: { listen: '127.0.0.1:0' }, ops: { listen: '127.0.0.1:0' }, ...over,
-    }))
+    return this.write(
+      name,
+      JSON.stringify({
+        policy: join(ROOT, 'config/policy.yaml'),
+        embedded: true,
+        grpc: { listen: '127.0.0.1:0' },
+        ops: { listen: '127.0.0.1:0' },
+        ...over,
+      }),
+    )
   }
 
   /** What `minim keys init` makes, without a process for it. */
@@ -72,7 +90,10 @@ export class Place {
     return new MasterKey(Buffer.from(this.master, 'base64'), 'test')
   }
 
-  /** Every file that the program left in its temporary folder and beside its settings, without those that the test wrote. */
+  /**
+   * Every file that the program left in its temporary folder and beside its settings, without those that the test
+   * wrote.
+   */
   left(written: readonly string[]): { path: string; bytes: Buffer }[] {
     return readdirSync(this.folder, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
@@ -97,11 +118,22 @@ export class Program {
   readonly ended: Promise<Ended>
   over = false
 
-  constructor(t: Test, args: readonly string[], place: Place, env: Readonly<Record<string, string>> = {}, command: readonly string[] = [process.execPath, MAIN], cwd: string = place.folder) {
+  constructor(
+    t: Test,
+    args: readonly string[],
+    place: Place,
+    env: Readonly<Record<string, string>> = {},
+    command: readonly string[] = [process.execPath, MAIN],
+    cwd: string = place.folder,
+  ) {
     const [program, ...first] = command
     this.child = spawn(program, [...first, ...args], { cwd, env: place.env(env), stdio: ['ignore', 'pipe', 'pipe'] })
-    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => { this.stdout += text })
-    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => { this.stderr += text })
+    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text
+    })
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+    })
     this.ended = new Promise((resolve, reject) => {
       this.child.once('error', reject)
       this.child.once('close', (code, signal) => {
@@ -129,7 +161,11 @@ export class Program {
 
   /** The log's lines, as far as they are whole. */
   log(): LogLine[] {
-    return this.stderr.split('\n').slice(0, -1).filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as LogLine)
+    return this.stderr
+      .split('\n')
+      .slice(0, -1)
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as LogLine)
   }
 
   /** Waits for a line of the log. */
@@ -149,7 +185,12 @@ export interface LogLine {
 }
 
 /** Runs a command to its end. */
-export function minim(t: Test, args: readonly string[], place: Place, env: Readonly<Record<string, string>> = {}): Promise<Ended> {
+export function minim(
+  t: Test,
+  args: readonly string[],
+  place: Place,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ended> {
   return new Program(t, args, place, env).end()
 }
 
@@ -190,7 +231,7 @@ export interface KafkaRecord {
   readonly timestamp: number
 }
 
-const asError = (error: unknown): Error => error instanceof Error ? error : new Error('the client failed')
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error('the client failed'))
 
 const hasKcat = spawnSync('kcat', ['-V'], { stdio: 'ignore' }).status === 0
 
@@ -210,20 +251,32 @@ export async function topicNames(bootstrap: string): Promise<string[]> {
       })
     })
   } finally {
-    await new Promise<void>((resolve) => { consumer.disconnect(() => { resolve() }) })
+    await new Promise<void>((resolve) => {
+      consumer.disconnect(() => {
+        resolve()
+      })
+    })
   }
 }
 
 function readByKcat(bootstrap: string, topic: string): KafkaRecord[] {
-  const { stdout, status } = spawnSync('kcat', ['-b', bootstrap, '-C', '-t', topic, '-o', 'beginning', '-e', '-q', '-D', '', '-f', '%T %K %S\n%k%s'],
-    { timeout: PATIENCE_MS, maxBuffer: 1 << 28 })
+  const { stdout, status } = spawnSync(
+    'kcat',
+    ['-b', bootstrap, '-C', '-t', topic, '-o', 'beginning', '-e', '-q', '-D', '', '-f', '%T %K %S\n%k%s'],
+    { timeout: PATIENCE_MS, maxBuffer: 1 << 28 },
+  )
   if (status !== 0) throw new Error(`kcat: ${status}`)
   const records: KafkaRecord[] = []
   for (let at = 0; at < stdout.length;) {
     const eol = stdout.indexOf(10, at)
     const [timestamp, keyLength, length] = stdout.toString('latin1', at, eol).split(' ').map(Number)
     const keyEnd = eol + 1 + Math.max(0, keyLength)
-    records.push({ topic, timestamp, key: keyLength < 0 ? null : stdout.subarray(eol + 1, keyEnd), value: stdout.subarray(keyEnd, keyEnd + length) })
+    records.push({
+      topic,
+      timestamp,
+      key: keyLength < 0 ? null : stdout.subarray(eol + 1, keyEnd),
+      value: stdout.subarray(keyEnd, keyEnd + length),
+    })
     at = keyEnd + length
   }
   return records
@@ -231,29 +284,48 @@ function readByKcat(bootstrap: string, topic: string): KafkaRecord[] {
 
 async function readByConsumer(bootstrap: string, topic: string): Promise<KafkaRecord[]> {
   const consumer = new Kafka.KafkaConsumer(
-    { 'bootstrap.servers': bootstrap, 'group.id': 'test', 'enable.partition.eof': true, 'enable.auto.commit': false }, { 'auto.offset.reset': 'earliest' })
+    { 'bootstrap.servers': bootstrap, 'group.id': 'test', 'enable.partition.eof': true, 'enable.auto.commit': false },
+    { 'auto.offset.reset': 'earliest' },
+  )
   const records: KafkaRecord[] = []
   const open = new Set<number>()
   try {
     const metadata = await new Promise<Kafka.Metadata>((resolve, reject) => {
-      consumer.connect({ timeout: 10_000, topic }, (error: unknown, data) => { if (error) reject(asError(error)); else resolve(data) })
+      consumer.connect({ timeout: 10_000, topic }, (error: unknown, data) => {
+        if (error) reject(asError(error))
+        else resolve(data)
+      })
     })
     const partitions = metadata.topics.find((found) => found.name === topic)?.partitions ?? []
     for (const { id } of partitions) open.add(id)
-    consumer.on('partition.eof', ({ partition }) => { open.delete(partition) })
+    consumer.on('partition.eof', ({ partition }) => {
+      open.delete(partition)
+    })
     consumer.setDefaultConsumeTimeout(100)
     consumer.assign(partitions.map(({ id }) => ({ topic, partition: id, offset: -2 })))
     await until(`the end of ${topic}`, async () => {
       const messages = await new Promise<Kafka.Message[]>((resolve, reject) => {
-        consumer.consume(1000, (error: unknown, batch) => { if (error) reject(asError(error)); else resolve(batch) })
+        consumer.consume(1000, (error: unknown, batch) => {
+          if (error) reject(asError(error))
+          else resolve(batch)
+        })
       })
       for (const { value, key, timestamp } of messages) {
-        records.push({ topic, value: value ?? Buffer.alloc(0), key: key === null || key === undefined ? null : Buffer.from(key), timestamp: timestamp ?? -1 })
+        records.push({
+          topic,
+          value: value ?? Buffer.alloc(0),
+          key: key === null || key === undefined ? null : Buffer.from(key),
+          timestamp: timestamp ?? -1,
+        })
       }
       return messages.length === 0 && open.size === 0
     })
   } finally {
-    await new Promise<void>((resolve) => { consumer.disconnect(() => { resolve() }) })
+    await new Promise<void>((resolve) => {
+      consumer.disconnect(() => {
+        resolve()
+      })
+    })
   }
   return records
 }

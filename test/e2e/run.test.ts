@@ -1,10 +1,13 @@
-/** `minim run` on the embedded cluster: batches by gRPC, what becomes of good, malformed and hostile ones, and how it ends. */
+/**
+ * `minim run` on the embedded cluster: batches by gRPC, what becomes of good, malformed and hostile ones, and how it
+ * ends.
+ */
 import { randomUUID } from 'node:crypto'
-import { createServer, type AddressInfo } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import type { ServiceError } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
-import { DeliverClient } from '../../src/sources/common/deliver-client.js'
 import { openQuarantined } from '../../src/quarantine/box.js'
+import { DeliverClient } from '../../src/sources/common/deliver-client.js'
 import { get, metric, minim, Place, Program, readTopic, run, sleep, until } from './program.js'
 import { call, field, records } from './records.js'
 
@@ -20,17 +23,26 @@ function node(t: Test, address: string, source: string, incarnation: string = ra
   const ended = new Promise<ServiceError | null>((resolve) => {
     client = new DeliverClient({ address, source, incarnation, onAck: (s) => acks.push(s), onEnd: resolve })
   })
-  t.teardown(() => { client.cancel() })
+  t.teardown(() => {
+    client.cancel()
+  })
   return { client, acks, ended }
 }
 
-const acked = (n: Node, sequence: number): Promise<boolean> => until(`acknowledgement ${sequence}`, () => n.client.acknowledged >= sequence)
+const acked = (n: Node, sequence: number): Promise<boolean> =>
+  until(`acknowledgement ${sequence}`, () => n.client.acknowledged >= sequence)
 
 async function freePort(): Promise<number> {
   const server = createServer()
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
   const { port } = server.address() as AddressInfo
-  await new Promise<void>((resolve) => { server.close(() => { resolve() }) })
+  await new Promise<void>((resolve) => {
+    server.close(() => {
+      resolve()
+    })
+  })
   return port
 }
 
@@ -39,8 +51,24 @@ t.test('batches of all kinds: acknowledged, counted, quarantined by reason', asy
   place.makeStore()
   const { program, kafka, grpc, ops } = await run(t, place, place.settings())
   const [first] = program.log()
-  t.match(first, { level: 'info', msg: 'starting', version: String, cluster: 'minim', kafka: 'embedded', policy: /^[0-9a-f]{12}$/, purposes: Number, sources: { grpc: '127.0.0.1:0' } }, 'the log begins with what runs')
-  t.notOk(program.log().some((line) => 'settings' in line), 'and all the settings are not in it')
+  t.match(
+    first,
+    {
+      level: 'info',
+      msg: 'starting',
+      version: String,
+      cluster: 'minim',
+      kafka: 'embedded',
+      policy: /^[0-9a-f]{12}$/,
+      purposes: Number,
+      sources: { grpc: '127.0.0.1:0' },
+    },
+    'the log begins with what runs',
+  )
+  t.notOk(
+    program.log().some((line) => 'settings' in line),
+    'and all the settings are not in it',
+  )
   t.equal((await get(ops, '/healthz')).status, 200)
   const ready = await get(ops, '/readyz')
   t.equal(ready.status, 200)
@@ -51,12 +79,29 @@ t.test('batches of all kinds: acknowledged, counted, quarantined by reason', asy
   const london = node(t, grpc, 'pbx-london', incarnation)
   t.equal(await london.client.resumeAfter, 0)
   // 1: every kind, all good.
-  london.client.send(1, records({
-    calls: [1, 2, 3].map((n) => call(n)), qualities: [{ call_id: 'q-1', local_party: '1001', remote_party: '+447700900001', start_ms: start, mos_lq: 4.1 }],
-    devices: [{ party: '1001', start_ms: start, mac: '00:00:5e:00:53:01', user_agent: 'Yealink SIP-T46S 66.85.0.5', event: 'REGISTERED' }],
-  }))
+  london.client.send(
+    1,
+    records({
+      calls: [1, 2, 3].map((n) => call(n)),
+      qualities: [{ call_id: 'q-1', local_party: '1001', remote_party: '+447700900001', start_ms: start, mos_lq: 4.1 }],
+      devices: [
+        {
+          party: '1001',
+          start_ms: start,
+          mac: '00:00:5e:00:53:01',
+          user_agent: 'Yealink SIP-T46S 66.85.0.5',
+          event: 'REGISTERED',
+        },
+      ],
+    }),
+  )
   // 2: malformed, hostile and good side by side.
-  const unknownFields = Buffer.concat([records({ calls: [call(4)] }).subarray(2), Buffer.from([0xa2, 0x06, 3]), Buffer.from('xyz'), Buffer.from([0x98, 0x06, 7])])
+  const unknownFields = Buffer.concat([
+    records({ calls: [call(4)] }).subarray(2),
+    Buffer.from([0xa2, 0x06, 3]),
+    Buffer.from('xyz'),
+    Buffer.from([0x98, 0x06, 7]),
+  ])
   const bad = {
     malformed_record: field(4, Buffer.from([0x0a, 0x7f, 0x41])),
     bad_utf8: field(4, Buffer.from([0x12, 0x02, 0xff, 0xfe, 0x48, 0x01])),
@@ -73,7 +118,11 @@ t.test('batches of all kinds: acknowledged, counted, quarantined by reason', asy
   london.client.send(4, Buffer.alloc(0))
   london.client.send(5, records({ calls: [call(9, { start_ms: Date.now() - 20 * 86_400_000 })] }))
   await acked(london, 5)
-  t.same(london.acks, [...london.acks].sort((a, b) => a - b), 'acknowledgements grow')
+  t.same(
+    london.acks,
+    [...london.acks].sort((a, b) => a - b),
+    'acknowledgements grow',
+  )
   london.client.end()
   t.equal(await london.ended, null)
 
@@ -95,7 +144,8 @@ t.test('batches of all kinds: acknowledged, counted, quarantined by reason', asy
   t.equal(metric(body, 'minim_records_received_total')['source_kind="grpc"'], 16)
   t.equal(metric(body, 'minim_unknown_fields_total')[''], 2)
   const produced = metric(body, 'minim_messages_produced_total')
-  for (const [topic, wanted] of Object.entries({ billing: 7, service: 6, quality: 6, legal: 7, research: 7 })) t.equal(produced[`topic="pbx.${topic}.call"`], wanted, topic)
+  for (const [topic, wanted] of Object.entries({ billing: 7, service: 6, quality: 6, legal: 7, research: 7 }))
+    t.equal(produced[`topic="pbx.${topic}.call"`], wanted, topic)
   t.equal(produced['topic="pbx.quality.quality"'], 1)
   t.equal(produced['topic="pbx.fraud.device"'], 1)
   t.equal(metric(body, 'minim_records_withheld_total')['purpose="service",reason="expired"'], 1)
@@ -106,7 +156,11 @@ t.test('batches of all kinds: acknowledged, counted, quarantined by reason', asy
   t.equal((await readTopic(kafka, 'pbx.billing.call')).length, 7, 'as another client counts')
   const store = place.openStore()
   const boxes = (await readTopic(kafka, 'minim.quarantine')).map(({ value }) => openQuarantined(store, value))
-  t.same(boxes.map((box) => typeof box === 'string' ? box : box.header.reason).sort(), [...Object.keys(bad), 'malformed_batch'].sort(), 'all refused input can be opened by who holds the key')
+  t.same(
+    boxes.map((box) => (typeof box === 'string' ? box : box.header.reason)).sort(),
+    [...Object.keys(bad), 'malformed_batch'].sort(),
+    'all refused input can be opened by who holds the key',
+  )
   const utf8 = boxes.find((box) => typeof box !== 'string' && box.header.reason === 'bad_utf8')
   t.same(typeof utf8 === 'object' && utf8.input, bad.bad_utf8, 'and is what came, with its kind')
 
@@ -130,7 +184,9 @@ t.test('SIGTERM while nodes stream without a pause: they are told to come back, 
   const sending = nodes.map(async (n) => {
     for (let sequence = 1; !over; sequence++) {
       if (!n.client.send(sequence, batch)) await n.client.drained()
-      await new Promise((resolve) => { setImmediate(resolve) })
+      await new Promise((resolve) => {
+        setImmediate(resolve)
+      })
     }
   })
   await Promise.all(nodes.map((n) => acked(n, 20)))
@@ -148,12 +204,22 @@ t.test('no broker: says so, is alive and not ready, and ends when told', async (
   const place = new Place(t)
   place.makeStore()
   const port = await freePort()
-  const settings = place.settings({ embedded: false, kafka: { 'bootstrap.servers': `127.0.0.1:${port}`, 'ssl.key.password': 'hunter2hunter2' }, log: { level: 'debug' } })
+  const settings = place.settings({
+    embedded: false,
+    kafka: { 'bootstrap.servers': `127.0.0.1:${port}`, 'ssl.key.password': 'hunter2hunter2' },
+    log: { level: 'debug' },
+  })
   const program = new Program(t, ['run', '--config', settings], place)
-  t.match(await program.line('settings'), { level: 'debug', settings: { cluster: 'minim', kafka: { 'ssl.key.password': '***' } } }, 'who looks for something sees all settings')
+  t.match(
+    await program.line('settings'),
+    { level: 'debug', settings: { cluster: 'minim', kafka: { 'ssl.key.password': '***' } } },
+    'who looks for something sees all settings',
+  )
   t.notMatch(program.stderr, /hunter2/)
-  const ops = String((await program.line('operator\'s port'))['ops'])
-  const refused = await until('the log says that no broker answers', () => program.log().find((line) => line.level === 'warn'))
+  const ops = String((await program.line("operator's port"))['ops'])
+  const refused = await until('the log says that no broker answers', () =>
+    program.log().find((line) => line.level === 'warn'),
+  )
   const { err } = refused as unknown as { err: { code: string; message: string; fix: string } }
   t.match(err.code, /^MINIM_KAFKA_(ADMIN|NO_BROKER)$/)
   t.ok(err.message.includes(`127.0.0.1:${port}`), err.message)
@@ -173,8 +239,12 @@ t.test('a port that is taken: said with the mend', async (t) => {
   const place = new Place(t)
   place.makeStore()
   const server = createServer()
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
-  t.teardown(() => { server.close() })
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  t.teardown(() => {
+    server.close()
+  })
   const listen = `127.0.0.1:${(server.address() as AddressInfo).port}`
   const ended = await minim(t, ['run', '--config', place.settings({ grpc: { listen } })], place)
   t.equal(ended.code, 1, ended.stderr)
@@ -185,18 +255,35 @@ t.test('what is posted while Kafka is away is safe, and delivered when there is 
   const place = new Place(t)
   place.makeStore()
   const port = await freePort()
-  const both = { http: { listen: `127.0.0.1:${port}` }, spool: { path: place.path('spool') }, keys: { store: place.path('minim-keys.json') } }
-  const away = new Program(t, ['run', '--config', place.settings({ ...both, embedded: false, kafka: { 'bootstrap.servers': '127.0.0.1:1' } })], place)
+  const both = {
+    http: { listen: `127.0.0.1:${port}` },
+    spool: { path: place.path('spool') },
+    keys: { store: place.path('minim-keys.json') },
+  }
+  const away = new Program(
+    t,
+    ['run', '--config', place.settings({ ...both, embedded: false, kafka: { 'bootstrap.servers': '127.0.0.1:1' } })],
+    place,
+  )
   const body = JSON.stringify(call(1))
   const post = async (): Promise<number> => {
     try {
-      return (await fetch(`http://127.0.0.1:${port}/v1/calls`, { method: 'POST', body, headers: { 'content-type': 'application/json', 'idempotency-key': 'k' } })).status
+      return (
+        await fetch(`http://127.0.0.1:${port}/v1/calls`, {
+          method: 'POST',
+          body,
+          headers: { 'content-type': 'application/json', 'idempotency-key': 'k' },
+        })
+      ).status
     } catch {
       return 0
     }
   }
-  await until('the post is taken', async () => await post() === 200)
-  t.notOk(away.log().some((line) => line.msg === 'ready'), 'it is not ready')
+  await until('the post is taken', async () => (await post()) === 200)
+  t.notOk(
+    away.log().some((line) => line.msg === 'ready'),
+    'it is not ready',
+  )
   away.kill('SIGKILL')
   await away.end()
   const there = await run(t, place, place.settings(both))

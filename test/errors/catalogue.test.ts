@@ -1,7 +1,7 @@
-import t from 'tap'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { ERRORS, MinimError, problemLines, type ErrorCode, type ErrorEntry } from '../../src/errors/catalogue.js'
+import t from 'tap'
+import { type ErrorCode, type ErrorEntry, ERRORS, MinimError, problemLines } from '../../src/errors/catalogue.js'
 import { repositoryRoot } from '../helpers/shared.js'
 
 const root = repositoryRoot()
@@ -28,7 +28,9 @@ for (const code of codes) {
     const error = new MinimError(code, Object.fromEntries(names.map((n, i) => [n, `$&value${i}`])), { cause })
     t.match(error, { code, stage: entry.stage, retryable: entry.retryable, fix: entry.fix, name: 'MinimError', cause })
     t.notMatch(error.message, /\{\w+\}/, 'details fill the message')
-    names.forEach((_, i) => { t.ok(error.message.includes(`$&value${i}`), 'as they are') })
+    names.forEach((_, i) => {
+      t.ok(error.message.includes(`$&value${i}`), 'as they are')
+    })
   })
 }
 
@@ -40,11 +42,19 @@ t.test('every code is raised somewhere', async (t) => {
 t.test('docs/errors.md has a row for each error, and no other', async (t) => {
   const path = join(root, 'docs/errors.md')
   t.ok(existsSync(path), 'docs/errors.md is there')
-  const rows = existsSync(path) ? [...readFileSync(path, 'utf8').matchAll(/^\| `?(MINIM_[A-Z0-9_]+)`? \| (.*) \|$/gm)] : []
+  const rows = existsSync(path)
+    ? [...readFileSync(path, 'utf8').matchAll(/^\| `?(MINIM_[A-Z0-9_]+)`? \| (.*) \|$/gm)]
+    : []
   t.same(rows.map((r) => r[1]).sort(), [...codes].sort())
   for (const [, code, rest] of rows) t.match(rest, /\S/, `${code} says what to do`)
 })
 
 t.test('problems are told one a line: where, what, mend', async (t) => {
-  t.equal(problemLines([{ path: 'a.b', what: 'is missing', mend: 'add it' }, { path: '', what: 'must be a mapping', mend: 'write one' }]), '  a.b: is missing; add it\n  (top): must be a mapping; write one')
+  t.equal(
+    problemLines([
+      { path: 'a.b', what: 'is missing', mend: 'add it' },
+      { path: '', what: 'must be a mapping', mend: 'write one' },
+    ]),
+    '  a.b: is missing; add it\n  (top): must be a mapping; write one',
+  )
 })

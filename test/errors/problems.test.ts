@@ -1,10 +1,17 @@
-import t from 'tap'
 import fc from 'fast-check'
+import t from 'tap'
 import { checker, deepFreeze, nearest, ProblemsError, readYaml, useOneOf } from '../../src/errors/problems.js'
 
 const known = ['calling', 'called', 'called_prefix', 'account', 'start_ms', 'duration_seconds']
 for (const [name, first] of [
-  ['callng', 'calling'], ['Called', 'called'], ['acount', 'account'], ['acocunt', 'account'], ['start', 'start_ms'], ['duration', 'duration_seconds'], ['xyzzy', undefined], ['', undefined],
+  ['callng', 'calling'],
+  ['Called', 'called'],
+  ['acount', 'account'],
+  ['acocunt', 'account'],
+  ['start', 'start_ms'],
+  ['duration', 'duration_seconds'],
+  ['xyzzy', undefined],
+  ['', undefined],
 ] as const) {
   t.test(`nearest to "${name}"`, async (t) => t.equal(nearest(name, known)[0], first))
 }
@@ -23,17 +30,33 @@ t.test('a mend names the nearest, or all when none is near', async (t) => {
 
 t.test('a checker names each place once', async (t) => {
   const check = checker({
-    type: 'object', additionalProperties: false, required: ['a'], description: 'top',
+    type: 'object',
+    additionalProperties: false,
+    required: ['a'],
+    description: 'top',
     properties: {
       a: { type: 'string', minLength: 2, pattern: '^x', description: 'two letters' },
-      b: { anyOf: [{ type: 'null' }, { type: 'object', additionalProperties: false, properties: { c: { type: 'integer' } } }], description: 'null or c' },
+      b: {
+        anyOf: [
+          { type: 'null' },
+          { type: 'object', additionalProperties: false, properties: { c: { type: 'integer' } } },
+        ],
+        description: 'null or c',
+      },
       'd/e~f': { const: 1 },
     },
   })
   t.same(check({ a: 'xx', b: null }), [])
   t.same(check({}), [{ path: 'a', what: 'is missing', mend: 'add it: two letters' }])
   t.match(check({ a: '' }), [{ path: 'a' }])
-  t.same(check({ a: 'xx', b: { c: 'x', d: 1 } }), [{ path: 'b.d', what: 'is unknown', mend: 'use one of: c' }, { path: 'b.c', what: 'must be a whole number', mend: 'mend its type' }], 'the form that was meant')
+  t.same(
+    check({ a: 'xx', b: { c: 'x', d: 1 } }),
+    [
+      { path: 'b.d', what: 'is unknown', mend: 'use one of: c' },
+      { path: 'b.c', what: 'must be a whole number', mend: 'mend its type' },
+    ],
+    'the form that was meant',
+  )
   t.same(check({ a: 'xx', b: 5 }), [{ path: 'b', what: 'must be a mapping or null', mend: 'needed: null or c' }])
   t.same(check({ a: 'yy' }), [{ path: 'a', what: 'is of another form', mend: 'needed: two letters' }])
   t.same(check({ a: 'xx', 'd/e~f': 2 }), [{ path: 'd/e~f', what: 'is not the allowed value', mend: 'write 1' }])
@@ -44,10 +67,17 @@ t.test('a checker names each place once', async (t) => {
 t.test('YAML: values, or problems with their line', async (t) => {
   t.same(readYaml('a: [1, b]'), { value: { a: [1, 'b'] }, problems: [] })
   t.match(readYaml('a: 1\n\na: 2'), { problems: [{ path: 'line 3, column 1', what: /duplicate key/ }] })
-  t.same(readYaml('a: @x\nb: `y\n  c: 1\n').problems.map(({ path }) => path), ['line 1, column 4', 'line 2, column 4'], 'all of them, each place once')
+  t.same(
+    readYaml('a: @x\nb: `y\n  c: 1\n').problems.map(({ path }) => path),
+    ['line 1, column 4', 'line 2, column 4'],
+    'all of them, each place once',
+  )
   t.match(readYaml('a: !x 1'), { value: undefined, problems: [{ path: 'line 1, column 4' }] })
   t.match(readYaml('? [a]\n: 1'), { problems: [{ what: /not understood/ }] })
-  const bomb = ['a: &a [x, x, x, x, x, x, x, x, x]', ...'bcdefgh'.split('').map((c, i) => `${c}: &${c} [${Array(9).fill(`*${'abcdefgh'[i]}`).join(', ')}]`)].join('\n')
+  const bomb = [
+    'a: &a [x, x, x, x, x, x, x, x, x]',
+    ...'bcdefgh'.split('').map((c, i) => `${c}: &${c} [${Array(9).fill(`*${'abcdefgh'[i]}`).join(', ')}]`),
+  ].join('\n')
   t.match(readYaml(bomb), { value: undefined, problems: [{ what: /aliases/ }] })
 })
 

@@ -5,13 +5,17 @@ import t from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { CsvReader } from '../../src/formats/csv.js'
 import { JsonLinesReader } from '../../src/formats/json-lines.js'
-import { builtInMapping, checkMapping, withColumns, type Mapping } from '../../src/formats/mapping.js'
+import { builtInMapping, checkMapping, type Mapping, withColumns } from '../../src/formats/mapping.js'
 import { repositoryRoot, shared } from '../helpers/shared.js'
-import { readAll, type Outcome, type Row } from './reading.js'
+import { type Outcome, readAll, type Row } from './reading.js'
 
 const asterisk = builtInMapping('asterisk-cdr', catalogue(), { timeZone: 'Europe/London' })
 
-function read(mapping: Mapping, text: string | Buffer, options: { last?: boolean; maxRecordBytes?: number; scratchBytes?: number; capacity?: number } = {}): Outcome {
+function read(
+  mapping: Mapping,
+  text: string | Buffer,
+  options: { last?: boolean; maxRecordBytes?: number; scratchBytes?: number; capacity?: number } = {},
+): Outcome {
   return readAll(new CsvReader(mapping, catalogue(), options), mapping.kind, Buffer.from(text as string), options)
 }
 
@@ -19,40 +23,106 @@ function fixture(name: string): Buffer {
   return readFileSync(join(repositoryRoot(), 'test', 'fixtures', name))
 }
 
-const head = '"acct","1001","+442079460101","ctx","""Ann"" <1001>","PJSIP/447700900123-1","PJSIP/x","Dial","PJSIP/+442079460101",'
+const head =
+  '"acct","1001","+442079460101","ctx","""Ann"" <1001>","PJSIP/447700900123-1","PJSIP/x","Dial","PJSIP/+442079460101",'
 const rest = '"2026-01-02 03:04:05","2026-01-02 03:04:09","2026-01-02 03:05:05",60,56,"ANSWERED","DOCUMENTATION"'
 const base: Row = {
-  account: 'acct', calling: '1001', called: '+442079460101', calling_name: 'Ann', start_ms: 1767323045000, answer_ms: 1767323049000, end_ms: 1767323105000,
-  duration_seconds: 60, billable_seconds: 56, disposition: 1, origin: 1,
+  account: 'acct',
+  calling: '1001',
+  called: '+442079460101',
+  calling_name: 'Ann',
+  start_ms: 1767323045000,
+  answer_ms: 1767323049000,
+  end_ms: 1767323105000,
+  duration_seconds: 60,
+  billable_seconds: 56,
+  disposition: 1,
+  origin: 1,
 }
 
 t.test('lines of cdr-csv', async (t) => {
   const cases: { name: string; line: string; row?: Row; refused?: string }[] = [
     { name: '16 columns', line: head + rest, row: base },
-    { name: '17 columns, the last a unique id', line: `${head}${rest},"1767323045.1"`, row: { ...base, call_id: '1767323045.1' } },
-    { name: '17 columns, with a system name in it', line: `${head}${rest},"pbx-1-1767323045.1"`, row: { ...base, call_id: 'pbx-1-1767323045.1' } },
+    {
+      name: '17 columns, the last a unique id',
+      line: `${head}${rest},"1767323045.1"`,
+      row: { ...base, call_id: '1767323045.1' },
+    },
+    {
+      name: '17 columns, with a system name in it',
+      line: `${head}${rest},"pbx-1-1767323045.1"`,
+      row: { ...base, call_id: 'pbx-1-1767323045.1' },
+    },
     { name: '17 columns, the last a user field', line: `${head}${rest},"ring +447700900123"`, row: base },
     { name: '17 columns, a user field with a point', line: `${head}${rest},"+447700900123.5"`, row: base },
     { name: '18 columns', line: `${head}${rest},"1767323045.1","user"`, row: { ...base, call_id: '1767323045.1' } },
     { name: '19 columns', line: `${head}${rest},"peer","1767323045.0",7`, row: { ...base, linked_id: '1767323045.0' } },
-    { name: '20 columns', line: `${head}${rest},"1767323045.1","peer","1767323045.0",7`, row: { ...base, call_id: '1767323045.1', linked_id: '1767323045.0' } },
-    { name: '21 columns', line: `${head}${rest},"1767323045.1","user","peer","1767323045.0",7`, row: { ...base, call_id: '1767323045.1', linked_id: '1767323045.0' } },
+    {
+      name: '20 columns',
+      line: `${head}${rest},"1767323045.1","peer","1767323045.0",7`,
+      row: { ...base, call_id: '1767323045.1', linked_id: '1767323045.0' },
+    },
+    {
+      name: '21 columns',
+      line: `${head}${rest},"1767323045.1","user","peer","1767323045.0",7`,
+      row: { ...base, call_id: '1767323045.1', linked_id: '1767323045.0' },
+    },
     { name: '15 columns', line: `${head}${rest}`.replace(/,"DOCUMENTATION"/, ''), refused: 'malformed_csv' },
-    { name: '22 columns, the last the SIP Call-ID', line: `${head}${rest},"1767323045.1","user","peer","1767323045.0",7,"a84b4c76@192.0.2.7"`, row: { ...base, call_id: 'a84b4c76@192.0.2.7', linked_id: '1767323045.0' } },
-    { name: '22 columns, no SIP Call-ID', line: `${head}${rest},"1767323045.1","user","peer","1767323045.0",7,""`, row: { ...base, call_id: '1767323045.1', linked_id: '1767323045.0' } },
+    {
+      name: '22 columns, the last the SIP Call-ID',
+      line: `${head}${rest},"1767323045.1","user","peer","1767323045.0",7,"a84b4c76@192.0.2.7"`,
+      row: { ...base, call_id: 'a84b4c76@192.0.2.7', linked_id: '1767323045.0' },
+    },
+    {
+      name: '22 columns, no SIP Call-ID',
+      line: `${head}${rest},"1767323045.1","user","peer","1767323045.0",7,""`,
+      row: { ...base, call_id: '1767323045.1', linked_id: '1767323045.0' },
+    },
     { name: '23 columns', line: `${head}${rest},,,,,,,`, refused: 'malformed_csv' },
-    { name: 'an unanswered call', line: head + rest.replace('"2026-01-02 03:04:09"', ''), row: without(base, 'answer_ms') },
-    { name: 'an unanswered call, quoted', line: head + rest.replace('"2026-01-02 03:04:09"', '""'), row: without(base, 'answer_ms') },
-    { name: 'NO ANSWER with billable seconds', line: head + rest.replace('ANSWERED', 'NO ANSWER'), row: { ...base, disposition: 2 } },
-    { name: 'a backslash is no escape', line: head.replace('""Ann""', '""O\\""Quote""') + rest, row: { ...base, calling_name: 'O\\"Quote' } },
-    { name: 'a backslash at a field\'s end', line: head.replace('"acct"', '"acct\\"') + rest, row: { ...base, account: 'acct\\' } },
+    {
+      name: 'an unanswered call',
+      line: head + rest.replace('"2026-01-02 03:04:09"', ''),
+      row: without(base, 'answer_ms'),
+    },
+    {
+      name: 'an unanswered call, quoted',
+      line: head + rest.replace('"2026-01-02 03:04:09"', '""'),
+      row: without(base, 'answer_ms'),
+    },
+    {
+      name: 'NO ANSWER with billable seconds',
+      line: head + rest.replace('ANSWERED', 'NO ANSWER'),
+      row: { ...base, disposition: 2 },
+    },
+    {
+      name: 'a backslash is no escape',
+      line: head.replace('""Ann""', '""O\\""Quote""') + rest,
+      row: { ...base, calling_name: 'O\\"Quote' },
+    },
+    {
+      name: "a backslash at a field's end",
+      line: head.replace('"acct"', '"acct\\"') + rest,
+      row: { ...base, account: 'acct\\' },
+    },
     { name: 'a comma in a field', line: head.replace('"acct"', '"a,c"') + rest, row: { ...base, account: 'a,c' } },
     { name: 'a field of quotes', line: head.replace('"acct"', '""""""') + rest, row: { ...base, account: '""' } },
-    { name: 'a line feed in a field', line: head.replace('"ctx"', '"c\ntx"').replace('"acct"', '"a\r\nb"') + rest, row: { ...base, account: 'a\r\nb' } },
+    {
+      name: 'a line feed in a field',
+      line: head.replace('"ctx"', '"c\ntx"').replace('"acct"', '"a\r\nb"') + rest,
+      row: { ...base, account: 'a\r\nb' },
+    },
     { name: 'a quote in an unquoted field', line: head.replace('"acct"', 'ac"ct') + rest, refused: 'malformed_csv' },
-    { name: 'something after a closing quote', line: head.replace('"acct"', '"acct"x') + rest, refused: 'malformed_csv' },
+    {
+      name: 'something after a closing quote',
+      line: head.replace('"acct"', '"acct"x') + rest,
+      refused: 'malformed_csv',
+    },
     { name: 'a space after a closing quote', line: head.replace('"acct"', '"acct" ') + rest, refused: 'malformed_csv' },
-    { name: 'unquoted fields', line: head.replace('"acct"', 'acct') + rest.replace('"ANSWERED"', 'ANSWERED'), row: base },
+    {
+      name: 'unquoted fields',
+      line: head.replace('"acct"', 'acct') + rest.replace('"ANSWERED"', 'ANSWERED'),
+      row: base,
+    },
     { name: 'no src: the caller id has it', line: head.replace('"1001"', '') + rest, row: base },
     { name: 'UTF-8', line: head.replace('Ann', 'Zo\u00eb') + rest, row: { ...base, calling_name: 'Zo\u00eb' } },
     { name: 'a bad date', line: head + rest.replace('01-02', '13-02'), refused: 'bad_value' },
@@ -113,8 +183,13 @@ t.test('a last line without its line feed', async (t) => {
   t.equal(read(custom, '"1001","2026-01-02 03:04:05","56"').rows.length, 1, 'closed by a quote it is whole')
   t.same(read(custom, '"1001","2026-01-02 03:04:05","56').refused, ['malformed_csv'])
   t.same(read(custom, '"1001","2026-01-02 03:04:05"').refused, ['malformed_csv'])
-  t.equal(read(asterisk, `${head}${rest},"1767323045.1","user","peer","1767323045.0",7`).rows.length, 1, 'a torn number that is not taken does not matter')
-  for (const line of [whole, '"1001","2026-01-02 03:04:05","56"', '"1001', '"10\n01']) t.equal(read(custom, line, { last: false }).consumed, 0, 'while the file may grow it waits')
+  t.equal(
+    read(asterisk, `${head}${rest},"1767323045.1","user","peer","1767323045.0",7`).rows.length,
+    1,
+    'a torn number that is not taken does not matter',
+  )
+  for (const line of [whole, '"1001","2026-01-02 03:04:05","56"', '"1001', '"10\n01'])
+    t.equal(read(custom, line, { last: false }).consumed, 0, 'while the file may grow it waits')
 })
 
 t.test('records that are too long', async (t) => {
@@ -132,25 +207,58 @@ t.test('records that are too long', async (t) => {
 })
 
 t.test('the batch ends where the columns or the scratch space are full', async (t) => {
-  const text = Array.from({ length: 50 }, (_, i) => (i % 4 === 0 ? 'bad' : head.replace('1001', `${i}`) + rest)).join('\n')
+  const text = Array.from({ length: 50 }, (_, i) => (i % 4 === 0 ? 'bad' : head.replace('1001', `${i}`) + rest)).join(
+    '\n',
+  )
   const all = read(asterisk, text)
-  for (const options of [{ capacity: 7 }, { scratchBytes: 20 }, { capacity: 3, scratchBytes: 30 }]) t.same(read(asterisk, text, options), all)
+  for (const options of [{ capacity: 7 }, { scratchBytes: 20 }, { capacity: 3, scratchBytes: 30 }])
+    t.same(read(asterisk, text, options), all)
   t.same(read(asterisk, head + rest, { scratchBytes: 5 }).refused, ['too_large'])
 })
 
 t.test('the fixtures', async (t) => {
   const expected: Row[] = [
     {
-      account: 'acct-0001', calling: '+447700900123', called: '+442079460101', calling_name: 'Ann Example', call_id: '1774742390.26', linked_id: '1774742390.26', origin: 1,
-      start_ms: Date.UTC(2026, 2, 28, 23, 59, 50), answer_ms: Date.UTC(2026, 2, 28, 23, 59, 58), end_ms: Date.UTC(2026, 2, 29, 0, 1, 58), duration_seconds: 128, billable_seconds: 120, disposition: 1,
+      account: 'acct-0001',
+      calling: '+447700900123',
+      called: '+442079460101',
+      calling_name: 'Ann Example',
+      call_id: '1774742390.26',
+      linked_id: '1774742390.26',
+      origin: 1,
+      start_ms: Date.UTC(2026, 2, 28, 23, 59, 50),
+      answer_ms: Date.UTC(2026, 2, 28, 23, 59, 58),
+      end_ms: Date.UTC(2026, 2, 29, 0, 1, 58),
+      duration_seconds: 128,
+      billable_seconds: 120,
+      disposition: 1,
     },
     {
-      account: 'acct-0001', calling: '1001', called: '+442079460102', calling_name: 'O\\"Quote', call_id: '1774747800.28', linked_id: '1774747800.28', origin: 1,
-      start_ms: Date.UTC(2026, 2, 29, 1, 30), end_ms: Date.UTC(2026, 2, 29, 1, 30, 20), duration_seconds: 20, billable_seconds: 3, disposition: 2,
+      account: 'acct-0001',
+      calling: '1001',
+      called: '+442079460102',
+      calling_name: 'O\\"Quote',
+      call_id: '1774747800.28',
+      linked_id: '1774747800.28',
+      origin: 1,
+      start_ms: Date.UTC(2026, 2, 29, 1, 30),
+      end_ms: Date.UTC(2026, 2, 29, 1, 30, 20),
+      duration_seconds: 20,
+      billable_seconds: 3,
+      disposition: 2,
     },
     {
-      calling: '+447700900456', called: '+442079460103', calling_name: 'Zo\u00eb', call_id: 'pbx1-1792888200.30', linked_id: 'pbx1-1792888200.30', origin: 1,
-      start_ms: Date.UTC(2026, 9, 25, 0, 30), end_ms: Date.UTC(2026, 9, 25, 0, 30, 1), duration_seconds: 1, billable_seconds: 0, disposition: 3,
+      calling: '+447700900456',
+      called: '+442079460103',
+      calling_name: 'Zo\u00eb',
+      call_id: 'pbx1-1792888200.30',
+      linked_id: 'pbx1-1792888200.30',
+      origin: 1,
+      start_ms: Date.UTC(2026, 9, 25, 0, 30),
+      end_ms: Date.UTC(2026, 9, 25, 0, 30, 1),
+      duration_seconds: 1,
+      billable_seconds: 0,
+      disposition: 3,
     },
   ]
   const master = read(asterisk, fixture('csv/Master.csv'))
@@ -158,21 +266,44 @@ t.test('the fixtures', async (t) => {
   const json = readAll(new JsonLinesReader(asterisk, catalogue()), 'call', fixture('json-lines/cdr.jsonl'))
   t.same([json.rows, json.refused, json.unknown], [expected, [], 0], 'the same calls as JSON Lines give the same')
   const torn = read(asterisk, fixture('csv/Master-18.csv'))
-  t.same(torn.rows, expected.slice(0, 2).map((row) => without(row, 'linked_id')))
+  t.same(
+    torn.rows,
+    expected.slice(0, 2).map((row) => without(row, 'linked_id')),
+  )
   t.same(torn.refused, ['malformed_csv'])
 
-  const { mapping, problems } = checkMapping({
-    columns: ['clid', 'from', 'to', 'at', 'how', 'secs', 'cause'],
-    fields: { from: 'calling', to: 'called', at: { field: 'start_ms', as: 'epoch-seconds' }, how: 'disposition', secs: 'billable_seconds', cause: 'hangup_cause' },
-    drop: ['clid'],
-  }, catalogue(), 'custom', 'mappings.custom')
+  const { mapping, problems } = checkMapping(
+    {
+      columns: ['clid', 'from', 'to', 'at', 'how', 'secs', 'cause'],
+      fields: {
+        from: 'calling',
+        to: 'called',
+        at: { field: 'start_ms', as: 'epoch-seconds' },
+        how: 'disposition',
+        secs: 'billable_seconds',
+        cause: 'hangup_cause',
+      },
+      drop: ['clid'],
+    },
+    catalogue(),
+    'custom',
+    'mappings.custom',
+  )
   t.same(problems, [])
   t.same(read(mapping!, fixture('csv/custom.csv')).rows, [
-    { calling: '+447700900123', called: '+442079460101', start_ms: 1774742390123, disposition: 1, billable_seconds: 120, hangup_cause: 16, origin: 1 },
+    {
+      calling: '+447700900123',
+      called: '+442079460101',
+      start_ms: 1774742390123,
+      disposition: 1,
+      billable_seconds: 120,
+      hangup_cause: 16,
+      origin: 1,
+    },
   ])
 })
 
-t.test('Asterisk\'s own Master.csv', async (t) => {
+t.test("Asterisk's own Master.csv", async (t) => {
   const path = shared('fixtures/csv/testsuite-Master.csv')
   if (path === null) {
     t.comment('../shared is not there: left out')
@@ -181,11 +312,36 @@ t.test('Asterisk\'s own Master.csv', async (t) => {
   const got = read(builtInMapping('asterisk-cdr', catalogue()), readFileSync(path))
   t.same(got.refused, [])
   t.same(got.rows, [
-    { called: '1', start_ms: 1270167992000, answer_ms: 1270167992000, end_ms: 1270167999000, duration_seconds: 7, billable_seconds: 7, disposition: 1, call_id: '1270167992.0', origin: 1 },
-    { called: '1', start_ms: 1270168442000, answer_ms: 1270168442000, end_ms: 1270168449000, duration_seconds: 7, billable_seconds: 7, disposition: 1, call_id: '1270168442.0', origin: 1 },
+    {
+      called: '1',
+      start_ms: 1270167992000,
+      answer_ms: 1270167992000,
+      end_ms: 1270167999000,
+      duration_seconds: 7,
+      billable_seconds: 7,
+      disposition: 1,
+      call_id: '1270167992.0',
+      origin: 1,
+    },
+    {
+      called: '1',
+      start_ms: 1270168442000,
+      answer_ms: 1270168442000,
+      end_ms: 1270168449000,
+      duration_seconds: 7,
+      billable_seconds: 7,
+      disposition: 1,
+      call_id: '1270168442.0',
+      origin: 1,
+    },
   ])
   const cel = shared('fixtures/csv/testsuite-CELMaster1.csv')
-  if (cel !== null) t.same(new Set(read(asterisk, readFileSync(cel)).refused), new Set(['bad_value']), 'channel events are no call records')
+  if (cel !== null)
+    t.same(
+      new Set(read(asterisk, readFileSync(cel)).refused),
+      new Set(['bad_value']),
+      'channel events are no call records',
+    )
 })
 
 t.test('a mapping without columns is refused', async (t) => {
@@ -258,15 +414,23 @@ function referenceRecord(text: string, at: number): { columns: string[]; end: nu
   }
 }
 
-const cellText = fc.oneof(fc.string({ unit: 'grapheme' }), fc.constantFrom('', 'a"b', '"', '""', 'a,b', 'a\nb', '\r', '\r\n', '\\', '\\"', '<x>', 'abc\u00e9'), fc.string({ unit: fc.constantFrom('"', ',', '\n', '\r', 'x', '\u00e9') }))
-const cell = fc.tuple(cellText, fc.boolean()).map(([text, quoted]) => (quoted || /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text))
+const cellText = fc.oneof(
+  fc.string({ unit: 'grapheme' }),
+  fc.constantFrom('', 'a"b', '"', '""', 'a,b', 'a\nb', '\r', '\r\n', '\\', '\\"', '<x>', 'abc\u00e9'),
+  fc.string({ unit: fc.constantFrom('"', ',', '\n', '\r', 'x', '\u00e9') }),
+)
+const cell = fc
+  .tuple(cellText, fc.boolean())
+  .map(([text, quoted]) => (quoted || /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text))
 const goodLine = fc.array(cell, { minLength: 4, maxLength: 4 }).map((cells) => cells.join(','))
 const anyLine = fc.oneof(
   { weight: 4, arbitrary: goodLine },
   fc.array(cell, { maxLength: 6 }).map((cells) => cells.join(',')),
   fc.string({ unit: fc.constantFrom('"', '"', ',', '\n', '\r', 'x', '\u00e9', '\0') }),
 )
-const document = fc.tuple(fc.array(anyLine, { maxLength: 6 }), fc.constantFrom('\n', '\n', '\r\n'), fc.boolean()).map(([lines, end, ended]) => lines.join(end) + (ended ? end : ''))
+const document = fc
+  .tuple(fc.array(anyLine, { maxLength: 6 }), fc.constantFrom('\n', '\n', '\r\n'), fc.boolean())
+  .map(([lines, end, ended]) => lines.join(end) + (ended ? end : ''))
 
 t.test('the same as a slow and obvious reader', async () => {
   const reader = new CsvReader(letters, catalogue())
@@ -284,19 +448,30 @@ t.test('the same as a slow and obvious reader', async () => {
 
 t.test('however the bytes come in chunks, the records are the same', async () => {
   fc.assert(
-    fc.property(document, fc.array(fc.integer({ min: 1, max: 60 }), { maxLength: 20 }), fc.integer({ min: 1, max: 5 }), (text, cuts, capacity) => {
-      const reader = new CsvReader(letters, catalogue())
-      const input = Buffer.from(text)
-      const whole = readAll(reader, 'call', input)
-      const parts = readAll(reader, 'call', input, { cuts, capacity })
-      if (JSON.stringify(parts) !== JSON.stringify(whole)) throw new Error(`${JSON.stringify(parts)} is not ${JSON.stringify(whole)}`)
-    }),
+    fc.property(
+      document,
+      fc.array(fc.integer({ min: 1, max: 60 }), { maxLength: 20 }),
+      fc.integer({ min: 1, max: 5 }),
+      (text, cuts, capacity) => {
+        const reader = new CsvReader(letters, catalogue())
+        const input = Buffer.from(text)
+        const whole = readAll(reader, 'call', input)
+        const parts = readAll(reader, 'call', input, { cuts, capacity })
+        if (JSON.stringify(parts) !== JSON.stringify(whole))
+          throw new Error(`${JSON.stringify(parts)} is not ${JSON.stringify(whole)}`)
+      },
+    ),
     { numRuns: 1500 },
   )
 })
 
 t.test('no input makes it throw, and all of it is consumed', async () => {
-  const bytes = fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.array(fc.constantFrom(...'",\n\r\0x\u00ff\\1-:'), { maxLength: 200 }).map((a) => Buffer.from(a.join(''), 'latin1')))
+  const bytes = fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    fc
+      .array(fc.constantFrom(...'",\n\r\0x\u00ff\\1-:'), { maxLength: 200 })
+      .map((a) => Buffer.from(a.join(''), 'latin1')),
+  )
   const reader = new CsvReader(asterisk, catalogue(), { maxRecordBytes: 100 })
   fc.assert(
     fc.property(bytes, fc.integer({ min: 1, max: 5 }), (input, capacity) => {

@@ -10,7 +10,11 @@ const asterisk = builtInMapping('asterisk-cdr', catalogue(), { timeZone: 'Europe
 const minim = builtInMapping('minim', catalogue())
 const quality = builtInMapping('minim', catalogue(), { kind: 'quality' })
 
-function read(mapping: Mapping, text: string | Buffer, options: { last?: boolean; maxRecordBytes?: number; scratchBytes?: number; capacity?: number } = {}) {
+function read(
+  mapping: Mapping,
+  text: string | Buffer,
+  options: { last?: boolean; maxRecordBytes?: number; scratchBytes?: number; capacity?: number } = {},
+) {
   return readAll(new JsonLinesReader(mapping, catalogue(), options), mapping.kind, Buffer.from(text as string), options)
 }
 
@@ -21,41 +25,131 @@ t.test('lines of asterisk-cdr', async (t) => {
       name: 'a whole record',
       line: '{"accountcode":"acct-1","src":"+447700900123","dst":"+442079460101","dcontext":"x","clid":"\\"Ann\\" <+447700900123>","channel":"PJSIP/447700900123-1","lastdata":"PJSIP/+442079460101@t","start":"2026-01-02 03:04:05","answer":"2026-01-02 03:04:09.5","end":"2026-01-02 03:05:05","duration":60,"billsec":"56","disposition":"ANSWERED","amaflags":"DOCUMENTATION","uniqueid":"1767323045.1","linkedid":"1767323045.0","userfield":"ring +447700900456"}',
       row: {
-        account: 'acct-1', calling: '+447700900123', called: '+442079460101', calling_name: 'Ann', start_ms: 1767323045000, answer_ms: 1767323049500,
-        end_ms: 1767323105000, duration_seconds: 60, billable_seconds: 56, disposition: 1, call_id: '1767323045.1', linked_id: '1767323045.0', origin: 1,
+        account: 'acct-1',
+        calling: '+447700900123',
+        called: '+442079460101',
+        calling_name: 'Ann',
+        start_ms: 1767323045000,
+        answer_ms: 1767323049500,
+        end_ms: 1767323105000,
+        duration_seconds: 60,
+        billable_seconds: 56,
+        disposition: 1,
+        call_id: '1767323045.1',
+        linked_id: '1767323045.0',
+        origin: 1,
       },
     },
     { name: 'an empty object', line: '{}', row: {} },
-    { name: 'spaces everywhere', line: ' \t{ "src" :\t"1001" , "duration" : 7 } \r', row: { calling: '1001', duration_seconds: 7 } },
-    { name: 'null and empty are absent', line: '{"src":null,"dst":"","answer":"","duration":null,"billsec":""}', row: {} },
-    { name: 'the last of equal keys wins', line: '{"src":"1","src":"2","duration":1,"duration":2}', row: { calling: '2', duration_seconds: 2 } },
-    { name: 'a last null wins too', line: '{"src":"1","src":null,"duration":1,"duration":null,"dst":"2","dst":""}', row: {} },
-    { name: 'a bad value that is overridden', line: '{"duration":"x","duration":2,"src":[1],"src":"1"}', row: { calling: '1', duration_seconds: 2 } },
-    { name: 'a good value that is overridden by a bad one', line: '{"duration":2,"duration":"x"}', refused: 'bad_value' },
-    { name: 'numbers as text', line: '{"src":1001,"dst":0,"uniqueid":1767323045.10}', row: { calling: '1001', called: '0', call_id: '1767323045.10' } },
-    { name: 'a long number as text keeps its digits', line: '{"src":12345678901234567890}', row: { calling: '12345678901234567890' } },
-    { name: 'a name with quotes in it', line: '{"clid":"\\"O\\"Quote\\" <+447700900123>","src":"1"}', row: { calling_name: 'O"Quote', calling: '1' } },
-    { name: 'the caller id gives the number where src is missing', line: '{"clid":"\\"Ann\\" <+447700900123>"}', row: { calling_name: 'Ann', calling: '+447700900123' } },
-    { name: 'and where src is empty, whatever the order', line: '{"clid":"<+447700900123>","src":""}', row: { calling: '+447700900123' } },
+    {
+      name: 'spaces everywhere',
+      line: ' \t{ "src" :\t"1001" , "duration" : 7 } \r',
+      row: { calling: '1001', duration_seconds: 7 },
+    },
+    {
+      name: 'null and empty are absent',
+      line: '{"src":null,"dst":"","answer":"","duration":null,"billsec":""}',
+      row: {},
+    },
+    {
+      name: 'the last of equal keys wins',
+      line: '{"src":"1","src":"2","duration":1,"duration":2}',
+      row: { calling: '2', duration_seconds: 2 },
+    },
+    {
+      name: 'a last null wins too',
+      line: '{"src":"1","src":null,"duration":1,"duration":null,"dst":"2","dst":""}',
+      row: {},
+    },
+    {
+      name: 'a bad value that is overridden',
+      line: '{"duration":"x","duration":2,"src":[1],"src":"1"}',
+      row: { calling: '1', duration_seconds: 2 },
+    },
+    {
+      name: 'a good value that is overridden by a bad one',
+      line: '{"duration":2,"duration":"x"}',
+      refused: 'bad_value',
+    },
+    {
+      name: 'numbers as text',
+      line: '{"src":1001,"dst":0,"uniqueid":1767323045.10}',
+      row: { calling: '1001', called: '0', call_id: '1767323045.10' },
+    },
+    {
+      name: 'a long number as text keeps its digits',
+      line: '{"src":12345678901234567890}',
+      row: { calling: '12345678901234567890' },
+    },
+    {
+      name: 'a name with quotes in it',
+      line: '{"clid":"\\"O\\"Quote\\" <+447700900123>","src":"1"}',
+      row: { calling_name: 'O"Quote', calling: '1' },
+    },
+    {
+      name: 'the caller id gives the number where src is missing',
+      line: '{"clid":"\\"Ann\\" <+447700900123>"}',
+      row: { calling_name: 'Ann', calling: '+447700900123' },
+    },
+    {
+      name: 'and where src is empty, whatever the order',
+      line: '{"clid":"<+447700900123>","src":""}',
+      row: { calling: '+447700900123' },
+    },
     { name: 'a caller id that is a number', line: '{"clid":"+447700900123"}', row: { calling: '+447700900123' } },
     { name: 'an unknown caller', line: '{"clid":"\\"\\" <unknown>"}', row: {} },
-    { name: 'the number of a caller id that was overridden', line: '{"clid":"\\"Ann\\" <1001>","clid":"Bob"}', row: { calling_name: 'Bob' } },
+    {
+      name: 'the number of a caller id that was overridden',
+      line: '{"clid":"\\"Ann\\" <1001>","clid":"Bob"}',
+      row: { calling_name: 'Bob' },
+    },
     { name: 'the number of a caller id that was taken back', line: '{"clid":"\\"Ann\\" <1001>","clid":null}', row: {} },
     { name: 'a caller id that is a name', line: '{"clid":"Ann"}', row: { calling_name: 'Ann' } },
-    { name: 'escapes', line: '{"src":"a\\u0041\\u00e9\\u20ac\\ud83d\\ude00\\n\\/\\\\\\"","dst":"b"}', row: { calling: 'aA\u00e9\u20ac\u{1f600}\n/\\"', called: 'b' } },
-    { name: 'escapes in a key', line: '{"\\u0073rc":"1","du\\u0072ation":3}', row: { calling: '1', duration_seconds: 3 } },
-    { name: 'raw UTF-8', line: '{"src":"\u00e9\u20ac\u{1f600}","clid":"\\"\u00e9\\" <1>"}', row: { calling: '\u00e9\u20ac\u{1f600}', calling_name: '\u00e9' } },
+    {
+      name: 'escapes',
+      line: '{"src":"a\\u0041\\u00e9\\u20ac\\ud83d\\ude00\\n\\/\\\\\\"","dst":"b"}',
+      row: { calling: 'aA\u00e9\u20ac\u{1f600}\n/\\"', called: 'b' },
+    },
+    {
+      name: 'escapes in a key',
+      line: '{"\\u0073rc":"1","du\\u0072ation":3}',
+      row: { calling: '1', duration_seconds: 3 },
+    },
+    {
+      name: 'raw UTF-8',
+      line: '{"src":"\u00e9\u20ac\u{1f600}","clid":"\\"\u00e9\\" <1>"}',
+      row: { calling: '\u00e9\u20ac\u{1f600}', calling_name: '\u00e9' },
+    },
     { name: 'a lone surrogate', line: '{"src":"\\ud83d"}', refused: 'bad_utf8' },
     { name: 'a lone surrogate before an escape', line: '{"src":"\\ud83d\\n"}', refused: 'bad_utf8' },
     { name: 'a low surrogate alone', line: '{"src":"\\ude00x"}', refused: 'bad_utf8' },
     { name: 'a lone surrogate in what is dropped', line: '{"userfield":"\\ud83d","src":"1"}', row: { calling: '1' } },
-    { name: 'unknown keys are counted', line: '{"x":1,"src":"1","447700900123":{"a":[{}]},"y":"\\n"}', row: { calling: '1' }, unknown: 3 },
-    { name: 'dropped keys are not', line: '{"userfield":{"a":1},"lastdata":"\\u0041","channel":null,"amaflags":3}', row: {}, unknown: 0 },
+    {
+      name: 'unknown keys are counted',
+      line: '{"x":1,"src":"1","447700900123":{"a":[{}]},"y":"\\n"}',
+      row: { calling: '1' },
+      unknown: 3,
+    },
+    {
+      name: 'dropped keys are not',
+      line: '{"userfield":{"a":1},"lastdata":"\\u0041","channel":null,"amaflags":3}',
+      row: {},
+      unknown: 0,
+    },
     { name: 'nested where a value is wanted', line: '{"src":{"a":1}}', refused: 'bad_value' },
     { name: 'true where a value is wanted', line: '{"src":true}', refused: 'bad_value' },
     { name: 'broken nesting', line: '{"x":[1,}],"src":"1"}', refused: 'malformed_json' },
-    { name: 'nesting to the limit', line: `{"x":${'['.repeat(MAX_DEPTH)}${']'.repeat(MAX_DEPTH)}}`, row: {}, unknown: 1 },
-    { name: 'nesting beyond the limit', line: `{"x":${'['.repeat(MAX_DEPTH + 1)}${']'.repeat(MAX_DEPTH + 1)}}`, refused: 'malformed_json' },
+    {
+      name: 'nesting to the limit',
+      line: `{"x":${'['.repeat(MAX_DEPTH)}${']'.repeat(MAX_DEPTH)}}`,
+      row: {},
+      unknown: 1,
+    },
+    {
+      name: 'nesting beyond the limit',
+      line: `{"x":${'['.repeat(MAX_DEPTH + 1)}${']'.repeat(MAX_DEPTH + 1)}}`,
+      refused: 'malformed_json',
+    },
     { name: 'NaN', line: '{"duration":NaN}', refused: 'malformed_json' },
     { name: 'Infinity', line: '{"duration":-Infinity}', refused: 'malformed_json' },
     { name: 'NaN as text', line: '{"duration":"NaN"}', refused: 'bad_value' },
@@ -63,7 +157,11 @@ t.test('lines of asterisk-cdr', async (t) => {
     { name: 'a plus sign', line: '{"duration":+7}', refused: 'malformed_json' },
     { name: 'no digits after the point', line: '{"duration":7.}', refused: 'malformed_json' },
     { name: 'no digits in the exponent', line: '{"duration":7e}', refused: 'malformed_json' },
-    { name: 'a fraction of a second is cut off', line: '{"duration":7.9,"billsec":"6.99"}', row: { duration_seconds: 7, billable_seconds: 6 } },
+    {
+      name: 'a fraction of a second is cut off',
+      line: '{"duration":7.9,"billsec":"6.99"}',
+      row: { duration_seconds: 7, billable_seconds: 6 },
+    },
     { name: 'an exponent', line: '{"duration":7e1}', row: { duration_seconds: 70 } },
     { name: 'negative', line: '{"duration":-1}', refused: 'bad_value' },
     { name: 'minus nought', line: '{"duration":-0}', row: { duration_seconds: 0 } },
@@ -71,8 +169,16 @@ t.test('lines of asterisk-cdr', async (t) => {
     { name: 'larger than uint32', line: '{"duration":4294967296}', refused: 'bad_value' },
     { name: 'too large for a double', line: '{"duration":1e999}', refused: 'bad_value' },
     { name: 'summer time', line: '{"start":"2026-07-02 03:04:05"}', row: { start_ms: Date.UTC(2026, 6, 2, 2, 4, 5) } },
-    { name: 'a time with an offset', line: '{"start":"2026-07-02T03:04:05.678901+05:30","end":"2026-07-02T03:04:05Z"}', row: { start_ms: Date.UTC(2026, 6, 1, 21, 34, 5, 678), end_ms: Date.UTC(2026, 6, 2, 3, 4, 5) } },
-    { name: 'epoch seconds', line: '{"start":"1767323045.123456","answer":1767323045,"end":1767323045.123}', row: { start_ms: 1767323045123, answer_ms: 1767323045000, end_ms: 1767323045123 } },
+    {
+      name: 'a time with an offset',
+      line: '{"start":"2026-07-02T03:04:05.678901+05:30","end":"2026-07-02T03:04:05Z"}',
+      row: { start_ms: Date.UTC(2026, 6, 1, 21, 34, 5, 678), end_ms: Date.UTC(2026, 6, 2, 3, 4, 5) },
+    },
+    {
+      name: 'epoch seconds',
+      line: '{"start":"1767323045.123456","answer":1767323045,"end":1767323045.123}',
+      row: { start_ms: 1767323045123, answer_ms: 1767323045000, end_ms: 1767323045123 },
+    },
     { name: 'no time', line: '{"answer":"0000-00-00 00:00:00","start":0}', row: {} },
     { name: 'no such day', line: '{"start":"2026-02-29 00:00:00"}', refused: 'bad_value' },
     { name: 'a leap day', line: '{"start":"2028-02-29 00:00:00"}', row: { start_ms: Date.UTC(2028, 1, 29) } },
@@ -122,15 +228,33 @@ t.test('lines of asterisk-cdr', async (t) => {
           t.same(rows, [])
           t.equal(got.unknown, 0)
         }
-        if (input !== c.line) t.same([got.rows.at(0), got.rows.at(-1)], [{ calling: '7', ...cdr }, { calling: '8', ...cdr }])
+        if (input !== c.line)
+          t.same(
+            [got.rows.at(0), got.rows.at(-1)],
+            [
+              { calling: '7', ...cdr },
+              { calling: '8', ...cdr },
+            ],
+          )
       }
     })
   }
 })
 
 t.test('invalid UTF-8 in a value that is wanted refuses the line, elsewhere it does not matter', async (t) => {
-  const line = (value: number[], key = 'src'): Buffer => Buffer.concat([Buffer.from(`{"${key}":"`), Buffer.from(value), Buffer.from('"}\n')])
-  for (const bad of [[0x80], [0xc3], [0xc0, 0xaf], [0xe0, 0x80, 0xaf], [0xed, 0xa0, 0x80], [0xf0, 0x80, 0x80, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xff], [0xe2, 0x82]]) {
+  const line = (value: number[], key = 'src'): Buffer =>
+    Buffer.concat([Buffer.from(`{"${key}":"`), Buffer.from(value), Buffer.from('"}\n')])
+  for (const bad of [
+    [0x80],
+    [0xc3],
+    [0xc0, 0xaf],
+    [0xe0, 0x80, 0xaf],
+    [0xed, 0xa0, 0x80],
+    [0xf0, 0x80, 0x80, 0x80],
+    [0xf4, 0x90, 0x80, 0x80],
+    [0xff],
+    [0xe2, 0x82],
+  ]) {
     t.same(read(asterisk, line(bad)).refused, ['bad_utf8'])
     t.same(read(asterisk, line([...bad, 0x5c, 0x6e])).refused, ['bad_utf8'])
     t.same(read(asterisk, line(bad, 'userfield')).refused, [])
@@ -141,7 +265,10 @@ t.test('invalid UTF-8 in a value that is wanted refuses the line, elsewhere it d
 t.test('any byte above ASCII is found at any place in a string', async (t) => {
   for (let byte = 0x80; byte <= 0xff; byte++) {
     for (let before = 0; before < 8; before++) {
-      const got = read(asterisk, Buffer.concat([Buffer.from(`{"src":"${'x'.repeat(before)}`), Buffer.from([byte]), Buffer.from('yyyyy"}\n')]))
+      const got = read(
+        asterisk,
+        Buffer.concat([Buffer.from(`{"src":"${'x'.repeat(before)}`), Buffer.from([byte]), Buffer.from('yyyyy"}\n')]),
+      )
       if (got.refused.join() !== 'bad_utf8') t.fail(`0x${byte.toString(16)} after ${before}`)
     }
   }
@@ -150,7 +277,10 @@ t.test('any byte above ASCII is found at any place in a string', async (t) => {
 
 t.test('blank lines, carriage returns and a byte order mark', async (t) => {
   const got = read(asterisk, '\ufeff{"src":"1"}\r\n\r\n\n  \t\n{"src":"2"}\r\n\n')
-  t.same(got.rows.map((r) => r.calling), ['1', '2'])
+  t.same(
+    got.rows.map((r) => r.calling),
+    ['1', '2'],
+  )
   t.same(got.raw[1], '{"src":"2"}')
   t.same(got.refused, [])
 })
@@ -174,34 +304,72 @@ t.test('lines that are too long', async (t) => {
 t.test('the batch ends where the columns or the scratch space are full', async (t) => {
   const text = Array.from({ length: 100 }, (_, i) => (i % 3 === 0 ? 'bad' : `{"src":"\\u0031${i}"}`)).join('\n')
   const all = read(asterisk, text)
-  for (const options of [{ capacity: 7 }, { scratchBytes: 20 }, { capacity: 5, scratchBytes: 30 }]) t.same({ ...read(asterisk, text, options) }, all)
-  t.same(read(asterisk, '{"src":"\\u0031\\u0032"}\n{"src":"1"}\n', { scratchBytes: 10 }).refused, ['too_large'], 'a record that no scratch space holds is refused')
+  for (const options of [{ capacity: 7 }, { scratchBytes: 20 }, { capacity: 5, scratchBytes: 30 }])
+    t.same({ ...read(asterisk, text, options) }, all)
+  t.same(
+    read(asterisk, '{"src":"\\u0031\\u0032"}\n{"src":"1"}\n', { scratchBytes: 10 }).refused,
+    ['too_large'],
+    'a record that no scratch space holds is refused',
+  )
   const garbage = new Batch(catalogue(), 10)
   garbage.reset(Buffer.from('x\n'.repeat(100)))
-  t.equal(new JsonLinesReader(asterisk, catalogue()).fill(garbage, 0, 200, true), 20, 'garbage fills a batch like records do')
+  t.equal(
+    new JsonLinesReader(asterisk, catalogue()).fill(garbage, 0, 200, true),
+    20,
+    'garbage fills a batch like records do',
+  )
 })
 
 t.test('asterisk-cdr: the SIP Call-ID goes before the unique id, wherever it stands', async (t) => {
   const id = '"uniqueid":"1767323045.1"'
   for (const key of ['sipcallid', 'sip_call_id', 'pjsip_call_id', 'pjsipcallid']) {
     const given = `"${key}":"a84b4c76@192.0.2.7"`
-    for (const line of [`{${id},${given}}`, `{${given},${id}}`]) t.same(read(asterisk, line).rows, [{ call_id: 'a84b4c76@192.0.2.7', origin: 1 }], line)
-    for (const empty of ['""', 'null']) t.same(read(asterisk, `{${id},"${key}":${empty}}`).rows, [{ call_id: '1767323045.1', origin: 1 }], `${key} ${empty}`)
-    t.same(read(asterisk, `{${given}}\n{${id}}`).rows.map((row) => row['call_id']), ['a84b4c76@192.0.2.7', '1767323045.1'], 'nothing of it is left for the next row')
+    for (const line of [`{${id},${given}}`, `{${given},${id}}`])
+      t.same(read(asterisk, line).rows, [{ call_id: 'a84b4c76@192.0.2.7', origin: 1 }], line)
+    for (const empty of ['""', 'null'])
+      t.same(
+        read(asterisk, `{${id},"${key}":${empty}}`).rows,
+        [{ call_id: '1767323045.1', origin: 1 }],
+        `${key} ${empty}`,
+      )
+    t.same(
+      read(asterisk, `{${given}}\n{${id}}`).rows.map((row) => row['call_id']),
+      ['a84b4c76@192.0.2.7', '1767323045.1'],
+      'nothing of it is left for the next row',
+    )
   }
 })
 
 t.test('minim: the names of the catalogue, for every kind', async (t) => {
-  const line = '{"tenant":"acme","call_id":"a@b","direction":"OUTBOUND","start_ms":1767323045123,"hangup_cause":16,"origin":"SIMULATED","usage_octets":9007199254740991,"called_prefix":"+44","tag":{"purpose":"p"}}'
+  const line =
+    '{"tenant":"acme","call_id":"a@b","direction":"OUTBOUND","start_ms":1767323045123,"hangup_cause":16,"origin":"SIMULATED","usage_octets":9007199254740991,"called_prefix":"+44","tag":{"purpose":"p"}}'
   const got = read(minim, line)
-  t.same(got.rows, [{ tenant: 'acme', call_id: 'a@b', direction: 2, start_ms: 1767323045123, hangup_cause: 16, origin: 5, usage_octets: 9007199254740991 }])
+  t.same(got.rows, [
+    {
+      tenant: 'acme',
+      call_id: 'a@b',
+      direction: 2,
+      start_ms: 1767323045123,
+      hangup_cause: 16,
+      origin: 5,
+      usage_octets: 9007199254740991,
+    },
+  ])
   t.equal(got.unknown, 2, 'what minim makes itself is never taken')
   t.same(read(minim, '{"usage_octets":9007199254740993}').refused, ['bad_value'])
   t.same(read(minim, '{"hangup_cause":16.5}').refused, ['bad_value'])
   t.same(read(minim, '{"direction":"SIDEWAYS"}').refused, ['bad_value'])
   t.same(read(minim, '{"direction":9}').refused, ['bad_value'])
-  t.same(read(minim, '{"direction":0,"start_ms":"1767323045123"}').rows, [{ direction: 0, start_ms: 1767323045123, origin: 1 }], 'a call that does not say where it comes from is a call detail record')
-  t.same(read(quality, '{"mos_lq":4.1,"jitter_ms":"1e-1","packets_lost":3}').rows, [{ mos_lq: Math.fround(4.1), jitter_ms: Math.fround(0.1), packets_lost: 3, origin: 3 }], 'a quality a report')
+  t.same(
+    read(minim, '{"direction":0,"start_ms":"1767323045123"}').rows,
+    [{ direction: 0, start_ms: 1767323045123, origin: 1 }],
+    'a call that does not say where it comes from is a call detail record',
+  )
+  t.same(
+    read(quality, '{"mos_lq":4.1,"jitter_ms":"1e-1","packets_lost":3}').rows,
+    [{ mos_lq: Math.fround(4.1), jitter_ms: Math.fround(0.1), packets_lost: 3, origin: 3 }],
+    'a quality a report',
+  )
   t.same(read(quality, '{"mos_lq":1e39}').refused, ['bad_value'], 'beyond float32')
 })
 
@@ -210,7 +378,8 @@ t.test('keys that need escapes in JSON, are long, or share a hash slot', async (
   const fields = { s: 'start_ms', ...Object.fromEntries(keys.map((k) => [k, 'calling'])) }
   const { mapping, problems } = checkMapping({ fields }, catalogue(), 'test', 'mapping')
   t.same(problems, [])
-  for (const key of keys) t.same(read(mapping!, `${JSON.stringify({ [key]: key })}\n`).rows, [{ calling: key, origin: 1 }])
+  for (const key of keys)
+    t.same(read(mapping!, `${JSON.stringify({ [key]: key })}\n`).rows, [{ calling: key, origin: 1 }])
 })
 
 // What a line means, by JSON.parse: the plain reference
@@ -228,13 +397,21 @@ function reference(line: string): { row: Row } | { refused: string } {
     const value = (parsed as Record<string, unknown>)[key]
     if (value === undefined || value === null || value === '') continue
     const text = typeof value === 'string' ? value : typeof value === 'number' ? String(value) : null
-    const number = typeof value === 'number' ? value : typeof value === 'string' && /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(value) ? Number(value) : NaN
+    const number =
+      typeof value === 'number'
+        ? value
+        : typeof value === 'string' && /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(value)
+          ? Number(value)
+          : NaN
     if (typeof value === 'string' && !value.isWellFormed()) bad = 'bad_utf8'
     else if (field.type === 'string') {
       if (text === null) bad ??= 'bad_value'
       else row[key] = text
     } else if (field.type === 'enum') {
-      const named = typeof value === 'string' ? [...field.enumNumbers].find(([name]) => name.toLowerCase() === value.toLowerCase())?.[1] : undefined
+      const named =
+        typeof value === 'string'
+          ? [...field.enumNumbers].find(([name]) => name.toLowerCase() === value.toLowerCase())?.[1]
+          : undefined
       const code = named ?? number
       if (field.enumNames[code] === undefined) bad ??= 'bad_value'
       else row[key] = code + 0
@@ -242,7 +419,12 @@ function reference(line: string): { row: Row } | { refused: string } {
       const ms = Math.floor(number)
       if (!(ms >= 0 && ms <= Number.MAX_SAFE_INTEGER)) bad ??= 'bad_value'
       else if (ms > 0) row[key] = ms
-    } else if (!(number >= 0 && number <= (field.type === 'uint32' ? 0xffffffff : Number.MAX_SAFE_INTEGER) && Number.isInteger(number))) bad ??= 'bad_value'
+    } else if (!(
+      number >= 0 &&
+      number <= (field.type === 'uint32' ? 0xffffffff : Number.MAX_SAFE_INTEGER) &&
+      Number.isInteger(number)
+    ))
+      bad ??= 'bad_value'
     else row[key] = number + 0
   }
   if (!(Number(row['origin']) > 0)) row['origin'] = 1
@@ -262,19 +444,45 @@ const value: fc.Arbitrary<unknown> = fc.oneof(
   { weight: 2, arbitrary: fc.string({ unit: 'grapheme-ascii' }) },
   fc.array(fc.integer({ min: 0xd7f0, max: 0xe010 }), { maxLength: 4 }).map((c) => String.fromCharCode(...c)),
   { weight: 3, arbitrary: fc.nat() },
-  fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.maxSafeInteger(),
-  fc.constantFrom(null, true, false, '', 0, '0', '12', '-1', '1.5', '1e3', ' 1', 'ANSWERED', 'inbound', 'OUTBOUND', 'CDR', 2, 4294967295, 4294967296),
+  fc.integer(),
+  fc.double({ noNaN: true, noDefaultInfinity: true }),
+  fc.maxSafeInteger(),
+  fc.constantFrom(
+    null,
+    true,
+    false,
+    '',
+    0,
+    '0',
+    '12',
+    '-1',
+    '1.5',
+    '1e3',
+    ' 1',
+    'ANSWERED',
+    'inbound',
+    'OUTBOUND',
+    'CDR',
+    2,
+    4294967295,
+    4294967296,
+  ),
   fc.json({ maxDepth: 3 }).map((j) => JSON.parse(j) as unknown),
 )
 
 // Each line is written in one of the ways that mean the same
 const space = fc.constantFrom('', '', '', ' ', '\t', '  ', '\r')
-const written = fc.tuple(fc.array(fc.tuple(fc.constantFrom(...names), value, fc.boolean(), space), { maxLength: 12 }), space).map(([pairs, s]) => {
-  const escape = (json: string): string => json.replace(/[^\u0000-\u007f]|[a-c/]/g, (ch) => `\\u${ch.charCodeAt(0).toString(16).padStart(4, '0')}`)
-  const string = (text: string, escaped: boolean): string => (escaped ? escape(JSON.stringify(text)) : JSON.stringify(text))
-  const text = (v: unknown, escaped: boolean): string => (typeof v === 'string' ? string(v, escaped) : JSON.stringify(v))
-  return `{${s}${pairs.map(([key, v, escaped, gap]) => `${string(key, escaped)}${gap}:${s}${text(v, escaped)}${gap}`).join(`,${s}`)}}`
-})
+const written = fc
+  .tuple(fc.array(fc.tuple(fc.constantFrom(...names), value, fc.boolean(), space), { maxLength: 12 }), space)
+  .map(([pairs, s]) => {
+    const escape = (json: string): string =>
+      json.replace(/[^\u0000-\u007f]|[a-c/]/g, (ch) => `\\u${ch.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    const string = (text: string, escaped: boolean): string =>
+      escaped ? escape(JSON.stringify(text)) : JSON.stringify(text)
+    const text = (v: unknown, escaped: boolean): string =>
+      typeof v === 'string' ? string(v, escaped) : JSON.stringify(v)
+    return `{${s}${pairs.map(([key, v, escaped, gap]) => `${string(key, escaped)}${gap}:${s}${text(v, escaped)}${gap}`).join(`,${s}`)}}`
+  })
 
 t.test('the same as JSON.parse, whatever the line', async () => {
   const reader = new JsonLinesReader(minim, catalogue())
@@ -289,7 +497,9 @@ t.test('the same as JSON.parse, whatever the line', async () => {
 
 t.test('the same as JSON.parse where a line is damaged', async () => {
   const reader = new JsonLinesReader(minim, catalogue())
-  const damage = fc.tuple(fc.nat(), fc.constantFrom('', '"', '\\', '{', '}', ',', ':', '0', 'e', '.', '-', '\u0001', ' ', 'null', '[')).map(([at, by]) => ({ at, by }))
+  const damage = fc
+    .tuple(fc.nat(), fc.constantFrom('', '"', '\\', '{', '}', ',', ':', '0', 'e', '.', '-', '\u0001', ' ', 'null', '['))
+    .map(([at, by]) => ({ at, by }))
   fc.assert(
     fc.property(written, damage, fc.boolean(), (line, { at, by }, cut) => {
       const i = at % (line.length + 1)
@@ -311,10 +521,18 @@ function check(lines: readonly string[], got: ReturnType<typeof readAll>): void 
     else refused.push(expected.refused)
   }
   // A bare number in place of a text keeps its bytes, which JSON.parse cannot show: then only the numbers are compared
-  const loose = lines.some((line) => [...line.matchAll(/:\s*(-?\d[\d.eE+-]*)/g)].some(([, number]) => String(Number(number)) !== number))
-  const clean = (list: Row[]): unknown => list.map((row) => (loose ? Object.fromEntries(Object.entries(row).filter(([, v]) => typeof v === 'number')) : row))
-  if (JSON.stringify(clean(got.rows)) !== JSON.stringify(clean(rows.map(ordered))) || got.refused.join() !== refused.join()) {
-    throw new Error(`got ${JSON.stringify(got.rows)} ${got.refused.join()}, not ${JSON.stringify(rows.map(ordered))} ${refused.join()}`)
+  const loose = lines.some((line) =>
+    [...line.matchAll(/:\s*(-?\d[\d.eE+-]*)/g)].some(([, number]) => String(Number(number)) !== number),
+  )
+  const clean = (list: Row[]): unknown =>
+    list.map((row) => (loose ? Object.fromEntries(Object.entries(row).filter(([, v]) => typeof v === 'number')) : row))
+  if (
+    JSON.stringify(clean(got.rows)) !== JSON.stringify(clean(rows.map(ordered))) ||
+    got.refused.join() !== refused.join()
+  ) {
+    throw new Error(
+      `got ${JSON.stringify(got.rows)} ${got.refused.join()}, not ${JSON.stringify(rows.map(ordered))} ${refused.join()}`,
+    )
   }
 }
 
@@ -329,13 +547,20 @@ t.test('however the bytes come in chunks, the records are the same', async (t) =
     fc.constant(''),
   )
   fc.assert(
-    fc.property(fc.array(line, { maxLength: 8 }), fc.array(fc.integer({ min: 1, max: 200 }), { maxLength: 20 }), fc.boolean(), fc.integer({ min: 1, max: 9 }), (lines, cuts, crlf, capacity) => {
-      const input = Buffer.from(lines.join(crlf ? '\r\n' : '\n'))
-      const reader = new JsonLinesReader(minim, catalogue())
-      const whole = readAll(reader, 'call', input)
-      const parts = readAll(reader, 'call', input, { cuts, capacity })
-      if (JSON.stringify(parts) !== JSON.stringify(whole)) throw new Error(`${JSON.stringify(parts)} is not ${JSON.stringify(whole)}`)
-    }),
+    fc.property(
+      fc.array(line, { maxLength: 8 }),
+      fc.array(fc.integer({ min: 1, max: 200 }), { maxLength: 20 }),
+      fc.boolean(),
+      fc.integer({ min: 1, max: 9 }),
+      (lines, cuts, crlf, capacity) => {
+        const input = Buffer.from(lines.join(crlf ? '\r\n' : '\n'))
+        const reader = new JsonLinesReader(minim, catalogue())
+        const whole = readAll(reader, 'call', input)
+        const parts = readAll(reader, 'call', input, { cuts, capacity })
+        if (JSON.stringify(parts) !== JSON.stringify(whole))
+          throw new Error(`${JSON.stringify(parts)} is not ${JSON.stringify(whole)}`)
+      },
+    ),
     { numRuns: 1000 },
   )
   t.pass()
@@ -344,15 +569,21 @@ t.test('however the bytes come in chunks, the records are the same', async (t) =
 t.test('no input makes it throw, and every line is a row or refused', async (t) => {
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 300 }),
-    fc.array(fc.constantFrom(...'{}[]",:\\\n0.eE-+ntf \r\0\u00ff'), { maxLength: 200 }).map((a) => Buffer.from(a.join(''), 'latin1')),
+    fc
+      .array(fc.constantFrom(...'{}[]",:\\\n0.eE-+ntf \r\0\u00ff'), { maxLength: 200 })
+      .map((a) => Buffer.from(a.join(''), 'latin1')),
     written.map((line) => Buffer.from(line).subarray(0, -1)),
   )
   const reader = new JsonLinesReader(asterisk, catalogue())
   fc.assert(
     fc.property(bytes, (input) => {
       const got = readAll(reader, 'call', Buffer.from(input))
-      const lines = Buffer.from(input).toString('latin1').split('\n').filter((l) => l.replace(/^\u00ef\u00bb\u00bf/, '').replace(/[ \t\r]/g, '') !== '').length
-      if (got.rows.length + got.refused.length !== lines || got.consumed !== input.length) throw new Error(`${got.rows.length} + ${got.refused.length} of ${lines}`)
+      const lines = Buffer.from(input)
+        .toString('latin1')
+        .split('\n')
+        .filter((l) => l.replace(/^\u00ef\u00bb\u00bf/, '').replace(/[ \t\r]/g, '') !== '').length
+      if (got.rows.length + got.refused.length !== lines || got.consumed !== input.length)
+        throw new Error(`${got.rows.length} + ${got.refused.length} of ${lines}`)
     }),
     { numRuns: 3000 },
   )

@@ -1,5 +1,5 @@
 /** What readers' tests share: a buffer as the file source lays it out, and rows as plain objects. */
-import { Batch, REFUSALS, type Reader, type Refusal } from '../../src/batch/batch.js'
+import { Batch, type Reader, type Refusal, REFUSALS } from '../../src/batch/batch.js'
 import type { Columns } from '../../src/batch/columns.js'
 import { catalogue, type Kind } from '../../src/catalogue/catalogue.js'
 
@@ -49,10 +49,13 @@ export function nothing(): Outcome {
 
 /**
  * Reads bytes in as many fills as it takes.
- * @param options `cuts`: sizes of chunks that the bytes come in, each put before a carried tail, as the file source does
+ * @param options `cuts`: sizes of chunks that the bytes come in, each put before a carried tail, as the file source
+ * does
  */
 export function readAll(
-  reader: Reader, kind: Kind, input: Buffer,
+  reader: Reader,
+  kind: Kind,
+  input: Buffer,
   options: { last?: boolean; capacity?: number; cuts?: readonly number[]; scratchBytes?: number } = {},
 ): Outcome {
   const out = nothing()

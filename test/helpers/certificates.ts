@@ -1,4 +1,7 @@
-/** Real certificates, made with openssl: an authority, a server's and clients', each with the subjectAltName that a test wants. */
+/**
+ * Real certificates, made with openssl: an authority, a server's and clients', each with the subjectAltName that a test
+ * wants.
+ */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -23,17 +26,50 @@ export class Authority {
 
   constructor(t: Test) {
     const folder = mkdtempSync(join(tmpdir(), 'minim-ca-'))
-    t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
+    t.teardown(() => {
+      rmSync(folder, { recursive: true, force: true })
+    })
     this.#folder = folder
     this.ca = join(folder, 'ca.pem')
-    this.#openssl('req', '-x509', ...EC, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=test authority')
+    this.#openssl(
+      'req',
+      '-x509',
+      ...EC,
+      '-keyout',
+      'ca.key',
+      '-out',
+      'ca.pem',
+      '-days',
+      '2',
+      '-subj',
+      '/CN=test authority',
+    )
   }
 
   /** @param san as openssl writes it: `DNS:pbx-1,URI:…`; empty for none @param cn the subject's common name */
   issue(file: string, san: string, cn = file): Pair {
     this.#openssl('req', ...EC, '-keyout', `${file}.key`, '-out', `${file}.csr`, '-subj', `/CN=${cn}`)
-    writeFileSync(join(this.#folder, `${file}.ext`), san === '' ? 'basicConstraints=CA:FALSE\n' : `subjectAltName=${san}\n`)
-    this.#openssl('x509', '-req', '-in', `${file}.csr`, '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', `${file}.ext`, '-out', `${file}.pem`)
+    writeFileSync(
+      join(this.#folder, `${file}.ext`),
+      san === '' ? 'basicConstraints=CA:FALSE\n' : `subjectAltName=${san}\n`,
+    )
+    this.#openssl(
+      'x509',
+      '-req',
+      '-in',
+      `${file}.csr`,
+      '-CA',
+      'ca.pem',
+      '-CAkey',
+      'ca.key',
+      '-CAcreateserial',
+      '-days',
+      '2',
+      '-extfile',
+      `${file}.ext`,
+      '-out',
+      `${file}.pem`,
+    )
     return { cert: join(this.#folder, `${file}.pem`), key: join(this.#folder, `${file}.key`) }
   }
 

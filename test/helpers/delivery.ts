@@ -11,5 +11,9 @@ export type TestDelivery = Omit<DeliveryOptions, 'settings' | 'replication'> & {
 }
 
 export function shippedDelivery({ settings, ...options }: TestDelivery): Delivery {
-  return new Delivery({ replication: DEFAULTS.topics.replication, ...options, settings: { ...SHIPPED_DELIVERY, ...settings } })
+  return new Delivery({
+    replication: DEFAULTS.topics.replication,
+    ...options,
+    settings: { ...SHIPPED_DELIVERY, ...settings },
+  })
 }

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { API, FaultProxy } from './fault-proxy.js'
 
@@ -17,8 +17,15 @@ async function server(t: Test, echo: boolean): Promise<{ port: number; got: () =
   })
   listener.listen(0, '127.0.0.1')
   await once(listener, 'listening')
-  t.teardown(() => { listener.close(); for (const socket of sockets) socket.destroy() })
-  return { port: (listener.address() as AddressInfo).port, got: () => Buffer.concat(chunks).toString('latin1'), sockets }
+  t.teardown(() => {
+    listener.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  return {
+    port: (listener.address() as AddressInfo).port,
+    got: () => Buffer.concat(chunks).toString('latin1'),
+    sockets,
+  }
 }
 
 async function proxyTo(t: Test, target: number, frames = false): Promise<FaultProxy> {
@@ -27,18 +34,37 @@ async function proxyTo(t: Test, target: number, frames = false): Promise<FaultPr
   return proxy
 }
 
-async function client(t: Test, proxy: FaultProxy): Promise<{ socket: Socket; got: () => string; read: (length: number) => Promise<void> }> {
+async function client(
+  t: Test,
+  proxy: FaultProxy,
+): Promise<{ socket: Socket; got: () => string; read: (length: number) => Promise<void> }> {
   const socket = connect(proxy.port, '127.0.0.1')
   let text = ''
-  socket.on('data', (bytes) => { text += bytes.toString('latin1') }).on('error', () => undefined)
+  socket
+    .on('data', (bytes) => {
+      text += bytes.toString('latin1')
+    })
+    .on('error', () => undefined)
   await once(socket, 'connect')
   t.teardown(() => socket.destroy())
-  return { socket, got: () => text, read: async (length) => { while (text.length < length) await once(socket, 'data') } }
+  return {
+    socket,
+    got: () => text,
+    read: async (length) => {
+      while (text.length < length) await once(socket, 'data')
+    },
+  }
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
-/** A frame of Kafka's: its length, then API key, version and correlation id of a request, or the correlation id of a response. */
+/**
+ * A frame of Kafka's: its length, then API key, version and correlation id of a request, or the correlation id of a
+ * response.
+ */
 function request(apiKey: number, correlation: number, body: string): Buffer {
   const frame = Buffer.alloc(12 + body.length)
   frame.writeInt32BE(8 + body.length, 0)
@@ -99,7 +125,7 @@ t.test('silence: nothing arrives and nobody is told; afterwards it does', async 
   t.equal(got(), 'later!', 'one direction only')
 })
 
-t.test('half-open: the server\'s end is gone, the client is not told', async (t) => {
+t.test("half-open: the server's end is gone, the client is not told", async (t) => {
   const { port, sockets } = await server(t, true)
   const proxy = await proxyTo(t, port)
   const { socket, read } = await client(t, proxy)

@@ -1,18 +1,25 @@
 /**
- * A TCP proxy on loopback that disturbs what passes through it and changes none of its bytes: latency, bandwidth, cut connections,
- * silence (half-open), one direction held back, one kind of Kafka request or response held back. Kafka's clients find it when it is
- * what the broker advertises (`kafka-cluster.ts`).
+ * A TCP proxy on loopback that disturbs what passes through it and changes none of its bytes: latency, bandwidth, cut
+ * connections, silence (half-open), one direction held back, one kind of Kafka request or response held back. Kafka's
+ * clients find it when it is what the broker advertises (`kafka-cluster.ts`).
  *
- * Kafka's frames (length, then API key or correlation id: https://kafka.apache.org/protocol#protocol_messages) are only read, and only
- * with `frames`. A request that is held back still reaches the broker when it is released, even if the client has long since gone:
- * that is how a stale one comes about.
+ * Kafka's frames (length, then API key or correlation id: https://kafka.apache.org/protocol#protocol_messages) are only
+ * read, and only with `frames`. A request that is held back still reaches the broker when it is released, even if the
+ * client has long since gone: that is how a stale one comes about.
  */
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
 export type Towards = 'client' | 'server'
 
 /** Numbers of Kafka's requests: https://kafka.apache.org/protocol#protocol_api_keys. */
-export const API = { produce: 0, fetch: 1, metadata: 3, initProducerId: 22, addPartitionsToTxn: 24, endTxn: 26 } as const
+export const API = {
+  produce: 0,
+  fetch: 1,
+  metadata: 3,
+  initProducerId: 22,
+  addPartitionsToTxn: 24,
+  endTxn: 26,
+} as const
 
 export interface FaultProxyOptions {
   /** Port on loopback to connect to; can be set later, and changed for new connections. */
@@ -46,10 +53,21 @@ class Lane {
   private readonly holds = new Set<object>()
   private ended = false
 
-  constructor(private readonly pair: Pair, private readonly from: Socket, private readonly to: Socket, private readonly towards: Towards) {
-    from.on('data', (bytes: Buffer) => { this.take(bytes) })
-    from.on('end', () => { this.finish() })
-    to.on('drain', () => { this.pump() })
+  constructor(
+    private readonly pair: Pair,
+    private readonly from: Socket,
+    private readonly to: Socket,
+    private readonly towards: Towards,
+  ) {
+    from.on('data', (bytes: Buffer) => {
+      this.take(bytes)
+    })
+    from.on('end', () => {
+      this.finish()
+    })
+    to.on('drain', () => {
+      this.pump()
+    })
   }
 
   get waiting(): boolean {
@@ -115,7 +133,8 @@ class Lane {
   private put(bytes: Buffer): void {
     const { latencyMs, bytesPerSecond } = this.pair.proxy
     const now = performance.now()
-    this.due = Math.max(this.due, now + latencyMs) + (bytesPerSecond === null ? 0 : bytes.length / bytesPerSecond * 1000)
+    this.due =
+      Math.max(this.due, now + latencyMs) + (bytesPerSecond === null ? 0 : (bytes.length / bytesPerSecond) * 1000)
     this.queue.push({ due: this.due, bytes })
     this.queued += bytes.length
     if (this.queued > QUEUE_BYTES) this.from.pause()
@@ -151,7 +170,12 @@ class Pair {
   readonly toServer: Lane
   readonly toClient: Lane
 
-  constructor(readonly proxy: FaultProxy, private readonly client: Socket, private readonly server: Socket, onOver: (pair: Pair) => void) {
+  constructor(
+    readonly proxy: FaultProxy,
+    private readonly client: Socket,
+    private readonly server: Socket,
+    onOver: (pair: Pair) => void,
+  ) {
     this.toServer = new Lane(this, client, server, 'server')
     this.toClient = new Lane(this, server, client, 'client')
     for (const socket of [client, server]) socket.setNoDelay(true).on('error', () => undefined)
@@ -197,10 +221,15 @@ export class FaultProxy {
   private readonly silence = {}
   private silent = new Set<Towards>()
 
-  private constructor(private readonly listener: Server, options: FaultProxyOptions) {
+  private constructor(
+    private readonly listener: Server,
+    options: FaultProxyOptions,
+  ) {
     this.target = options.target ?? 0
     this.frames = options.frames ?? false
-    listener.on('connection', (client: Socket) => { this.accept(client) })
+    listener.on('connection', (client: Socket) => {
+      this.accept(client)
+    })
   }
 
   static start(options: FaultProxyOptions = {}): Promise<FaultProxy> {
@@ -208,7 +237,9 @@ export class FaultProxy {
       const listener = createServer({ allowHalfOpen: true })
       const proxy = new FaultProxy(listener, options)
       listener.once('error', reject)
-      listener.listen(0, '127.0.0.1', () => { resolve(proxy) })
+      listener.listen(0, '127.0.0.1', () => {
+        resolve(proxy)
+      })
     })
   }
 
@@ -254,7 +285,8 @@ export class FaultProxy {
   /** Ends {@link hush}: what was held back arrives late. */
   speak(): void {
     this.silent.clear()
-    for (const pair of this.pairs) for (const way of ['client', 'server'] as const) this.lane(pair, way).release(this.silence)
+    for (const pair of this.pairs)
+      for (const way of ['client', 'server'] as const) this.lane(pair, way).release(this.silence)
   }
 
   /** Open connections lose their other end and are not told: half-open. New ones work. */
@@ -269,7 +301,9 @@ export class FaultProxy {
   /** Holds back the next frames of a kind, and what comes behind each on its connection. Needs `frames`. */
   holdBack(towards: Towards, apiKey: number, count = 1): Held {
     let onCaught = (): void => undefined
-    const caught = new Promise<void>((resolve) => { onCaught = resolve })
+    const caught = new Promise<void>((resolve) => {
+      onCaught = resolve
+    })
     const rule: Rule = { towards, apiKey, left: count, onCaught }
     this.rules.push(rule)
     return {
@@ -293,6 +327,10 @@ export class FaultProxy {
   stop(): Promise<void> {
     this.rules.length = 0
     for (const pair of [...this.pairs, ...this.halves]) pair.destroy()
-    return new Promise((resolve) => { this.listener.close(() => { resolve() }) })
+    return new Promise((resolve) => {
+      this.listener.close(() => {
+        resolve()
+      })
+    })
   }
 }

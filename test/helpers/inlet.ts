@@ -1,4 +1,6 @@
-/** An inlet that keeps what is put, read back as plain objects: for the sources' own tests. Nothing is written to disk. */
+/**
+ * An inlet that keeps what is put, read back as plain objects: for the sources' own tests. Nothing is written to disk.
+ */
 import type { Catalogue, Kind } from '../../src/catalogue/catalogue.js'
 import { MinimError } from '../../src/errors/catalogue.js'
 import type { Inlet, Spooled } from '../../src/flow/source.js'
@@ -22,7 +24,11 @@ export interface CollectingInlet extends Inlet {
   clear(): void
 }
 
-const REPEATED = [['calls', 'call'], ['qualities', 'quality'], ['devices', 'device']] as const
+const REPEATED = [
+  ['calls', 'call'],
+  ['qualities', 'quality'],
+  ['devices', 'device'],
+] as const
 
 /** Remembers ids as the spool does: by kind of source, tenant and id. */
 export function collectingInlet(catalogue: Catalogue): CollectingInlet {
@@ -30,15 +36,23 @@ export function collectingInlet(catalogue: Catalogue): CollectingInlet {
   const seen = new Map<string, string | null>()
   const entries: Spooled[] = []
   const inlet: CollectingInlet = {
-    full: false, repeats: 0, entries,
+    full: false,
+    repeats: 0,
+    entries,
     put: async (records) => {
       // Copied before the first await, as the contract says.
       const entry = { ...records, bytes: Buffer.from(records.bytes) }
-      const body = typeof records.id === 'object' && records.id?.body !== undefined ? Buffer.from(records.id.body).toString('latin1') : null
+      const body =
+        typeof records.id === 'object' && records.id?.body !== undefined
+          ? Buffer.from(records.id.body).toString('latin1')
+          : null
       await Promise.resolve()
       if (inlet.full) throw new MinimError('MINIM_SPOOL_FULL')
       if (entry.id !== null && entry.id !== undefined) {
-        const name = typeof entry.id === 'string' ? `${entry.source}\0${entry.tenant}\0${entry.id}` : `${entry.source}\0${entry.id.tenant ?? entry.tenant}\0${entry.id.name}`
+        const name =
+          typeof entry.id === 'string'
+            ? `${entry.source}\0${entry.tenant}\0${entry.id}`
+            : `${entry.source}\0${entry.id.tenant ?? entry.tenant}\0${entry.id.name}`
         const before = seen.get(name)
         if (before !== undefined) {
           if (before !== null && body !== null && before !== body) return 'reused'
@@ -50,10 +64,16 @@ export function collectingInlet(catalogue: Catalogue): CollectingInlet {
       entries.push(entry)
       return 'stored'
     },
-    records: () => entries.filter((entry) => entry.format === 'protobuf').flatMap(({ bytes }) => {
-      const object = batch.toObject(batch.decode(bytes), { longs: Number, enums: String }) as Record<string, Record<string, string | number>[] | undefined>
-      return REPEATED.flatMap(([field, kind]) => (object[field] ?? []).map((fields) => ({ kind, fields })))
-    }),
+    records: () =>
+      entries
+        .filter((entry) => entry.format === 'protobuf')
+        .flatMap(({ bytes }) => {
+          const object = batch.toObject(batch.decode(bytes), { longs: Number, enums: String }) as Record<
+            string,
+            Record<string, string | number>[] | undefined
+          >
+          return REPEATED.flatMap(([field, kind]) => (object[field] ?? []).map((fields) => ({ kind, fields })))
+        }),
     clear: () => {
       entries.length = 0
     },

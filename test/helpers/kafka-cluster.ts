@@ -1,6 +1,9 @@
-/** A real Kafka whose clients come to it through a {@link FaultProxy} per broker; brokers among themselves, and tools, do not. */
+/**
+ * A real Kafka whose clients come to it through a {@link FaultProxy} per broker; brokers among themselves, and tools,
+ * do not.
+ */
 import { FaultProxy } from './fault-proxy.js'
-import { startKafka, type KafkaCluster, type StartKafkaOptions } from './kafka.js'
+import { type KafkaCluster, startKafka, type StartKafkaOptions } from './kafka.js'
 
 export interface ProxiedKafka {
   readonly kafka: KafkaCluster
@@ -18,9 +21,12 @@ export async function startProxiedKafka(options: StartKafkaOptions = {}): Promis
   const stopProxies = (): Promise<unknown> => Promise.all(proxies.map((proxy) => proxy.stop()))
   try {
     const kafka = await startKafka({ ...options, advertisedPorts: proxies.map((proxy) => proxy.port) })
-    proxies.forEach((proxy, i) => { proxy.target = kafka.ports[i] })
+    proxies.forEach((proxy, i) => {
+      proxy.target = kafka.ports[i]
+    })
     return {
-      kafka, proxies,
+      kafka,
+      proxies,
       bootstrap: proxies.map((proxy) => `127.0.0.1:${proxy.port}`).join(','),
       stop: async () => {
         await kafka.stop()
@@ -35,12 +41,24 @@ export async function startProxiedKafka(options: StartKafkaOptions = {}): Promis
 
 /** Broker (by its number in the cluster, from 0) that leads a partition; null while none does. */
 export async function leaderOf(kafka: KafkaCluster, topic: string, partition: number): Promise<number | null> {
-  const described = await kafka.tool('org.apache.kafka.tools.TopicCommand', ['--bootstrap-server', kafka.toolBootstrap, '--describe', '--topic', topic])
+  const described = await kafka.tool('org.apache.kafka.tools.TopicCommand', [
+    '--bootstrap-server',
+    kafka.toolBootstrap,
+    '--describe',
+    '--topic',
+    topic,
+  ])
   const leader = new RegExp(`Partition: ${partition}\\s+Leader: (\\d+)`).exec(described)?.[1]
   return leader === undefined ? null : Number(leader) - 1
 }
 
 /** Gives every partition back to the broker that it belongs to first: leaders move, all brokers up. */
 export function electPreferred(kafka: KafkaCluster): Promise<string> {
-  return kafka.tool('org.apache.kafka.tools.LeaderElectionCommand', ['--bootstrap-server', kafka.toolBootstrap, '--election-type', 'preferred', '--all-topic-partitions'])
+  return kafka.tool('org.apache.kafka.tools.LeaderElectionCommand', [
+    '--bootstrap-server',
+    kafka.toolBootstrap,
+    '--election-type',
+    'preferred',
+    '--all-topic-partitions',
+  ])
 }

@@ -1,11 +1,22 @@
 /**
  * A real Kafka 4.1 for tests and benchmarks: KRaft, loopback, free ports, its data in a temporary folder.
  *
- * The jars come from Maven once and stay in `.cache/kafka/`. Every broker hangs on a small shell that holds a pipe to this process:
- * whatever way this process ends, the broker ends with it.
+ * The jars come from Maven once and stay in `.cache/kafka/`. Every broker hangs on a small shell that holds a pipe to
+ * this process: whatever way this process ends, the broker ends with it.
  */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, openSync, closeSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
@@ -42,11 +53,13 @@ export interface StartKafkaOptions {
   /** Set these to start on ports chosen before (a broker that comes late). */
   readonly port?: number
   /**
-   * Port that each broker tells clients to come to, in place of its own: a proxy's. Brokers among themselves, and this helper's tools
-   * and consumer, then use a listener beside it.
+   * Port that each broker tells clients to come to, in place of its own: a proxy's. Brokers among themselves, and this
+   * helper's tools and consumer, then use a listener beside it.
    */
   readonly advertisedPorts?: readonly number[]
-  /** Where each broker keeps its log, in place of a folder that is removed at the end (a file system that can be full). */
+  /**
+   * Where each broker keeps its log, in place of a folder that is removed at the end (a file system that can be full).
+   */
   readonly dataDirs?: readonly string[]
 }
 
@@ -73,13 +86,19 @@ export interface KafkaCluster {
   resume(index?: number): void
   /** The independent reader: Java, from the beginning, `read_committed` unless asked otherwise. */
   consoleConsumer(topic: string, options?: ConsoleConsumerOptions): Promise<ConsumedRecord[]>
-  /** Runs one of Kafka's own tools, e.g. `org.apache.kafka.tools.TopicCommand`; resolves with its output, rejects when it fails. */
+  /**
+   * Runs one of Kafka's own tools, e.g. `org.apache.kafka.tools.TopicCommand`; resolves with its output, rejects when
+   * it fails.
+   */
   tool(mainClass: string, args: readonly string[]): Promise<string>
 }
 
 /** null when a broker can be started here, else why not: say it loudly. */
 export function kafkaAvailable(): string | null {
-  for (const [command, flag] of [['java', '-version'], ['mvn', '-version']] as const) {
+  for (const [command, flag] of [
+    ['java', '-version'],
+    ['mvn', '-version'],
+  ] as const) {
     const found = spawnSync(command, [flag], { stdio: 'ignore' })
     if (found.error !== undefined || found.status !== 0) {
       return `${command} is not installed: a real Kafka broker needs a Java runtime (17 or later) and Maven`
@@ -108,15 +127,22 @@ export function kafkaJars(): string {
   const work = mkdtempSync(join(cache, 'fetch-'))
   const dependency = (artefact: string): string =>
     `<dependency><groupId>org.apache.kafka</groupId><artifactId>${artefact}</artifactId><version>${KAFKA_VERSION}</version></dependency>`
-  writeFileSync(join(work, 'pom.xml'),
+  writeFileSync(
+    join(work, 'pom.xml'),
     '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>' +
-    '<groupId>minim.test</groupId><artifactId>kafka</artifactId><version>1</version>' +
-    `<dependencies>${dependency('kafka_2.13')}${dependency('kafka-tools')}</dependencies></project>\n`)
+      '<groupId>minim.test</groupId><artifactId>kafka</artifactId><version>1</version>' +
+      `<dependencies>${dependency('kafka_2.13')}${dependency('kafka-tools')}</dependencies></project>\n`,
+  )
   try {
-    const fetched = spawnSync('mvn', ['-q', '-B', 'dependency:copy-dependencies', '-DoutputDirectory=lib'],
-      { cwd: work, encoding: 'utf8', timeout: 600_000 })
+    const fetched = spawnSync('mvn', ['-q', '-B', 'dependency:copy-dependencies', '-DoutputDirectory=lib'], {
+      cwd: work,
+      encoding: 'utf8',
+      timeout: 600_000,
+    })
     if (fetched.status !== 0) {
-      throw new Error(`Maven could not fetch Kafka ${KAFKA_VERSION}: ${fetched.error?.message ?? (fetched.stdout + fetched.stderr).slice(0, 2000)}`)
+      throw new Error(
+        `Maven could not fetch Kafka ${KAFKA_VERSION}: ${fetched.error?.message ?? (fetched.stdout + fetched.stderr).slice(0, 2000)}`,
+      )
     }
     try {
       renameSync(join(work, 'lib'), lib)
@@ -136,18 +162,28 @@ function freePort(): Promise<number> {
     server.listen(0, '127.0.0.1', () => {
       const address = server.address()
       const port = typeof address === 'object' && address !== null ? address.port : 0
-      server.close(() => { resolve(port) })
+      server.close(() => {
+        resolve(port)
+      })
     })
   })
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
 function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1')
-    socket.once('connect', () => { socket.destroy(); resolve(true) })
-    socket.once('error', () => { resolve(false) })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => {
+      resolve(false)
+    })
   })
 }
 
@@ -163,19 +199,39 @@ interface Broker {
 }
 
 // The guard prints the broker's id, then waits for its pipe to close, and ends the broker.
-const GUARD = '"$@" </dev/null >>"$MINIM_LOG" 2>&1 & broker=$!; echo $broker; cat >/dev/null; kill -9 $broker 2>/dev/null; wait $broker 2>/dev/null'
+const GUARD =
+  '"$@" </dev/null >>"$MINIM_LOG" 2>&1 & broker=$!; echo $broker; cat >/dev/null; kill -9 $broker 2>/dev/null; wait $broker 2>/dev/null'
 
 async function launch(broker: Broker, classpath: string, heap: string): Promise<void> {
-  const guard = spawn('sh', ['-c', GUARD, 'sh', 'java', `-Xmx${heap}`, '-Xms256m', '-XX:+UseG1GC', '-Djava.awt.headless=true',
-    '-cp', classpath, 'kafka.Kafka', broker.properties],
-  { stdio: ['pipe', 'pipe', 'ignore'], env: { ...process.env, MINIM_LOG: broker.logFile } })
+  const guard = spawn(
+    'sh',
+    [
+      '-c',
+      GUARD,
+      'sh',
+      'java',
+      `-Xmx${heap}`,
+      '-Xms256m',
+      '-XX:+UseG1GC',
+      '-Djava.awt.headless=true',
+      '-cp',
+      classpath,
+      'kafka.Kafka',
+      broker.properties,
+    ],
+    { stdio: ['pipe', 'pipe', 'ignore'], env: { ...process.env, MINIM_LOG: broker.logFile } },
+  )
   guard.unref()
   broker.guard = guard
   broker.pid = await new Promise<number>((resolve, reject) => {
     guard.once('error', reject)
-    guard.stdout.once('data', (data: Buffer) => { resolve(Number(data.toString().trim())) })
+    guard.stdout.once('data', (data: Buffer) => {
+      resolve(Number(data.toString().trim()))
+    })
   })
-  const unref = (stream: unknown): void => { (stream as { unref?: () => void }).unref?.() }
+  const unref = (stream: unknown): void => {
+    ;(stream as { unref?: () => void }).unref?.()
+  }
   unref(guard.stdin)
   unref(guard.stdout)
 }
@@ -193,7 +249,11 @@ async function end(broker: Broker): Promise<void> {
   const guard = broker.guard
   if (guard === null) return
   broker.guard = null
-  const gone = new Promise<void>((resolve) => { guard.once('exit', () => { resolve() }) })
+  const gone = new Promise<void>((resolve) => {
+    guard.once('exit', () => {
+      resolve()
+    })
+  })
   guard.ref()
   if (alive(broker.pid)) process.kill(broker.pid, 'SIGKILL')
   guard.stdin?.end()
@@ -203,27 +263,40 @@ async function end(broker: Broker): Promise<void> {
 async function untilReady(broker: Broker): Promise<void> {
   const deadline = Date.now() + READY_TIMEOUT_MS
   while (!(await answers(broker.port))) {
-    if (!alive(broker.pid)) throw new Error(`the broker ended while it started: ${readFileSync(broker.logFile, 'utf8').slice(-2000)}`)
+    if (!alive(broker.pid))
+      throw new Error(`the broker ended while it started: ${readFileSync(broker.logFile, 'utf8').slice(-2000)}`)
     if (Date.now() > deadline) throw new Error('the broker did not start in time')
     await sleep(100)
   }
 }
 
-function run(command: string, args: readonly string[]): Promise<{ code: number | null, stdout: Buffer, stderr: string }> {
+function run(
+  command: string,
+  args: readonly string[],
+): Promise<{ code: number | null; stdout: Buffer; stderr: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     const out: Buffer[] = []
     let err = ''
-    child.stdout.on('data', (chunk: Buffer) => { out.push(chunk) })
-    child.stderr.on('data', (chunk: Buffer) => { err += chunk.toString() })
+    child.stdout.on('data', (chunk: Buffer) => {
+      out.push(chunk)
+    })
+    child.stderr.on('data', (chunk: Buffer) => {
+      err += chunk.toString()
+    })
     child.once('error', reject)
-    child.once('close', (code) => { resolve({ code, stdout: Buffer.concat(out), stderr: err }) })
+    child.once('close', (code) => {
+      resolve({ code, stdout: Buffer.concat(out), stderr: err })
+    })
   })
 }
 
 // BytesDeserializer prints what is not printable ASCII, and the backslash, as \xNN.
 function unescapeBytes(text: string): Buffer {
-  return Buffer.from(text.replace(/\\x([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))), 'latin1')
+  return Buffer.from(
+    text.replace(/\\x([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))),
+    'latin1',
+  )
 }
 
 const NULL_LITERAL = '(null)'
@@ -234,21 +307,26 @@ function parseRecord(line: string): ConsumedRecord | null {
   const number = (text: string | undefined): number => Number((text ?? '').split(':')[1])
   const [time, partition, offset, key, value] = parts
   return {
-    timestamp: number(time), partition: number(partition), offset: number(offset),
+    timestamp: number(time),
+    partition: number(partition),
+    offset: number(offset),
     key: key === NULL_LITERAL || key === undefined ? null : unescapeBytes(key),
     value: unescapeBytes(value ?? ''),
   }
 }
 
 /**
- * Starts a cluster of one or more brokers and waits until it answers. One or two: the first is the controller. Three or more: each is
- * broker and controller, so that any one of them may be missing.
+ * Starts a cluster of one or more brokers and waits until it answers. One or two: the first is the controller. Three or
+ * more: each is broker and controller, so that any one of them may be missing.
  */
 export async function startKafka(options: StartKafkaOptions = {}): Promise<KafkaCluster> {
   const reason = kafkaAvailable()
   if (reason !== null) throw new Error(reason)
   const lib = kafkaJars()
-  const classpath = readdirSync(lib).filter((f) => f.endsWith('.jar')).map((f) => join(lib, f)).join(delimiter)
+  const classpath = readdirSync(lib)
+    .filter((f) => f.endsWith('.jar'))
+    .map((f) => join(lib, f))
+    .join(delimiter)
   let failure: unknown
   // A free port may be taken by someone else before the broker has it.
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -282,12 +360,18 @@ async function startOnce(options: StartKafkaOptions, classpath: string): Promise
       mkdirSync(home)
       const controllerPort = controllerPorts[i]
       const innerPort = advertisedPorts === undefined ? port : await freePort()
-      const listeners = [`PLAINTEXT://127.0.0.1:${port}`, ...(innerPort === port ? [] : [`INTERNAL://127.0.0.1:${innerPort}`])]
+      const listeners = [
+        `PLAINTEXT://127.0.0.1:${port}`,
+        ...(innerPort === port ? [] : [`INTERNAL://127.0.0.1:${innerPort}`]),
+      ]
       const advertised = [`PLAINTEXT://127.0.0.1:${advertisedPorts?.[i] ?? port}`, ...listeners.slice(1)]
       const settings: Record<string, string | number> = {
         'node.id': i + 1,
         'process.roles': controllerPort === undefined ? 'broker' : 'broker,controller',
-        'listeners': [...listeners, ...(controllerPort === undefined ? [] : [`CONTROLLER://127.0.0.1:${controllerPort}`])].join(','),
+        listeners: [
+          ...listeners,
+          ...(controllerPort === undefined ? [] : [`CONTROLLER://127.0.0.1:${controllerPort}`]),
+        ].join(','),
         'advertised.listeners': advertised.join(','),
         ...(innerPort === port ? {} : { 'inter.broker.listener.name': 'INTERNAL' }),
         'controller.listener.names': 'CONTROLLER',
@@ -309,13 +393,35 @@ async function startOnce(options: StartKafkaOptions, classpath: string): Promise
         ...options.properties,
       }
       const properties = join(home, 'server.properties')
-      writeFileSync(properties, Object.entries(settings).map(([k, v]) => `${k}=${v}\n`).join(''))
-      brokers.push({ port, innerPort, folder: home, properties, logFile: join(home, 'broker.log'), guard: null, pid: 0 })
+      writeFileSync(
+        properties,
+        Object.entries(settings)
+          .map(([k, v]) => `${k}=${v}\n`)
+          .join(''),
+      )
+      brokers.push({
+        port,
+        innerPort,
+        folder: home,
+        properties,
+        logFile: join(home, 'broker.log'),
+        guard: null,
+        pid: 0,
+      })
     }
     for (const broker of brokers) {
       closeSync(openSync(broker.logFile, 'w'))
-      const formatted = await run('java', ['-XX:TieredStopAtLevel=1', '-cp', classpath, 'kafka.tools.StorageTool', 'format',
-        '-t', CLUSTER_ID, '-c', broker.properties])
+      const formatted = await run('java', [
+        '-XX:TieredStopAtLevel=1',
+        '-cp',
+        classpath,
+        'kafka.tools.StorageTool',
+        'format',
+        '-t',
+        CLUSTER_ID,
+        '-c',
+        broker.properties,
+      ])
       if (formatted.code !== 0) throw new Error(`StorageTool failed: ${formatted.stderr.slice(-2000)}`)
     }
     for (const broker of brokers) await launch(broker, classpath, heap)
@@ -335,30 +441,61 @@ async function startOnce(options: StartKafkaOptions, classpath: string): Promise
     bootstrap,
     toolBootstrap,
     ports: brokers.map((b) => b.port),
-    get pid() { return pick(0).pid },
-    get pids() { return brokers.map((b) => b.pid) },
+    get pid() {
+      return pick(0).pid
+    },
+    get pids() {
+      return brokers.map((b) => b.pid)
+    },
     logDir: join(pick(0).folder, 'data'),
     logFile: pick(0).logFile,
     classpath,
     stop: removeAll,
-    async kill(index = 0) { await end(pick(index)) },
+    async kill(index = 0) {
+      await end(pick(index))
+    },
     async restart(index = 0) {
       const broker = pick(index)
       await end(broker)
       await launch(broker, classpath, heap)
       await untilReady(broker)
     },
-    pause(index = 0) { process.kill(pick(index).pid, 'SIGSTOP') },
-    resume(index = 0) { process.kill(pick(index).pid, 'SIGCONT') },
+    pause(index = 0) {
+      process.kill(pick(index).pid, 'SIGSTOP')
+    },
+    resume(index = 0) {
+      process.kill(pick(index).pid, 'SIGCONT')
+    },
     async consoleConsumer(topic, consumer = {}) {
-      const args = ['-XX:TieredStopAtLevel=1', '-cp', classpath, 'org.apache.kafka.tools.consumer.ConsoleConsumer',
-        '--bootstrap-server', toolBootstrap, '--topic', topic, '--from-beginning',
-        '--timeout-ms', String(consumer.timeoutMs ?? 4000),
-        '--consumer-property', `isolation.level=${consumer.isolation ?? 'read_committed'}`,
-        '--property', 'print.timestamp=true', '--property', 'print.partition=true', '--property', 'print.offset=true',
-        '--property', 'print.key=true', '--property', `null.literal=${NULL_LITERAL}`,
-        '--property', 'key.deserializer=org.apache.kafka.common.serialization.BytesDeserializer',
-        '--property', 'value.deserializer=org.apache.kafka.common.serialization.BytesDeserializer']
+      const args = [
+        '-XX:TieredStopAtLevel=1',
+        '-cp',
+        classpath,
+        'org.apache.kafka.tools.consumer.ConsoleConsumer',
+        '--bootstrap-server',
+        toolBootstrap,
+        '--topic',
+        topic,
+        '--from-beginning',
+        '--timeout-ms',
+        String(consumer.timeoutMs ?? 4000),
+        '--consumer-property',
+        `isolation.level=${consumer.isolation ?? 'read_committed'}`,
+        '--property',
+        'print.timestamp=true',
+        '--property',
+        'print.partition=true',
+        '--property',
+        'print.offset=true',
+        '--property',
+        'print.key=true',
+        '--property',
+        `null.literal=${NULL_LITERAL}`,
+        '--property',
+        'key.deserializer=org.apache.kafka.common.serialization.BytesDeserializer',
+        '--property',
+        'value.deserializer=org.apache.kafka.common.serialization.BytesDeserializer',
+      ]
       if (consumer.maxMessages !== undefined) args.push('--max-messages', String(consumer.maxMessages))
       let { stdout } = await run('java', args)
       if (stdout.length === 0) {
@@ -378,7 +515,13 @@ async function startOnce(options: StartKafkaOptions, classpath: string): Promise
       return records
     },
     async tool(mainClass, args) {
-      const { code, stdout, stderr } = await run('java', ['-XX:TieredStopAtLevel=1', '-cp', classpath, mainClass, ...args])
+      const { code, stdout, stderr } = await run('java', [
+        '-XX:TieredStopAtLevel=1',
+        '-cp',
+        classpath,
+        mainClass,
+        ...args,
+      ])
       if (code !== 0) throw new Error(`${mainClass} failed: ${stderr.slice(-2000)}${stdout.toString().slice(-2000)}`)
       return stdout.toString()
     },

@@ -1,7 +1,7 @@
 /** Work items for delivery without the stages before it: messages given as plain rows. */
 import { randomUUID } from 'node:crypto'
-import type { WorkItem } from '../../src/flow/work-item.js'
 import type { Minimised } from '../../src/flow/minimised.js'
+import type { WorkItem } from '../../src/flow/work-item.js'
 
 export interface FakeMessage {
   readonly topic: string
@@ -14,10 +14,14 @@ export interface FakeMessage {
   readonly headers?: readonly Record<string, string>[]
 }
 
-const bytesOf = (value: string | Uint8Array): Uint8Array => typeof value === 'string' ? Buffer.from(value, 'utf8') : value
+const bytesOf = (value: string | Uint8Array): Uint8Array =>
+  typeof value === 'string' ? Buffer.from(value, 'utf8') : value
 
 /** The messages as `project` would mint them. */
-export function fakeMinimised(messages: readonly FakeMessage[], topics: readonly string[] = [...new Set(messages.map((m) => m.topic))]): Minimised {
+export function fakeMinimised(
+  messages: readonly FakeMessage[],
+  topics: readonly string[] = [...new Set(messages.map((m) => m.topic))],
+): Minimised {
   const count = messages.length
   const chunks: Uint8Array[] = [Buffer.alloc(7)]
   let length = 7
@@ -28,8 +32,13 @@ export function fakeMinimised(messages: readonly FakeMessage[], topics: readonly
   }
   const produced: Record<string, number> = {}
   const columns = {
-    topic: new Int32Array(count), valueOff: new Int32Array(count), valueLen: new Int32Array(count), keyOff: new Int32Array(count),
-    keyLen: new Int32Array(count), timestamp: new Float64Array(count), record: new Int32Array(count),
+    topic: new Int32Array(count),
+    valueOff: new Int32Array(count),
+    valueLen: new Int32Array(count),
+    keyOff: new Int32Array(count),
+    keyLen: new Int32Array(count),
+    timestamp: new Float64Array(count),
+    record: new Int32Array(count),
   }
   const headers: (readonly Record<string, string>[] | undefined)[] = topics.map(() => undefined)
   messages.forEach((message, i) => {
@@ -47,7 +56,10 @@ export function fakeMinimised(messages: readonly FakeMessage[], topics: readonly
   })
   const all = Buffer.concat(chunks)
   return {
-    count, topics, ...columns, headers,
+    count,
+    topics,
+    ...columns,
+    headers,
     // An arena does not start at its buffer's first byte.
     bytes: new Uint8Array(all.buffer, all.byteOffset, all.length),
     outcome: { records: count, produced, withheld: {}, quarantined: {}, unknownFields: 0, unsafeFields: 0 },
@@ -83,12 +95,23 @@ export const newIncarnation = (): string => randomUUID()
 export function fakeItem(options: FakeItemOptions): FakeItem {
   let resolveDone: () => void
   let rejectDone: (error: Error) => void
-  const done = new Promise<void>((resolve, reject) => { resolveDone = resolve; rejectDone = reject })
+  const done = new Promise<void>((resolve, reject) => {
+    resolveDone = resolve
+    rejectDone = reject
+  })
   // A test that looks at `failure` need not wait for it.
   done.catch(() => undefined)
   const item: FakeItem = {
     id: { source: options.source ?? 'node-a', incarnation: options.incarnation ?? 'one' },
-    sequence: options.sequence, ...options.mark === undefined ? {} : { mark: options.mark }, bytes: options.bytes ?? 100, receivedAt: performance.now(), minimised: 0, excluded: [], commits: 0, failure: null, done,
+    sequence: options.sequence,
+    ...(options.mark === undefined ? {} : { mark: options.mark }),
+    bytes: options.bytes ?? 100,
+    receivedAt: performance.now(),
+    minimised: 0,
+    excluded: [],
+    commits: 0,
+    failure: null,
+    done,
     minimise(excluded: ReadonlySet<number> = new Set()) {
       item.minimised++
       item.excluded = [...excluded]
@@ -98,8 +121,14 @@ export function fakeItem(options: FakeItemOptions): FakeItem {
       const refused = [...excluded].map((record) => ({ topic: QUARANTINE, value: `refused ${record}`, record }))
       return fakeMinimised([...kept, ...refused])
     },
-    committed() { item.commits++; resolveDone() },
-    failed(error) { item.failure = error; rejectDone(error) },
+    committed() {
+      item.commits++
+      resolveDone()
+    },
+    failed(error) {
+      item.failure = error
+      rejectDone(error)
+    },
   }
   return item
 }

@@ -1,6 +1,6 @@
 /**
- * A wrong clock for a program that a test starts: `Date` tells a time that is off by what a file says, in ms, read again at each change.
- * Nothing else of the program knows of it, and the machine's clock stays as it is.
+ * A wrong clock for a program that a test starts: `Date` tells a time that is off by what a file says, in ms, read
+ * again at each change. Nothing else of the program knows of it, and the machine's clock stays as it is.
  */
 import { writeFileSync } from 'node:fs'
 

@@ -1,8 +1,11 @@
-/** Stands where delivery stands behind the spool: keeps what comes, commits when told to, remembers the last sequence as the ledger does. */
+/**
+ * Stands where delivery stands behind the spool: keeps what comes, commits when told to, remembers the last sequence as
+ * the ledger does.
+ */
 import type { Reader } from '../../src/batch/batch.js'
+import type { WorkItem } from '../../src/flow/work-item.js'
 import type { BlockRun } from '../../src/spool/block.js'
 import type { SpoolIntake, SpoolReaders } from '../../src/spool/spool.js'
-import type { WorkItem } from '../../src/flow/work-item.js'
 import { fakeMinimised } from './minimised.js'
 
 /** An entry as it left the spool. */
@@ -25,7 +28,10 @@ export class RecordingIntake implements SpoolIntake {
   #waiting: (() => void)[] = []
 
   /** @param auto commits at once what is offered */
-  constructor(public taken = 0, public auto = true) {}
+  constructor(
+    public taken = 0,
+    public auto = true,
+  ) {}
 
   readonly readers: SpoolReaders = {
     scratchBytes: 16,
@@ -73,7 +79,13 @@ export class RecordingIntake implements SpoolIntake {
       const run = this.#runs.get(reader) as BlockRun
       let from = start
       for (const end of run.ends) {
-        this.#made.push({ source: run.source, format: run.format, reason: run.reason, tenant: run.tenant, text: arena.toString('utf8', from, end) })
+        this.#made.push({
+          source: run.source,
+          format: run.format,
+          reason: run.reason,
+          tenant: run.tenant,
+          text: arena.toString('utf8', from, end),
+        })
         from = end
       }
       records.push(run.ends.length)
@@ -83,6 +95,9 @@ export class RecordingIntake implements SpoolIntake {
 
   /** Resolves once so many entries are committed. */
   async until(count: number): Promise<void> {
-    while (this.committed.length < count) await new Promise<void>((resolve) => { this.#waiting.push(resolve) })
+    while (this.committed.length < count)
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve)
+      })
   }
 }

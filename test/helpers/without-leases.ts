@@ -1,6 +1,7 @@
 /**
- * Takes the leases of shared batches out: a batch is taken for what was read into it last, though another file has emptied it since by
- * finding half a line. So lines that wait for delivery are lost, and who watches for that can be seen to notice.
+ * Takes the leases of shared batches out: a batch is taken for what was read into it last, though another file has
+ * emptied it since by finding half a line. So lines that wait for delivery are lost, and who watches for that can be
+ * seen to notice.
  */
 import { BatchLease } from '../../src/batch/lease.js'
 import { FileChunk } from '../../src/sources/common/files.js'

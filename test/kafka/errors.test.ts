@@ -1,6 +1,6 @@
 import Kafka from 'node-rdkafka'
 import t from 'tap'
-import { KafkaError, classify, errorCode, isNotYet } from '../../src/kafka/errors.js'
+import { classify, errorCode, isNotYet, KafkaError } from '../../src/kafka/errors.js'
 
 const { ERRORS } = Kafka.CODES
 

@@ -1,7 +1,7 @@
-import t from 'tap'
 import fc from 'fast-check'
+import t from 'tap'
 import { epochEnd, epochId, epochStart, parseEpochId } from '../../src/keys/epochs.js'
-import { EPOCHS, type EpochLength } from '../../src/keys/keyring.js'
+import { type EpochLength, EPOCHS } from '../../src/keys/keyring.js'
 
 const at = (iso: string): number => Date.parse(iso)
 
@@ -54,14 +54,24 @@ t.test('a contract has no end', async (t) => {
 
 t.test('epochs follow each other without gap or overlap', async (t) => {
   const time = fc.integer({ min: 0, max: at('9998-12-31T00:00:00Z') })
-  fc.assert(fc.property(fc.constantFrom(...EPOCHS.filter((length) => length !== 'contract')), time, (length, ms) => {
-    const start = epochStart(length, ms)
-    const end = epochEnd(length, ms)
-    const id = epochId(length, ms)
-    return start <= ms && ms < end && epochId(length, start) === id && epochId(length, end - 1) === id
-      && epochId(length, end) !== id && epochStart(length, end) === end && (start === 0 || epochId(length, start - 1) !== id)
-      && parseEpochId(id)?.startMs === start && parseEpochId(id)?.length === length
-  }))
+  fc.assert(
+    fc.property(fc.constantFrom(...EPOCHS.filter((length) => length !== 'contract')), time, (length, ms) => {
+      const start = epochStart(length, ms)
+      const end = epochEnd(length, ms)
+      const id = epochId(length, ms)
+      return (
+        start <= ms &&
+        ms < end &&
+        epochId(length, start) === id &&
+        epochId(length, end - 1) === id &&
+        epochId(length, end) !== id &&
+        epochStart(length, end) === end &&
+        (start === 0 || epochId(length, start - 1) !== id) &&
+        parseEpochId(id)?.startMs === start &&
+        parseEpochId(id)?.length === length
+      )
+    }),
+  )
   t.pass('held')
 })
 
@@ -78,7 +88,23 @@ for (const wild of [NaN, -1, -1e300, 1e300, Infinity, -Infinity, 8.64e15 + 1, 25
 }
 
 t.test('what is no id names no epoch', async (t) => {
-  for (const id of ['', '2026-Q5', '2026-Q0', '2026-13', '2026-00', '2026-02-30', '2023-02-29', '2026-11-24T00', '26', '2026-1', '+012026', '0050', 'Contract', '2026\n', '٢٠٢٦']) {
+  for (const id of [
+    '',
+    '2026-Q5',
+    '2026-Q0',
+    '2026-13',
+    '2026-00',
+    '2026-02-30',
+    '2023-02-29',
+    '2026-11-24T00',
+    '26',
+    '2026-1',
+    '+012026',
+    '0050',
+    'Contract',
+    '2026\n',
+    '٢٠٢٦',
+  ]) {
     t.equal(parseEpochId(id), null, JSON.stringify(id))
   }
 })

@@ -1,8 +1,8 @@
-import t from 'tap'
 import { createHmac } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
-import { KEY_USES, type EpochKeys } from '../../src/keys/keyring.js'
+import t from 'tap'
+import { type EpochKeys, KEY_USES } from '../../src/keys/keyring.js'
 import { hkdfSha256, KEY_BYTES, splitEpochKey } from '../../src/keys/split.js'
 import { shared } from '../helpers/shared.js'
 
@@ -20,12 +20,24 @@ t.test('HKDF vectors of others', async (t) => {
     t.comment('left out: ../shared/vectors is not there')
     return
   }
-  const { hkdf_sha256_rfc5869: { cases } } = JSON.parse(readFileSync(rfc, 'utf8')) as
-    { hkdf_sha256_rfc5869: { cases: { ikm: string; salt: string; info: string; L: number; okm: string }[] } }
+  const {
+    hkdf_sha256_rfc5869: { cases },
+  } = JSON.parse(readFileSync(rfc, 'utf8')) as {
+    hkdf_sha256_rfc5869: { cases: { ikm: string; salt: string; info: string; L: number; okm: string }[] }
+  }
   t.equal(cases.length, 3)
-  for (const { ikm, salt, info, L, okm } of cases) t.equal(hkdfSha256(hex(ikm), hex(salt), hex(info), L).toString('hex'), okm)
+  for (const { ikm, salt, info, L, okm } of cases)
+    t.equal(hkdfSha256(hex(ikm), hex(salt), hex(info), L).toString('hex'), okm)
 
-  interface Case { tcId: number; ikm: string; salt: string; info: string; size: number; okm: string; result: string }
+  interface Case {
+    tcId: number
+    ikm: string
+    salt: string
+    info: string
+    size: number
+    okm: string
+    result: string
+  }
   const { testGroups } = JSON.parse(readFileSync(wycheproof, 'utf8')) as { testGroups: { tests: Case[] }[] }
   let count = 0
   const wrong: number[] = []
@@ -46,20 +58,32 @@ t.test('HKDF vectors of others', async (t) => {
 // HMAC-SHA-256 is Node's own; the tokens rely on it, so that a build without it or with another is noticed here.
 t.test('HMAC-SHA-256', async (t) => {
   // RFC 4231 §4.3, typed from the standard.
-  t.equal(createHmac('sha256', 'Jefe').update('what do ya want for nothing?').digest('hex'), '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843')
+  t.equal(
+    createHmac('sha256', 'Jefe').update('what do ya want for nothing?').digest('hex'),
+    '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843',
+  )
   const path = shared('vectors/hmac_sha256_test.json')
   if (path === null) {
     t.comment('Wycheproof left out: ../shared/vectors is not there')
     return
   }
-  interface Case { tcId: number; key: string; msg: string; tag: string; result: string }
+  interface Case {
+    tcId: number
+    key: string
+    msg: string
+    tag: string
+    result: string
+  }
   const { testGroups } = JSON.parse(readFileSync(path, 'utf8')) as { testGroups: { tagSize: number; tests: Case[] }[] }
   let count = 0
   const wrong: number[] = []
   for (const { tagSize, tests } of testGroups) {
     for (const { tcId, key, msg, tag, result } of tests) {
       count++
-      const made = createHmac('sha256', hex(key)).update(hex(msg)).digest('hex').slice(0, tagSize / 4)
+      const made = createHmac('sha256', hex(key))
+        .update(hex(msg))
+        .digest('hex')
+        .slice(0, tagSize / 4)
       if ((made === tag) !== (result === 'valid')) wrong.push(tcId)
     }
   }
@@ -84,15 +108,29 @@ t.test('each use, purpose and epoch key has keys of its own, of the length it ne
 
 // Worked out by another implementation of HKDF: a change here would change every token there is.
 t.test('the keys of an epoch key never change', async (t) => {
-  const keys = splitEpochKey('billing', '2026-Q4', hex('000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f'))
+  const keys = splitEpochKey(
+    'billing',
+    '2026-Q4',
+    hex('000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f'),
+  )
   t.equal(keys.block.toString('hex'), 'eb5cd71849375d33fd16c86e3d9cf69e95a29b211baa3b0ecd6a2aeaf302add7')
 })
 
 t.test('no key shows in JSON, inspect or a spread', async (t) => {
   const keys: EpochKeys = splitEpochKey('billing', '2026-Q4', Buffer.alloc(32, 9))
-  const shown = [JSON.stringify({ keys }), inspect({ keys }, { showHidden: true, getters: true, depth: 9 }), inspect(keys, { customInspect: false, showHidden: true }), JSON.stringify({ ...keys })].join('\n')
+  const shown = [
+    JSON.stringify({ keys }),
+    inspect({ keys }, { showHidden: true, getters: true, depth: 9 }),
+    inspect(keys, { customInspect: false, showHidden: true }),
+    JSON.stringify({ ...keys }),
+  ].join('\n')
   for (const use of KEY_USES) {
-    for (const form of [keys[use].toString('hex', 0, 8), keys[use].toString('base64').slice(0, 10), keys[use].toJSON().data.slice(0, 6).join(','), keys[use].toString('hex', 0, 6).replace(/../g, '$& ').trim()]) {
+    for (const form of [
+      keys[use].toString('hex', 0, 8),
+      keys[use].toString('base64').slice(0, 10),
+      keys[use].toJSON().data.slice(0, 6).join(','),
+      keys[use].toString('hex', 0, 6).replace(/../g, '$& ').trim(),
+    ]) {
       t.notOk(shown.includes(form), use)
     }
   }

@@ -1,5 +1,5 @@
-import t from 'tap'
 import { inspect } from 'node:util'
+import t from 'tap'
 import type { EpochKeys } from '../../src/keys/keyring.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
 
@@ -10,7 +10,11 @@ t.test('keeps to the rules of the store, in memory', async (t) => {
   const first = (keyring.keys('billing', '2026-Q4') as EpochKeys).block.toString('hex')
   t.equal((keyring.keys('billing', '2026-Q4') as EpochKeys).block.toString('hex'), first)
   t.not((keyring.keys('billing', '2027-Q1') as EpochKeys).block.toString('hex'), first)
-  t.not((throwawayKeyring(() => NOW).keys('billing', '2026-Q4') as EpochKeys).block.toString('hex'), first, 'another run has other keys')
+  t.not(
+    (throwawayKeyring(() => NOW).keys('billing', '2026-Q4') as EpochKeys).block.toString('hex'),
+    first,
+    'another run has other keys',
+  )
   t.equal(keyring.keys('billing', '2027-Q2'), 'absent')
   t.equal(keyring.keys('billing', 'never'), 'absent')
   keyring.destroy('billing', '2026-Q4')

@@ -3,12 +3,48 @@ import t from 'tap'
 import { isSafeText, isSafeVersion, safeText, safeVersion } from '../../src/normalise/clean-text.js'
 
 const harmless = [
-  '', 'PCMU', 'G722', 'G.722.2', 'G.711 A-Law', 'opus', 'opus/48000/2', 'L16/44100/2', 'G726-32/8000', 'G722/16000', 'telephone-event/8000', 'AMR-WB',
-  'ulaw', 'trunk-london-1', 'carrier (primary)', 'PJSIP/carrier-a', 'Poly', 'VVX 411', 'SoundPoint IP 670', 'GXP2135', 'SPA504G', 'FRITZ!Box 7590',
-  'T46S', 'CP-8841', 'snom D785', '5.9.5.0614', '4.1.4.7430', '5.4.0.12197', '21.90.4128.0', '03.55.0013', '8.6.0.1321', '1.10.4-release', '12.7.1',
-  '10.5.8.Y.GX', 'v2.4.12', '6.60A.342', '123456', 'Edge E350', 'site 20 floor 4', 'PVOS 8.1.3.1301',
+  '',
+  'PCMU',
+  'G722',
+  'G.722.2',
+  'G.711 A-Law',
+  'opus',
+  'opus/48000/2',
+  'L16/44100/2',
+  'G726-32/8000',
+  'G722/16000',
+  'telephone-event/8000',
+  'AMR-WB',
+  'ulaw',
+  'trunk-london-1',
+  'carrier (primary)',
+  'PJSIP/carrier-a',
+  'Poly',
+  'VVX 411',
+  'SoundPoint IP 670',
+  'GXP2135',
+  'SPA504G',
+  'FRITZ!Box 7590',
+  'T46S',
+  'CP-8841',
+  'snom D785',
+  '5.9.5.0614',
+  '4.1.4.7430',
+  '5.4.0.12197',
+  '21.90.4128.0',
+  '03.55.0013',
+  '8.6.0.1321',
+  '1.10.4-release',
+  '12.7.1',
+  '10.5.8.Y.GX',
+  'v2.4.12',
+  '6.60A.342',
+  '123456',
+  'Edge E350',
+  'site 20 floor 4',
+  'PVOS 8.1.3.1301',
 ]
-const harmful: { name: string, input: string }[] = [
+const harmful: { name: string; input: string }[] = [
   { name: 'E.164', input: '+447700900123' },
   { name: 'national', input: '07700900123' },
   { name: 'spaces', input: '07700 900 123' },
@@ -49,7 +85,11 @@ const harmful: { name: string, input: string }[] = [
   { name: 'markup', input: '<b>' },
 ]
 
-for (const text of harmless) t.test(`passes: "${text}"`, (t) => { t.equal(isSafeText(text, 32), true); t.end() })
+for (const text of harmless)
+  t.test(`passes: "${text}"`, (t) => {
+    t.equal(isSafeText(text, 32), true)
+    t.end()
+  })
 for (const { name, input } of harmful) {
   t.test(`refused: ${name}`, (t) => {
     t.equal(isSafeText(input, 64), false)
@@ -58,13 +98,28 @@ for (const { name, input } of harmful) {
   })
 }
 
-const versions: { input: string, expected: boolean }[] = [
-  { input: '1.0.8.7', expected: true }, { input: '66.85.0.5', expected: true }, { input: '108.86.0.20', expected: true }, { input: '5.9.5.0614', expected: true },
-  { input: '1.10.4-release', expected: true }, { input: '2.0-beta3', expected: true }, { input: 'V300R010', expected: true },
-  { input: '10.2.1.0', expected: false }, { input: '192.168.84.7', expected: false }, { input: '203.0.113.9', expected: false }, { input: '1.203.0.113.9', expected: false },
-  { input: '1.2-Anna', expected: false }, { input: 'beta', expected: false }, { input: '', expected: false }, { input: '1.'.repeat(20), expected: false },
+const versions: { input: string; expected: boolean }[] = [
+  { input: '1.0.8.7', expected: true },
+  { input: '66.85.0.5', expected: true },
+  { input: '108.86.0.20', expected: true },
+  { input: '5.9.5.0614', expected: true },
+  { input: '1.10.4-release', expected: true },
+  { input: '2.0-beta3', expected: true },
+  { input: 'V300R010', expected: true },
+  { input: '10.2.1.0', expected: false },
+  { input: '192.168.84.7', expected: false },
+  { input: '203.0.113.9', expected: false },
+  { input: '1.203.0.113.9', expected: false },
+  { input: '1.2-Anna', expected: false },
+  { input: 'beta', expected: false },
+  { input: '', expected: false },
+  { input: '1.'.repeat(20), expected: false },
 ]
-for (const { input, expected } of versions) t.test(`version "${input}": ${expected}`, (t) => { t.equal(isSafeVersion(input), expected); t.end() })
+for (const { input, expected } of versions)
+  t.test(`version "${input}": ${expected}`, (t) => {
+    t.equal(isSafeVersion(input), expected)
+    t.end()
+  })
 
 t.test('a firmware of the shape of an address is no harmless text', (t) => {
   t.equal(isSafeText('1.0.8.7', 32), false)
@@ -84,39 +139,65 @@ t.test('bounds: length and place', (t) => {
 
 const digit = fc.integer({ min: 0, max: 9 })
 /** Numbers of the ranges set aside for fiction, national and international. */
-const number = fc.oneof(
-  fc.tuple(fc.constantFrom('447700900', '07700900', '7700900', '00447700900'), fc.tuple(digit, digit, digit)),
-  fc.tuple(fc.constantFrom('4420794600', '020794600', '79460'), fc.tuple(digit, digit, digit)),
-  fc.tuple(fc.constantFrom('121255501', '21255501', '55501'), fc.tuple(digit, digit)),
-).map(([head, tail]) => head + tail.join(''))
+const number = fc
+  .oneof(
+    fc.tuple(fc.constantFrom('447700900', '07700900', '7700900', '00447700900'), fc.tuple(digit, digit, digit)),
+    fc.tuple(fc.constantFrom('4420794600', '020794600', '79460'), fc.tuple(digit, digit, digit)),
+    fc.tuple(fc.constantFrom('121255501', '21255501', '55501'), fc.tuple(digit, digit)),
+  )
+  .map(([head, tail]) => head + tail.join(''))
 const separator = fc.constantFrom(' ', '-', '.', '/', ' - ', ') ', '_')
 /** The number as people write it: groups of two to four digits, or none. */
-const writtenNumber = fc.tuple(number, separator, fc.constantFrom(0, 2, 3, 4)).map(([digits, between, size]) =>
-  size === 0 ? digits : (digits.match(new RegExp(`.{1,${size}}`, 'g')) ?? []).join(between))
-const mac = fc.tuple(fc.integer({ min: 0, max: 255 }), fc.constantFrom(2, 4, 6, 12), fc.constantFrom('-', '.', ' ', '_'), fc.boolean()).map(([last, size, between, upper]) => {
-  const hex = `00005e0053${last.toString(16).padStart(2, '0')}`
-  const written = (hex.match(new RegExp(`.{${size}}`, 'g')) ?? []).join(between)
-  return upper ? written.toUpperCase() : written
-})
-const ip = fc.tuple(fc.constantFrom('192.0.2', '198.51.100', '203.0.113'), fc.integer({ min: 0, max: 255 }), fc.constantFrom('.', '-', '_')).map(([net, host, between]) =>
-  `${net}.${host}`.split('.').join(between))
+const writtenNumber = fc
+  .tuple(number, separator, fc.constantFrom(0, 2, 3, 4))
+  .map(([digits, between, size]) =>
+    size === 0 ? digits : (digits.match(new RegExp(`.{1,${size}}`, 'g')) ?? []).join(between),
+  )
+const mac = fc
+  .tuple(
+    fc.integer({ min: 0, max: 255 }),
+    fc.constantFrom(2, 4, 6, 12),
+    fc.constantFrom('-', '.', ' ', '_'),
+    fc.boolean(),
+  )
+  .map(([last, size, between, upper]) => {
+    const hex = `00005e0053${last.toString(16).padStart(2, '0')}`
+    const written = (hex.match(new RegExp(`.{${size}}`, 'g')) ?? []).join(between)
+    return upper ? written.toUpperCase() : written
+  })
+const ip = fc
+  .tuple(
+    fc.constantFrom('192.0.2', '198.51.100', '203.0.113'),
+    fc.integer({ min: 0, max: 255 }),
+    fc.constantFrom('.', '-', '_'),
+  )
+  .map(([net, host, between]) => `${net}.${host}`.split('.').join(between))
 // What stands around it: letters and separators, and digits apart from it, as in a model's name.
 const around = fc.stringMatching(/^[A-Za-z ._+()!-]{0,8}([A-Z][0-9]{1,3} )?[a-z]{0,3}$/)
 
-for (const [name, identifier] of [['number', writtenNumber], ['MAC address', mac], ['IP address', ip]] as const) {
+for (const [name, identifier] of [
+  ['number', writtenNumber],
+  ['MAC address', mac],
+  ['IP address', ip],
+] as const) {
   t.test(`a reserved ${name} in any harmless text is caught`, (t) => {
-    fc.assert(fc.property(around, identifier, around, (before, value, after) => {
-      const text = before + value + after
-      return !isSafeText(text, 100) && !isSafeVersion(text)
-    }), { numRuns: 5000 })
+    fc.assert(
+      fc.property(around, identifier, around, (before, value, after) => {
+        const text = before + value + after
+        return !isSafeText(text, 100) && !isSafeVersion(text)
+      }),
+      { numRuns: 5000 },
+    )
     t.end()
   })
 }
 
 t.test('nothing outside the character set passes', (t) => {
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 20 }), (bytes) => {
-    if (!safeText(bytes, 0, bytes.length, 20)) return true
-    return /^[A-Za-z0-9 ._+/()!-]*$/.test(Buffer.from(bytes).toString('latin1'))
-  }))
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 20 }), (bytes) => {
+      if (!safeText(bytes, 0, bytes.length, 20)) return true
+      return /^[A-Za-z0-9 ._+/()!-]*$/.test(Buffer.from(bytes).toString('latin1'))
+    }),
+  )
   t.end()
 })

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { macInto, macShapeAt, parseMac } from '../../src/normalise/mac.js'
 
-const rows: { name: string, input: string, expected: string | null }[] = [
+const rows: { name: string; input: string; expected: string | null }[] = [
   { name: 'colons', input: '00:00:5E:00:53:01', expected: '00005e005301' },
   { name: 'dashes', input: '00-00-5e-00-53-01', expected: '00005e005301' },
   { name: 'dots of four', input: '0000.5e00.5301', expected: '00005e005301' },
@@ -41,14 +41,19 @@ for (const { name, input, expected } of rows) {
 }
 
 t.test('every address comes back from every notation', (t) => {
-  fc.assert(fc.property(
-    fc.uint8Array({ minLength: 6, maxLength: 6 }), fc.constantFrom(2, 4, 6, 12), fc.constantFrom(':', '-', '.', '_', ' '), fc.boolean(),
-    (octets, size, separator, upper) => {
-      const hex = Buffer.from(octets).toString('hex')
-      const written = (hex.match(new RegExp(`.{${size}}`, 'g')) ?? []).join(separator)
-      return parseMac(upper ? written.toUpperCase() : written) === hex
-    },
-  ))
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ minLength: 6, maxLength: 6 }),
+      fc.constantFrom(2, 4, 6, 12),
+      fc.constantFrom(':', '-', '.', '_', ' '),
+      fc.boolean(),
+      (octets, size, separator, upper) => {
+        const hex = Buffer.from(octets).toString('hex')
+        const written = (hex.match(new RegExp(`.{${size}}`, 'g')) ?? []).join(separator)
+        return parseMac(upper ? written.toUpperCase() : written) === hex
+      },
+    ),
+  )
   t.end()
 })
 
@@ -65,7 +70,9 @@ t.test('macInto writes six octets where told and nothing where it refuses', (t) 
 
 t.test('macShapeAt sees what a reader would take for an address', (t) => {
   const at = (text: string): boolean => macShapeAt(Buffer.from(text), 0, text.length)
-  for (const text of ['00005e005301', '0000.5e00-5301', '00 00 5e 00 53 01', '00005E005301ab', '00:00:5e00:53:01']) t.equal(at(text), true, text)
-  for (const text of ['', '00005e00530', '0 0 5e 0 53 1', '00--005e005301', 'VVX 411', '5.9.5.0614']) t.equal(at(text), false, text)
+  for (const text of ['00005e005301', '0000.5e00-5301', '00 00 5e 00 53 01', '00005E005301ab', '00:00:5e00:53:01'])
+    t.equal(at(text), true, text)
+  for (const text of ['', '00005e00530', '0 0 5e 0 53 1', '00--005e005301', 'VVX 411', '5.9.5.0614'])
+    t.equal(at(text), false, text)
   t.end()
 })

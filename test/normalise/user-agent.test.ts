@@ -150,60 +150,118 @@ t.test('vendors are named alike and harmless', (t) => {
   t.end()
 })
 
-const digits = (count: number): fc.Arbitrary<string> => fc.array(fc.integer({ min: 0, max: 9 }), { minLength: count, maxLength: count }).map((d) => d.join(''))
+const digits = (count: number): fc.Arbitrary<string> =>
+  fc.array(fc.integer({ min: 0, max: 9 }), { minLength: count, maxLength: count }).map((d) => d.join(''))
 const PERSON = ['Anna', 'Example', 'Smithson', 'Reception', 'anna.example']
 /** What must not come out in vendor, model or firmware, as `value`, and one way it may be written. */
 const secret = fc.oneof(
-  fc.tuple(fc.constantFrom('+447700900', '447700900', '07700900', '07700 900 ', '07700-900-', '07700.900.', '(07700) 900 '), digits(3)).map(([head, tail]) => head + tail),
-  fc.tuple(fc.constantFrom('02079460', '020 7946 0', '+44 20 7946 0', '020.7946.0'), digits(3)).map(([head, tail]) => head + tail),
-  fc.tuple(fc.constantFrom('212-555-01', '+1 212 555 01', '(212) 555-01', '1.212.555.01'), digits(2)).map(([head, tail]) => head + tail),
-  fc.tuple(fc.constantFrom('00005e0053', '00:00:5E:00:53:', '00-00-5e-00-53-', '0000.5e00.53'), fc.integer({ min: 16, max: 255 })).map(([head, last]) => head + last.toString(16)),
-  fc.tuple(fc.constantFrom('192.0.2.', '198.51.100.', '203.0.113.'), fc.integer({ min: 0, max: 255 })).map(([head, last]) => head + last),
+  fc
+    .tuple(
+      fc.constantFrom('+447700900', '447700900', '07700900', '07700 900 ', '07700-900-', '07700.900.', '(07700) 900 '),
+      digits(3),
+    )
+    .map(([head, tail]) => head + tail),
+  fc
+    .tuple(fc.constantFrom('02079460', '020 7946 0', '+44 20 7946 0', '020.7946.0'), digits(3))
+    .map(([head, tail]) => head + tail),
+  fc
+    .tuple(fc.constantFrom('212-555-01', '+1 212 555 01', '(212) 555-01', '1.212.555.01'), digits(2))
+    .map(([head, tail]) => head + tail),
+  fc
+    .tuple(
+      fc.constantFrom('00005e0053', '00:00:5E:00:53:', '00-00-5e-00-53-', '0000.5e00.53'),
+      fc.integer({ min: 16, max: 255 }),
+    )
+    .map(([head, last]) => head + last.toString(16)),
+  fc
+    .tuple(fc.constantFrom('192.0.2.', '198.51.100.', '203.0.113.'), fc.integer({ min: 0, max: 255 }))
+    .map(([head, last]) => head + last),
   fc.constantFrom(...PERSON, 'VI12345678', 'CCQ182502JZ', 'CP1916SAQHD'),
 )
 const squeezed = (text: string): string => text.toLowerCase().replace(/[^a-z0-9]/g, '')
 
 t.test('no number, address, serial number or name comes out, wherever it is put in', (t) => {
-  fc.assert(fc.property(
-    fc.constantFrom(...rows.map(([text]) => text).filter((text) => !PERSON.some((name) => text.includes(name)))),
-    secret, fc.double({ min: 0, max: 1, noNaN: true }), fc.constantFrom('', ' ', '/', '-', '_', ' (', '='),
-    (text, value, place, between) => {
-      const at = Math.floor(place * text.length)
-      const { vendor, model, firmware } = parseUserAgent(text.slice(0, at) + between + value + between + text.slice(at))
-      const out = squeezed(`${vendor} ${model} ${firmware}`)
-      if (!isSafeText(vendor, 32) || !isSafeText(model, 32) || !(firmware === OTHER || isSafeVersion(firmware))) return false
-      if (out.includes(squeezed(value))) return false
-      // Nor a run of five digits of it, which no version of the table above shares.
-      const run = squeezed(value)
-      for (let i = 0; /^\d+$/.test(run) && i + 5 <= run.length; i++) if (squeezed(firmware).includes(run.slice(i, i + 5)) && !squeezed(text).includes(run.slice(i, i + 5))) return false
-      return true
-    },
-  ), { numRuns: 20_000 })
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...rows.map(([text]) => text).filter((text) => !PERSON.some((name) => text.includes(name)))),
+      secret,
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      fc.constantFrom('', ' ', '/', '-', '_', ' (', '='),
+      (text, value, place, between) => {
+        const at = Math.floor(place * text.length)
+        const { vendor, model, firmware } = parseUserAgent(
+          text.slice(0, at) + between + value + between + text.slice(at),
+        )
+        const out = squeezed(`${vendor} ${model} ${firmware}`)
+        if (!isSafeText(vendor, 32) || !isSafeText(model, 32) || !(firmware === OTHER || isSafeVersion(firmware)))
+          return false
+        if (out.includes(squeezed(value))) return false
+        // Nor a run of five digits of it, which no version of the table above shares.
+        const run = squeezed(value)
+        for (let i = 0; /^\d+$/.test(run) && i + 5 <= run.length; i++)
+          if (squeezed(firmware).includes(run.slice(i, i + 5)) && !squeezed(text).includes(run.slice(i, i + 5)))
+            return false
+        return true
+      },
+    ),
+    { numRuns: 20_000 },
+  )
   t.end()
 })
 
 t.test('any text gives harmless parts', (t) => {
-  const word = fc.oneof(fc.string({ maxLength: 12 }), fc.constantFrom('Poly', 'Yealink', 'Cisco', '/', '(', 'SIP-T46S', '1.0.8.7', 'MAC=', 'SN/', '00005e005301'))
-  fc.assert(fc.property(fc.array(word, { maxLength: 12 }).map((words) => words.join(' ')), (text) => {
-    const { vendor, model, firmware, mac, serial } = parseUserAgent(text)
-    return isSafeText(vendor, 32) && isSafeText(model, 32) && (firmware === OTHER || isSafeVersion(firmware)) &&
-      (mac === null || /^[0-9a-f]{12}$/.test(mac)) && (serial === null || /^[A-Za-z0-9-]{4,24}$/.test(serial))
-  }), { numRuns: 5000 })
+  const word = fc.oneof(
+    fc.string({ maxLength: 12 }),
+    fc.constantFrom('Poly', 'Yealink', 'Cisco', '/', '(', 'SIP-T46S', '1.0.8.7', 'MAC=', 'SN/', '00005e005301'),
+  )
+  fc.assert(
+    fc.property(
+      fc.array(word, { maxLength: 12 }).map((words) => words.join(' ')),
+      (text) => {
+        const { vendor, model, firmware, mac, serial } = parseUserAgent(text)
+        return (
+          isSafeText(vendor, 32) &&
+          isSafeText(model, 32) &&
+          (firmware === OTHER || isSafeVersion(firmware)) &&
+          (mac === null || /^[0-9a-f]{12}$/.test(mac)) &&
+          (serial === null || /^[A-Za-z0-9-]{4,24}$/.test(serial))
+        )
+      },
+    ),
+    { numRuns: 5000 },
+  )
   t.end()
 })
 
 t.test('a MAC address is found wherever a device writes it', (t) => {
-  const devices = rows.filter(([, vendor, , , mac, serial]) => !mac && !serial && ['Poly', 'Yealink', 'Grandstream', 'Cisco', 'Snom', 'Fanvil', 'Mitel', 'Panasonic'].includes(vendor))
-  fc.assert(fc.property(fc.constantFrom(...devices), fc.integer({ min: 0, max: 255 }), fc.constantFrom('', ':', '-'), fc.constantFrom(' ', ' (', '_', '/', ';mac=', ' MAC '), fc.boolean(), (row, last, separator, before, upper) => {
-    const hex = `00005e0053${last.toString(16).padStart(2, '0')}`
-    const written = (hex.match(/../g) ?? []).join(separator)
-    const found = parseUserAgent(`${row[0]}${before}${upper ? written.toUpperCase() : written}`)
-    return found.mac === hex && found.vendor === row[1]
-  }), { numRuns: 2000 })
+  const devices = rows.filter(
+    ([, vendor, , , mac, serial]) =>
+      !mac &&
+      !serial &&
+      ['Poly', 'Yealink', 'Grandstream', 'Cisco', 'Snom', 'Fanvil', 'Mitel', 'Panasonic'].includes(vendor),
+  )
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...devices),
+      fc.integer({ min: 0, max: 255 }),
+      fc.constantFrom('', ':', '-'),
+      fc.constantFrom(' ', ' (', '_', '/', ';mac=', ' MAC '),
+      fc.boolean(),
+      (row, last, separator, before, upper) => {
+        const hex = `00005e0053${last.toString(16).padStart(2, '0')}`
+        const written = (hex.match(/../g) ?? []).join(separator)
+        const found = parseUserAgent(`${row[0]}${before}${upper ? written.toUpperCase() : written}`)
+        return found.mac === hex && found.vendor === row[1]
+      },
+    ),
+    { numRuns: 2000 },
+  )
   t.end()
 })
 
-/** Precision over the rows that have an annotation, recall over the same; what others left without one proves nothing. */
+/**
+ * Precision over the rows that have an annotation, recall over the same; what others left without one proves nothing.
+ */
 class Score {
   annotated = 0
   given = 0
@@ -243,13 +301,28 @@ t.test('against the annotations of others', (t) => {
     const [text, , hint, annotation] = line.split('\t')
     const notes = new Map([...annotation.matchAll(/([a-z._]+)="([^"]*)"/g)].map(([, key, value]) => [key, value]))
     const found = parseUserAgent(text)
-    const note = (...keys: string[]): string[] => keys.map((key) => notes.get(key) ?? '').filter((value) => value !== '')
+    const note = (...keys: string[]): string[] =>
+      keys.map((key) => notes.get(key) ?? '').filter((value) => value !== '')
 
-    const models = note('hw.product', 'hw.model', 'hw.series', 'os.product', 'cisco.model', 'unify.model', 'tandberg.model')
-    score.model.add(found.model === OTHER ? null : models.some((model) => sameModel(found.model, model)), models.length > 0)
+    const models = note(
+      'hw.product',
+      'hw.model',
+      'hw.series',
+      'os.product',
+      'cisco.model',
+      'unify.model',
+      'tandberg.model',
+    )
+    score.model.add(
+      found.model === OTHER ? null : models.some((model) => sameModel(found.model, model)),
+      models.length > 0,
+    )
     // In Grandstream's rows hw.version is the board's.
     const versions = note('os.version', 'service.version', ...(notes.has('os.version') ? [] : ['hw.version']))
-    score.firmware.add(found.firmware === OTHER ? null : versions.some((version) => sameVersion(found.firmware, version)), versions.length > 0)
+    score.firmware.add(
+      found.firmware === OTHER ? null : versions.some((version) => sameVersion(found.firmware, version)),
+      versions.length > 0,
+    )
     score.firmware.exact += versions.includes(found.firmware) ? 1 : 0
 
     const mac = note('host.mac')
@@ -260,11 +333,17 @@ t.test('against the annotations of others', (t) => {
     if (/\bserial\b/.test(hint)) score['MAC or serial'].add(found.serial !== null, true)
 
     const kept = squeezed(found.vendor + found.model + found.firmware)
-    for (const identifier of [found.mac, found.serial]) if (identifier !== null) t.notOk(kept.includes(squeezed(identifier)), 'nothing of it is left')
-    t.ok(isSafeText(found.model, 32) && (found.firmware === OTHER || isSafeVersion(found.firmware)), 'what is kept is harmless')
+    for (const identifier of [found.mac, found.serial])
+      if (identifier !== null) t.notOk(kept.includes(squeezed(identifier)), 'nothing of it is left')
+    t.ok(
+      isSafeText(found.model, 32) && (found.firmware === OTHER || isSafeVersion(found.firmware)),
+      'what is kept is harmless',
+    )
   }
   for (const [name, counted] of Object.entries(score)) t.comment(`${name}: ${counted}`)
-  t.comment(`firmware letter for letter: ${score.firmware.exact} of ${score.firmware.annotated}; the others leave out a build's suffix`)
+  t.comment(
+    `firmware letter for letter: ${score.firmware.exact} of ${score.firmware.annotated}; the others leave out a build's suffix`,
+  )
   t.equal(score['MAC or serial'].recall, 1)
   t.ok(score.model.recall >= 0.95 && score.model.precision >= 0.95)
   t.ok(score.firmware.recall >= 0.95 && score.firmware.precision >= 0.95)
@@ -272,14 +351,26 @@ t.test('against the annotations of others', (t) => {
 })
 
 /**
- * Rows written from the vendors' documents, annotated before the parser saw them. What it missed of the first set was mended where the
- * mend was a general one (its first result: vendor recall 96.8 %, model precision 94.0 and recall 85.7 %, firmware 96.0 and 80.0 %, MAC
- * and serial 100 %); of the second nothing was, so that its figures are those of texts that are new to the table.
+ * Rows written from the vendors' documents, annotated before the parser saw them. What it missed of the first set was
+ * mended where the mend was a general one (its first result: vendor recall 96.8 %, model precision 94.0 and recall 85.7
+ * %, firmware 96.0 and 80.0 %, MAC and serial 100 %); of the second nothing was, so that its figures are those of texts
+ * that are new to the table.
  */
-for (const [set, least] of [['first', 0.95], ['second', 0.95]] as const) {
+for (const [set, least] of [
+  ['first', 0.95],
+  ['second', 0.95],
+] as const) {
   t.test(`texts that the table was not written from, ${set} set`, (t) => {
-    const score = { vendor: new Score(), model: new Score(), firmware: new Score(), mac: new Score(), serial: new Score() }
-    const lines = readFileSync(join(repositoryRoot(), `test/fixtures/user-agents/${set}.tsv`), 'utf8').trim().split('\n')
+    const score = {
+      vendor: new Score(),
+      model: new Score(),
+      firmware: new Score(),
+      mac: new Score(),
+      serial: new Score(),
+    }
+    const lines = readFileSync(join(repositoryRoot(), `test/fixtures/user-agents/${set}.tsv`), 'utf8')
+      .trim()
+      .split('\n')
     const names = lines[0].split('\t').slice(1) as (keyof typeof score)[]
     for (const line of lines.slice(1)) {
       const [text, ...annotated] = line.split('\t')
@@ -292,7 +383,8 @@ for (const [set, least] of [['first', 0.95], ['second', 0.95]] as const) {
         score[name].add(given === OTHER ? null : given === wanted, wanted !== OTHER)
       })
       const kept = squeezed(found.vendor + found.model + found.firmware)
-      for (const identifier of [annotated[3], annotated[4]]) if (identifier) t.notOk(kept.includes(squeezed(identifier)), 'no MAC or serial is left')
+      for (const identifier of [annotated[3], annotated[4]])
+        if (identifier) t.notOk(kept.includes(squeezed(identifier)), 'no MAC or serial is left')
       t.notMatch(kept, /anna|example|44\d{5}|07700|192\.?0\.?2/, 'no name, number or address is left')
     }
     for (const [name, counted] of Object.entries(score)) {
@@ -305,16 +397,27 @@ for (const [set, least] of [['first', 0.95], ['second', 0.95]] as const) {
   })
 }
 
-/** The annotations name a model with or without its family: `670`, `SoundPoint 670`, `RealPresence Trio 8800`; AVM's with annex and edition. */
+/**
+ * The annotations name a model with or without its family: `670`, `SoundPoint 670`, `RealPresence Trio 8800`; AVM's
+ * with annex and edition.
+ */
 function sameModel(ours: string, theirs: string): boolean {
   const words = (text: string): string[] => text.replace(/^TANDBERG\/|^Cisco-/, '').split(/[ _]/)
   const own = words(ours.replace(/^CP-(\d{4}).*$/, '$1').replace(/^TANDBERG /, ''))
   const other = words(theirs)
-  return squeezed(own.join('')) === squeezed(other.join('')) || other.every((word) => own.includes(word)) ||
-    own.every((word) => other.includes(word)) || (own.at(-1) === other.at(-1) && /\d/.test(own.at(-1) ?? ''))
+  return (
+    squeezed(own.join('')) === squeezed(other.join('')) ||
+    other.every((word) => own.includes(word)) ||
+    own.every((word) => other.includes(word)) ||
+    (own.at(-1) === other.at(-1) && /\d/.test(own.at(-1) ?? ''))
+  )
 }
 
 /** Ours may stop where a build's suffix starts. */
 function sameVersion(ours: string, theirs: string): boolean {
-  return theirs === ours || (theirs.startsWith(ours) && /^[^0-9]/.test(theirs.slice(ours.length))) || ours.startsWith(`${theirs}.x`)
+  return (
+    theirs === ours ||
+    (theirs.startsWith(ours) && /^[^0-9]/.test(theirs.slice(ours.length))) ||
+    ours.startsWith(`${theirs}.x`)
+  )
 }

@@ -1,7 +1,7 @@
-import t from 'tap'
 import { connect } from 'node:net'
 import { Counter, Registry } from 'prom-client'
-import { startOps, type Readiness } from '../../src/ops/health.js'
+import t from 'tap'
+import { type Readiness, startOps } from '../../src/ops/health.js'
 
 function registry(): Registry {
   const made = new Registry()
@@ -14,7 +14,10 @@ t.test('metrics, health and readiness', async (t) => {
   const ops = await startOps({ listen: '127.0.0.1:0', registry: registry(), ready: () => readiness })
   t.teardown(() => ops.close())
   t.equal(ops.host, '127.0.0.1')
-  const get = async (path: string, init: RequestInit = {}): Promise<{ status: number; type: string | null; text: string }> => {
+  const get = async (
+    path: string,
+    init: RequestInit = {},
+  ): Promise<{ status: number; type: string | null; text: string }> => {
     const response = await fetch(`http://${ops.host}:${ops.port}${path}`, init)
     return { status: response.status, type: response.headers.get('content-type'), text: await response.text() }
   }
@@ -42,7 +45,13 @@ t.test('metrics, health and readiness', async (t) => {
 })
 
 t.test('a failure within answers 500 and says nothing of itself', async (t) => {
-  const ops = await startOps({ listen: '127.0.0.1:0', registry: registry(), ready: () => { throw new Error('+447700900123') } })
+  const ops = await startOps({
+    listen: '127.0.0.1:0',
+    registry: registry(),
+    ready: () => {
+      throw new Error('+447700900123')
+    },
+  })
   t.teardown(() => ops.close())
   const response = await fetch(`http://127.0.0.1:${ops.port}/readyz`)
   t.equal(response.status, 500)
@@ -53,7 +62,10 @@ t.test('a failure within answers 500 and says nothing of itself', async (t) => {
 t.test('an address that is taken is told, with its mend', async (t) => {
   const ops = await startOps({ listen: '127.0.0.1:0', registry: registry(), ready: () => ({ ok: true, reasons: [] }) })
   t.teardown(() => ops.close())
-  await t.rejects(startOps({ listen: `127.0.0.1:${ops.port}`, registry: registry(), ready: () => ({ ok: true, reasons: [] }) }), { code: 'MINIM_OPS_LISTEN', message: /EADDRINUSE/ })
+  await t.rejects(
+    startOps({ listen: `127.0.0.1:${ops.port}`, registry: registry(), ready: () => ({ ok: true, reasons: [] }) }),
+    { code: 'MINIM_OPS_LISTEN', message: /EADDRINUSE/ },
+  )
 })
 
 t.test('closes in spite of idle connections, and is gone then', async (t) => {
@@ -61,9 +73,15 @@ t.test('closes in spite of idle connections, and is gone then', async (t) => {
   const socket = connect(ops.port, '127.0.0.1')
   await new Promise<void>((resolve) => {
     socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')
-    socket.once('data', () => resolve())
+    socket.once('data', () => {
+      resolve()
+    })
   })
-  const ended = new Promise<void>((resolve) => { socket.once('close', () => resolve()) })
+  const ended = new Promise<void>((resolve) => {
+    socket.once('close', () => {
+      resolve()
+    })
+  })
   await ops.close()
   await ended
   await t.rejects(fetch(`http://127.0.0.1:${ops.port}/healthz`))

@@ -1,6 +1,9 @@
-/** Policy → plan: what has no rule has no operation, and the Kafka timestamp is never finer than the start that is shown. */
+/**
+ * Policy → plan: what has no rule has no operation, and the Kafka timestamp is never finer than the start that is
+ * shown.
+ */
 import t from 'tap'
-import { KINDS, catalogue as shipped } from '../../src/catalogue/catalogue.js'
+import { catalogue as shipped, KINDS } from '../../src/catalogue/catalogue.js'
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 
@@ -12,7 +15,11 @@ t.test('one operation for each rule, ascending, keys only of tokens', (t) => {
   for (const kind of KINDS) {
     for (const p of plan.kinds[kind].purposes) {
       const numbers = p.rules.rules.map((r) => r.field.number)
-      t.strictSame(p.operations.map((o) => (o.tag0 & 0x7f | o.tag1 << 7) >> 3), [...numbers].sort((a, b) => a - b), p.rules.topic)
+      t.strictSame(
+        p.operations.map((o) => ((o.tag0 & 0x7f) | (o.tag1 << 7)) >> 3),
+        [...numbers].sort((a, b) => a - b),
+        p.rules.topic,
+      )
       t.equal(p.keyOperation < 0, p.rules.key === null)
       if (p.keyOperation >= 0) t.equal(p.operations[p.keyOperation].shape, 'token', 'the key is a token')
       const start = p.rules.rules.find((r) => r.field.name === 'start_ms')?.treatment
@@ -33,7 +40,19 @@ t.test('identifiers are read once for all purposes', (t) => {
 })
 
 t.test('more purposes than bits', (t) => {
-  t.throws(() => compile({ version: 'x', purposes: Array.from({ length: 32 }, (_, i) => ({ ...policy.purposes[0], id: `p${i}` })) }, catalogue), RangeError)
-  t.doesNotThrow(() => compile({ version: 'x', purposes: Array.from({ length: 31 }, (_, i) => ({ ...policy.purposes[0], id: `p${i}` })) }, catalogue))
+  t.throws(
+    () =>
+      compile(
+        { version: 'x', purposes: Array.from({ length: 32 }, (_, i) => ({ ...policy.purposes[0], id: `p${i}` })) },
+        catalogue,
+      ),
+    RangeError,
+  )
+  t.doesNotThrow(() =>
+    compile(
+      { version: 'x', purposes: Array.from({ length: 31 }, (_, i) => ({ ...policy.purposes[0], id: `p${i}` })) },
+      catalogue,
+    ),
+  )
   t.end()
 })

@@ -1,10 +1,10 @@
-import t, { type Test } from 'tap'
-import { Command, CommanderError } from 'commander'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Command, CommanderError } from 'commander'
+import t, { type Test } from 'tap'
 import { parse, stringify } from 'yaml'
-import { register } from '../../src/cli/lint.js'
 import { catalogue } from '../../src/catalogue/catalogue.js'
+import { register } from '../../src/cli/lint.js'
 import { lint, type LintReport } from '../../src/policy/lint.js'
 import { DEFAULT_POLICY_PATH } from '../../src/policy/load.js'
 import { DEFAULT_NOTICE_PATH, PROMISE_IDS, type Promised } from '../../src/policy/notice.js'
@@ -12,7 +12,14 @@ import { DEFAULT_NOTICE_PATH, PROMISE_IDS, type Promised } from '../../src/polic
 async function minim(...args: string[]): Promise<{ out: string; err: string; exitCode: number }> {
   let out = ''
   let err = ''
-  const program = new Command('minim').exitOverride().configureOutput({ writeOut: (text) => { out += text }, writeErr: (text) => { err += text } })
+  const program = new Command('minim').exitOverride().configureOutput({
+    writeOut: (text) => {
+      out += text
+    },
+    writeErr: (text) => {
+      err += text
+    },
+  })
   register(program)
   try {
     await program.parseAsync(['lint', ...args], { from: 'user' })
@@ -45,49 +52,175 @@ function spoilt(t: Test, change: (row: (id: string) => Row, rows: Row[]) => void
 /** Lints a policy made of purposes laid over a sound one, for its warnings. */
 function warnings(purposes: Record<string, Record<string, unknown>>): string[] {
   const rest = {
-    notice: 'P2', description: 'x', purpose: 'dpv:PaymentManagement', basis: { term: 'eu-gdpr:A6-1-b', evidence: 'the contract' },
-    recipients: ['x'], region: 'UK', transfer: 'none-needed', retention_days: 30, epoch: 'month',
+    notice: 'P2',
+    description: 'x',
+    purpose: 'dpv:PaymentManagement',
+    basis: { term: 'eu-gdpr:A6-1-b', evidence: 'the contract' },
+    recipients: ['x'],
+    region: 'UK',
+    transfer: 'none-needed',
+    retention_days: 30,
+    epoch: 'month',
   }
-  const text = stringify({ purposes: Object.fromEntries(Object.entries(purposes).map(([id, p]) => [id, { ...rest, ...p }])) })
+  const text = stringify({
+    purposes: Object.fromEntries(Object.entries(purposes).map(([id, p]) => [id, { ...rest, ...p }])),
+  })
   const report = lint(catalogue(), { text })
   t.same(report.policyProblems, [])
   return report.warnings.map((w) => `${w.path}: ${w.what}`)
 }
 
-const call = (fields: Record<string, unknown>): Record<string, unknown> => ({ call: { key: 'account', fields: { account: 'token', ...fields } } })
+const call = (fields: Record<string, unknown>): Record<string, unknown> => ({
+  call: { key: 'account', fields: { account: 'token', ...fields } },
+})
 
 t.test('the shipped policy keeps the shipped notice', async (t) => {
   const report = lint(catalogue())
   t.same(report.policyProblems, [])
   t.same(report.noticeProblems, [])
   t.equal(report.failed, false)
-  t.same(rows().map((r) => r.id), PROMISE_IDS, 'each promise has its row')
+  t.same(
+    rows().map((r) => r.id),
+    PROMISE_IDS,
+    'each promise has its row',
+  )
   t.equal(PROMISE_IDS.length, 38)
 })
 
 t.test('what is not kept yet is said', async (t) => {
   const { open, lines } = lint(catalogue())
-  for (const id of ['R1', 'R2', 'R3', 'R4', 'R5', 'R6', 'R7', 'R8']) t.match(open.find((p) => p.id === id), { status: 'planned' }, id)
-  for (const p of open) t.ok(lines.some((l) => l.startsWith(`  ${p.id} ${p.status}: ${p.missing}`)), p.id)
+  for (const id of ['R1', 'R2', 'R3', 'R4', 'R5', 'R6', 'R7', 'R8'])
+    t.match(
+      open.find((p) => p.id === id),
+      { status: 'planned' },
+      id,
+    )
+  for (const p of open)
+    t.ok(
+      lines.some((l) => l.startsWith(`  ${p.id} ${p.status}: ${p.missing}`)),
+      p.id,
+    )
   t.notOk(open.some((p) => p.id === 'P1'))
 })
 
-const mistakes: [name: string, change: (row: (id: string) => Row, rows: Row[]) => void, path: string, what: RegExp][] = [
-  ['a promise without a row', (_, all) => { all.splice(all.findIndex((r) => r.id === 'P3'), 1) }, 'P3', /is missing/],
-  ['a promise that nobody made', (row, all) => { all.push({ ...row('R10'), id: 'R11' }) }, 'R11', /is no row of the notice/],
-  ['a promise with two rows', (row, all) => { all.push(row('P1')) }, 'P1', /is there twice/],
-  ['a rule that the policy does not have', (row) => { row('P2').rules = ['purposes.billing.call.fields.callr'] }, 'P2.rules', /purposes\.billing\.call\.fields\.callr is not in the policy/],
-  ['a rule that one purpose lacks', (row) => { row('K1').rules = ['purposes.*.device'] }, 'K1.rules', /purposes\.\*\.device is not in the policy/],
-  ['a rule that is a prototype\'s', (row) => { row('P2').rules = ['purposes.constructor'] }, 'P2.rules', /is not in the policy/],
-  ['a test that does not exist', (row) => { row('P2').tests = ['test/policy/none.test.ts'] }, 'P2.tests', /test\/policy\/none\.test\.ts is no test file/],
-  ['a test that is no test', (row) => { row('P2').tests = ['package.json'] }, 'P2.tests', /package\.json is no test file/],
-  ['a test outside', (row) => { row('P2').tests = ['test/../test/policy/lint.test.ts'] }, 'P2.tests', /is no test file/],
-  ['a kept promise without rules', (row) => { row('P2').rules = [] }, 'P2.rules', /is empty, and the promise is enforced/],
-  ['a kept promise without tests', (row) => { row('P2').tests = [] }, 'P2.tests', /is empty, and the promise is enforced/],
-  ['a promise kept in part without tests', (row) => { row('P6').tests = [] }, 'P6.tests', /is empty, and the promise is partly/],
-  ['a promise kept in part that does not say what is missing', (row) => { delete row('P6').missing }, 'P6.missing', /is missing/],
-  ['a kept promise with something missing', (row) => { row('P2').missing = 'x' }, 'P2.missing', /does not belong to enforced/],
-]
+const mistakes: [name: string, change: (row: (id: string) => Row, rows: Row[]) => void, path: string, what: RegExp][] =
+  [
+    [
+      'a promise without a row',
+      (_, all) => {
+        all.splice(
+          all.findIndex((r) => r.id === 'P3'),
+          1,
+        )
+      },
+      'P3',
+      /is missing/,
+    ],
+    [
+      'a promise that nobody made',
+      (row, all) => {
+        all.push({ ...row('R10'), id: 'R11' })
+      },
+      'R11',
+      /is no row of the notice/,
+    ],
+    [
+      'a promise with two rows',
+      (row, all) => {
+        all.push(row('P1'))
+      },
+      'P1',
+      /is there twice/,
+    ],
+    [
+      'a rule that the policy does not have',
+      (row) => {
+        row('P2').rules = ['purposes.billing.call.fields.callr']
+      },
+      'P2.rules',
+      /purposes\.billing\.call\.fields\.callr is not in the policy/,
+    ],
+    [
+      'a rule that one purpose lacks',
+      (row) => {
+        row('K1').rules = ['purposes.*.device']
+      },
+      'K1.rules',
+      /purposes\.\*\.device is not in the policy/,
+    ],
+    [
+      "a rule that is a prototype's",
+      (row) => {
+        row('P2').rules = ['purposes.constructor']
+      },
+      'P2.rules',
+      /is not in the policy/,
+    ],
+    [
+      'a test that does not exist',
+      (row) => {
+        row('P2').tests = ['test/policy/none.test.ts']
+      },
+      'P2.tests',
+      /test\/policy\/none\.test\.ts is no test file/,
+    ],
+    [
+      'a test that is no test',
+      (row) => {
+        row('P2').tests = ['package.json']
+      },
+      'P2.tests',
+      /package\.json is no test file/,
+    ],
+    [
+      'a test outside',
+      (row) => {
+        row('P2').tests = ['test/../test/policy/lint.test.ts']
+      },
+      'P2.tests',
+      /is no test file/,
+    ],
+    [
+      'a kept promise without rules',
+      (row) => {
+        row('P2').rules = []
+      },
+      'P2.rules',
+      /is empty, and the promise is enforced/,
+    ],
+    [
+      'a kept promise without tests',
+      (row) => {
+        row('P2').tests = []
+      },
+      'P2.tests',
+      /is empty, and the promise is enforced/,
+    ],
+    [
+      'a promise kept in part without tests',
+      (row) => {
+        row('P6').tests = []
+      },
+      'P6.tests',
+      /is empty, and the promise is partly/,
+    ],
+    [
+      'a promise kept in part that does not say what is missing',
+      (row) => {
+        delete row('P6').missing
+      },
+      'P6.missing',
+      /is missing/,
+    ],
+    [
+      'a kept promise with something missing',
+      (row) => {
+        row('P2').missing = 'x'
+      },
+      'P2.missing',
+      /does not belong to enforced/,
+    ],
+  ]
 for (const [name, change, path, what] of mistakes) {
   t.test(`fails: ${name}`, async (t) => {
     const report = spoilt(t, change)
@@ -100,16 +233,28 @@ for (const [name, change, path, what] of mistakes) {
 
 t.test('fails: a notice that is not understood', async (t) => {
   const path = join(t.testdir({}), 'notice.yaml')
-  for (const [text, what] of [['promises: [{ id: P1 }]', /is missing/], ['promises: []\nx: 1', /is unknown/], ['{', /not understood/]] as const) {
+  for (const [text, what] of [
+    ['promises: [{ id: P1 }]', /is missing/],
+    ['promises: []\nx: 1', /is unknown/],
+    ['{', /not understood/],
+  ] as const) {
     writeFileSync(path, text)
     const report = lint(catalogue(), DEFAULT_POLICY_PATH, path)
     t.equal(report.failed, true)
-    t.ok(report.noticeProblems.some((p) => what.test(p.what)), text)
+    t.ok(
+      report.noticeProblems.some((p) => what.test(p.what)),
+      text,
+    )
   }
   t.match(lint(catalogue(), DEFAULT_POLICY_PATH, join(path, 'none')).noticeProblems, [{ what: /cannot be read/ }])
 })
 
-for (const [name, text] of [['is not there', null], ['is no YAML', 'purposes: [\n'], ['is empty', ''], ['has no purposes', 'purposes: 5\n']] as const) {
+for (const [name, text] of [
+  ['is not there', null],
+  ['is no YAML', 'purposes: [\n'],
+  ['is empty', ''],
+  ['has no purposes', 'purposes: 5\n'],
+] as const) {
   t.test(`a policy that ${name} is told, and not what follows from it`, async (t) => {
     const policy = join(t.testdir(text === null ? {} : { 'policy.yaml': text }), 'policy.yaml')
     const report = lint(catalogue(), policy)
@@ -119,12 +264,18 @@ for (const [name, text] of [['is not there', null], ['is no YAML', 'purposes: [\
     t.same(report.lines.slice(-2), ['notice: not checked until the policy can be read', 'lint: failed'])
     t.equal(report.lines.length, 4)
     const notice = join(t.testdir({ 'notice.yaml': 'promises: 5' }), 'notice.yaml')
-    t.match(lint(catalogue(), policy, notice).noticeProblems, [{ path: 'promises' }], 'but the notice\'s own mistakes are')
+    t.match(
+      lint(catalogue(), policy, notice).noticeProblems,
+      [{ path: 'promises' }],
+      "but the notice's own mistakes are",
+    )
   })
 }
 
 t.test('fails: a purpose that keeps a promise without a row', async (t) => {
-  const report = lint(catalogue(), { text: readFileSync(DEFAULT_POLICY_PATH, 'utf8').replace('notice: P5', 'notice: P12') })
+  const report = lint(catalogue(), {
+    text: readFileSync(DEFAULT_POLICY_PATH, 'utf8').replace('notice: P5', 'notice: P12'),
+  })
   t.match(report.noticeProblems, [{ path: 'P12', what: /purposes\.research keeps it/ }])
 })
 
@@ -144,7 +295,12 @@ const pairs: [name: string, a: Record<string, unknown>, b: Record<string, unknow
   ['start to the minute in one', exact, { ...exact, start_ms: { 'time-bucket': 'minute' } }, false],
   ['duration in buckets in one', exact, { ...exact, duration_seconds: { 'number-bucket': { step: 60 } } }, false],
   ['duration worked out from start and end', exact, { start_ms: 'keep', end_ms: 'keep' }, true],
-  ['billable time worked out from answer and end', { start_ms: 'keep', billable_seconds: 'keep' }, { start_ms: 'keep', answer_ms: 'keep', end_ms: 'keep' }, true],
+  [
+    'billable time worked out from answer and end',
+    { start_ms: 'keep', billable_seconds: 'keep' },
+    { start_ms: 'keep', answer_ms: 'keep', end_ms: 'keep' },
+    true,
+  ],
   ['two durations that differ', exact, { start_ms: 'keep', billable_seconds: 'keep' }, false],
   ['no duration in one', exact, { start_ms: 'keep' }, false],
 ]
@@ -161,7 +317,8 @@ t.test('a purpose that is off joins nothing', async (t) => {
 })
 
 t.test('research and marketing of the shipped policy can be joined with nothing', async (t) => {
-  for (const w of lint(catalogue()).warnings) if (w.what.includes('joined')) t.notMatch(w.path, /research|marketing|quality/)
+  for (const w of lint(catalogue()).warnings)
+    if (w.what.includes('joined')) t.notMatch(w.path, /research|marketing|quality/)
 })
 
 t.test('other warnings', async (t) => {
@@ -170,10 +327,16 @@ t.test('other warnings', async (t) => {
   t.match(seen({ ...call(exact), retention_days: 31 }), [/^purposes\.a\.retention_days: is above 30/])
   t.same(seen({ ...call(exact), retention_days: 3650, basis: { term: 'eu-gdpr:A6-1-c', evidence: 'a statute' } }), [])
   t.same(seen({ ...call(exact), epoch: 'contract' }), [])
-  t.match(seen({ ...call(exact), epoch: 'contract', basis: { term: 'eu-gdpr:A6-1-f', evidence: 'a test' } }), [/^purposes\.a\.epoch: gives tokens as long as a contract/])
-  t.match(seen(call({ start_ms: { 'time-bucket': 'hour' }, end_ms: { 'time-bucket': 'minute' } })), [/^purposes\.a\.call\.fields\.end_ms: is finer than start_ms/])
+  t.match(seen({ ...call(exact), epoch: 'contract', basis: { term: 'eu-gdpr:A6-1-f', evidence: 'a test' } }), [
+    /^purposes\.a\.epoch: gives tokens as long as a contract/,
+  ])
+  t.match(seen(call({ start_ms: { 'time-bucket': 'hour' }, end_ms: { 'time-bucket': 'minute' } })), [
+    /^purposes\.a\.call\.fields\.end_ms: is finer than start_ms/,
+  ])
   t.same(seen(call({ start_ms: { 'time-bucket': 'hour' }, end_ms: { 'time-bucket': 'hour' } })), [])
-  t.match(seen({ ...call({ start_ms: 'keep', calling: 'token', called: 'token' }), purpose: 'dpv:Marketing' }), [/^purposes\.a\.call\.fields: sees calling and called, so it knows who called whom/])
+  t.match(seen({ ...call({ start_ms: 'keep', calling: 'token', called: 'token' }), purpose: 'dpv:Marketing' }), [
+    /^purposes\.a\.call\.fields: sees calling and called, so it knows who called whom/,
+  ])
 })
 
 t.test('minim lint', async (t) => {

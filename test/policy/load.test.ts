@@ -1,15 +1,15 @@
-import t from 'tap'
-import { Ajv } from 'ajv'
-import fc from 'fast-check'
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { Ajv } from 'ajv'
+import fc from 'fast-check'
+import t from 'tap'
 import { stringify } from 'yaml'
-import { catalogue, KINDS, type Field } from '../../src/catalogue/catalogue.js'
+import { catalogue, type Field, KINDS } from '../../src/catalogue/catalogue.js'
 import { ProblemsError } from '../../src/errors/problems.js'
 import { fitting } from '../../src/policy/fit.js'
-import { policySchema } from '../../src/policy/schema.js'
 import { DEFAULT_POLICY_PATH, inspectPolicy, loadPolicy, tenantProblems } from '../../src/policy/load.js'
 import type { Policy } from '../../src/policy/model.js'
+import { policySchema } from '../../src/policy/schema.js'
 
 type Tree = Record<string, unknown>
 
@@ -25,7 +25,10 @@ function sound(): Tree {
     transfer: 'none-needed',
     retention_days: 30,
     epoch: 'month',
-    call: { key: 'account', fields: { account: 'token', start_ms: 'keep', called_prefix: { 'e164-prefix': 'country' } } },
+    call: {
+      key: 'account',
+      fields: { account: 'token', start_ms: 'keep', called_prefix: { 'e164-prefix': 'country' } },
+    },
   }
 }
 
@@ -61,8 +64,17 @@ t.test('a sound policy is loaded, complete and frozen', async (t) => {
   t.equal(policy.purposes.length, 1, 'what is off is left out')
   const [billing] = policy.purposes
   t.match(billing, {
-    id: 'billing', notice: 'P2', dpv: 'https://w3id.org/dpv#PaymentManagement', basis: 'eu-gdpr:A6-1-b', evidence: 'the contract',
-    recipients: ['billing'], region: 'UK', transfer: 'none-needed', retentionDays: 30, epoch: 'month', tenants: null,
+    id: 'billing',
+    notice: 'P2',
+    dpv: 'https://w3id.org/dpv#PaymentManagement',
+    basis: 'eu-gdpr:A6-1-b',
+    evidence: 'the contract',
+    recipients: ['billing'],
+    region: 'UK',
+    transfer: 'none-needed',
+    retentionDays: 30,
+    epoch: 'month',
+    tenants: null,
   })
   t.same(Object.keys(billing.kinds), ['call'])
   const call = billing.kinds.call
@@ -71,14 +83,35 @@ t.test('a sound policy is loaded, complete and frozen', async (t) => {
   t.equal(call.format, 'protobuf')
   t.equal(call.headers, false)
   t.equal(call.key, catalogue().kinds.call.byName.get('account'))
-  t.same(call.rules.map((r) => r.field.name), ['account', 'start_ms', 'called_prefix'])
-  for (const part of [policy, policy.purposes, billing, billing.kinds, call, call.rules, call.rules[0], call.rules[0].treatment]) t.ok(Object.isFrozen(part))
+  t.same(
+    call.rules.map((r) => r.field.name),
+    ['account', 'start_ms', 'called_prefix'],
+  )
+  for (const part of [
+    policy,
+    policy.purposes,
+    billing,
+    billing.kinds,
+    call,
+    call.rules,
+    call.rules[0],
+    call.rules[0].treatment,
+  ])
+    t.ok(Object.isFrozen(part))
 })
 
 t.test('rules are sorted by field number, however they are written', async (t) => {
-  const fields = Object.fromEntries(['called_prefix', 'tenant', 'hangup_cause', 'start_ms', 'account'].map((n) => [n, n === 'account' ? 'token' : n === 'called_prefix' ? { 'e164-prefix': { digits: 5 } } : 'keep']))
+  const fields = Object.fromEntries(
+    ['called_prefix', 'tenant', 'hangup_cause', 'start_ms', 'account'].map((n) => [
+      n,
+      n === 'account' ? 'token' : n === 'called_prefix' ? { 'e164-prefix': { digits: 5 } } : 'keep',
+    ]),
+  )
   const rules = load({ a: spoil(sound(), 'call.fields', fields) }).purposes[0].kinds.call?.rules ?? []
-  t.same(rules.map((r) => r.field.number), [1, 2, 9, 16, 33])
+  t.same(
+    rules.map((r) => r.field.number),
+    [1, 2, 9, 16, 33],
+  )
 })
 
 const treatments: [field: string, written: unknown, read: unknown][] = [
@@ -95,7 +128,11 @@ const treatments: [field: string, written: unknown, read: unknown][] = [
   ['answer_ms', { 'time-bucket': 'day' }, { kind: 'time-bucket', ms: 86_400_000 }],
   ['answer_ms', { 'time-bucket': { ms: 1500 } }, { kind: 'time-bucket', ms: 1500 }],
   ['duration_seconds', { 'number-bucket': { step: 60 } }, { kind: 'number-bucket', step: 60, bounds: null }],
-  ['duration_seconds', { 'number-bucket': { bounds: [0, 60, 300] } }, { kind: 'number-bucket', step: null, bounds: [0, 60, 300] }],
+  [
+    'duration_seconds',
+    { 'number-bucket': { bounds: [0, 60, 300] } },
+    { kind: 'number-bucket', step: null, bounds: [0, 60, 300] },
+  ],
   ['device_vendor', 'user-agent', { kind: 'user-agent', part: 'vendor' }],
   ['device_model', 'user-agent', { kind: 'user-agent', part: 'model' }],
   ['device_firmware', 'user-agent', { kind: 'user-agent', part: 'firmware' }],
@@ -121,13 +158,31 @@ const mistakes: [path: string, value: unknown, at: string, what: RegExp, mend: R
   ['call.fields.calling', 'tokn', 'call.fields.calling', /treatment "tokn" is unknown/, /did you mean token/],
   ['call.fields.calling', 'keep', 'call.fields.calling', /keep does not fit a field that holds party/, /write token/],
   ['call.fields.calling', { token: {} }, 'call.fields.calling', /token is not understood/, /reversible/],
-  ['call.fields.calling', { token: { reversible: 'yes' } }, 'call.fields.calling', /token is not understood/, /reversible/],
-  ['call.fields.calling', { token: { reversible: true }, keep: 1 }, 'call.fields.calling', /no treatment/, /write token/],
+  [
+    'call.fields.calling',
+    { token: { reversible: 'yes' } },
+    'call.fields.calling',
+    /token is not understood/,
+    /reversible/,
+  ],
+  [
+    'call.fields.calling',
+    { token: { reversible: true }, keep: 1 },
+    'call.fields.calling',
+    /no treatment/,
+    /write token/,
+  ],
   ['call.fields.calling', ['token'], 'call.fields.calling', /no treatment/, /write token/],
   ['call.fields.calling', null, 'call.fields.calling', /no treatment/, /write token/],
   ['call.fields.calling', 7, 'call.fields.calling', /no treatment/, /write token/],
   ['call.fields.calling', { drop: {} }, 'call.fields.calling', /drop takes nothing/, /write drop/],
-  ['call.fields.calling_name', 'token', 'call.fields.calling_name', /does not fit a field that holds name/, /write drop/],
+  [
+    'call.fields.calling_name',
+    'token',
+    'call.fields.calling_name',
+    /does not fit a field that holds name/,
+    /write drop/,
+  ],
   ['call.fields.calling_name', 'keep', 'call.fields.calling_name', /does not fit/, /write drop/],
   ['call.fields.location', 'keep', 'call.fields.location', /holds free text/, /write drop/],
   ['call.fields.user_agent', 'keep', 'call.fields.user_agent', /holds user agent text/, /write drop/],
@@ -138,27 +193,105 @@ const mistakes: [path: string, value: unknown, at: string, what: RegExp, mend: R
   ['call.fields.called_prefix', 'keep', 'call.fields.called_prefix', /made from called/, /e164-prefix/],
   ['call.fields.called_prefix', 'token', 'call.fields.called_prefix', /made from called/, /e164-prefix/],
   ['call.fields.called_prefix', 'e164-prefix', 'call.fields.called_prefix', /not understood/, /country/],
-  ['call.fields.called_prefix', { 'e164-prefix': { digits: 12 } }, 'call.fields.called_prefix', /not understood/, /1 to 11/],
-  ['call.fields.called_prefix', { 'e164-prefix': { digits: 5, x: 1 } }, 'call.fields.called_prefix', /not understood/, /digits/],
-  ['call.fields.source_network', { 'ip-prefix': { v4: 32, v6: 48 } }, 'call.fields.source_network', /not understood/, /8 to 24/],
-  ['call.fields.source_network', { 'ip-prefix': { v4: 24, v6: 64 } }, 'call.fields.source_network', /not understood/, /16 to 48/],
+  [
+    'call.fields.called_prefix',
+    { 'e164-prefix': { digits: 12 } },
+    'call.fields.called_prefix',
+    /not understood/,
+    /1 to 11/,
+  ],
+  [
+    'call.fields.called_prefix',
+    { 'e164-prefix': { digits: 5, x: 1 } },
+    'call.fields.called_prefix',
+    /not understood/,
+    /digits/,
+  ],
+  [
+    'call.fields.source_network',
+    { 'ip-prefix': { v4: 32, v6: 48 } },
+    'call.fields.source_network',
+    /not understood/,
+    /8 to 24/,
+  ],
+  [
+    'call.fields.source_network',
+    { 'ip-prefix': { v4: 24, v6: 64 } },
+    'call.fields.source_network',
+    /not understood/,
+    /16 to 48/,
+  ],
   ['call.fields.source_network', { 'ip-prefix': { v4: 24 } }, 'call.fields.source_network', /not understood/, /v6/],
   ['call.fields.start_ms', { 'time-bucket': 'week' }, 'call.fields.start_ms', /not understood/, /minute, hour or day/],
   ['call.fields.start_ms', { 'time-bucket': { ms: 0 } }, 'call.fields.start_ms', /not understood/, /1000/],
   ['call.fields.start_ms', { 'number-bucket': { step: 60 } }, 'call.fields.start_ms', /does not fit/, /time-bucket/],
-  ['call.fields.start_ms', { 'time-bucket': { ms: 20 * 86_400_000 } }, 'call.fields.start_ms', /longer than half of the 30 days/, /1296000000 ms or less/],
-  ['call.fields.duration_seconds', { 'time-bucket': 'hour' }, 'call.fields.duration_seconds', /does not fit/, /number-bucket/],
-  ['call.fields.duration_seconds', { 'number-bucket': { step: 0 } }, 'call.fields.duration_seconds', /not understood/, /step/],
-  ['call.fields.duration_seconds', { 'number-bucket': { step: 0.5 } }, 'call.fields.duration_seconds', /not understood/, /step/],
-  ['call.fields.duration_seconds', { 'number-bucket': { bounds: [] } }, 'call.fields.duration_seconds', /not understood/, /bounds/],
-  ['call.fields.duration_seconds', { 'number-bucket': { bounds: [60, 300] } }, 'call.fields.duration_seconds', /not understood/, /bounds: \[0/],
-  ['call.fields.duration_seconds', { 'number-bucket': { bounds: [0, 60, 60] } }, 'call.fields.duration_seconds', /not understood/, /bounds/],
-  ['call.fields.disposition', { 'number-bucket': { step: 2 } }, 'call.fields.disposition', /does not fit a field that holds a enum|does not fit/, /write keep/],
+  [
+    'call.fields.start_ms',
+    { 'time-bucket': { ms: 20 * 86_400_000 } },
+    'call.fields.start_ms',
+    /longer than half of the 30 days/,
+    /1296000000 ms or less/,
+  ],
+  [
+    'call.fields.duration_seconds',
+    { 'time-bucket': 'hour' },
+    'call.fields.duration_seconds',
+    /does not fit/,
+    /number-bucket/,
+  ],
+  [
+    'call.fields.duration_seconds',
+    { 'number-bucket': { step: 0 } },
+    'call.fields.duration_seconds',
+    /not understood/,
+    /step/,
+  ],
+  [
+    'call.fields.duration_seconds',
+    { 'number-bucket': { step: 0.5 } },
+    'call.fields.duration_seconds',
+    /not understood/,
+    /step/,
+  ],
+  [
+    'call.fields.duration_seconds',
+    { 'number-bucket': { bounds: [] } },
+    'call.fields.duration_seconds',
+    /not understood/,
+    /bounds/,
+  ],
+  [
+    'call.fields.duration_seconds',
+    { 'number-bucket': { bounds: [60, 300] } },
+    'call.fields.duration_seconds',
+    /not understood/,
+    /bounds: \[0/,
+  ],
+  [
+    'call.fields.duration_seconds',
+    { 'number-bucket': { bounds: [0, 60, 60] } },
+    'call.fields.duration_seconds',
+    /not understood/,
+    /bounds/,
+  ],
+  [
+    'call.fields.disposition',
+    { 'number-bucket': { step: 2 } },
+    'call.fields.disposition',
+    /does not fit a field that holds a enum|does not fit/,
+    /write keep/,
+  ],
   ['call.fields', {}, 'call.fields', /lets no field pass/, /take call out/],
   ['call.fields', { calling: 'drop' }, 'call.fields', /lets no field pass/, /take call out/],
   ['call.fields', [], 'call.fields', /must be a mapping/, /a treatment for each field/],
   ['call.fields', undefined, 'call.fields', /is missing/, /a treatment for each field/],
-  ['call.fields.start_ms', undefined, 'call.fields.start_ms', /start of the month, too coarse for 30 days/, /set epoch: day, or let start_ms pass/],
+  [
+    'call.fields.start_ms',
+    undefined,
+    'call.fields.start_ms',
+    /start of the month, too coarse for 30 days/,
+    /set epoch: day, or let start_ms pass/,
+  ],
   ['call.key', 'start_ms', 'call.key', /must be a field that this purpose sees as a token/, /use one of: account/],
   ['call.key', 'calling', 'call.key', /must be a field that this purpose sees as a token/, /use one of: account/],
   ['call.key', 'called_prefix', 'call.key', /must be a field/, /use one of: account/],
@@ -174,7 +307,13 @@ const mistakes: [path: string, value: unknown, at: string, what: RegExp, mend: R
   ['notice', 'billing', 'notice', /is of another form/, /P2/],
   ['description', '  ', 'description', /is of another form/, /words that a customer understands/],
   ['purpose', 'dpv:Paymentmanagement', 'purpose', /none of the allowed values/, /did you mean dpv:PaymentManagement/],
-  ['purpose', 'https://w3id.org/dpv#SellDataToThirdParties', 'purpose', /none of the allowed values/, /use one of|did you mean/],
+  [
+    'purpose',
+    'https://w3id.org/dpv#SellDataToThirdParties',
+    'purpose',
+    /none of the allowed values/,
+    /use one of|did you mean/,
+  ],
   ['basis.term', 'eu-gdpr:A9-2-a', 'basis.term', /none of the allowed values/, /eu-gdpr:A6-1-a/],
   ['basis.evidence', undefined, 'basis.evidence', /is missing/, /the contract and its clause/],
   ['basis.evidence', '', 'basis.evidence', /is missing/, /the contract and its clause/],
@@ -219,31 +358,55 @@ function spreads(path: string, value: unknown): boolean {
 }
 
 t.test('every mistake is named at once', async (t) => {
-  const a = spoil(spoil(spoil(sound(), 'call.fields.callr', 'token'), 'transfer', 'privacy-shield'), 'basis.evidence', undefined)
+  const a = spoil(
+    spoil(spoil(sound(), 'call.fields.callr', 'token'), 'transfer', 'privacy-shield'),
+    'basis.evidence',
+    undefined,
+  )
   const b = spoil(spoil(sound(), 'retention_days', undefined), 'call.fields.calling_name', 'keep')
   const error = t.throws(() => load({ a, b }))
   t.ok(error instanceof ProblemsError)
   if (!(error instanceof ProblemsError)) return
   t.equal(error.code, 'MINIM_POLICY_INVALID')
-  const paths = ['purposes.a.transfer', 'purposes.a.call.fields.callr', 'purposes.a.basis.evidence', 'purposes.b.retention_days', 'purposes.b.call.fields.calling_name']
+  const paths = [
+    'purposes.a.transfer',
+    'purposes.a.call.fields.callr',
+    'purposes.a.basis.evidence',
+    'purposes.b.retention_days',
+    'purposes.b.call.fields.calling_name',
+  ]
   t.same(error.problems.map((p) => p.path).sort(), paths.sort())
   for (const path of paths) t.ok(error.message.includes(path))
   t.match(error.message, /^policy\.yaml: the policy has 5 mistake/)
 })
 
 t.test('what is off is checked all the same', async (t) => {
-  t.match(problems(stringify({ purposes: { a: sound(), b: { ...spoil(sound(), 'call.fields.callr', 'keep'), enabled: false } } })), [/^purposes\.b\.call\.fields\.callr/])
+  t.match(
+    problems(
+      stringify({ purposes: { a: sound(), b: { ...spoil(sound(), 'call.fields.callr', 'keep'), enabled: false } } }),
+    ),
+    [/^purposes\.b\.call\.fields\.callr/],
+  )
 })
 
 t.test('consent cannot be relied on yet', async (t) => {
-  const consent = (more: Tree): Tree => ({ ...sound(), basis: { term: 'eu-gdpr:A6-1-a', evidence: 'recorded consents', consent_notice: 'form 1', ...more } })
-  t.match(problems(stringify({ purposes: { a: consent({}) } })), [/^purposes\.a\.enabled: rests on consent.*set enabled: false/])
+  const consent = (more: Tree): Tree => ({
+    ...sound(),
+    basis: { term: 'eu-gdpr:A6-1-a', evidence: 'recorded consents', consent_notice: 'form 1', ...more },
+  })
+  t.match(problems(stringify({ purposes: { a: consent({}) } })), [
+    /^purposes\.a\.enabled: rests on consent.*set enabled: false/,
+  ])
   t.same(problems(stringify({ purposes: { b: sound(), a: { ...consent({}), enabled: false } } })), [])
-  t.match(problems(stringify({ purposes: { b: sound(), a: { ...consent({ consent_notice: undefined }), enabled: false } } })), [/^purposes\.a\.basis\.consent_notice: is missing/])
+  t.match(
+    problems(stringify({ purposes: { b: sound(), a: { ...consent({ consent_notice: undefined }), enabled: false } } })),
+    [/^purposes\.a\.basis\.consent_notice: is missing/],
+  )
 })
 
 t.test('two purposes may not share a topic', async (t) => {
-  const found = (one: string, two: string): string[] => problems(stringify({ purposes: { a: spoil(sound(), 'call.topic', one), b: spoil(sound(), 'call.topic', two) } }))
+  const found = (one: string, two: string): string[] =>
+    problems(stringify({ purposes: { a: spoil(sound(), 'call.topic', one), b: spoil(sound(), 'call.topic', two) } }))
   t.match(found('pbx.x', 'pbx.x'), [/^purposes\.b\.call\.topic: names the same topic as purposes\.a\.call\.topic/])
   t.match(found('pbx.x', 'pbx_x'), [/^purposes\.b\.call\.topic: names the same topic/])
   t.match(found('pbx.b.call', 'pbx.b.call'), [/^purposes\.b\.call\.topic/])
@@ -251,7 +414,12 @@ t.test('two purposes may not share a topic', async (t) => {
 })
 
 t.test('a coarse time needs an epoch that fits the retention', async (t) => {
-  const without = (days: number, epoch: string): string[] => problems(stringify({ purposes: { a: { ...spoil(sound(), 'call.fields.start_ms', undefined), retention_days: days, epoch } } }))
+  const without = (days: number, epoch: string): string[] =>
+    problems(
+      stringify({
+        purposes: { a: { ...spoil(sound(), 'call.fields.start_ms', undefined), retention_days: days, epoch } },
+      }),
+    )
   t.same(without(30, 'day'), [])
   t.same(without(62, 'month'), [])
   t.equal(without(61, 'month').length, 1)
@@ -274,26 +442,42 @@ for (const [name, text, expected] of [
 ] as const) {
   t.test(`refused: ${name}`, async (t) => {
     const found = problems(text)
-    for (const line of expected) t.ok(found.some((p) => line.test(p)), `${line}\n${found.join('\n')}`)
+    for (const line of expected)
+      t.ok(
+        found.some((p) => line.test(p)),
+        `${line}\n${found.join('\n')}`,
+      )
   })
 }
 
 t.test('no purpose on is refused, and so are more than a mask holds', async (t) => {
   t.match(problems(stringify({ purposes: { a: { ...sound(), enabled: false } } })), [/^purposes: none is on/])
-  const many = (n: number): string => stringify({ purposes: Object.fromEntries(Array.from({ length: n }, (_, i) => [`p${i}`, sound()])) }, { aliasDuplicateObjects: false })
+  const many = (n: number): string =>
+    stringify(
+      { purposes: Object.fromEntries(Array.from({ length: n }, (_, i) => [`p${i}`, sound()])) },
+      { aliasDuplicateObjects: false },
+    )
   t.same(problems(many(31)), [])
   t.match(problems(many(32)), [/^purposes: 32 are on; switch some off/])
 })
 
 t.test('a file that cannot be read is a mistake like any other', async (t) => {
-  t.throws(() => loadPolicy(`${t.testdirName}/none.yaml`), { code: 'MINIM_POLICY_INVALID', message: /cannot be read \(ENOENT\)/ })
+  t.throws(() => loadPolicy(`${t.testdirName}/none.yaml`), {
+    code: 'MINIM_POLICY_INVALID',
+    message: /cannot be read \(ENOENT\)/,
+  })
 })
 
 t.test('the shipped policy is sound, and its version is its hash', async (t) => {
   const policy = loadPolicy()
   t.equal(policy.version, createHash('sha256').update(readFileSync(DEFAULT_POLICY_PATH)).digest('hex').slice(0, 12))
   t.match(readFileSync(DEFAULT_POLICY_PATH, 'utf8'), /^# yaml-language-server: \$schema=\.\/policy\.schema\.json\n/)
-  t.same(inspectPolicy().purposes.filter((p) => !p.enabled).map((p) => p.id), ['settlement', 'billing-partner', 'partner-testimonial'])
+  t.same(
+    inspectPolicy()
+      .purposes.filter((p) => !p.enabled)
+      .map((p) => p.id),
+    ['settlement', 'billing-partner', 'partner-testimonial'],
+  )
   t.same(tenantProblems(policy, ['default']), [], 'it names no tenant that the default settings lack')
 })
 
@@ -318,24 +502,54 @@ t.test('an identifier passes only as a token, whatever a rule says', async (t) =
 t.test('whatever is written in place of a treatment: understood and fitting, or refused', async () => {
   const validate = new Ajv({ strict: false }).compile(policySchema(catalogue()))
   const { fields, byName } = catalogue().kinds.call
-  const word = fc.constantFrom('keep', 'token', 'drop', 'e164-prefix', 'ip-prefix', 'time-bucket', 'number-bucket', 'user-agent', 'mac-vendor', 'toString', '')
-  const leaf = fc.oneof(word, fc.integer({ min: -2, max: 100 }), fc.boolean(), fc.constant(null), fc.constantFrom('country', 'minute', 'day'))
-  const parameters = fc.oneof(leaf, fc.dictionary(fc.constantFrom('reversible', 'digits', 'v4', 'v6', 'ms', 'step', 'bounds', 'x'), fc.oneof(leaf, fc.array(leaf, { maxLength: 3 })), { maxKeys: 3 }))
+  const word = fc.constantFrom(
+    'keep',
+    'token',
+    'drop',
+    'e164-prefix',
+    'ip-prefix',
+    'time-bucket',
+    'number-bucket',
+    'user-agent',
+    'mac-vendor',
+    'toString',
+    '',
+  )
+  const leaf = fc.oneof(
+    word,
+    fc.integer({ min: -2, max: 100 }),
+    fc.boolean(),
+    fc.constant(null),
+    fc.constantFrom('country', 'minute', 'day'),
+  )
+  const parameters = fc.oneof(
+    leaf,
+    fc.dictionary(
+      fc.constantFrom('reversible', 'digits', 'v4', 'v6', 'ms', 'step', 'bounds', 'x'),
+      fc.oneof(leaf, fc.array(leaf, { maxLength: 3 })),
+      { maxKeys: 3 },
+    ),
+  )
   const written = fc.oneof(leaf, fc.dictionary(word, parameters, { maxKeys: 2 }))
-  fc.assert(fc.property(fc.constantFrom(...fields.map((f) => f.name)), written, (name, value) => {
-    const file = { purposes: { a: spoil(spoil(sound(), 'call.key', undefined), `call.fields.${name}`, value) } }
-    const text = stringify(file)
-    let policy: Policy
-    try {
-      policy = loadPolicy({ text })
-    } catch (error) {
-      return error instanceof ProblemsError && error.problems.every((p) => p.path.startsWith('purposes.a'))
-    }
-    // The editor's schema has a mind of its own: what starts is nothing that an editor marks as wrong.
-    if (!validate(file)) return false
-    const rule = policy.purposes[0].kinds.call?.rules.find((r) => r.field.name === name)
-    if (value === 'drop') return rule === undefined
-    const field = byName.get(name)
-    return field !== undefined && rule !== undefined && fitting(field, (n) => byName.get(n)).includes(rule.treatment.kind)
-  }), { numRuns: 2000 })
+  fc.assert(
+    fc.property(fc.constantFrom(...fields.map((f) => f.name)), written, (name, value) => {
+      const file = { purposes: { a: spoil(spoil(sound(), 'call.key', undefined), `call.fields.${name}`, value) } }
+      const text = stringify(file)
+      let policy: Policy
+      try {
+        policy = loadPolicy({ text })
+      } catch (error) {
+        return error instanceof ProblemsError && error.problems.every((p) => p.path.startsWith('purposes.a'))
+      }
+      // The editor's schema has a mind of its own: what starts is nothing that an editor marks as wrong.
+      if (!validate(file)) return false
+      const rule = policy.purposes[0].kinds.call?.rules.find((r) => r.field.name === name)
+      if (value === 'drop') return rule === undefined
+      const field = byName.get(name)
+      return (
+        field !== undefined && rule !== undefined && fitting(field, (n) => byName.get(n)).includes(rule.treatment.kind)
+      )
+    }),
+    { numRuns: 2000 },
+  )
 })

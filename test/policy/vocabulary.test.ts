@@ -1,7 +1,19 @@
-import t from 'tap'
 import { readFileSync } from 'node:fs'
+import t from 'tap'
 import {
-  BASES, BASIS_TERMS, basisCurie, basisIri, basisOf, basisTerm, PURPOSE_TERMS, purposeIri, purposeTerm, REFUSED_TRANSFERS, REGIONS, TRANSFER_NAMES, TRANSFERS,
+  BASES,
+  BASIS_TERMS,
+  basisCurie,
+  basisIri,
+  basisOf,
+  basisTerm,
+  PURPOSE_TERMS,
+  purposeIri,
+  purposeTerm,
+  REFUSED_TRANSFERS,
+  REGIONS,
+  TRANSFER_NAMES,
+  TRANSFERS,
 } from '../../src/policy/vocabulary.js'
 import { shared } from '../helpers/shared.js'
 
@@ -36,8 +48,21 @@ t.test('terms are found by IRI and by short form, and nothing else is', async (t
     t.equal(basisTerm(basisCurie(term)), term)
     t.equal(basisOf(basisCurie(term)), BASES[term])
   }
-  for (const wrong of ['Marketing', 'dpv:marketing', 'dpv:toString', 'dpv:', '', null, 3, 'https://w3id.org/dpv#', 'eu-gdpr:A6-1-b', ' dpv:Marketing']) t.equal(purposeTerm(wrong), null)
-  for (const wrong of ['A6-1-b', 'eu-gdpr:A6-1-z', 'eu-gdpr:constructor', 'dpv:A6-1-b', undefined]) t.equal(basisTerm(wrong), null)
+  for (const wrong of [
+    'Marketing',
+    'dpv:marketing',
+    'dpv:toString',
+    'dpv:',
+    '',
+    null,
+    3,
+    'https://w3id.org/dpv#',
+    'eu-gdpr:A6-1-b',
+    ' dpv:Marketing',
+  ])
+    t.equal(purposeTerm(wrong), null)
+  for (const wrong of ['A6-1-b', 'eu-gdpr:A6-1-z', 'eu-gdpr:constructor', 'dpv:A6-1-b', undefined])
+    t.equal(basisTerm(wrong), null)
   t.throws(() => basisOf('eu-gdpr:A9'), RangeError)
 })
 
@@ -55,5 +80,8 @@ t.test('only home needs no mechanism, and the United States need a safeguard', a
 })
 
 t.test('only a legal obligation and a public task keep data from erasure', async (t) => {
-  t.same(BASIS_TERMS.filter((b) => !BASES[b].erasable), ['A6-1-c', 'A6-1-e'])
+  t.same(
+    BASIS_TERMS.filter((b) => !BASES[b].erasable),
+    ['A6-1-c', 'A6-1-e'],
+  )
 })

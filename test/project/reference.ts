@@ -1,17 +1,23 @@
 /**
- * The reference projection: what each purpose may see, worked out one record and one value at a time on plain objects. Slow and
- * obvious; shares no code with the columns, the packing, the tokens, the plan or the writers, which are held against it byte for byte.
- * (Shapes of kept texts and the User-Agent parser are plain functions of strings with tests of their own, and are called.)
+ * The reference projection: what each purpose may see, worked out one record and one value at a time on plain objects.
+ * Slow and obvious; shares no code with the columns, the packing, the tokens, the plan or the writers, which are held
+ * against it byte for byte. (Shapes of kept texts and the User-Agent parser are plain functions of strings with tests
+ * of their own, and are called.)
  */
 import { createCipheriv, createHmac } from 'node:crypto'
+import {
+  type CountryCode,
+  getCountries,
+  getCountryCallingCode,
+  parsePhoneNumberFromString,
+} from 'libphonenumber-js/max'
 import protobuf from 'protobufjs'
-import { getCountries, getCountryCallingCode, parsePhoneNumberFromString, type CountryCode } from 'libphonenumber-js/max'
 import type { Kind } from '../../src/catalogue/catalogue.js'
 import type { EpochKeys, EpochLength } from '../../src/keys/keyring.js'
-import type { KindRules, Policy, Purpose, Treatment } from '../../src/policy/model.js'
 import { isSafeText, isSafeVersion } from '../../src/normalise/clean-text.js'
 import { isCodec } from '../../src/normalise/codec.js'
 import { parseUserAgent, vendors } from '../../src/normalise/user-agent.js'
+import type { KindRules, Policy, Purpose, Treatment } from '../../src/policy/model.js'
 
 export interface ReferenceTenant {
   readonly name: string
@@ -63,21 +69,36 @@ export function referenceProjection(inputs: readonly ReferenceInput[], options: 
 
 function oneRecord({ kind, bytes }: ReferenceInput, options: ReferenceOptions, result: ReferenceResult): void {
   const record = decode(options.root.lookupType(MESSAGES[kind]), bytes)
-  const refuse = (reason: string): void => { result.quarantined.push({ reason, bytes }) }
-  if (typeof record === 'string') return refuse(record)
+  const refuse = (reason: string): void => {
+    result.quarantined.push({ reason, bytes })
+  }
+  if (typeof record === 'string') {
+    refuse(record)
+    return
+  }
   const start = record['start_ms']
-  if (typeof start !== 'number') return refuse('no_start_time')
-  if (start > options.nowMs + options.futureMs) return refuse('clock')
+  if (typeof start !== 'number') {
+    refuse('no_start_time')
+    return
+  }
+  if (start > options.nowMs + options.futureMs) {
+    refuse('clock')
+    return
+  }
   const tenantName = String(record['tenant'] ?? options.defaultTenant)
   const tenant = options.tenants.find((t) => t.name === tenantName)
-  if (tenant === undefined) return refuse('unknown_tenant')
+  if (tenant === undefined) {
+    refuse('unknown_tenant')
+    return
+  }
 
   const withheld: string[] = []
   const seeing: { purpose: Purpose; rules: KindRules; keys: EpochKeys | null }[] = []
   for (const purpose of options.policy.purposes) {
     const rules = purpose.kinds[kind]
     if (rules === undefined) continue
-    if (purpose.tenants !== null && !purpose.tenants.includes(tenant.name)) withheld.push(`${purpose.id}\0${kind}\0other_tenant`)
+    if (purpose.tenants !== null && !purpose.tenants.includes(tenant.name))
+      withheld.push(`${purpose.id}\0${kind}\0other_tenant`)
     else if (options.nowMs - start > purpose.retentionDays * DAY) withheld.push(`${purpose.id}\0${kind}\0expired`)
     else {
       const needed = rules.rules.some((r) => r.treatment.kind === 'token')
@@ -86,7 +107,8 @@ function oneRecord({ kind, bytes }: ReferenceInput, options: ReferenceOptions, r
       else seeing.push({ purpose, rules, keys })
     }
   }
-  if (options.policy.purposes.every((purpose) => purpose.kinds[kind] === undefined)) withheld.push(`\0${kind}\0no_purpose`)
+  if (options.policy.purposes.every((purpose) => purpose.kinds[kind] === undefined))
+    withheld.push(`\0${kind}\0no_purpose`)
   for (const reason of withheld) result.withheld[reason] = (result.withheld[reason] ?? 0) + 1
   for (const { purpose, rules, keys } of seeing) {
     ;(result.messages[rules.topic] ??= []).push(message(record, kind, tenant, start, purpose, rules, keys, options))
@@ -117,13 +139,16 @@ function epochOf(length: EpochLength, time: number): { id: string; start: number
   const [year, month, day] = new Date(time).toISOString().slice(0, 10).split('-').map(Number)
   const two = (n: number): string => String(n).padStart(2, '0')
   switch (length) {
-    case 'day': return { id: `${year}-${two(month)}-${two(day)}`, start: Date.UTC(year, month - 1, day) }
-    case 'month': return { id: `${year}-${two(month)}`, start: Date.UTC(year, month - 1) }
+    case 'day':
+      return { id: `${year}-${two(month)}-${two(day)}`, start: Date.UTC(year, month - 1, day) }
+    case 'month':
+      return { id: `${year}-${two(month)}`, start: Date.UTC(year, month - 1) }
     case 'quarter': {
       const quarter = Math.ceil(month / 3)
       return { id: `${year}-Q${quarter}`, start: Date.UTC(year, quarter * 3 - 3) }
     }
-    case 'year': return { id: String(year), start: Date.UTC(year, 0) }
+    case 'year':
+      return { id: String(year), start: Date.UTC(year, 0) }
   }
 }
 
@@ -131,32 +156,56 @@ function epochOf(length: EpochLength, time: number): { id: string; start: number
 type Shown = { text: string } | { number: number } | { token: Buffer } | null
 
 function message(
-  record: Plain, kind: Kind, tenant: ReferenceTenant, start: number, purpose: Purpose, rules: KindRules, keys: EpochKeys | null, options: ReferenceOptions,
+  record: Plain,
+  kind: Kind,
+  tenant: ReferenceTenant,
+  start: number,
+  purpose: Purpose,
+  rules: KindRules,
+  keys: EpochKeys | null,
+  options: ReferenceOptions,
 ): ReferenceMessage {
   const type = options.root.lookupType(MESSAGES[kind])
   const epoch = epochOf(purpose.epoch, start)
   const shown = [...rules.rules]
     .sort((a, b) => a.field.number - b.field.number)
-    .map(({ field, treatment }) => ({ field: type.fields[field.name], value: treat(record, kind, type.fields[field.name], treatment, tenant, keys) }))
+    .map(({ field, treatment }) => ({
+      field: type.fields[field.name],
+      value: treat(record, kind, type.fields[field.name], treatment, tenant, keys),
+    }))
   const tag = {
-    purpose: purpose.id, basis: purpose.basis, policy: options.policy.version, epoch: epoch.id,
-    region: purpose.region, retention_days: purpose.retentionDays, transfer: purpose.transfer,
+    purpose: purpose.id,
+    basis: purpose.basis,
+    policy: options.policy.version,
+    epoch: epoch.id,
+    region: purpose.region,
+    retention_days: purpose.retentionDays,
+    transfer: purpose.transfer,
   }
-  const keyValue = shown.find(({ field, value }) => field.name === rules.key?.name && value !== null)?.value as { token: Buffer } | undefined
+  const keyValue = shown.find(({ field, value }) => field.name === rules.key?.name && value !== null)?.value as
+    { token: Buffer } | undefined
   const token = keyValue?.token ?? null
   const json = rules.format === 'json'
   const startRule = rules.rules.find((r) => r.field.name === 'start_ms')?.treatment
   return {
     value: json ? Buffer.from(jsonOf(shown, tag)) : protobufOf(shown, tag),
     key: token === null ? null : json ? Buffer.from(token.toString('base64url')) : token,
-    timestamp: startRule === undefined ? epoch.start : startRule.kind === 'time-bucket' ? start - (start % startRule.ms) : start,
+    timestamp:
+      startRule === undefined ? epoch.start : startRule.kind === 'time-bucket' ? start - (start % startRule.ms) : start,
   }
 }
 
-function treat(record: Plain, kind: Kind, field: protobuf.Field, treatment: Treatment, tenant: ReferenceTenant, keys: EpochKeys | null): Shown {
+function treat(
+  record: Plain,
+  kind: Kind,
+  field: protobuf.Field,
+  treatment: Treatment,
+  tenant: ReferenceTenant,
+  keys: EpochKeys | null,
+): Shown {
   const source = (field.options?.['(derived_from)'] as string | undefined) ?? field.name
   const value = ofAgent(source, record) ?? record[source]
-  const text = (t: string): Shown => t === '' ? null : { text: t }
+  const text = (t: string): Shown => (t === '' ? null : { text: t })
   switch (treatment.kind) {
     case 'user-agent': {
       // What a device says of itself goes before what its User-Agent says.
@@ -171,7 +220,8 @@ function treat(record: Plain, kind: Kind, field: protobuf.Field, treatment: Trea
       if (value === undefined) return null
       if (typeof value === 'number') return { number: value }
       return keepable(field.name, value) ? { text: value } : null
-    case 'time-bucket': return typeof value === 'number' ? { number: value - (value % treatment.ms) } : null
+    case 'time-bucket':
+      return typeof value === 'number' ? { number: value - (value % treatment.ms) } : null
     case 'number-bucket': {
       if (typeof value !== 'number') return null
       if (treatment.step !== null) return { number: Math.floor(value / treatment.step) * treatment.step }
@@ -192,7 +242,9 @@ function treat(record: Plain, kind: Kind, field: protobuf.Field, treatment: Trea
     }
     case 'mac-vendor': {
       const mac = typeof value === 'string' ? readMac(value) : null
-      return mac === null ? null : text([...mac.subarray(0, 3)].map((b) => b.toString(16).padStart(2, '0').toUpperCase()).join(':'))
+      return mac === null
+        ? null
+        : text([...mac.subarray(0, 3)].map((b) => b.toString(16).padStart(2, '0').toUpperCase()).join(':'))
     }
   }
 }
@@ -209,19 +261,41 @@ function ofAgent(name: string, record: Plain): string | null {
 function keepable(name: string, value: string): boolean {
   if (Buffer.byteLength(value) > 64) return false
   switch (name) {
-    case 'codec': return isCodec(value)
-    case 'firmware': return isSafeVersion(value)
-    case 'vendor': return vendors().some((v) => v.toLowerCase() === value.toLowerCase())
-    case 'model': return isSafeText(value, 32) && [...value].some((c) => c >= '0' && c <= '9')
-    default: return isSafeText(value, 64)
+    case 'codec':
+      return isCodec(value)
+    case 'firmware':
+      return isSafeVersion(value)
+    case 'vendor':
+      return vendors().some((v) => v.toLowerCase() === value.toLowerCase())
+    case 'model':
+      return isSafeText(value, 32) && [...value].some((c) => c >= '0' && c <= '9')
+    default:
+      return isSafeText(value, 64)
   }
 }
 
 // ---- identifiers
 
-interface Party { readonly kind: 'e164' | 'local' | 'uri'; readonly text: string }
+interface Party {
+  readonly kind: 'e164' | 'local' | 'uri'
+  readonly text: string
+}
 
-const NOBODY = ['', 'anonymous', 'unknown', '<unknown>', 'unavailable', 'restricted', 'private', 'withheld', 'asterisk', 's', 'h', 'i', 't']
+const NOBODY = [
+  '',
+  'anonymous',
+  'unknown',
+  '<unknown>',
+  'unavailable',
+  'restricted',
+  'private',
+  'withheld',
+  'asterisk',
+  's',
+  'h',
+  'i',
+  't',
+]
 
 /** Who a dial string, URI or channel name stands for; null for nobody. */
 export function readParty(raw: string, tenant: ReferenceTenant, depth = 0): Party | null {
@@ -229,17 +303,23 @@ export function readParty(raw: string, tenant: ReferenceTenant, depth = 0): Part
   if (NOBODY.includes(text.toLowerCase()) || depth > 3) return null
   const open = text.lastIndexOf('<')
   const close = text.indexOf('>', open)
-  if (open >= 0 && close > open && !text.slice(close + 1).includes('>')) return readParty(text.slice(open + 1, close), tenant, depth + 1)
+  if (open >= 0 && close > open && !text.slice(close + 1).includes('>'))
+    return readParty(text.slice(open + 1, close), tenant, depth + 1)
   const lower = text.toLowerCase()
   if (lower.startsWith('tel:')) {
     const [number, ...parameters] = text.slice(4).split(';')
-    const context = parameters.map((p) => p.split('=')).find(([name, v]) => name.toLowerCase() === 'phone-context' && v !== undefined && /^\+\d/.test(v))
+    const context = parameters
+      .map((p) => p.split('='))
+      .find(([name, v]) => name.toLowerCase() === 'phone-context' && v !== undefined && /^\+\d/.test(v))
     return dialled(number.startsWith('+') || context === undefined ? number : `${context[1]}${number}`, tenant)
   }
   if (lower.startsWith('sip:') || lower.startsWith('sips:')) return sipUri(text.slice(text.indexOf(':') + 1), tenant)
   for (const technology of ['sip/', 'pjsip/', 'local/', 'iax2/', 'dahdi/']) {
     if (!lower.startsWith(technology)) continue
-    let endpoint = text.slice(technology.length).replace(/;[0-9]$/, '').replace(/-[0-9a-fA-F]{8}$/, '')
+    let endpoint = text
+      .slice(technology.length)
+      .replace(/;[0-9]$/, '')
+      .replace(/-[0-9a-fA-F]{8}$/, '')
     if (technology === 'local/' && endpoint.includes('@')) endpoint = endpoint.slice(0, endpoint.indexOf('@'))
     return readParty(endpoint, tenant, depth + 1)
   }
@@ -254,8 +334,13 @@ function sipUri(rest: string, tenant: ReferenceTenant): Party | null {
   let user = rest.slice(0, at).split(':')[0].split(';')[0]
   try {
     user = decodeURIComponent(user)
-  } catch { /* as it is */ }
-  let host = rest.slice(at + 1).split(/[;?>]/)[0].toLowerCase()
+  } catch {
+    /* as it is */
+  }
+  let host = rest
+    .slice(at + 1)
+    .split(/[;?>]/)[0]
+    .toLowerCase()
   if (host.startsWith('[')) host = host.slice(1, host.indexOf(']'))
   else if (/^[^:]*:\d+$/.test(host)) host = host.split(':')[0]
   if (NOBODY.includes(user.toLowerCase()) || host === 'anonymous.invalid') return null
@@ -292,7 +377,18 @@ function dialsWith00(region: string): boolean {
   return !['US', 'CA', 'JM', 'AU', 'JP', 'RU', 'BR', 'HK', 'SG', 'TH', 'KR', 'FI', 'IL', 'NZ'].includes(region)
 }
 
-const CALLING_CODES = new Set<string>([...getCountries().map((c) => String(getCountryCallingCode(c))), '800', '808', '870', '878', '881', '882', '883', '888', '979'])
+const CALLING_CODES = new Set<string>([
+  ...getCountries().map((c) => String(getCountryCallingCode(c))),
+  '800',
+  '808',
+  '870',
+  '878',
+  '881',
+  '882',
+  '883',
+  '888',
+  '979',
+])
 
 function numberPrefix(digits: string, shown: number | 'country'): string {
   const most = digits.length - 4
@@ -317,14 +413,19 @@ export function readAddress(text: string): Buffer | null {
     return null
   }
   const [head, tail] = host.split('::')
-  const groups = (part: string | undefined): string[] => part === undefined || part === '' ? [] : part.split(':')
-  const all = tail === undefined ? groups(head) : [...groups(head), ...Array<string>(8 - groups(head).length - groups(tail).length).fill('0'), ...groups(tail)]
+  const groups = (part: string | undefined): string[] => (part === undefined || part === '' ? [] : part.split(':'))
+  const all =
+    tail === undefined
+      ? groups(head)
+      : [...groups(head), ...Array<string>(8 - groups(head).length - groups(tail).length).fill('0'), ...groups(tail)]
   const bytes = Buffer.from(all.map((g) => g.padStart(4, '0')).join(''), 'hex')
   return bytes.toString('hex', 0, 12) === '00000000000000000000ffff' ? bytes.subarray(12) : bytes
 }
 
 function network(address: Buffer, bits: number): string {
-  const masked = Buffer.from([...address].map((b, i) => b & (0xff << Math.max(0, 8 - Math.max(0, bits - 8 * i))) & 0xff))
+  const masked = Buffer.from(
+    [...address].map((b, i) => b & (0xff << Math.max(0, 8 - Math.max(0, bits - 8 * i))) & 0xff),
+  )
   if (address.length === 4) return `${[...masked].join('.')}/${bits}`
   return `${new URL(`http://[${masked.toString('hex').replace(/(....)(?=.)/g, '$1:')}]/`).hostname.slice(1, -1)}/${bits}`
 }
@@ -349,7 +450,9 @@ function identify(field: protobuf.Field, value: string, tenant: ReferenceTenant)
   if (identifier === 'IP') {
     const address = readAddress(value)
     if (address === null) return null
-    return address.length === 16 ? { form: 'ipv6', bytes: address } : { form: 'block', bytes: blockOf(TYPE.ipv4, 4, 0, address) }
+    return address.length === 16
+      ? { form: 'ipv6', bytes: address }
+      : { form: 'block', bytes: blockOf(TYPE.ipv4, 4, 0, address) }
   }
   if (identifier === 'MAC') {
     const mac = readMac(value)
@@ -360,18 +463,27 @@ function identify(field: protobuf.Field, value: string, tenant: ReferenceTenant)
     case 'PARTY': {
       const party = readParty(value, tenant)
       if (party === null) return null
-      if (party.kind === 'e164') return { form: 'block', bytes: blockOf(TYPE.e164, party.text.length, 0, Buffer.from(party.text.padEnd(20, '0'), 'hex')) }
+      if (party.kind === 'e164')
+        return {
+          form: 'block',
+          bytes: blockOf(TYPE.e164, party.text.length, 0, Buffer.from(party.text.padEnd(20, '0'), 'hex')),
+        }
       return packText(TYPE[party.kind], party.kind === 'uri' ? 0 : tenant.id, party.text)
     }
-    case 'ACCOUNT_CODE': return packText(TYPE.account, tenant.id, value)
-    case 'SERIAL': return packText(TYPE.serial, 0, value)
-    case 'TRUNK_NAME': return packText(TYPE.trunk, tenant.id, value)
+    case 'ACCOUNT_CODE':
+      return packText(TYPE.account, tenant.id, value)
+    case 'SERIAL':
+      return packText(TYPE.serial, 0, value)
+    case 'TRUNK_NAME':
+      return packText(TYPE.trunk, tenant.id, value)
     case 'CALL':
       value = value.replace(/^[ \t\r\n<>"]+|[ \t\r\n<>"]+$/g, '')
       if (value === '') return null
-      if (/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(value)) return { form: 'uuid', bytes: Buffer.from(value.replaceAll('-', ''), 'hex') }
+      if (/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(value))
+        return { form: 'uuid', bytes: Buffer.from(value.replaceAll('-', ''), 'hex') }
       return packText(TYPE.call, tenant.id, value)
-    default: throw new TypeError(`${field.name} has no tokens`)
+    default:
+      throw new TypeError(`${field.name} has no tokens`)
   }
 }
 
@@ -387,7 +499,10 @@ function packText(type: number, tenant: number, text: string): Packed {
   const bytes = Buffer.from(text)
   if (bytes.length <= 10) return { form: 'block', bytes: blockOf(type, bytes.length, tenant, bytes) }
   if (bytes.length <= 20 && [...text].every((c) => SYMBOLS.includes(c))) {
-    const hex = [...text].map((c) => SYMBOLS.indexOf(c).toString(16)).join('').padEnd(20, 'f')
+    const hex = [...text]
+      .map((c) => SYMBOLS.indexOf(c).toString(16))
+      .join('')
+      .padEnd(20, 'f')
     return { form: 'block', bytes: blockOf(type, 15, tenant, Buffer.from(hex, 'hex')) }
   }
   return { form: 'long', bytes: Buffer.concat([blockOf(type, 14, tenant, Buffer.alloc(0)).subarray(0, 6), bytes]) }
@@ -403,10 +518,16 @@ function aes(algorithm: string, key: Buffer, data: Uint8Array, iv: Buffer | null
 
 function encrypt(packed: Packed, keys: EpochKeys, reversible: boolean): Buffer {
   switch (packed.form) {
-    case 'block': return aes('aes-256-ecb', keys.block, packed.bytes)
-    case 'uuid': return aes('aes-256-ecb', keys.uuid, packed.bytes)
-    case 'ipv6': return aes('aes-128-ecb', keys.ipv6, packed.bytes)
-    case 'long': return reversible ? siv(keys.siv, packed.bytes) : createHmac('sha256', keys.hmac).update(packed.bytes).digest().subarray(0, 16)
+    case 'block':
+      return aes('aes-256-ecb', keys.block, packed.bytes)
+    case 'uuid':
+      return aes('aes-256-ecb', keys.uuid, packed.bytes)
+    case 'ipv6':
+      return aes('aes-128-ecb', keys.ipv6, packed.bytes)
+    case 'long':
+      return reversible
+        ? siv(keys.siv, packed.bytes)
+        : createHmac('sha256', keys.hmac).update(packed.bytes).digest().subarray(0, 16)
   }
 }
 
@@ -424,7 +545,9 @@ function xor(a: Uint8Array, b: Uint8Array): Buffer {
 function cmac(key: Buffer, data: Buffer): Buffer {
   const k1 = doubled(aes('aes-256-ecb', key, Buffer.alloc(16)))
   const whole = data.length > 0 && data.length % 16 === 0
-  const padded = whole ? Buffer.from(data) : Buffer.concat([data, Buffer.from([0x80]), Buffer.alloc(15 - (data.length % 16))])
+  const padded = whole
+    ? Buffer.from(data)
+    : Buffer.concat([data, Buffer.from([0x80]), Buffer.alloc(15 - (data.length % 16))])
   const last = padded.subarray(padded.length - 16)
   xor(last, whole ? k1 : doubled(k1)).copy(last)
   return aes('aes-256-cbc', key, padded, Buffer.alloc(16)).subarray(-16)
@@ -434,9 +557,10 @@ function cmac(key: Buffer, data: Buffer): Buffer {
 function siv(key: Buffer, plain: Buffer): Buffer {
   const mac = key.subarray(0, 32)
   const d = cmac(mac, Buffer.alloc(16))
-  const t = plain.length >= 16
-    ? Buffer.concat([plain.subarray(0, -16), xor(plain.subarray(-16), d)])
-    : xor(doubled(d), Buffer.concat([plain, Buffer.from([0x80]), Buffer.alloc(16)]).subarray(0, 16))
+  const t =
+    plain.length >= 16
+      ? Buffer.concat([plain.subarray(0, -16), xor(plain.subarray(-16), d)])
+      : xor(doubled(d), Buffer.concat([plain, Buffer.from([0x80]), Buffer.alloc(16)]).subarray(0, 16))
   const v = cmac(mac, t)
   const q = Buffer.from(v)
   q[8] &= 0x7f
@@ -470,7 +594,9 @@ function protobufOf(shown: readonly ShownField[], tag: Tag): Buffer {
     float.writeFloatLE(value.number)
     return [varint(field.id * 8 + 5), float]
   })
-  const inner = Object.values(tag).map((v, i) => typeof v === 'number' ? Buffer.concat([varint((i + 1) * 8), varint(v)]) : delimited(i + 1, Buffer.from(v)))
+  const inner = Object.values(tag).map((v, i) =>
+    typeof v === 'number' ? Buffer.concat([varint((i + 1) * 8), varint(v)]) : delimited(i + 1, Buffer.from(v)),
+  )
   return Buffer.concat([...fields, delimited(15, Buffer.concat(inner))])
 }
 
@@ -480,7 +606,8 @@ function jsonOf(shown: readonly ShownField[], tag: Tag): string {
     let written: string
     if ('token' in value) written = JSON.stringify(value.token.toString('base64url'))
     else if ('text' in value) written = JSON.stringify(value.text)
-    else if (field.resolvedType instanceof protobuf.Enum) written = JSON.stringify(field.resolvedType.valuesById[value.number])
+    else if (field.resolvedType instanceof protobuf.Enum)
+      written = JSON.stringify(field.resolvedType.valuesById[value.number])
     else if (field.type !== 'float') written = String(value.number)
     // At most three places, and no more than 10^12.
     else written = `${value.number < 0 ? '-' : ''}${String(Number(Math.min(Math.abs(value.number), 1e12).toFixed(3)))}`

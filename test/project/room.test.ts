@@ -1,12 +1,12 @@
 /** The longest texts that are kept have room: typed arrays would drop the rest of a message in silence. */
 import t from 'tap'
-import { ProtobufReader } from '../../src/batch/scanner.js'
 import { BATCH_ROWS, KEPT_TEXT_MAX_BYTES } from '../../src/batch/columns.js'
+import { ProtobufReader } from '../../src/batch/scanner.js'
 import { catalogue as shipped } from '../../src/catalogue/catalogue.js'
+import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import type { Policy } from '../../src/policy/model.js'
-import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { FUTURE_MS, NOW, TENANTS, TestKeyring } from './generate.js'
 
 const catalogue = shipped()
@@ -17,20 +17,49 @@ const longest = 'trunk-xy'.repeat(KEPT_TEXT_MAX_BYTES).slice(0, KEPT_TEXT_MAX_BY
 for (const format of ['protobuf', 'json'] as const) {
   const policy: Policy = {
     version: '0123456789ab',
-    purposes: [{ ...loadPolicy().purposes[0], tenants: null, kinds: {
-      call: {
-        kind: 'call', topic: 'pbx.room.call', format, headers: false, key: null, rules: [{ field: trunk, treatment: { kind: 'keep' } }],
+    purposes: [
+      {
+        ...loadPolicy().purposes[0],
+        tenants: null,
+        kinds: {
+          call: {
+            kind: 'call',
+            topic: 'pbx.room.call',
+            format,
+            headers: false,
+            key: null,
+            rules: [{ field: trunk, treatment: { kind: 'keep' } }],
+          },
+        },
       },
-    } }],
+    ],
   }
   t.test(`${format}: texts of ${KEPT_TEXT_MAX_BYTES} bytes, and none of one more`, async (t) => {
     const plan = compile(policy, catalogue)
     const type = catalogue.root.lookupType('minim.v1.Batch')
-    const calls = Array.from({ length: 3 * BATCH_ROWS }, (_, i) => ({ start_ms: NOW, trunk: i % 2 === 0 ? longest : `${longest}a` }))
+    const calls = Array.from({ length: 3 * BATCH_ROWS }, (_, i) => ({
+      start_ms: NOW,
+      trunk: i % 2 === 0 ? longest : `${longest}a`,
+    }))
     const arena = Buffer.from(type.encode(type.fromObject({ calls })).finish())
-    const pipeline = new Pipeline({ catalogue, plan, keyring: new TestKeyring(), tenants: TENANTS, futureMs: FUTURE_MS, now: () => NOW })
+    const pipeline = new Pipeline({
+      catalogue,
+      plan,
+      keyring: new TestKeyring(),
+      tenants: TENANTS,
+      futureMs: FUTURE_MS,
+      now: () => NOW,
+    })
     const reader = new ProtobufReader(catalogue, 'whole')
-    const found = pipeline.run({ reader, arena, start: 0, end: arena.length, scratchStart: arena.length, last: true, tenant: 'default' })
+    const found = pipeline.run({
+      reader,
+      arena,
+      start: 0,
+      end: arena.length,
+      scratchStart: arena.length,
+      last: true,
+      tenant: 'default',
+    })
     t.equal(found.count, calls.length)
     const [{ maxBytes }] = plan.kinds.call.purposes
     const bare = found.valueLen[1]

@@ -1,25 +1,26 @@
 /**
- * On a real broker: marks of batches over restarts, take-overs and unclean ends; and the whole program with two workers and certificates,
- * killed in between: who may use which stream, batches that differ, records of others' tenants and their replay.
+ * On a real broker: marks of batches over restarts, take-overs and unclean ends; and the whole program with two workers
+ * and certificates, killed in between: who may use which stream, batches that differ, records of others' tenants and
+ * their replay.
  */
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
-import { status, type ServiceError } from '@grpc/grpc-js'
+import { type AddressInfo, createServer } from 'node:net'
+import { type ServiceError, status } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
 import type { Delivery, DeliveryOptions } from '../../src/deliver/delivery.js'
 import { decodeEntry, decodeMarks, streamKey } from '../../src/deliver/ledger.js'
-import { markOf, MARK_BYTES } from '../../src/flow/marks.js'
-import { shardOf } from '../../src/flow/shards.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
-import { DeliverClient } from '../../src/sources/common/deliver-client.js'
+import { MARK_BYTES, markOf } from '../../src/flow/marks.js'
+import { shardOf } from '../../src/flow/shards.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
+import { DeliverClient } from '../../src/sources/common/deliver-client.js'
 import { get, metric, minim, Place, Program, until } from '../e2e/program.js'
 import { call, records } from '../e2e/records.js'
 import { Authority, noOpenssl, type Pair } from '../helpers/certificates.js'
 import { shippedDelivery } from '../helpers/delivery.js'
-import { kafkaAvailable, startKafka, type KafkaCluster } from '../helpers/kafka.js'
-import { fakeItem, type FakeItem } from '../helpers/minimised.js'
+import { kafkaAvailable, type KafkaCluster, startKafka } from '../helpers/kafka.js'
+import { type FakeItem, fakeItem } from '../helpers/minimised.js'
 
 const reason = kafkaAvailable() ?? (noOpenssl === false ? null : noOpenssl)
 t.setTimeout(600_000)
@@ -28,18 +29,40 @@ if (reason !== null) t.comment(`NOT RUN: ${reason}`)
 const POLICY = {
   purposes: {
     quality: {
-      notice: 'P4', description: 'Watch', purpose: 'https://w3id.org/dpv#ServiceMonitoring', basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' }, recipients: ['operations'],
-      region: 'UK', transfer: 'adequacy', retention_days: 14, epoch: 'contract',
-      call: { key: 'call_id', format: 'json', fields: { call_id: 'token', calling_name: 'drop', start_ms: { 'time-bucket': 'minute' }, duration_seconds: 'keep' } },
+      notice: 'P4',
+      description: 'Watch',
+      purpose: 'https://w3id.org/dpv#ServiceMonitoring',
+      basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' },
+      recipients: ['operations'],
+      region: 'UK',
+      transfer: 'adequacy',
+      retention_days: 14,
+      epoch: 'contract',
+      call: {
+        key: 'call_id',
+        format: 'json',
+        fields: {
+          call_id: 'token',
+          calling_name: 'drop',
+          start_ms: { 'time-bucket': 'minute' },
+          duration_seconds: 'keep',
+        },
+      },
     },
   },
 } as const
 
 async function freePort(): Promise<number> {
   const probe = createServer()
-  await new Promise<void>((resolve) => { probe.listen(0, '127.0.0.1', resolve) })
+  await new Promise<void>((resolve) => {
+    probe.listen(0, '127.0.0.1', resolve)
+  })
   const { port } = probe.address() as AddressInfo
-  await new Promise<void>((resolve) => { probe.close(() => { resolve() }) })
+  await new Promise<void>((resolve) => {
+    probe.close(() => {
+      resolve()
+    })
+  })
   return port
 }
 
@@ -51,23 +74,58 @@ async function marksSurvive(t: Test, kafka: KafkaCluster): Promise<void> {
   const start = async (hooks: DeliveryOptions['hooks'] = {}): Promise<Delivery> => {
     const topics = [{ name: 'marks.one', partitions: 1, retentionDays: 30, compacted: false }]
     // A ledger of its own: the program's has a partition for each worker.
-    const delivery = shippedDelivery({ bootstrap: kafka.bootstrap, topics, ledgerTopic: LEDGER, settings: { cluster: 'marks', lingerMs: 1 }, hooks: { ...hooks, onNotice: (error) => { t.comment(error.message) } } })
+    const delivery = shippedDelivery({
+      bootstrap: kafka.bootstrap,
+      topics,
+      ledgerTopic: LEDGER,
+      settings: { cluster: 'marks', lingerMs: 1 },
+      hooks: {
+        ...hooks,
+        onNotice: (error) => {
+          t.comment(error.message)
+        },
+      },
+    })
     t.teardown(() => delivery.stop(1_000))
     await delivery.start()
     return delivery
   }
-  const batch = (sequence: number, text = 'as it was'): FakeItem => fakeItem({ ...id, sequence, messages: [{ topic: 'marks.one', value: `${sequence} ${text}`, key: null, record: 0 }], mark: markOf(keyring, id, sequence, Buffer.from(text)) })
+  const batch = (sequence: number, text = 'as it was'): FakeItem =>
+    fakeItem({
+      ...id,
+      sequence,
+      messages: [{ topic: 'marks.one', value: `${sequence} ${text}`, key: null, record: 0 }],
+      mark: markOf(keyring, id, sequence, Buffer.from(text)),
+    })
   const offer = async (delivery: Delivery, ...items: readonly FakeItem[]): Promise<string[]> => {
     for (const item of items) await delivery.offer(item)
-    return Promise.all(items.map((item) => item.done.then(() => 'taken', (error: MinimError) => error.code)))
+    return Promise.all(
+      items.map((item) =>
+        item.done.then(
+          () => 'taken',
+          (error: MinimError) => error.code,
+        ),
+      ),
+    )
   }
   const DIFFERS = 'MINIM_DELIVERY_BATCH_DIFFERS'
 
   let release: (() => void) | null = null
   let hold = false
-  const first = await start({ beforeCommit: () => hold ? new Promise<void>((resolve) => { release = resolve }) : undefined })
+  const first = await start({
+    beforeCommit: () =>
+      hold
+        ? new Promise<void>((resolve) => {
+            release = resolve
+          })
+        : undefined,
+  })
   t.same(new Set(await offer(first, ...Array.from({ length: 70 }, (_, i) => batch(i + 1)))), new Set(['taken']))
-  t.same(await offer(first, batch(70, 'another'), batch(70), batch(7, 'another'), batch(6, 'another')), [DIFFERS, 'taken', DIFFERS, 'taken'], '64 are known')
+  t.same(
+    await offer(first, batch(70, 'another'), batch(70), batch(7, 'another'), batch(6, 'another')),
+    [DIFFERS, 'taken', DIFFERS, 'taken'],
+    '64 are known',
+  )
   // In flight: the first is in a transaction that does not end yet.
   hold = true
   const held = batch(71)
@@ -84,12 +142,23 @@ async function marksSurvive(t: Test, kafka: KafkaCluster): Promise<void> {
   await until('the first knows', () => first.state.phase === 'failed')
   t.equal(held.commits + next.commits, 0)
   t.equal(second.lastTaken(id), 70)
-  t.same(await offer(second, batch(70, 'another'), batch(7, 'another'), batch(70), batch(6, 'another')), [DIFFERS, DIFFERS, 'taken', 'taken'], 'the heir knows as many')
+  t.same(
+    await offer(second, batch(70, 'another'), batch(7, 'another'), batch(70), batch(6, 'another')),
+    [DIFFERS, DIFFERS, 'taken', 'taken'],
+    'the heir knows as many',
+  )
   t.same(await offer(second, batch(71, 'another')), ['taken'], 'what was never committed was never taken')
   t.same(await offer(second, batch(71)), [DIFFERS])
 
   // An unclean end in between: what is filled again is the same, another is not.
-  const pausing = await start({ beforeCommit: () => { if (pause) { pause = false; kafka.pause() } } })
+  const pausing = await start({
+    beforeCommit: () => {
+      if (pause) {
+        pause = false
+        kafka.pause()
+      }
+    },
+  })
   let pause = true
   const again = batch(72)
   await pausing.offer(again)
@@ -112,7 +181,10 @@ async function marksSurvive(t: Test, kafka: KafkaCluster): Promise<void> {
   t.same(marks.subarray(-MARK_BYTES), markOf(keyring, id, 72, Buffer.from('as it was')))
   const earlier = (value: Buffer): number => (JSON.parse(value.toString()) as { sequence: number }).sequence
   t.equal(earlier(last!), 72, 'an earlier version reads it')
-  t.same((await kafka.consoleConsumer('marks.one')).map(({ value }) => value.toString()).sort(), [...Array.from({ length: 70 }, (_, i) => `${i + 1} as it was`), '71 another', '72 as it was'].sort())
+  t.same(
+    (await kafka.consoleConsumer('marks.one')).map(({ value }) => value.toString()).sort(),
+    [...Array.from({ length: 70 }, (_, i) => `${i + 1} as it was`), '71 another', '72 as it was'].sort(),
+  )
 }
 
 async function wholeProgram(t: Test, kafka: KafkaCluster): Promise<void> {
@@ -121,38 +193,76 @@ async function wholeProgram(t: Test, kafka: KafkaCluster): Promise<void> {
   const authority = new Authority(t)
   const [grpc, ops] = await Promise.all([freePort(), freePort()])
   // A source of each worker.
-  const names = [0, 1].map((shard) => Array.from({ length: 100 }, (_, i) => `pbx-${i}`).find((name) => shardOf(name, 2) === shard)!)
+  const names = [0, 1].map((shard) =>
+    Array.from({ length: 100 }, (_, i) => `pbx-${i}`).find((name) => shardOf(name, 2) === shard)!,
+  )
   const pairs = names.map((name) => authority.issue(name, `DNS:${name}`))
   const config = place.settings({
-    embedded: false, workers: 2, cluster: 'authorised', kafka: { 'bootstrap.servers': kafka.bootstrap }, topics: { partitions: 2, replication: 1 },
-    tenants: { default: { id: 1 }, acme: { id: 2 } }, policy: place.write('policy.yaml', JSON.stringify(POLICY)), delivery: { lingerMs: 1 }, ops: { listen: `127.0.0.1:${ops}` },
-    grpc: { listen: `127.0.0.1:${grpc}`, tls: { ...authority.issue('proxy', 'DNS:localhost,IP:127.0.0.1'), clientCa: authority.ca } },
+    embedded: false,
+    workers: 2,
+    cluster: 'authorised',
+    kafka: { 'bootstrap.servers': kafka.bootstrap },
+    topics: { partitions: 2, replication: 1 },
+    tenants: { default: { id: 1 }, acme: { id: 2 } },
+    policy: place.write('policy.yaml', JSON.stringify(POLICY)),
+    delivery: { lingerMs: 1 },
+    ops: { listen: `127.0.0.1:${ops}` },
+    grpc: {
+      listen: `127.0.0.1:${grpc}`,
+      tls: { ...authority.issue('proxy', 'DNS:localhost,IP:127.0.0.1'), clientCa: authority.ca },
+    },
   })
   const running = async (): Promise<Program> => {
     const program = new Program(t, ['run', '--config', config], place)
-    await until('both workers are ready', async () => {
-      try {
-        return (await get(`127.0.0.1:${ops}`, '/readyz')).status === 200
-      } catch {
-        return false
-      }
-    }, 90_000)
+    await until(
+      'both workers are ready',
+      async () => {
+        try {
+          return (await get(`127.0.0.1:${ops}`, '/readyz')).status === 200
+        } catch {
+          return false
+        }
+      },
+      90_000,
+    )
     return program
   }
-  interface Stream { readonly client: DeliverClient; readonly acks: number[]; readonly ended: Promise<ServiceError | null> }
+  interface Stream {
+    readonly client: DeliverClient
+    readonly acks: number[]
+    readonly ended: Promise<ServiceError | null>
+  }
   const open = (pair: Pair, source: string, incarnation: string): Stream => {
     const acks: number[] = []
     let client!: DeliverClient
     const ended = new Promise<ServiceError | null>((resolve) => {
-      client = new DeliverClient({ address: `127.0.0.1:${grpc}`, source, incarnation, credentials: authority.grpc(pair), onAck: (sequence) => acks.push(sequence), onEnd: resolve })
+      client = new DeliverClient({
+        address: `127.0.0.1:${grpc}`,
+        source,
+        incarnation,
+        credentials: authority.grpc(pair),
+        onAck: (sequence) => acks.push(sequence),
+        onEnd: resolve,
+      })
     })
-    t.teardown(() => client.cancel())
+    t.teardown(() => {
+      client.cancel()
+    })
     return { client, acks, ended }
   }
-  const batch = (n: number, ...over: readonly object[]): Buffer => records({ calls: [call(n), ...over.map((o, i) => call(n * 100 + i, o))] })
+  const batch = (n: number, ...over: readonly object[]): Buffer =>
+    records({ calls: [call(n), ...over.map((o, i) => call(n * 100 + i, o))] })
   const first = await running()
   const incarnations = names.map(() => randomUUID())
-  const bodies = names.map((_, s) => [batch(s * 10 + 1), batch(s * 10 + 2, { tenant: 'acme' }, { tenant: 'acme', start_ms: Date.now() + 86_400_000 }, { start_ms: Date.now() + 86_400_000 })])
+  const bodies = names.map((_, s) => [
+    batch(s * 10 + 1),
+    batch(
+      s * 10 + 2,
+      { tenant: 'acme' },
+      { tenant: 'acme', start_ms: Date.now() + 86_400_000 },
+      { start_ms: Date.now() + 86_400_000 },
+    ),
+  ])
   const streams: Stream[] = []
   for (const [s, name] of names.entries()) {
     const stream = open(pairs[s], name, incarnations[s])
@@ -163,7 +273,10 @@ async function wholeProgram(t: Test, kafka: KafkaCluster): Promise<void> {
   }
   // Connections go to the workers in turn: each name by the other's certificate, over both of them.
   for (let i = 0; i < 4; i++) {
-    for (const s of [0, 1]) await t.rejects(open(pairs[1 - s], names[s], incarnations[s]).client.resumeAfter, { code: status.PERMISSION_DENIED })
+    for (const s of [0, 1])
+      await t.rejects(open(pairs[1 - s], names[s], incarnations[s]).client.resumeAfter, {
+        code: status.PERMISSION_DENIED,
+      })
   }
   for (const [s, stream] of streams.entries()) {
     stream.client.send(3, batch(s * 10 + 3))
@@ -172,7 +285,8 @@ async function wholeProgram(t: Test, kafka: KafkaCluster): Promise<void> {
   const page = (await get(`127.0.0.1:${ops}`, '/metrics')).body
   t.equal(metric(page, 'minim_source_refused_total')['source_kind="grpc",reason="unauthorised"'], 8)
   t.match(metric(page, 'minim_records_quarantined_total'), { 'reason="unauthorised"': 4, 'reason="clock"': 2 })
-  for (const [labels, drift] of Object.entries(metric(page, 'minim_conservation_drift_records'))) if (drift !== 0) t.fail(`drift of ${labels}: ${drift}`)
+  for (const [labels, drift] of Object.entries(metric(page, 'minim_conservation_drift_records')))
+    if (drift !== 0) t.fail(`drift of ${labels}: ${drift}`)
 
   first.kill('SIGKILL')
   await first.end()
@@ -191,10 +305,14 @@ async function wholeProgram(t: Test, kafka: KafkaCluster): Promise<void> {
   second.kill('SIGTERM')
   t.equal((await second.end()).code, 0)
 
-  const count = async (): Promise<number> => (await kafka.consoleConsumer('pbx.quality.call', { timeoutMs: 5000 })).length
+  const count = async (): Promise<number> =>
+    (await kafka.consoleConsumer('pbx.quality.call', { timeoutMs: 5000 })).length
   t.equal(await count(), 8)
   // Later the clock's records are none of the future's any more; nor is one tenant's another's by that.
-  const mended = place.settings({ ...JSON.parse(readFileSync(config, 'utf8')) as object, workers: 1, limits: { futureMs: 3_000_000 } }, 'mended.yaml')
+  const mended = place.settings(
+    { ...(JSON.parse(readFileSync(config, 'utf8')) as object), workers: 1, limits: { futureMs: 3_000_000 } },
+    'mended.yaml',
+  )
   const replay = async (...args: readonly string[]): Promise<Record<string, unknown>> => {
     const { code, stdout, stderr } = await minim(t, ['quarantine', 'replay', '--config', mended, ...args], place)
     t.equal(code, 0, stderr.slice(-500))
@@ -202,7 +320,11 @@ async function wholeProgram(t: Test, kafka: KafkaCluster): Promise<void> {
   }
   t.match(await replay(), { replayed: 2, quarantined: { clock: 2 } }, 'the unauthorised ones stay where they are')
   t.equal(await count(), 8)
-  t.match(await replay('--reason', 'unauthorised'), { replayed: 4, produced: { 'pbx.quality.call': 2 }, quarantined: { clock: 2 } }, 'said outright, they are let in')
+  t.match(
+    await replay('--reason', 'unauthorised'),
+    { replayed: 4, produced: { 'pbx.quality.call': 2 }, quarantined: { clock: 2 } },
+    'said outright, they are let in',
+  )
   t.equal(await count(), 10)
 }
 

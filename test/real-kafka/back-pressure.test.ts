@@ -1,4 +1,7 @@
-/** Kafka stands still while five hundred nodes send: they are slowed, the proxy's memory stays as it is, and afterwards all is delivered. */
+/**
+ * Kafka stands still while five hundred nodes send: they are slowed, the proxy's memory stays as it is, and afterwards
+ * all is delivered.
+ */
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
@@ -22,7 +25,8 @@ const MEGABYTE = 1 << 20
 const STALLED_LIMIT = 160 * MEGABYTE
 const GROWTH_LIMIT = 24 * MEGABYTE
 
-const residentBytes = (pid: number): number => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]) * 1024
+const residentBytes = (pid: number): number =>
+  Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]) * 1024
 
 t.test('five hundred nodes and a broker that hangs', { skip: reason ?? false, timeout: 300_000 }, async (t) => {
   const kafka = await startKafka({ heap: '512m' })
@@ -32,24 +36,45 @@ t.test('five hundred nodes and a broker that hangs', { skip: reason ?? false, ti
   const policy = {
     purposes: {
       billing: {
-        notice: 'P2', description: 'Bill', purpose: 'https://w3id.org/dpv#PaymentManagement', basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' }, recipients: ['billing'],
-        region: 'UK', transfer: 'adequacy', retention_days: 30, epoch: 'contract', call: { fields: { start_ms: 'keep', location: 'drop' } },
+        notice: 'P2',
+        description: 'Bill',
+        purpose: 'https://w3id.org/dpv#PaymentManagement',
+        basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' },
+        recipients: ['billing'],
+        region: 'UK',
+        transfer: 'adequacy',
+        retention_days: 30,
+        epoch: 'contract',
+        call: { fields: { start_ms: 'keep', location: 'drop' } },
       },
     },
   }
-  const { program, grpc, ops } = await run(t, place, place.settings({
-    embedded: false, kafka: { 'bootstrap.servers': kafka.bootstrap }, topics: { partitions: 2, replication: 1 }, policy: place.write('policy.yaml', JSON.stringify(policy)),
-  }))
+  const { program, grpc, ops } = await run(
+    t,
+    place,
+    place.settings({
+      embedded: false,
+      kafka: { 'bootstrap.servers': kafka.bootstrap },
+      topics: { partitions: 2, replication: 1 },
+      policy: place.write('policy.yaml', JSON.stringify(policy)),
+    }),
+  )
   const pid = program.child.pid ?? 0
   const base = Date.now() - 86_400_000
   const clients = Array.from({ length: SOURCES }, (_, source) => {
     const client = new DeliverClient({ address: grpc, source: `node-${source}`, incarnation: randomUUID() })
-    t.teardown(() => { client.cancel() })
+    t.teardown(() => {
+      client.cancel()
+    })
     return client
   })
-  const batch = (source: number, sequence: number): Buffer => records({
-    calls: Array.from({ length: ROWS }, (_, i) => ({ start_ms: base + (source * BATCHES + sequence) * ROWS + i, location: BALLAST })),
-  })
+  const batch = (source: number, sequence: number): Buffer =>
+    records({
+      calls: Array.from({ length: ROWS }, (_, i) => ({
+        start_ms: base + (source * BATCHES + sequence) * ROWS + i,
+        location: BALLAST,
+      })),
+    })
   const send = async (source: number, from: number, to: number): Promise<void> => {
     for (let sequence = from; sequence <= to; sequence++) {
       if (!clients[source].send(sequence, batch(source, sequence))) await clients[source].drained()
@@ -67,8 +92,10 @@ t.test('five hundred nodes and a broker that hangs', { skip: reason ?? false, ti
   const stalled = residentBytes(pid)
   await sleep(STALL_MS)
   const later = residentBytes(pid)
-  t.comment(`resident: ${[before, stalled, later].map((bytes) => Math.round(bytes / MEGABYTE)).join(', ')} MB; ${acknowledged()} batches of ${SOURCES * BATCHES} acknowledged`)
-  t.ok(acknowledged() < SOURCES * BATCHES / 2, 'most is not acknowledged')
+  t.comment(
+    `resident: ${[before, stalled, later].map((bytes) => Math.round(bytes / MEGABYTE)).join(', ')} MB; ${acknowledged()} batches of ${SOURCES * BATCHES} acknowledged`,
+  )
+  t.ok(acknowledged() < (SOURCES * BATCHES) / 2, 'most is not acknowledged')
   t.ok(stalled - before < STALLED_LIMIT, 'what was not committed stays with the nodes')
   t.ok(later - stalled < GROWTH_LIMIT, 'and it stays so')
   const { status } = await get(ops, '/readyz')

@@ -2,10 +2,10 @@
  * The real program with a clock that is hours off, against a real broker whose clock is right: it says so, blames no
  * record for it, and goes on by itself. The shift is the program's alone; Kafka and this process know what time it is.
  */
-import { createServer, type AddressInfo } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { get, metric, Place, Program, sleep, until } from '../e2e/program.js'
-import { kafkaAvailable, startKafka, type KafkaCluster } from '../helpers/kafka.js'
+import { kafkaAvailable, type KafkaCluster, startKafka } from '../helpers/kafka.js'
 import { setClock, shiftedClock } from '../helpers/shifted-clock.js'
 
 const reason = kafkaAvailable()
@@ -18,9 +18,15 @@ const TOPIC = 'pbx.quality.call'
 
 async function freePort(): Promise<number> {
   const server = createServer()
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
   const { port } = server.address() as AddressInfo
-  await new Promise<void>((resolve) => { server.close(() => { resolve() }) })
+  await new Promise<void>((resolve) => {
+    server.close(() => {
+      resolve()
+    })
+  })
   return port
 }
 
@@ -31,7 +37,12 @@ class Skewed {
   #ports: { http: number; freeswitch: number } | null = null
   ops = ''
 
-  constructor(private readonly t: Test, private readonly kafka: KafkaCluster, private readonly cluster: string, private readonly guarantee: string) {
+  constructor(
+    private readonly t: Test,
+    private readonly kafka: KafkaCluster,
+    private readonly cluster: string,
+    private readonly guarantee: string,
+  ) {
     this.place = new Place(t)
     this.place.makeStore()
     this.clock = this.place.path('clock')
@@ -39,14 +50,19 @@ class Skewed {
 
   async start(byHours: number): Promise<Program> {
     const { place, kafka, cluster, clock, guarantee } = this
-    const ports = this.#ports ??= { http: await freePort(), freeswitch: await freePort() }
+    const ports = (this.#ports ??= { http: await freePort(), freeswitch: await freePort() })
     setClock(clock, byHours * HOUR_MS)
     const settings = place.settings({
-      embedded: false, cluster, kafka: { 'bootstrap.servers': kafka.bootstrap }, topics: { partitions: 2, replication: 1 }, delivery: { guarantee },
-      http: { listen: `127.0.0.1:${ports.http}` }, freeswitch: { listen: `127.0.0.1:${ports.freeswitch}` },
+      embedded: false,
+      cluster,
+      kafka: { 'bootstrap.servers': kafka.bootstrap },
+      topics: { partitions: 2, replication: 1 },
+      delivery: { guarantee },
+      http: { listen: `127.0.0.1:${ports.http}` },
+      freeswitch: { listen: `127.0.0.1:${ports.freeswitch}` },
     })
-    const program = this.program = new Program(this.t, ['run', '--config', settings], place, shiftedClock(clock))
-    this.ops = String((await program.line('operator\'s port'))['ops'])
+    const program = (this.program = new Program(this.t, ['run', '--config', settings], place, shiftedClock(clock)))
+    this.ops = String((await program.line("operator's port"))['ops'])
     return program
   }
 
@@ -56,7 +72,8 @@ class Skewed {
 
   async post(n: number, startMs = Date.now() - 4 * HOUR_MS): Promise<number> {
     const response = await fetch(`http://127.0.0.1:${this.#ports?.http}/v1/calls`, {
-      method: 'POST', headers: { 'content-type': 'application/json', 'idempotency-key': `${this.cluster}-${n}` },
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': `${this.cluster}-${n}` },
       body: JSON.stringify({ start_ms: startMs, call_id: `${this.cluster}-${n}`, duration_seconds: n }),
     })
     await response.arrayBuffer()
@@ -71,7 +88,10 @@ class Skewed {
   }
 
   codes(): string[] {
-    return (this.program as Program).log().map((line) => (line['err'] as { code?: string } | undefined)?.code ?? '').filter((code) => code !== '')
+    return (this.program as Program)
+      .log()
+      .map((line) => (line['err'] as { code?: string } | undefined)?.code ?? '')
+      .filter((code) => code !== '')
   }
 
   async ready(): Promise<{ ready: boolean; reasons: string[] }> {
@@ -82,7 +102,9 @@ class Skewed {
   }
 
   clockMessage(): string {
-    const line = (this.program as Program).log().findLast(({ err }) => (err as { code?: string } | undefined)?.code === 'MINIM_KAFKA_CLOCK')
+    const line = (this.program as Program)
+      .log()
+      .findLast(({ err }) => (err as { code?: string } | undefined)?.code === 'MINIM_KAFKA_CLOCK')
     return (line?.['err'] as { message: string } | undefined)?.message ?? 'not said'
   }
 }
@@ -90,18 +112,27 @@ class Skewed {
 t.test('a clock that is hours off', { skip: reason ?? false, timeout: 400_000 }, async (t) => {
   const kafka = await startKafka({ heap: '512m' })
   t.teardown(() => kafka.stop())
-  const quarantined = async (): Promise<number> => (await kafka.consoleConsumer('minim.quarantine', { timeoutMs: 3_000 })).length
+  const quarantined = async (): Promise<number> =>
+    (await kafka.consoleConsumer('minim.quarantine', { timeoutMs: 3_000 })).length
   let calls = 0
   let refusals = 0
 
   const settled = async (t: Test, skewed: Skewed, once = true): Promise<void> => {
     const { body } = await get(skewed.ops, '/metrics')
     t.same(Object.values(metric(body, 'minim_messages_dropped_total')), [0], 'nothing was dropped')
-    t.equal(metric(body, 'minim_records_quarantined_total')['reason="refused_by_kafka"'] ?? 0, 0, 'no record was blamed')
+    t.equal(
+      metric(body, 'minim_records_quarantined_total')['reason="refused_by_kafka"'] ?? 0,
+      0,
+      'no record was blamed',
+    )
     t.same([...new Set(Object.values(metric(body, 'minim_conservation_drift_records')))], [0])
     const found = [(await kafka.consoleConsumer(TOPIC, { timeoutMs: 3_000 })).length, await quarantined()]
     if (once) t.same(found, [calls, refusals], 'all calls once, and what is quarantined is what had to be')
-    else t.ok(found[0] >= calls && found[1] >= refusals, `${found[0]} of ${calls} calls, ${found[1]} of ${refusals} refused, since the first part`)
+    else
+      t.ok(
+        found[0] >= calls && found[1] >= refusals,
+        `${found[0]} of ${calls} calls, ${found[1]} of ${refusals} refused, since the first part`,
+      )
     skewed.program?.kill('SIGTERM')
     t.equal((await skewed.program?.end())?.code, 0)
   }
@@ -109,7 +140,10 @@ t.test('a clock that is hours off', { skip: reason ?? false, timeout: 400_000 },
   t.test('3 h ahead at the start', async (t) => {
     const skewed = new Skewed(t, kafka, 'ahead', 'exactly-once')
     const program = await skewed.start(3)
-    await until('it is told as the clock', () => skewed.codes().filter((code) => code === 'MINIM_KAFKA_CLOCK').length >= 3)
+    await until(
+      'it is told as the clock',
+      () => skewed.codes().filter((code) => code === 'MINIM_KAFKA_CLOCK').length >= 3,
+    )
     t.match(skewed.clockMessage(), /clock is 10(79|80)\d s ahead of Kafka's/)
     t.same([...new Set(skewed.codes())], ['MINIM_KAFKA_CLOCK'])
     t.match(await skewed.ready(), { ready: false, reasons: ['delivery_connecting', 'clock'] })
@@ -119,7 +153,10 @@ t.test('a clock that is hours off', { skip: reason ?? false, timeout: 400_000 },
     await program.line('ready')
     calls += POSTS
     refusals += 1
-    await until('all is committed', async () => metric((await get(skewed.ops, '/metrics')).body, 'minim_spool_blocks')[''] === 0)
+    await until(
+      'all is committed',
+      async () => metric((await get(skewed.ops, '/metrics')).body, 'minim_spool_blocks')[''] === 0,
+    )
     await settled(t, skewed)
   })
 
@@ -132,7 +169,10 @@ t.test('a clock that is hours off', { skip: reason ?? false, timeout: 400_000 },
     t.equal(await skewed.post(0, Date.now() - 1_000), 422, 'a call of now')
     t.equal(await skewed.post(1), 202, 'a call of four hours ago')
     calls += 1
-    await until('it is committed', async () => metric((await get(skewed.ops, '/metrics')).body, 'minim_spool_blocks')[''] === 0)
+    await until(
+      'it is committed',
+      async () => metric((await get(skewed.ops, '/metrics')).body, 'minim_spool_blocks')[''] === 0,
+    )
     await settled(t, skewed)
   })
 
@@ -146,16 +186,25 @@ t.test('a clock that is hours off', { skip: reason ?? false, timeout: 400_000 },
       await sleep(100)
       t.equal(await skewed.postBroken(), 200)
       for (let n = POSTS; n < 2 * POSTS; n++) t.equal(await skewed.post(n), 202, 'what is posted is safe')
-      await until('it is told as the clock', () => skewed.codes().filter((code) => code === 'MINIM_KAFKA_CLOCK').length >= 3)
+      await until(
+        'it is told as the clock',
+        () => skewed.codes().filter((code) => code === 'MINIM_KAFKA_CLOCK').length >= 3,
+      )
       t.comment(skewed.clockMessage())
-      t.match(skewed.clockMessage(), guarantee === 'exactly-once' ? /clock is 10(79|80)\d s ahead of Kafka's/ : /clock is too far from Kafka's/)
+      t.match(
+        skewed.clockMessage(),
+        guarantee === 'exactly-once' ? /clock is 10(79|80)\d s ahead of Kafka's/ : /clock is too far from Kafka's/,
+      )
       t.notOk(skewed.codes().includes('MINIM_KAFKA_NO_BROKER'), 'and not as brokers that do not answer')
       t.match(await skewed.ready(), { ready: false, reasons: ['delivery_recovering', 'clock'] })
       skewed.set(0)
       await until('it goes on by itself', async () => (await skewed.ready()).ready)
       calls += 2 * POSTS
       refusals += 1
-      await until('all is committed', async () => metric((await get(skewed.ops, '/metrics')).body, 'minim_spool_blocks')[''] === 0)
+      await until(
+        'all is committed',
+        async () => metric((await get(skewed.ops, '/metrics')).body, 'minim_spool_blocks')[''] === 0,
+      )
       await settled(t, skewed, guarantee === 'exactly-once')
     })
   }

@@ -2,9 +2,9 @@
 import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { blocksOf, has, readPage, walk } from '../docs/page.js'
 import { minim, Place, ROOT } from '../e2e/program.js'
 import { kafkaAvailable, startKafka } from '../helpers/kafka.js'
-import { blocksOf, has, readPage, walk } from '../docs/page.js'
 
 const reason = kafkaAvailable()
 t.setTimeout(600_000)
@@ -15,7 +15,7 @@ const MISSING: Readonly<Record<string, string | null>> = {
   python: has('python3', '-c', 'import ensurepip, venv') ? null : 'python3 has no venv here',
   java: has('javac', '-version') && process.arch === 'x64' ? null : 'no javac here, or no protoc for this processor',
   kcat: has('kcat', '-V') ? null : 'kcat is not installed',
-  npm: 'librdkafka takes minutes to compile: the checkout\'s is used',
+  npm: "librdkafka takes minutes to compile: the checkout's is used",
 }
 
 t.test('each reader reads what minim wrote', { skip: reason ?? false, timeout: 600_000 }, async (t) => {
@@ -26,17 +26,41 @@ t.test('each reader reads what minim wrote', { skip: reason ?? false, timeout: 6
   const place = new Place(t)
   place.makeStore()
   const shipped = readFileSync(join(ROOT, 'config/policy.yaml'), 'utf8')
-  const json = shipped.replace('    call: # no key: research may not know whose calls these are\n', '$&      format: json\n')
+  const json = shipped.replace(
+    '    call: # no key: research may not know whose calls these are\n',
+    '$&      format: json\n',
+  )
   t.not(json, shipped)
   const policy = place.write('policy.yaml', json)
-  const settings = place.settings({ embedded: false, policy, topics: { replication: 1 }, kafka: { 'bootstrap.servers': kafka.bootstrap } })
+  const settings = place.settings({
+    embedded: false,
+    policy,
+    topics: { replication: 1 },
+    kafka: { 'bootstrap.servers': kafka.bootstrap },
+  })
   const start = Date.now() - 600_000
   const calls = [
-    { called: '07700 900123', start_ms: start, duration_seconds: 137, billable_seconds: 129, disposition: 'ANSWERED', user_agent: 'Yealink SIP-T46S 66.85.0.5' },
-    { called: '020 7946 0101', start_ms: start + 1000, duration_seconds: 11, billable_seconds: 7, disposition: 'ANSWERED' },
+    {
+      called: '07700 900123',
+      start_ms: start,
+      duration_seconds: 137,
+      billable_seconds: 129,
+      disposition: 'ANSWERED',
+      user_agent: 'Yealink SIP-T46S 66.85.0.5',
+    },
+    {
+      called: '020 7946 0101',
+      start_ms: start + 1000,
+      duration_seconds: 11,
+      billable_seconds: 7,
+      disposition: 'ANSWERED',
+    },
     { called: '01632 960044', start_ms: start + 2000, duration_seconds: 4, billable_seconds: 0, disposition: 'BUSY' },
   ]
-  const input = place.write('calls.jsonl', calls.map((call) => `${JSON.stringify({ account: 'ACME-101', calling: '1004', ...call })}\n`).join(''))
+  const input = place.write(
+    'calls.jsonl',
+    calls.map((call) => `${JSON.stringify({ account: 'ACME-101', calling: '1004', ...call })}\n`).join(''),
+  )
   const loaded = await minim(t, ['load', input, '--format', 'jsonl', '--config', settings], place)
   t.equal(loaded.code, 0, loaded.stderr)
 

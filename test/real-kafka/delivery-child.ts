@@ -1,13 +1,34 @@
-/** A process that delivers numbered batches until it is killed; `delivery.test.ts` starts and kills it. Prints one JSON line per event. */
+/**
+ * A process that delivers numbered batches until it is killed; `delivery.test.ts` starts and kills it. Prints one JSON
+ * line per event.
+ */
 import { shippedDelivery } from '../helpers/delivery.js'
 import { fakeItem, type FakeMessage } from '../helpers/minimised.js'
 
-const [bootstrap = '', cluster = '', first = '1', last = '1', rows = '50', guarantee = 'exactly-once'] = process.argv.slice(2)
-const say = (event: object): void => { process.stdout.write(`${JSON.stringify(event)}\n`) }
+const [bootstrap = '', cluster = '', first = '1', last = '1', rows = '50', guarantee = 'exactly-once'] =
+  process.argv.slice(2)
+const say = (event: object): void => {
+  process.stdout.write(`${JSON.stringify(event)}\n`)
+}
 
 const delivery = shippedDelivery({
-  bootstrap, topics: null, settings: { cluster, lingerMs: 2, maxMessages: 500, guarantee: guarantee === 'at-least-once' ? guarantee : 'exactly-once' },
-  hooks: { onNotice: (e) => { say({ notice: e.code }) }, onFatal: (e) => { say({ fatal: e.code }); process.exit(3) } },
+  bootstrap,
+  topics: null,
+  settings: {
+    cluster,
+    lingerMs: 2,
+    maxMessages: 500,
+    guarantee: guarantee === 'at-least-once' ? guarantee : 'exactly-once',
+  },
+  hooks: {
+    onNotice: (e) => {
+      say({ notice: e.code })
+    },
+    onFatal: (e) => {
+      say({ fatal: e.code })
+      process.exit(3)
+    },
+  },
 })
 await delivery.start()
 // The ledger is one for all of them.
@@ -22,7 +43,12 @@ for (let sequence = Number(first); sequence <= Number(last); sequence++) {
     messages.push({ topic: `${cluster}.two`, value: `${sequence}/${i}`, key: null, record: i })
   }
   const item = fakeItem({ incarnation, sequence, messages })
-  void item.done.then(() => { say({ committed: sequence }) }, () => undefined)
+  void item.done.then(
+    () => {
+      say({ committed: sequence })
+    },
+    () => undefined,
+  )
   await delivery.offer(item)
 }
 await delivery.drain()

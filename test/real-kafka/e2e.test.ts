@@ -1,16 +1,16 @@
 /**
- * The real program against a real broker, read back by Java's console consumer: processes killed at any moment, nodes that reconnect,
- * files loaded again. Nothing is lost, nothing is there twice, and topics are what the policy says.
+ * The real program against a real broker, read back by Java's console consumer: processes killed at any moment, nodes
+ * that reconnect, files loaded again. Nothing is lost, nothing is there twice, and topics are what the policy says.
  */
 import { randomUUID } from 'node:crypto'
 import { closeSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { DeliverClient } from '../../src/sources/common/deliver-client.js'
-import { minim, Place, Program, run, sleep, until, type Running } from '../e2e/program.js'
+import { minim, Place, Program, run, type Running, sleep, until } from '../e2e/program.js'
 import { call, canariesIn, canaryCall, records } from '../e2e/records.js'
-import { kafkaAvailable, startKafka, type ConsumedRecord, type KafkaCluster } from '../helpers/kafka.js'
+import { type ConsumedRecord, kafkaAvailable, type KafkaCluster, startKafka } from '../helpers/kafka.js'
 
 const reason = kafkaAvailable()
 t.setTimeout(900_000)
@@ -25,19 +25,60 @@ const ROWS = 20
 const POLICY = {
   purposes: {
     billing: {
-      notice: 'P2', description: 'Bill', purpose: 'https://w3id.org/dpv#PaymentManagement', basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' }, recipients: ['billing'],
-      region: 'UK', transfer: 'adequacy', retention_days: 30, epoch: 'contract',
-      call: { key: 'account', fields: { account: 'token', call_id: 'token', calling_name: 'drop', start_ms: { 'time-bucket': { ms: 1000 } }, billable_seconds: 'keep' } },
+      notice: 'P2',
+      description: 'Bill',
+      purpose: 'https://w3id.org/dpv#PaymentManagement',
+      basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' },
+      recipients: ['billing'],
+      region: 'UK',
+      transfer: 'adequacy',
+      retention_days: 30,
+      epoch: 'contract',
+      call: {
+        key: 'account',
+        fields: {
+          account: 'token',
+          call_id: 'token',
+          calling_name: 'drop',
+          start_ms: { 'time-bucket': { ms: 1000 } },
+          billable_seconds: 'keep',
+        },
+      },
     },
     quality: {
-      notice: 'P4', description: 'Watch', purpose: 'https://w3id.org/dpv#ServiceMonitoring', basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' }, recipients: ['operations'],
-      region: 'UK', transfer: 'adequacy', retention_days: 14, epoch: 'day',
-      call: { key: 'call_id', format: 'json', headers: true, fields: { call_id: 'token', calling_name: 'drop', start_ms: { 'time-bucket': 'minute' }, codec: 'keep' } },
+      notice: 'P4',
+      description: 'Watch',
+      purpose: 'https://w3id.org/dpv#ServiceMonitoring',
+      basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' },
+      recipients: ['operations'],
+      region: 'UK',
+      transfer: 'adequacy',
+      retention_days: 14,
+      epoch: 'day',
+      call: {
+        key: 'call_id',
+        format: 'json',
+        headers: true,
+        fields: { call_id: 'token', calling_name: 'drop', start_ms: { 'time-bucket': 'minute' }, codec: 'keep' },
+      },
     },
     research: {
-      notice: 'P5', description: 'Learn', purpose: 'https://w3id.org/dpv#ResearchAndDevelopment', basis: { term: 'eu-gdpr:A6-1-f', evidence: 'balancing test' }, recipients: ['analytics'],
-      region: 'UK', transfer: 'adequacy', retention_days: 30, epoch: 'day',
-      call: { fields: { calling_name: 'drop', start_ms: { 'time-bucket': 'hour' }, duration_seconds: { 'number-bucket': { bounds: [0, 30, 60, 300] } } } },
+      notice: 'P5',
+      description: 'Learn',
+      purpose: 'https://w3id.org/dpv#ResearchAndDevelopment',
+      basis: { term: 'eu-gdpr:A6-1-f', evidence: 'balancing test' },
+      recipients: ['analytics'],
+      region: 'UK',
+      transfer: 'adequacy',
+      retention_days: 30,
+      epoch: 'day',
+      call: {
+        fields: {
+          calling_name: 'drop',
+          start_ms: { 'time-bucket': 'hour' },
+          duration_seconds: { 'number-bucket': { bounds: [0, 30, 60, 300] } },
+        },
+      },
     },
   },
 } as const
@@ -68,8 +109,10 @@ function bytesField(message: Buffer, number: number): Buffer | null {
 }
 
 const distinct = (values: Iterable<string>): number => new Set(values).size
-const billingCallIds = (found: readonly ConsumedRecord[]): string[] => found.map(({ value }) => bytesField(value, 3)?.toString('hex') ?? 'none')
-const qualityCallIds = (found: readonly ConsumedRecord[]): string[] => found.map(({ value }) => (JSON.parse(value.toString()) as { call_id: string }).call_id)
+const billingCallIds = (found: readonly ConsumedRecord[]): string[] =>
+  found.map(({ value }) => bytesField(value, 3)?.toString('hex') ?? 'none')
+const qualityCallIds = (found: readonly ConsumedRecord[]): string[] =>
+  found.map(({ value }) => (JSON.parse(value.toString()) as { call_id: string }).call_id)
 
 t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
   /** A broker of its own for each part: topics have fixed names. */
@@ -78,12 +121,20 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
     t.teardown(() => kafka.stop())
     return kafka
   }
-  const settingsFor = (place: Place, kafka: KafkaCluster, over: Record<string, unknown> = {}): string => place.settings({
-    embedded: false, kafka: { 'bootstrap.servers': kafka.bootstrap }, topics: { partitions: 2, replication: 1 }, policy: place.write('policy.yaml', JSON.stringify(POLICY)), ...over,
-  })
-  const read = (kafka: KafkaCluster, topic: string): Promise<ConsumedRecord[]> => kafka.consoleConsumer(topic, { timeoutMs: 3000 })
+  const settingsFor = (place: Place, kafka: KafkaCluster, over: Record<string, unknown> = {}): string =>
+    place.settings({
+      embedded: false,
+      kafka: { 'bootstrap.servers': kafka.bootstrap },
+      topics: { partitions: 2, replication: 1 },
+      policy: place.write('policy.yaml', JSON.stringify(POLICY)),
+      ...over,
+    })
+  const read = (kafka: KafkaCluster, topic: string): Promise<ConsumedRecord[]> =>
+    kafka.consoleConsumer(topic, { timeoutMs: 3000 })
   const ledger = async (kafka: KafkaCluster, source: (name: string) => boolean): Promise<number[]> =>
-    (await read(kafka, 'minim.ledger')).filter((r) => source((r.key?.toString() ?? '').split('\0')[0])).map((r) => (JSON.parse(r.value.toString()) as { sequence: number }).sequence)
+    (await read(kafka, 'minim.ledger'))
+      .filter((r) => source((r.key?.toString() ?? '').split('\0')[0]))
+      .map((r) => (JSON.parse(r.value.toString()) as { sequence: number }).sequence)
   const grows = (sequences: readonly number[]): boolean => sequences.every((s, i) => i === 0 || s > sequences[i - 1])
 
   t.test('a file whose load is killed again and again: every record once, in every topic', async (t) => {
@@ -96,18 +147,42 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
     const out = openSync(file, 'w')
     const start = Date.now() - 3_600_000
     for (let n = 0; n < LINES; n += 1000) {
-      writeSync(out, Array.from({ length: 1000 }, (_, i) => JSON.stringify({
-        account: `acct-${(n + i) % 50}`, call_id: `call-${n + i}`, calling: '1001', called: '+447700900123', start_ms: start + n + i, duration_seconds: 40, billable_seconds: (n + i) % 600,
-      })).join('\n') + '\n')
+      writeSync(
+        out,
+        Array.from({ length: 1000 }, (_, i) =>
+          JSON.stringify({
+            account: `acct-${(n + i) % 50}`,
+            call_id: `call-${n + i}`,
+            calling: '1001',
+            called: '+447700900123',
+            start_ms: start + n + i,
+            duration_seconds: 40,
+            billable_seconds: (n + i) % 600,
+          }),
+        ).join('\n') + '\n',
+      )
     }
     closeSync(out)
     // The proxy reads it at start, and is told to end in the middle.
-    const proxy = await run(t, place, place.settings({ ...parse(readFileSync(settings, 'utf8')) as object, files: [{ path: file, format: 'jsonl', mapping: 'minim', follow: false }] }, 'files.yaml'))
+    const proxy = await run(
+      t,
+      place,
+      place.settings(
+        {
+          ...(parse(readFileSync(settings, 'utf8')) as object),
+          files: [{ path: file, format: 'jsonl', mapping: 'minim', follow: false }],
+        },
+        'files.yaml',
+      ),
+    )
     await sleep(200)
     proxy.program.kill('SIGTERM')
     const told = await proxy.program.end()
     t.equal(told.code, 0, told.stderr)
-    t.ok(proxy.program.log().some((line) => line.msg.startsWith('file left')), 'it does not wait for the file\'s end')
+    t.ok(
+      proxy.program.log().some((line) => line.msg.startsWith('file left')),
+      "it does not wait for the file's end",
+    )
     const args = ['load', file, '--format', 'jsonl', '--config', settings]
     let kills = 0
     for (let attempt = 0; attempt < 5; attempt++) {
@@ -121,7 +196,11 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
     t.ok(kills >= 3, `killed ${kills} times`)
     const last = await new Program(t, args, place).end(240_000)
     t.equal(last.code, 0, last.stderr)
-    const report = JSON.parse(last.stdout.trimEnd().split('\n').at(-1) ?? '') as { records: number; skippedBytes: number; produced: Record<string, number> }
+    const report = JSON.parse(last.stdout.trimEnd().split('\n').at(-1) ?? '') as {
+      records: number
+      skippedBytes: number
+      produced: Record<string, number>
+    }
     t.ok(report.skippedBytes > 0, `${report.skippedBytes} bytes were skipped`)
     t.ok(report.records < LINES, `${report.records} records were left`)
     t.match(last.stderr, /bytes of this file were taken before: skipped/)
@@ -145,11 +224,18 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
     const place = new Place(t)
     place.makeStore()
     const probe = createServer()
-    await new Promise<void>((resolve) => { probe.listen(0, '127.0.0.1', resolve) })
+    await new Promise<void>((resolve) => {
+      probe.listen(0, '127.0.0.1', resolve)
+    })
     const address = `127.0.0.1:${(probe.address() as AddressInfo).port}`
-    await new Promise<void>((resolve) => { probe.close(() => { resolve() }) })
+    await new Promise<void>((resolve) => {
+      probe.close(() => {
+        resolve()
+      })
+    })
     const settings = settingsFor(place, kafka, { grpc: { listen: address } })
-    const batch = (sequence: number): Buffer => records({ calls: Array.from({ length: ROWS }, (_, i) => call(sequence * ROWS + i)) })
+    const batch = (sequence: number): Buffer =>
+      records({ calls: Array.from({ length: ROWS }, (_, i) => call(sequence * ROWS + i)) })
     const incarnation = randomUUID()
     const resumed: number[] = []
     let acknowledged = 0
@@ -157,7 +243,17 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
     const node = async (): Promise<void> => {
       while (acknowledged < BATCHES) {
         let over = false
-        const client = new DeliverClient({ address, source: 'pbx-london', incarnation, onEnd: () => { over = true }, onAck: (sequence) => { acknowledged = sequence } })
+        const client = new DeliverClient({
+          address,
+          source: 'pbx-london',
+          incarnation,
+          onEnd: () => {
+            over = true
+          },
+          onAck: (sequence) => {
+            acknowledged = sequence
+          },
+        })
         try {
           const from = await client.resumeAfter
           resumed.push(from)
@@ -204,15 +300,25 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
     const { program, grpc } = await run(t, place, settingsFor(place, kafka))
     const incarnation = randomUUID()
     let over = false
-    const client = new DeliverClient({ address: grpc, source: 'pbx-london', incarnation, onEnd: () => { over = true } })
+    const client = new DeliverClient({
+      address: grpc,
+      source: 'pbx-london',
+      incarnation,
+      onEnd: () => {
+        over = true
+      },
+    })
     await client.resumeAfter
     let sent = 0
     const streaming = (async () => {
       while (!over) {
         sent++
         const n = sent
-        if (!client.send(n, records({ calls: Array.from({ length: ROWS }, (_, i) => call(n * ROWS + i)) }))) await client.drained()
-        await new Promise((resolve) => { setImmediate(resolve) })
+        if (!client.send(n, records({ calls: Array.from({ length: ROWS }, (_, i) => call(n * ROWS + i)) })))
+          await client.drained()
+        await new Promise((resolve) => {
+          setImmediate(resolve)
+        })
       }
     })()
     await until('some is acknowledged', () => client.acknowledged >= 30)
@@ -231,21 +337,42 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
     place.makeStore()
     const settings = settingsFor(place, kafka)
     const start = Math.floor(Date.now() / 3_600_000) * 3_600_000 - 7_200_000 + 1_234_567
-    const calls = [0, 1, 2, 3, 4, 5].map((n) => canaryCall(n, { account: `canary-account-${n % 2}`, codec: 'PCMA', start_ms: start, answer_ms: start + 1, end_ms: start + 2 }))
-    const file = place.write('calls.jsonl', [...calls.map((c) => JSON.stringify(c)), '{"calling":"07700900417"'].join('\n'))
+    const calls = [0, 1, 2, 3, 4, 5].map((n) =>
+      canaryCall(n, {
+        account: `canary-account-${n % 2}`,
+        codec: 'PCMA',
+        start_ms: start,
+        answer_ms: start + 1,
+        end_ms: start + 2,
+      }),
+    )
+    const file = place.write(
+      'calls.jsonl',
+      [...calls.map((c) => JSON.stringify(c)), '{"calling":"07700900417"'].join('\n'),
+    )
     const loaded = await minim(t, ['load', file, '--format', 'jsonl', '--config', settings], place)
     t.equal(loaded.code, 0, loaded.stderr)
-    t.match(JSON.parse(loaded.stdout), { records: 7, produced: { 'pbx.billing.call': 6 }, quarantined: 1, skippedBytes: 0 })
+    t.match(JSON.parse(loaded.stdout), {
+      records: 7,
+      produced: { 'pbx.billing.call': 6 },
+      quarantined: 1,
+      skippedBytes: 0,
+    })
     const billing = await read(kafka, TOPICS[0])
     t.equal(billing.length, 6)
     t.equal(distinct(billing.map((r) => r.key?.toString('hex') ?? 'none')), 2, 'two accounts, two keys')
     for (const { key, value, timestamp } of billing) {
       t.equal(key?.length, 16)
-      t.same(key, bytesField(value, 2), 'the key is the account\'s token')
+      t.same(key, bytesField(value, 2), "the key is the account's token")
       t.equal(timestamp, Math.floor(start / 1000) * 1000, 'to the second, as billing sees it')
       t.equal(bytesField(value, 9)?.toString(), String(timestamp))
     }
-    for (const { partition, key } of billing) t.equal(distinct(billing.filter((r) => r.key?.equals(key ?? Buffer.alloc(0))).map((r) => String(r.partition))), 1, `one account, one partition (${partition})`)
+    for (const { partition, key } of billing)
+      t.equal(
+        distinct(billing.filter((r) => r.key?.equals(key ?? Buffer.alloc(0))).map((r) => String(r.partition))),
+        1,
+        `one account, one partition (${partition})`,
+      )
     const quality = await read(kafka, TOPICS[1])
     t.equal(quality.length, 6)
     for (const { key, value, timestamp } of quality) {
@@ -254,7 +381,12 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
       t.equal(record.call_id, key?.toString(), 'the key is the token as the record has it')
       t.equal(timestamp, Math.floor(start / 60_000) * 60_000, 'to the minute')
       t.equal(record.start_ms, timestamp)
-      t.match(record.tag, { purpose: 'quality', basis: 'eu-gdpr:A6-1-b', epoch: new Date(start).toISOString().slice(0, 10), retention_days: 14 })
+      t.match(record.tag, {
+        purpose: 'quality',
+        basis: 'eu-gdpr:A6-1-b',
+        epoch: new Date(start).toISOString().slice(0, 10),
+        retention_days: 14,
+      })
     }
     const research = await read(kafka, TOPICS[2])
     for (const { key, timestamp } of research) {
@@ -262,25 +394,70 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
       t.equal(timestamp, Math.floor(start / 3_600_000) * 3_600_000, 'to the hour')
     }
     const headers = await kafka.tool('org.apache.kafka.tools.consumer.ConsoleConsumer', [
-      '--bootstrap-server', kafka.bootstrap, '--topic', TOPICS[1], '--from-beginning', '--max-messages', '1', '--timeout-ms', '10000', '--property', 'print.headers=true'])
-    t.match(headers, /purpose:quality,basis:eu-gdpr:A6-1-b,policy:[0-9a-f]{12},region:UK,retention_days:14,transfer:adequacy/)
-    t.equal((await kafka.tool('org.apache.kafka.tools.consumer.ConsoleConsumer', [
-      '--bootstrap-server', kafka.bootstrap, '--topic', TOPICS[0], '--from-beginning', '--max-messages', '1', '--timeout-ms', '10000', '--property', 'print.headers=true'])).split('\t')[0], 'NO_HEADERS')
+      '--bootstrap-server',
+      kafka.bootstrap,
+      '--topic',
+      TOPICS[1],
+      '--from-beginning',
+      '--max-messages',
+      '1',
+      '--timeout-ms',
+      '10000',
+      '--property',
+      'print.headers=true',
+    ])
+    t.match(
+      headers,
+      /purpose:quality,basis:eu-gdpr:A6-1-b,policy:[0-9a-f]{12},region:UK,retention_days:14,transfer:adequacy/,
+    )
+    t.equal(
+      (
+        await kafka.tool('org.apache.kafka.tools.consumer.ConsoleConsumer', [
+          '--bootstrap-server',
+          kafka.bootstrap,
+          '--topic',
+          TOPICS[0],
+          '--from-beginning',
+          '--max-messages',
+          '1',
+          '--timeout-ms',
+          '10000',
+          '--property',
+          'print.headers=true',
+        ])
+      ).split('\t')[0],
+      'NO_HEADERS',
+    )
     const quarantine = await read(kafka, 'minim.quarantine')
     t.equal(quarantine.length, 1)
-    for (const { key, value } of [...billing, ...quality, ...research, ...quarantine]) t.same(canariesIn(Buffer.concat([key ?? Buffer.alloc(0), value])), [])
+    for (const { key, value } of [...billing, ...quality, ...research, ...quarantine])
+      t.same(canariesIn(Buffer.concat([key ?? Buffer.alloc(0), value])), [])
 
-    const described = await kafka.tool('org.apache.kafka.tools.TopicCommand', ['--bootstrap-server', kafka.bootstrap, '--describe'])
-    const wanted: readonly (readonly [topic: string, partitions: number, days: number])[] = [[TOPICS[0], 2, 30], [TOPICS[1], 2, 14], [TOPICS[2], 2, 30], ['minim.quarantine', 2, 7]]
+    const described = await kafka.tool('org.apache.kafka.tools.TopicCommand', [
+      '--bootstrap-server',
+      kafka.bootstrap,
+      '--describe',
+    ])
+    const wanted: readonly (readonly [topic: string, partitions: number, days: number])[] = [
+      [TOPICS[0], 2, 30],
+      [TOPICS[1], 2, 14],
+      [TOPICS[2], 2, 30],
+      ['minim.quarantine', 2, 7],
+    ]
     for (const [topic, partitions, days] of wanted) {
       const line = described.split('\n').find((l) => l.startsWith(`Topic: ${topic}\t`)) ?? ''
       t.ok(line.includes(`PartitionCount: ${partitions}`), line)
-      const configs = new Map((/Configs: (\S+)/.exec(line)?.[1] ?? '').split(',').map((c) => c.split('=') as [string, string]))
+      const configs = new Map(
+        (/Configs: (\S+)/.exec(line)?.[1] ?? '').split(',').map((c) => c.split('=') as [string, string]),
+      )
       t.equal(configs.get('retention.ms'), String(days * DAY_MS), topic)
-      t.equal(configs.get('segment.ms'), String(Math.min(7 * DAY_MS, days * DAY_MS / 10)), topic)
+      t.equal(configs.get('segment.ms'), String(Math.min(7 * DAY_MS, (days * DAY_MS) / 10)), topic)
       t.equal(configs.get('cleanup.policy'), 'delete', topic)
     }
-    t.match(described.split('\n').find((l) => l.startsWith('Topic: minim.ledger\t')), /PartitionCount: 1\b.*cleanup\.policy=compact/)
+    t.match(
+      described.split('\n').find((l) => l.startsWith('Topic: minim.ledger\t')),
+      /PartitionCount: 1\b.*cleanup\.policy=compact/,
+    )
 
     const tail = await minim(t, ['tail', 'quality', '--once', '--config', settings], place)
     t.equal(tail.code, 0, tail.stderr)
@@ -288,11 +465,38 @@ t.test('the program and a real broker', { skip: reason ?? false, timeout: 900_00
 
     // Drift.
     const proxy = await run(t, place, settings)
-    await kafka.tool('kafka.admin.ConfigCommand', ['--bootstrap-server', kafka.bootstrap, '--alter', '--topic', TOPICS[0], '--add-config', 'retention.ms=864000000000'])
-    const drifted = await new Program(t, ['run', '--config', place.settings({ ...parse(readFileSync(settings, 'utf8')) as object, cluster: 'other' }, 'other.yaml')], place).end()
+    await kafka.tool('kafka.admin.ConfigCommand', [
+      '--bootstrap-server',
+      kafka.bootstrap,
+      '--alter',
+      '--topic',
+      TOPICS[0],
+      '--add-config',
+      'retention.ms=864000000000',
+    ])
+    const drifted = await new Program(
+      t,
+      [
+        'run',
+        '--config',
+        place.settings({ ...(parse(readFileSync(settings, 'utf8')) as object), cluster: 'other' }, 'other.yaml'),
+      ],
+      place,
+    ).end()
     t.equal(drifted.code, 3, drifted.stderr)
-    t.match(drifted.stderr, /MINIM_KAFKA_TOPIC_DRIFT[^]*pbx\.billing\.call[^]*retention\.ms is 864000000000 and should be 2592000000[^]*kafka-configs\.sh[^]*--add-config retention\.ms=2592000000/)
-    await kafka.tool('kafka.admin.ConfigCommand', ['--bootstrap-server', kafka.bootstrap, '--alter', '--topic', TOPICS[0], '--add-config', `retention.ms=${30 * DAY_MS}`])
+    t.match(
+      drifted.stderr,
+      /MINIM_KAFKA_TOPIC_DRIFT[^]*pbx\.billing\.call[^]*retention\.ms is 864000000000 and should be 2592000000[^]*kafka-configs\.sh[^]*--add-config retention\.ms=2592000000/,
+    )
+    await kafka.tool('kafka.admin.ConfigCommand', [
+      '--bootstrap-server',
+      kafka.bootstrap,
+      '--alter',
+      '--topic',
+      TOPICS[0],
+      '--add-config',
+      `retention.ms=${30 * DAY_MS}`,
+    ])
 
     // Fencing: a second process of the same shard takes over, the first one stops for good when it notices.
     const second = await run(t, place, settings)

@@ -1,7 +1,7 @@
 /** Three brokers, and one of them missing: leaders and coordinators that move, too few replicas in sync. */
 import t from 'tap'
-import { electPreferred, leaderOf } from '../helpers/kafka-cluster.js'
 import { kafkaAvailable, startKafka } from '../helpers/kafka.js'
+import { electPreferred, leaderOf } from '../helpers/kafka-cluster.js'
 import { Feed, until } from './feeding.js'
 
 const reason = kafkaAvailable()
@@ -12,13 +12,29 @@ const SHORT = { 'socket.timeout.ms': 11_000, 'transaction.timeout.ms': 12_000 }
 
 t.test('three brokers', { skip: reason ?? false, timeout: 400_000 }, async (t) => {
   const kafka = await startKafka({
-    brokers: 3, heap: '384m',
+    brokers: 3,
+    heap: '384m',
     // A broker that is gone is noticed soon, for a test's sake.
-    properties: { 'broker.session.timeout.ms': 3_000, 'broker.heartbeat.interval.ms': 500, 'replica.lag.time.max.ms': 3_000, 'transaction.state.log.min.isr': 2 },
+    properties: {
+      'broker.session.timeout.ms': 3_000,
+      'broker.heartbeat.interval.ms': 500,
+      'replica.lag.time.max.ms': 3_000,
+      'transaction.state.log.min.isr': 2,
+    },
   })
   t.teardown(() => kafka.stop())
-  const alter = (name: string, config: string): Promise<string> => kafka.tool('kafka.admin.ConfigCommand', [
-    '--bootstrap-server', kafka.bootstrap, '--alter', '--entity-type', 'topics', '--entity-name', name, '--add-config', config])
+  const alter = (name: string, config: string): Promise<string> =>
+    kafka.tool('kafka.admin.ConfigCommand', [
+      '--bootstrap-server',
+      kafka.bootstrap,
+      '--alter',
+      '--entity-type',
+      'topics',
+      '--entity-name',
+      name,
+      '--add-config',
+      config,
+    ])
 
   t.test('each broker in turn is killed and comes back: leaders, coordinators and the controller move', async (t) => {
     const feed = new Feed(t, kafka, 'turns', { properties: SHORT })
@@ -34,7 +50,12 @@ t.test('three brokers', { skip: reason ?? false, timeout: 400_000 }, async (t) =
       await feed.flows()
     }
     await until('all replicas are in sync', async () => {
-      const behind = await kafka.tool('org.apache.kafka.tools.TopicCommand', ['--bootstrap-server', kafka.bootstrap, '--describe', '--under-replicated-partitions'])
+      const behind = await kafka.tool('org.apache.kafka.tools.TopicCommand', [
+        '--bootstrap-server',
+        kafka.bootstrap,
+        '--describe',
+        '--under-replicated-partitions',
+      ])
       return behind.trim() === ''
     })
     await electPreferred(kafka)

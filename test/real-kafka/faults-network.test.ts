@@ -1,11 +1,11 @@
 /**
- * What a network does to delivery: connections that go silent, half-open, slow; requests and answers that come late. The broker stands
- * behind a proxy that changes no byte. Cut connections are in `delivery.test.ts`.
+ * What a network does to delivery: connections that go silent, half-open, slow; requests and answers that come late.
+ * The broker stands behind a proxy that changes no byte. Cut connections are in `delivery.test.ts`.
  */
 import t from 'tap'
 import { API } from '../helpers/fault-proxy.js'
-import { startProxiedKafka } from '../helpers/kafka-cluster.js'
 import { kafkaAvailable } from '../helpers/kafka.js'
+import { startProxiedKafka } from '../helpers/kafka-cluster.js'
 import { Feed, sleep, until } from './feeding.js'
 
 const reason = kafkaAvailable()
@@ -18,8 +18,14 @@ const SHORT = { 'socket.timeout.ms': 11_000, 'transaction.timeout.ms': 12_000 }
 t.test('a network in trouble', { skip: reason ?? false, timeout: 400_000 }, async (t) => {
   const proxied = await startProxiedKafka({ heap: '512m' })
   t.teardown(() => proxied.stop())
-  const { kafka, bootstrap, proxies: [proxy] } = proxied
-  t.afterEach(() => { proxy.heal() })
+  const {
+    kafka,
+    bootstrap,
+    proxies: [proxy],
+  } = proxied
+  t.afterEach(() => {
+    proxy.heal()
+  })
 
   t.test('the broker hangs for longer than every time-out', async (t) => {
     const feed = new Feed(t, kafka, 'hung', { bootstrap, properties: SHORT })
@@ -69,7 +75,7 @@ t.test('a network in trouble', { skip: reason ?? false, timeout: 400_000 }, asyn
     await feed.isExactlyOnce(t)
   })
 
-  t.test('half-open: the broker\'s ends of all connections are gone, and nobody says so', async (t) => {
+  t.test("half-open: the broker's ends of all connections are gone, and nobody says so", async (t) => {
     const feed = new Feed(t, kafka, 'half', { bootstrap, properties: SHORT })
     await feed.start()
     await feed.flows()
@@ -79,7 +85,10 @@ t.test('a network in trouble', { skip: reason ?? false, timeout: 400_000 }, asyn
     await feed.isExactlyOnce(t)
   })
 
-  for (const [name, towards] of [['from the broker', 'client'], ['to the broker', 'server']] as const) {
+  for (const [name, towards] of [
+    ['from the broker', 'client'],
+    ['to the broker', 'server'],
+  ] as const) {
     t.test(`nothing arrives ${name}, for a while`, async (t) => {
       const cluster = `hush-${towards}`
       const feed = new Feed(t, kafka, cluster, { bootstrap, properties: SHORT })

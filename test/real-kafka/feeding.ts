@@ -1,15 +1,25 @@
-/** Numbered batches, offered to delivery without a pause while something goes wrong, and the check that Kafka holds each of them once. */
+/**
+ * Numbered batches, offered to delivery without a pause while something goes wrong, and the check that Kafka holds each
+ * of them once.
+ */
 import type { Test } from 'tap'
 import type { Delivery } from '../../src/deliver/delivery.js'
-import type { WantedTopic } from '../../src/kafka/topics.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
+import type { WantedTopic } from '../../src/kafka/topics.js'
 import { shippedDelivery, type TestDelivery } from '../helpers/delivery.js'
 import type { ConsumedRecord, KafkaCluster } from '../helpers/kafka.js'
-import { fakeItem, QUARANTINE, type FakeItem, type FakeMessage } from '../helpers/minimised.js'
+import { type FakeItem, fakeItem, type FakeMessage, QUARANTINE } from '../helpers/minimised.js'
 
-export const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+export const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
-export async function until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 60_000): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  timeoutMs = 60_000,
+): Promise<void> {
   const deadline = Date.now() + timeoutMs
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`never: ${what}`)
@@ -17,7 +27,12 @@ export async function until(what: string, condition: () => boolean | Promise<boo
   }
 }
 
-export const topic = (name: string, partitions: number): WantedTopic => ({ name, partitions, retentionDays: 30, compacted: false })
+export const topic = (name: string, partitions: number): WantedTopic => ({
+  name,
+  partitions,
+  retentionDays: 30,
+  compacted: false,
+})
 
 const MAX_RESTARTS = 3
 const ROWS = 10
@@ -27,8 +42,8 @@ const WINDOW = 200
 const MAX_BATCHES = 20_000
 
 /**
- * One delivery with its own two topics, and one stream of batches. Delivery that gives up is started again, as a service manager would
- * do, and gets what is not acknowledged once more, as from a node; {@link restarts} counts it.
+ * One delivery with its own two topics, and one stream of batches. Delivery that gives up is started again, as a
+ * service manager would do, and gets what is not acknowledged once more, as from a node; {@link restarts} counts it.
  */
 export class Feed {
   readonly items: FakeItem[] = []
@@ -39,7 +54,12 @@ export class Feed {
   private stopping = false
   private feeding: Promise<void> = Promise.resolve()
 
-  constructor(t: Test, private readonly kafka: KafkaCluster, private readonly cluster: string, private readonly options: Partial<TestDelivery> = {}) {
+  constructor(
+    t: Test,
+    private readonly kafka: KafkaCluster,
+    private readonly cluster: string,
+    private readonly options: Partial<TestDelivery> = {},
+  ) {
     this.delivery = this.made()
     t.teardown(async () => {
       this.stopping = true
@@ -51,10 +71,22 @@ export class Feed {
     const { kafka, cluster, options } = this
     return shippedDelivery({
       bootstrap: kafka.bootstrap,
-      topics: [topic(`${cluster}.one`, 3), topic(`${cluster}.two`, 1), { name: QUARANTINE, partitions: 1, retentionDays: 7, compacted: false }],
+      topics: [
+        topic(`${cluster}.one`, 3),
+        topic(`${cluster}.two`, 1),
+        { name: QUARANTINE, partitions: 1, retentionDays: 7, compacted: false },
+      ],
       ...options,
       settings: { cluster, lingerMs: 1, maxMessages: 400, ...options.settings },
-      hooks: { onNotice: (e) => { this.notices.push(e) }, onFatal: (e) => { this.fatal.push(e) }, ...options.hooks },
+      hooks: {
+        onNotice: (e) => {
+          this.notices.push(e)
+        },
+        onFatal: (e) => {
+          this.fatal.push(e)
+        },
+        ...options.hooks,
+      },
     })
   }
 
@@ -113,7 +145,10 @@ export class Feed {
 
   /** The last of what it told the log. */
   get said(): string {
-    return this.notices.slice(-6).map((n) => `${n.code} ${n.message}`).join(' | ')
+    return this.notices
+      .slice(-6)
+      .map((n) => `${n.code} ${n.message}`)
+      .join(' | ')
   }
 
   /** Offers no more and waits for what was offered. */
@@ -127,15 +162,25 @@ export class Feed {
   /**
    * Each batch was acknowledged once, and is in each topic once, each key's in the order of offers.
    */
-  async isExactlyOnce(t: Test, { topics = ['one', 'two'] }: { readonly topics?: readonly ('one' | 'two')[] } = {}): Promise<void> {
+  async isExactlyOnce(
+    t: Test,
+    { topics = ['one', 'two'] }: { readonly topics?: readonly ('one' | 'two')[] } = {},
+  ): Promise<void> {
     t.ok(this.items.length > 20, `${this.items.length} batches`)
-    t.ok(this.items.every((item) => item.commits === 1 && item.failure === null), 'each was acknowledged, once')
-    t.same(this.fatal.map((e) => e.code), [], 'it did not give up')
+    t.ok(
+      this.items.every((item) => item.commits === 1 && item.failure === null),
+      'each was acknowledged, once',
+    )
+    t.same(
+      this.fatal.map((e) => e.code),
+      [],
+      'it did not give up',
+    )
     const expected = this.items.flatMap((_, s) => Array.from({ length: ROWS }, (_, i) => `${s + 1}/${i}`)).sort()
     for (const name of topics) {
       const found = await this.kafka.consoleConsumer(`${this.cluster}.${name}`, { timeoutMs: 3_000 })
       t.same(found.map((r) => r.value.toString()).sort(), expected, `${name}: nothing lost, nothing twice`)
-      if (name === 'one') t.equal(outOfOrder(found), 0, 'each key\'s in the order of offers')
+      if (name === 'one') t.equal(outOfOrder(found), 0, "each key's in the order of offers")
     }
   }
 }

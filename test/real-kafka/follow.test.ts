@@ -1,33 +1,57 @@
 /**
- * Followed files and agents against a real broker: the real programs, killed at any moment, while the file is written, renamed, copied
- * and truncated. Each line is in each topic once.
+ * Followed files and agents against a real broker: the real programs, killed at any moment, while the file is written,
+ * renamed, copied and truncated. Each line is in each topic once.
  */
 import { spawnSync } from 'node:child_process'
 import { appendFileSync, copyFileSync, existsSync, readFileSync, renameSync, truncateSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { get, metric, Place, Program, ROOT, sleep, until } from '../e2e/program.js'
 import { canariesIn } from '../e2e/records.js'
-import { kafkaAvailable, startKafka, type KafkaCluster } from '../helpers/kafka.js'
+import { kafkaAvailable, type KafkaCluster, startKafka } from '../helpers/kafka.js'
 
 const reason = kafkaAvailable()
 t.setTimeout(900_000)
 if (reason !== null) t.comment(`NOT RUN: ${reason}`)
 
 const common = {
-  description: 'Test', basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' }, recipients: ['operations'], region: 'UK', transfer: 'adequacy', retention_days: 14,
+  description: 'Test',
+  basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' },
+  recipients: ['operations'],
+  region: 'UK',
+  transfer: 'adequacy',
+  retention_days: 14,
 }
 const POLICY = {
   purposes: {
-    quality: { ...common, notice: 'P4', purpose: 'https://w3id.org/dpv#ServiceMonitoring', epoch: 'day', call: { key: 'call_id', format: 'json', fields: { call_id: 'token', calling_name: 'drop', start_ms: { 'time-bucket': 'minute' } } } },
-    research: { ...common, notice: 'P5', purpose: 'https://w3id.org/dpv#ResearchAndDevelopment', epoch: 'day', call: { fields: { calling_name: 'drop', start_ms: { 'time-bucket': 'hour' } } } },
+    quality: {
+      ...common,
+      notice: 'P4',
+      purpose: 'https://w3id.org/dpv#ServiceMonitoring',
+      epoch: 'day',
+      call: {
+        key: 'call_id',
+        format: 'json',
+        fields: { call_id: 'token', calling_name: 'drop', start_ms: { 'time-bucket': 'minute' } },
+      },
+    },
+    research: {
+      ...common,
+      notice: 'P5',
+      purpose: 'https://w3id.org/dpv#ResearchAndDevelopment',
+      epoch: 'day',
+      call: { fields: { calling_name: 'drop', start_ms: { 'time-bucket': 'hour' } } },
+    },
   },
 }
 
 const stamp = (ms: number): string => new Date(ms).toISOString().slice(0, 19).replace('T', ' ')
 
-/** Writes Master.csv as Asterisk does: a line at a time, the file opened for each; and in between half a line, as a full disk leaves it. */
+/**
+ * Writes Master.csv as Asterisk does: a line at a time, the file opened for each; and in between half a line, as a full
+ * disk leaves it.
+ */
 class Pbx {
   lines = 0
   broken = 0
@@ -61,7 +85,8 @@ class Pbx {
   }
 
   #rotate(): void {
-    for (let i = this.rotations; i >= 1; i--) if (existsSync(`${this.#path}.${i}`)) renameSync(`${this.#path}.${i}`, `${this.#path}.${i + 1}`)
+    for (let i = this.rotations; i >= 1; i--)
+      if (existsSync(`${this.#path}.${i}`)) renameSync(`${this.#path}.${i}`, `${this.#path}.${i + 1}`)
     this.rotations++
     // Every second rotation is by copytruncate.
     if (this.rotations % 2 === 0) {
@@ -78,9 +103,15 @@ class Pbx {
 
 async function freePort(): Promise<number> {
   const probe = createServer()
-  await new Promise<void>((resolve) => { probe.listen(0, '127.0.0.1', resolve) })
+  await new Promise<void>((resolve) => {
+    probe.listen(0, '127.0.0.1', resolve)
+  })
   const { port } = probe.address() as AddressInfo
-  await new Promise<void>((resolve) => { probe.close(() => { resolve() }) })
+  await new Promise<void>((resolve) => {
+    probe.close(() => {
+      resolve()
+    })
+  })
   return port
 }
 
@@ -90,21 +121,35 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
     t.teardown(() => kafka.stop())
     return kafka
   }
-  const proxySettings = (place: Place, kafka: KafkaCluster, over: Record<string, unknown>): string => place.settings({
-    embedded: false, kafka: { 'bootstrap.servers': kafka.bootstrap }, topics: { partitions: 2, replication: 1 }, policy: place.write('policy.yaml', JSON.stringify(POLICY)), ...over,
-  })
+  const proxySettings = (place: Place, kafka: KafkaCluster, over: Record<string, unknown>): string =>
+    place.settings({
+      embedded: false,
+      kafka: { 'bootstrap.servers': kafka.bootstrap },
+      topics: { partitions: 2, replication: 1 },
+      policy: place.write('policy.yaml', JSON.stringify(POLICY)),
+      ...over,
+    })
   const onceEach = async (t: Test, kafka: KafkaCluster, pbx: Pbx): Promise<void> => {
-    const quality = (await kafka.consoleConsumer('pbx.quality.call', { timeoutMs: 4000 })).map(({ value }) => (JSON.parse(value.toString()) as { call_id: string }).call_id)
+    const quality = (await kafka.consoleConsumer('pbx.quality.call', { timeoutMs: 4000 })).map(
+      ({ value }) => (JSON.parse(value.toString()) as { call_id: string }).call_id,
+    )
     t.equal(quality.length, pbx.lines, 'as many records as lines')
     t.equal(new Set(quality).size, pbx.lines, 'each once')
     t.equal((await kafka.consoleConsumer('pbx.research.call', { timeoutMs: 4000 })).length, pbx.lines)
-    t.equal((await kafka.consoleConsumer('minim.quarantine', { timeoutMs: 4000 })).length, pbx.broken, 'what is no line is in quarantine, once')
+    t.equal(
+      (await kafka.consoleConsumer('minim.quarantine', { timeoutMs: 4000 })).length,
+      pbx.broken,
+      'what is no line is in quarantine, once',
+    )
   }
   /** Nothing is behind, and stays so: the measure is taken every second. */
   const caughtUp = async (ops: string): Promise<void> => {
     for (let still = 0; still < 3;) {
       await until('it is ready', async () => (await get(ops, '/readyz')).status === 200, 120_000)
-      still = metric((await get(ops, '/metrics')).body, 'minim_source_lag_seconds')['source_kind="file"'] === 0 ? still + 1 : 0
+      still =
+        metric((await get(ops, '/metrics')).body, 'minim_source_lag_seconds')['source_kind="file"'] === 0
+          ? still + 1
+          : 0
       await sleep(1100)
     }
   }
@@ -115,7 +160,12 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
     const place = new Place(t)
     place.makeStore()
     const path = place.path('Master.csv')
-    const settings = proxySettings(place, kafka, { files: [{ path, ...file }, { path: place.path('none.jsonl'), format: 'jsonl', pollMs: 50 }] })
+    const settings = proxySettings(place, kafka, {
+      files: [
+        { path, ...file },
+        { path: place.path('none.jsonl'), format: 'jsonl', pollMs: 50 },
+      ],
+    })
     const start = async (): Promise<Program> => {
       const program = new Program(t, ['run', '--config', settings], place)
       await program.line('ready')
@@ -126,7 +176,14 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
     const pbx = new Pbx(path)
     t.teardown(() => pbx.stop())
     await program.line('file followed')
-    await until('the first lines are taken', async () => (metric((await get(String((await program.line('ready'))['ops']), '/metrics')).body, 'minim_records_received_total')['source_kind="file"'] ?? 0) > 0)
+    await until(
+      'the first lines are taken',
+      async () =>
+        (metric(
+          (await get(String((await program.line('ready'))['ops']), '/metrics')).body,
+          'minim_records_received_total',
+        )['source_kind="file"'] ?? 0) > 0,
+    )
     for (let kills = 0; kills < 6; kills++) {
       await sleep(500 + Math.random() * 1500)
       program.kill('SIGKILL')
@@ -157,16 +214,29 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
     t.equal(made.status, 0, made.stderr)
     const port = await freePort()
     const settings = proxySettings(proxyPlace, kafka, {
-      grpc: { listen: `127.0.0.1:${port}`, tls: { cert: node.path('proxy.pem'), key: node.path('proxy.key'), clientCa: node.path('ca.pem') } },
+      grpc: {
+        listen: `127.0.0.1:${port}`,
+        tls: { cert: node.path('proxy.pem'), key: node.path('proxy.key'), clientCa: node.path('ca.pem') },
+      },
     })
     const path = node.path('Master.csv')
-    const agentSettings = (over: object = {}, name = 'agent.yaml'): string => node.write(name, JSON.stringify({
-      ops: { listen: '127.0.0.1:0' }, files: [{ path, ...file }],
-      agent: {
-        proxy: `127.0.0.1:${port}`, source: 'pbx-1', windowBatches: 4, batchBytes: 16_384, reconnectMaxMs: 500,
-        tls: { ca: 'ca.pem', cert: 'pbx-1.pem', key: 'pbx-1.key', serverName: 'proxy' }, ...over,
-      },
-    }))
+    const agentSettings = (over: object = {}, name = 'agent.yaml'): string =>
+      node.write(
+        name,
+        JSON.stringify({
+          ops: { listen: '127.0.0.1:0' },
+          files: [{ path, ...file }],
+          agent: {
+            proxy: `127.0.0.1:${port}`,
+            source: 'pbx-1',
+            windowBatches: 4,
+            batchBytes: 16_384,
+            reconnectMaxMs: 500,
+            tls: { ca: 'ca.pem', cert: 'pbx-1.pem', key: 'pbx-1.key', serverName: 'proxy' },
+            ...over,
+          },
+        }),
+      )
     const proxy = async (): Promise<Program> => {
       const program = new Program(t, ['run', '--config', settings], proxyPlace)
       await program.line('ready')
@@ -187,8 +257,25 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
     await a.line('connected to the proxy')
 
     // Without a certificate nobody is heard; a second agent with the same state does not run.
-    const stranger = new Program(t, ['agent', '--config', agentSettings({ stateFile: 'stranger.json', source: 'stranger', tls: { ca: 'ca.pem', serverName: 'proxy' } }, 'stranger.yaml')], node)
-    await until('refused', () => stranger.log().some((l) => l.msg.includes('MINIM_AGENT_DISCONNECTED') || JSON.stringify(l).includes('MINIM_AGENT_DISCONNECTED')))
+    const stranger = new Program(
+      t,
+      [
+        'agent',
+        '--config',
+        agentSettings(
+          { stateFile: 'stranger.json', source: 'stranger', tls: { ca: 'ca.pem', serverName: 'proxy' } },
+          'stranger.yaml',
+        ),
+      ],
+      node,
+    )
+    await until('refused', () =>
+      stranger
+        .log()
+        .some(
+          (l) => l.msg.includes('MINIM_AGENT_DISCONNECTED') || JSON.stringify(l).includes('MINIM_AGENT_DISCONNECTED'),
+        ),
+    )
     t.notOk(stranger.log().some((l) => l.msg === 'connected to the proxy'))
     stranger.kill('SIGKILL')
     const second = await new Program(t, ['agent', '--config', agentSettings()], node).end()
@@ -214,7 +301,9 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
     const ops = String((await a.line('ready'))['ops'])
     await a.line('file followed')
     await caughtUp(ops)
-    t.comment(`${pbx.lines} lines, ${pbx.rotations} rotations, ${resumed} batches sent again after a start, ${Math.round(metric((await get(ops, '/metrics')).body, 'process_resident_memory_bytes')[''] / 1e6)} MB`)
+    t.comment(
+      `${pbx.lines} lines, ${pbx.rotations} rotations, ${resumed} batches sent again after a start, ${Math.round(metric((await get(ops, '/metrics')).body, 'process_resident_memory_bytes')[''] / 1e6)} MB`,
+    )
     a.kill('SIGTERM')
     const ended = await a.end()
     t.equal(ended.code, 0, ended.stderr)

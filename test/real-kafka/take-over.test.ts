@@ -1,14 +1,15 @@
 /**
- * Two installations of one name on a real broker: who starts takes the shard over, says from whom, and the other one ends within its limit,
- * under load and when nothing comes. Every post that was taken is in Kafka once, whichever of them took it.
+ * Two installations of one name on a real broker: who starts takes the shard over, says from whom, and the other one
+ * ends within its limit, under load and when nothing comes. Every post that was taken is in Kafka once, whichever of
+ * them took it.
  */
 import { Agent, request } from 'node:http'
-import { createServer, type AddressInfo } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { endLimitMs } from '../../src/cli/end.js'
 import { Place, Program, sleep, until } from '../e2e/program.js'
 import { call } from '../e2e/records.js'
-import { kafkaAvailable, startKafka, type KafkaCluster } from '../helpers/kafka.js'
+import { kafkaAvailable, type KafkaCluster, startKafka } from '../helpers/kafka.js'
 
 const reason = kafkaAvailable()
 t.setTimeout(900_000)
@@ -22,18 +23,40 @@ const IDLE_NOTICE_MS = 5_000
 const POLICY = {
   purposes: {
     quality: {
-      notice: 'P4', description: 'Watch', purpose: 'https://w3id.org/dpv#ServiceMonitoring', basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' }, recipients: ['operations'],
-      region: 'UK', transfer: 'adequacy', retention_days: 14, epoch: 'contract',
-      call: { key: 'call_id', format: 'json', fields: { call_id: 'token', calling_name: 'drop', start_ms: { 'time-bucket': 'minute' }, duration_seconds: 'keep' } },
+      notice: 'P4',
+      description: 'Watch',
+      purpose: 'https://w3id.org/dpv#ServiceMonitoring',
+      basis: { term: 'eu-gdpr:A6-1-b', evidence: 'contract' },
+      recipients: ['operations'],
+      region: 'UK',
+      transfer: 'adequacy',
+      retention_days: 14,
+      epoch: 'contract',
+      call: {
+        key: 'call_id',
+        format: 'json',
+        fields: {
+          call_id: 'token',
+          calling_name: 'drop',
+          start_ms: { 'time-bucket': 'minute' },
+          duration_seconds: 'keep',
+        },
+      },
     },
   },
 } as const
 
 async function freePort(): Promise<number> {
   const probe = createServer()
-  await new Promise<void>((resolve) => { probe.listen(0, '127.0.0.1', resolve) })
+  await new Promise<void>((resolve) => {
+    probe.listen(0, '127.0.0.1', resolve)
+  })
   const { port } = probe.address() as AddressInfo
-  await new Promise<void>((resolve) => { probe.close(() => { resolve() }) })
+  await new Promise<void>((resolve) => {
+    probe.close(() => {
+      resolve()
+    })
+  })
   return port
 }
 
@@ -41,17 +64,39 @@ async function freePort(): Promise<number> {
 class Site {
   readonly place: Place
   program!: Program
-  constructor(private readonly t: Test, readonly name: string, readonly http: number, readonly ops: number, private readonly kafka: KafkaCluster, private readonly over: object = {}) {
+  constructor(
+    private readonly t: Test,
+    readonly name: string,
+    readonly http: number,
+    readonly ops: number,
+    private readonly kafka: KafkaCluster,
+    private readonly over: object = {},
+  ) {
     this.place = new Place(t)
     this.place.makeStore()
   }
 
   async start(): Promise<void> {
-    this.program = new Program(this.t, ['run', '--config', this.place.settings({
-      embedded: false, cluster: 'shared', kafka: { 'bootstrap.servers': this.kafka.bootstrap }, topics: { partitions: 2, replication: 1 },
-      policy: this.place.write('policy.yaml', JSON.stringify(POLICY)), delivery: { lingerMs: 1 }, spool: { path: this.place.path('spool') },
-      http: { listen: `127.0.0.1:${this.http}` }, ops: { listen: `127.0.0.1:${this.ops}` }, ...this.over,
-    })], this.place)
+    this.program = new Program(
+      this.t,
+      [
+        'run',
+        '--config',
+        this.place.settings({
+          embedded: false,
+          cluster: 'shared',
+          kafka: { 'bootstrap.servers': this.kafka.bootstrap },
+          topics: { partitions: 2, replication: 1 },
+          policy: this.place.write('policy.yaml', JSON.stringify(POLICY)),
+          delivery: { lingerMs: 1 },
+          spool: { path: this.place.path('spool') },
+          http: { listen: `127.0.0.1:${this.http}` },
+          ops: { listen: `127.0.0.1:${this.ops}` },
+          ...this.over,
+        }),
+      ],
+      this.place,
+    )
     await until(`${this.name} is ready:\n${this.program.stderr}`, async () => {
       if (this.program.over) throw new Error(`${this.name} ended:\n${this.program.stderr}`)
       return (await fetch(`http://127.0.0.1:${this.ops}/readyz`).catch(() => null))?.status === 200
@@ -60,12 +105,18 @@ class Site {
 
   /** When it said that it lost the shard. */
   get fencedAt(): number | null {
-    const line = this.program.log().find((found) => (found['err'] as { code?: string } | undefined)?.code === 'MINIM_DELIVERY_FENCED')
+    const line = this.program
+      .log()
+      .find((found) => (found['err'] as { code?: string } | undefined)?.code === 'MINIM_DELIVERY_FENCED')
     return line === undefined ? null : Date.parse(String(line['time']))
   }
 }
 
-interface Tally { accepted: number; unsure: number; lastAcceptedAt: number }
+interface Tally {
+  accepted: number
+  unsure: number
+  lastAcceptedAt: number
+}
 
 class Load {
   readonly tallies = new Map<Site, Tally>()
@@ -75,14 +126,16 @@ class Load {
   private next = 0
 
   constructor(public at: Site) {
-    this.work = Promise.all(Array.from({ length: SENDERS }, async () => {
-      while (!this.over) if (await this.post() !== 202) await sleep(20)
-    }))
+    this.work = Promise.all(
+      Array.from({ length: SENDERS }, async () => {
+        while (!this.over) if ((await this.post()) !== 202) await sleep(20)
+      }),
+    )
   }
 
   tally(site: Site): Tally {
     let found = this.tallies.get(site)
-    if (found === undefined) this.tallies.set(site, found = { accepted: 0, unsure: 0, lastAcceptedAt: 0 })
+    if (found === undefined) this.tallies.set(site, (found = { accepted: 0, unsure: 0, lastAcceptedAt: 0 }))
     return found
   }
 
@@ -91,13 +144,25 @@ class Load {
     const tally = this.tally(site)
     const body = JSON.stringify(call(0, { call_id: `post-${this.next++}`, duration_seconds: 1 }))
     return new Promise((resolve) => {
-      const sent = request({ agent: this.agent, port: site.http, host: '127.0.0.1', path: '/v1/calls', method: 'POST', headers: { 'content-type': 'application/json' } }, (answer) => {
-        if (answer.statusCode === 202) {
-          tally.accepted++
-          tally.lastAcceptedAt = Date.now()
-        }
-        answer.resume().once('close', () => { resolve(answer.statusCode ?? 0) })
-      })
+      const sent = request(
+        {
+          agent: this.agent,
+          port: site.http,
+          host: '127.0.0.1',
+          path: '/v1/calls',
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+        },
+        (answer) => {
+          if (answer.statusCode === 202) {
+            tally.accepted++
+            tally.lastAcceptedAt = Date.now()
+          }
+          answer.resume().once('close', () => {
+            resolve(answer.statusCode ?? 0)
+          })
+        },
+      )
       sent.once('error', (error: NodeJS.ErrnoException) => {
         if (error.code !== 'ECONNREFUSED') tally.unsure++
         resolve(0)
@@ -113,25 +178,41 @@ class Load {
   }
 }
 
-const totals = (load: Load): { accepted: number; unsure: number } => [...load.tallies.values()].reduce((sum, one) => ({ accepted: sum.accepted + one.accepted, unsure: sum.unsure + one.unsure }), { accepted: 0, unsure: 0 })
+const totals = (load: Load): { accepted: number; unsure: number } =>
+  [...load.tallies.values()].reduce(
+    (sum, one) => ({ accepted: sum.accepted + one.accepted, unsure: sum.unsure + one.unsure }),
+    { accepted: 0, unsure: 0 },
+  )
 
 /** Each names the other one. */
 async function isSuccessor(t: Test, heir: Site, former: Site): Promise<void> {
   const line = await heir.program.line('the shard is taken over from')
-  t.match(line['former'], new RegExp(`pid ${former.program.child.pid}, since \\d{4}-\\d\\d-\\d\\dT[0-9:]+Z, id [0-9a-f-]{36}$`), `${heir.name} names ${former.name}`)
+  t.match(
+    line['former'],
+    new RegExp(`pid ${former.program.child.pid}, since \\d{4}-\\d\\d-\\d\\dT[0-9:]+Z, id [0-9a-f-]{36}$`),
+    `${heir.name} names ${former.name}`,
+  )
   const lost = former.program.log().find((found) => found.msg === 'the shard was taken over by')
   t.match(lost?.['by'], new RegExp(`pid ${heir.program.child.pid}, since `), `${former.name} names ${heir.name}`)
 }
 
-/** A broker, and what makes two sites on it. The ledger has as many partitions as a site has workers, so those of others need another. */
-async function brokered(t: Test): Promise<{ kafka: KafkaCluster; sites: (t: Test, over?: object) => Promise<[Site, Site]> }> {
+/**
+ * A broker, and what makes two sites on it. The ledger has as many partitions as a site has workers, so those of others
+ * need another.
+ */
+async function brokered(
+  t: Test,
+): Promise<{ kafka: KafkaCluster; sites: (t: Test, over?: object) => Promise<[Site, Site]> }> {
   const kafka = await startKafka({ heap: '512m' })
   t.teardown(() => kafka.stop())
   return {
     kafka,
     sites: async (t, over = {}) => {
       const ports = await Promise.all(Array.from({ length: 4 }, freePort))
-      return [new Site(t, 'one', ports[0], ports[1], kafka, over), new Site(t, 'the other', ports[2], ports[3], kafka, over)]
+      return [
+        new Site(t, 'one', ports[0], ports[1], kafka, over),
+        new Site(t, 'the other', ports[2], ports[3], kafka, over),
+      ]
     },
   }
 }
@@ -156,7 +237,10 @@ t.test('who is taken over ends', { skip: reason ?? false, timeout: 800_000 }, as
       slowest = Math.max(slowest, endedAt - fencedAt)
       t.ok(endedAt - fencedAt < endLimitMs(0), `${endedAt - fencedAt} ms from what it noticed to its end`)
       // What was being flushed at that moment is safe, and said to be.
-      t.ok(load.tally(former).lastAcceptedAt - fencedAt < 1_000, `its last 202 came ${load.tally(former).lastAcceptedAt - fencedAt} ms after that`)
+      t.ok(
+        load.tally(former).lastAcceptedAt - fencedAt < 1_000,
+        `its last 202 came ${load.tally(former).lastAcceptedAt - fencedAt} ms after that`,
+      )
       await isSuccessor(t, heir, former)
       load.at = heir
       ;[former, heir] = [heir, former]
@@ -166,12 +250,16 @@ t.test('who is taken over ends', { skip: reason ?? false, timeout: 800_000 }, as
     // Each delivers what it has in its spool, one after the other.
     for (const site of [former, heir]) {
       if (site.program.over) await site.start()
-      await until('its spool is empty', async () => /^minim_spool_blocks 0$/m.test(await (await fetch(`http://127.0.0.1:${site.ops}/metrics`)).text()))
+      await until('its spool is empty', async () =>
+        /^minim_spool_blocks 0$/m.test(await (await fetch(`http://127.0.0.1:${site.ops}/metrics`)).text()),
+      )
       site.program.kill('SIGTERM')
       t.equal((await site.program.end()).code, 0)
     }
     const { accepted, unsure } = totals(load)
-    const found = (await kafka.consoleConsumer('pbx.quality.call', { timeoutMs: 4_000 })).map(({ value }) => (JSON.parse(value.toString()) as { call_id: string }).call_id)
+    const found = (await kafka.consoleConsumer('pbx.quality.call', { timeoutMs: 4_000 })).map(
+      ({ value }) => (JSON.parse(value.toString()) as { call_id: string }).call_id,
+    )
     t.comment(`${accepted} accepted, ${unsure} without an answer, ${found.length} in the topic`)
     t.ok(found.length >= accepted && found.length <= accepted + unsure, 'nothing is lost')
     t.equal(new Set(found).size, found.length, 'nothing is there twice')
@@ -187,7 +275,10 @@ t.test('who is taken over ends', { skip: reason ?? false, timeout: 800_000 }, as
       const end = await former.program.end(IDLE_NOTICE_MS + endLimitMs(0))
       t.equal(end.code, 3, end.stderr)
       t.match(end.stderr, /MINIM_DELIVERY_FENCED/)
-      t.ok((former.fencedAt ?? Infinity) - readyAt < IDLE_NOTICE_MS, `noticed ${(former.fencedAt ?? Infinity) - readyAt} ms after the other one was ready`)
+      t.ok(
+        (former.fencedAt ?? Infinity) - readyAt < IDLE_NOTICE_MS,
+        `noticed ${(former.fencedAt ?? Infinity) - readyAt} ms after the other one was ready`,
+      )
       t.ok(Date.now() - readyAt < IDLE_NOTICE_MS + 2_000, `gone ${Date.now() - readyAt} ms after`)
       await isSuccessor(t, heir, former)
       ;[former, heir] = [heir, former]
@@ -200,15 +291,19 @@ t.test('who is taken over ends', { skip: reason ?? false, timeout: 800_000 }, as
   })
 })
 
-t.test('workers that are taken over at rest end with their supervisor', { skip: reason ?? false, timeout: 300_000 }, async (t) => {
-  const { sites } = await brokered(t)
-  const [former, heir] = await sites(t, { cluster: 'several', workers: 2 })
-  await former.start()
-  await heir.start()
-  const end = await former.program.end(IDLE_NOTICE_MS + 2 * endLimitMs(0))
-  t.equal(end.code, 3, end.stderr)
-  t.match(end.stderr, /MINIM_DELIVERY_FENCED/)
-  t.notMatch(end.stderr, /MINIM_WORKER_DIED/, 'none of them is started again')
-  heir.program.kill('SIGTERM')
-  t.equal((await heir.program.end()).code, 0)
-})
+t.test(
+  'workers that are taken over at rest end with their supervisor',
+  { skip: reason ?? false, timeout: 300_000 },
+  async (t) => {
+    const { sites } = await brokered(t)
+    const [former, heir] = await sites(t, { cluster: 'several', workers: 2 })
+    await former.start()
+    await heir.start()
+    const end = await former.program.end(IDLE_NOTICE_MS + 2 * endLimitMs(0))
+    t.equal(end.code, 3, end.stderr)
+    t.match(end.stderr, /MINIM_DELIVERY_FENCED/)
+    t.notMatch(end.stderr, /MINIM_WORKER_DIED/, 'none of them is started again')
+    heir.program.kill('SIGTERM')
+    t.equal((await heir.program.end()).code, 0)
+  },
+)

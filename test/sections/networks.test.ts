@@ -1,13 +1,27 @@
 import t from 'tap'
+import type { ProblemsError } from '../../src/errors/problems.js'
 import { EVERYBODY, LOOPBACK, networkOf } from '../../src/sections/networks.js'
 import { loadSettings } from '../../src/settings/load.js'
-import type { ProblemsError } from '../../src/errors/problems.js'
 
 for (const [text, expected] of [
-  ['192.0.2.0/24', { address: '192.0.2.0', prefix: 24, family: 'ipv4' }], ['192.0.2.7', { address: '192.0.2.7', prefix: 32, family: 'ipv4' }], ['0.0.0.0/0', { address: '0.0.0.0', prefix: 0, family: 'ipv4' }],
-  ['2001:db8::/32', { address: '2001:db8::', prefix: 32, family: 'ipv6' }], ['::1', { address: '::1', prefix: 128, family: 'ipv6' }], ['::/0', { address: '::', prefix: 0, family: 'ipv6' }],
-  ['192.0.2.0/33', null], ['2001:db8::/129', null], ['192.0.2.0/', null], ['192.0.2.0/-1', null], ['192.0.2.0/24/1', null], ['pbx.example', null], ['', null], ['192.0.2/24', null],
-] as const) t.test(`network: ${text}`, async (t) => { t.same(networkOf(text), expected) })
+  ['192.0.2.0/24', { address: '192.0.2.0', prefix: 24, family: 'ipv4' }],
+  ['192.0.2.7', { address: '192.0.2.7', prefix: 32, family: 'ipv4' }],
+  ['0.0.0.0/0', { address: '0.0.0.0', prefix: 0, family: 'ipv4' }],
+  ['2001:db8::/32', { address: '2001:db8::', prefix: 32, family: 'ipv6' }],
+  ['::1', { address: '::1', prefix: 128, family: 'ipv6' }],
+  ['::/0', { address: '::', prefix: 0, family: 'ipv6' }],
+  ['192.0.2.0/33', null],
+  ['2001:db8::/129', null],
+  ['192.0.2.0/', null],
+  ['192.0.2.0/-1', null],
+  ['192.0.2.0/24/1', null],
+  ['pbx.example', null],
+  ['', null],
+  ['192.0.2/24', null],
+] as const)
+  t.test(`network: ${text}`, async (t) => {
+    t.same(networkOf(text), expected)
+  })
 
 /** [section's settings, what its problem says; null: none] */
 const cases: [over: Record<string, unknown>, what: RegExp | null][] = [
@@ -32,7 +46,7 @@ for (const section of ['hep', 'sip']) {
       try {
         loadSettings(null, { [section]: over })
       } catch (error) {
-        ({ problems } = error as ProblemsError)
+        ;({ problems } = error as ProblemsError)
       }
       if (what === null) return t.same(problems, [])
       t.match(problems, [{ path: new RegExp(`^${section}\\.allow`), what, mend: /192\.0\.2\.0\/24/ }])

@@ -1,17 +1,26 @@
-/** The spool on disks that fail, for real: one that is full, one that the kernel has made read-only. Needs root, for mount. */
+/**
+ * The spool on disks that fail, for real: one that is full, one that the kernel has made read-only. Needs root, for
+ * mount.
+ */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import t, { type Test } from 'tap'
-import { Spool, type SpoolOptions } from '../../src/spool/spool.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
 import type { Spooled } from '../../src/flow/source.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
+import { Spool, type SpoolOptions } from '../../src/spool/spool.js'
 import { RecordingIntake } from '../helpers/spool-intake.js'
 
 const MEBIBYTE = 1 << 20
-const entry = (text: string, over: Partial<Spooled> = {}): Spooled => ({ source: 'http', format: 'protobuf', tenant: 'acme', bytes: Buffer.from(text), ...over })
+const entry = (text: string, over: Partial<Spooled> = {}): Spooled => ({
+  source: 'http',
+  format: 'protobuf',
+  tenant: 'acme',
+  bytes: Buffer.from(text),
+  ...over,
+})
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 interface Disk {
@@ -36,16 +45,22 @@ function disk(t: Test, mountIt: (mount: string, folder: string) => boolean): Dis
   }
   const filler = join(mount, 'filler')
   return {
-    mount, folder,
+    mount,
+    folder,
     fill: (butBytes = 0) => {
       const { bavail, bsize } = statfsSync(mount)
       writeFileSync(filler, Buffer.alloc(Math.max(0, bavail * bsize - butBytes), 1), { flag: 'a' })
     },
-    free: () => { rmSync(filler) },
+    free: () => {
+      rmSync(filler)
+    },
   }
 }
 
-const tmpfs = (size: string) => (mount: string): boolean => spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'minim-test', mount]).status === 0
+const tmpfs =
+  (size: string) =>
+  (mount: string): boolean =>
+    spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'minim-test', mount]).status === 0
 
 interface Opened {
   readonly spool: Spool
@@ -56,7 +71,19 @@ interface Opened {
 function openOn(path: string, over: Partial<SpoolOptions> = {}): Opened {
   const troubles: MinimError[] = []
   let mended = 0
-  const spool = Spool.open({ path, maxBytes: 256 * MEBIBYTE, rememberHours: 24, keyring: throwawayKeyring(), onTrouble: (error) => { troubles.push(error) }, onMended: () => { mended++ }, ...over })
+  const spool = Spool.open({
+    path,
+    maxBytes: 256 * MEBIBYTE,
+    rememberHours: 24,
+    keyring: throwawayKeyring(),
+    onTrouble: (error) => {
+      troubles.push(error)
+    },
+    onMended: () => {
+      mended++
+    },
+    ...over,
+  })
   return { spool, troubles, mended: () => mended }
 }
 
@@ -108,7 +135,11 @@ t.test('a full disk: refused before it is hit, said once, taken again when there
   const intake = new RecordingIntake()
   spool.start(intake, intake.readers)
   await intake.until(stored.length)
-  t.same(intake.committed.map(({ text }) => text), stored, 'all that was acknowledged, once, in order')
+  t.same(
+    intake.committed.map(({ text }) => text),
+    stored,
+    'all that was acknowledged, once, in order',
+  )
   await spool.close()
 })
 
@@ -124,10 +155,16 @@ t.test('a disk that only the spool fills: what Kafka takes makes room', async (t
   await intake.until(stored.length)
   t.equal(await untilTaken(spool, 'after'), 'stored')
   await intake.until(stored.length + 1)
-  t.same(intake.committed.map(({ text }) => text), [...stored, 'after'])
+  t.same(
+    intake.committed.map(({ text }) => text),
+    [...stored, 'after'],
+  )
   const again: string[] = []
   for (let n = 0; n < 100; n++) again.push(await untilTaken(spool, `again ${n}`.padEnd(20_000)))
-  t.ok(again.every((outcome) => outcome === 'stored'), 'and it goes on')
+  t.ok(
+    again.every((outcome) => outcome === 'stored'),
+    'and it goes on',
+  )
   await spool.close()
 })
 
@@ -136,7 +173,8 @@ t.test('a disk that goes read-only: refused, and taken again when it is back', a
   const at = disk(t, (mount, folder) => {
     const image = join(folder, 'image')
     writeFileSync(image, '')
-    if (spawnSync('truncate', ['-s', '32M', image]).status !== 0 || spawnSync('mkfs.ext4', ['-q', image]).status !== 0) return false
+    if (spawnSync('truncate', ['-s', '32M', image]).status !== 0 || spawnSync('mkfs.ext4', ['-q', image]).status !== 0)
+      return false
     if (spawnSync('mount', ['-o', 'loop,errors=remount-ro', image, mount]).status !== 0) return false
     device = basename(execFileSync('findmnt', ['-n', '-o', 'SOURCE', mount], { encoding: 'utf8' }).trim())
     const seen = execFileSync('losetup', ['-n', '-O', 'NAME', '-j', image], { encoding: 'utf8' }).trim()
@@ -171,7 +209,10 @@ t.test('a disk that goes read-only: refused, and taken again when it is back', a
   const intake = new RecordingIntake()
   spool.start(intake, intake.readers)
   await intake.until(stored.length)
-  t.same(intake.committed.map(({ text }) => text), stored)
+  t.same(
+    intake.committed.map(({ text }) => text),
+    stored,
+  )
   await spool.close()
 })
 

@@ -10,9 +10,9 @@
 import process from 'node:process'
 import { open } from 'lmdb'
 import { endProcess, exitNow, watchEnd } from '../../src/cli/end.js'
-import { Spool } from '../../src/spool/spool.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
 import { createLog } from '../../src/ops/log.js'
+import { Spool } from '../../src/spool/spool.js'
 
 const [, , path, how] = process.argv as [string, string, string, string]
 if (how === 'lock') {
@@ -38,7 +38,13 @@ process.stdin.once('data', () => {
   setTimeout(() => {
     if (how === 'exit') process.exit(7)
     if (how === 'now') exitNow(7)
-    if (how === 'closed') void endProcess(() => 7, () => spool.close(1_500), 0, createLog('info'))
+    if (how === 'closed')
+      void endProcess(
+        () => 7,
+        () => spool.close(1_500),
+        0,
+        createLog('info'),
+      )
     if (how === 'watched') {
       watchEnd(1_000)
       setTimeout(() => process.exit(7), 300)

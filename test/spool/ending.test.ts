@@ -1,5 +1,5 @@
 /** Processes that end while the spool is written: in order with their code, or by SIGKILL, but always. */
-import { spawn, type ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,22 +21,33 @@ interface End {
 
 function folder(t: Test): string {
   const path = mkdtempSync(join(tmpdir(), 'minim-ending-'))
-  t.teardown(() => { rmSync(path, { recursive: true, force: true, maxRetries: 5 }) })
+  t.teardown(() => {
+    rmSync(path, { recursive: true, force: true, maxRetries: 5 })
+  })
   return path
 }
 
 function start(t: Test, path: string, how: string): ChildProcess {
   const child = spawn(process.execPath, [CHILD, path, how], { stdio: ['pipe', 'pipe', 'pipe'] })
-  t.teardown(() => { child.kill('SIGKILL') })
+  t.teardown(() => {
+    child.kill('SIGKILL')
+  })
   return child
 }
 
-const said = (child: ChildProcess): Promise<void> => new Promise((resolve) => { child.stdout?.once('data', () => { resolve() }) })
+const said = (child: ChildProcess): Promise<void> =>
+  new Promise((resolve) => {
+    child.stdout?.once('data', () => {
+      resolve()
+    })
+  })
 
 /** Tells one to end, and how it does; `hung` after the limit. */
 async function ended(child: ChildProcess, limitMs: number): Promise<End> {
   let stderr = ''
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => { stderr += text })
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+  })
   const begunAt = performance.now()
   child.stdin?.write('end\n')
   let hung = false
@@ -44,7 +55,11 @@ async function ended(child: ChildProcess, limitMs: number): Promise<End> {
     hung = true
     child.kill('SIGKILL')
   }, limitMs)
-  const how = await new Promise<number | string>((resolve) => { child.once('close', (code, signal) => { resolve(signal ?? code ?? 'unknown') }) })
+  const how = await new Promise<number | string>((resolve) => {
+    child.once('close', (code, signal) => {
+      resolve(signal ?? code ?? 'unknown')
+    })
+  })
   clearTimeout(timer)
   return { how: hung ? 'hung' : how, ms: performance.now() - begunAt, stderr }
 }

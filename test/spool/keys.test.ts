@@ -2,26 +2,35 @@
 import { Command } from 'commander'
 import t from 'tap'
 import { register } from '../../src/cli/keys.js'
-import { Spool } from '../../src/spool/spool.js'
-import { blocksOfDay } from '../../src/spool/store.js'
 import { MinimError } from '../../src/errors/catalogue.js'
 import { epochId } from '../../src/keys/epochs.js'
+import { Spool } from '../../src/spool/spool.js'
+import { blocksOfDay } from '../../src/spool/store.js'
 import { Place } from '../e2e/program.js'
 import { RecordingIntake } from '../helpers/spool-intake.js'
 
-t.test('a day\'s key is kept while a block needs it', async (t) => {
+t.test("a day's key is kept while a block needs it", async (t) => {
   const place = new Place(t)
   place.makeStore()
   const config = place.settings({ spool: { path: 'spool' }, keys: { store: 'minim-keys.json' } })
   process.env['MINIM_MASTER_KEY'] = place.master
   const destroy = async (epoch: string): Promise<string> => {
     let out = ''
-    const program = new Command('minim').exitOverride().configureOutput({ writeOut: (text) => { out += text } })
-    register(program)
-    return program.parseAsync(['keys', 'destroy', 'minim.spool', epoch, '--yes', '--config', config], { from: 'user' }).then(() => out, (error: unknown) => {
-      if (error instanceof MinimError) return error.code
-      throw error
+    const program = new Command('minim').exitOverride().configureOutput({
+      writeOut: (text) => {
+        out += text
+      },
     })
+    register(program)
+    return program
+      .parseAsync(['keys', 'destroy', 'minim.spool', epoch, '--yes', '--config', config], { from: 'user' })
+      .then(
+        () => out,
+        (error: unknown) => {
+          if (error instanceof MinimError) return error.code
+          throw error
+        },
+      )
   }
   const yesterday = Date.now() - 86_400_000
   const day = epochId('day', yesterday)
@@ -56,12 +65,26 @@ t.test('destroyed all the same, from elsewhere: said, and the others go on', asy
   await before.close()
   store.destroy('minim.spool', epochId('day', yesterday))
   const troubles: MinimError[] = []
-  const spool = Spool.open({ ...options, onTrouble: (error) => { troubles.push(error) } })
+  const spool = Spool.open({
+    ...options,
+    onTrouble: (error) => {
+      troubles.push(error)
+    },
+  })
   const intake = new RecordingIntake()
   spool.start(intake, intake.readers)
-  t.equal(await spool.put({ source: 'http', format: 'protobuf', tenant: 'default', bytes: Buffer.from('new'), id: 'one' }), 'stored')
+  t.equal(
+    await spool.put({ source: 'http', format: 'protobuf', tenant: 'default', bytes: Buffer.from('new'), id: 'one' }),
+    'stored',
+  )
   await intake.until(1)
-  t.same(intake.committed.map(({ text }) => text), ['new'])
-  t.same(troubles.map(({ code }) => code), ['MINIM_SPOOL_DAMAGED'])
+  t.same(
+    intake.committed.map(({ text }) => text),
+    ['new'],
+  )
+  t.same(
+    troubles.map(({ code }) => code),
+    ['MINIM_SPOOL_DAMAGED'],
+  )
   await spool.close()
 })

@@ -1,13 +1,16 @@
-/** The spool on a real disk, behind it what stands for delivery. With Kafka: `test/e2e/spool.test.ts`; killed: `spool-kill.test.ts`. */
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+/**
+ * The spool on a real disk, behind it what stands for delivery. With Kafka: `test/e2e/spool.test.ts`; killed:
+ * `spool-kill.test.ts`.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { open } from 'lmdb'
 import t, { type Test } from 'tap'
-import { Spool, type SpoolOptions } from '../../src/spool/spool.js'
 import type { MinimError } from '../../src/errors/catalogue.js'
 import type { Spooled } from '../../src/flow/source.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
+import { Spool, type SpoolOptions } from '../../src/spool/spool.js'
 import { RecordingIntake } from '../helpers/spool-intake.js'
 
 const HOUR_MS = 3_600_000
@@ -32,9 +35,22 @@ function kit(t: Test): Kit {
     rmSync(path, { recursive: true, force: true })
   })
   const made = (over: Partial<SpoolOptions>): Spool =>
-    spool = Spool.open({ path, maxBytes: 64 << 20, rememberHours: 24, keyring, now: () => clock.now, monotonic: () => clock.monotonic, onTrouble: (error) => { troubles.push(error) }, ...over })
+    (spool = Spool.open({
+      path,
+      maxBytes: 64 << 20,
+      rememberHours: 24,
+      keyring,
+      now: () => clock.now,
+      monotonic: () => clock.monotonic,
+      onTrouble: (error) => {
+        troubles.push(error)
+      },
+      ...over,
+    }))
   return {
-    path, clock, troubles,
+    path,
+    clock,
+    troubles,
     open: (over = {}) => made(over),
     reopen: async (over = {}) => {
       await spool?.close()
@@ -43,7 +59,13 @@ function kit(t: Test): Kit {
   }
 }
 
-const entry = (text: string, over: Partial<Spooled> = {}): Spooled => ({ source: 'http', format: 'protobuf', tenant: 'acme', bytes: Buffer.from(text), ...over })
+const entry = (text: string, over: Partial<Spooled> = {}): Spooled => ({
+  source: 'http',
+  format: 'protobuf',
+  tenant: 'acme',
+  bytes: Buffer.from(text),
+  ...over,
+})
 
 t.test('what is put comes out, in order, as it was', async (t) => {
   const { open, troubles } = kit(t)
@@ -58,7 +80,10 @@ t.test('what is put comes out, in order, as it was', async (t) => {
   await spool.put(entry('x', { source: 'ami', format: 'refused', reason: 'too_large', tenant: 'bravo' }))
   await spool.put(entry('{"start_ms":1}', { source: 'hep', format: 'jsonl-call' }))
   await intake.until(6)
-  t.same(intake.committed.map(({ text }) => text), ['first', 'a', 'b', 'c', 'x', '{"start_ms":1}'])
+  t.same(
+    intake.committed.map(({ text }) => text),
+    ['first', 'a', 'b', 'c', 'x', '{"start_ms":1}'],
+  )
   t.same(intake.committed[4], { source: 'ami', format: 'refused', reason: 'too_large', tenant: 'bravo', text: 'x' })
   t.same(troubles, [])
 })
@@ -75,9 +100,19 @@ t.test('what is put at once is one block; what is fed counts its sources', async
   const [item] = intake.offered
   t.equal(item.sequence, 1)
   item.minimise()
-  t.same([...item.received?.() ?? []], [['http', 3], ['ami', 2], ['hep', 1]])
+  t.same(
+    [...(item.received?.() ?? [])],
+    [
+      ['http', 3],
+      ['ami', 2],
+      ['hep', 1],
+    ],
+  )
   intake.commit()
-  t.same(intake.committed.map(({ source, text }) => `${source} ${text}`), ['http 0', 'http 2', 'http 4', 'ami 1', 'ami 5', 'hep 3'])
+  t.same(
+    intake.committed.map(({ source, text }) => `${source} ${text}`),
+    ['http 0', 'http 2', 'http 4', 'ami 1', 'ami 5', 'hep 3'],
+  )
 })
 
 t.test('what is not committed is there after a restart, what is is not', async (t) => {
@@ -96,7 +131,10 @@ t.test('what is not committed is there after a restart, what is is not', async (
   spool.start(after, after.readers)
   await spool.put(entry('new'))
   await after.until(3)
-  t.same(after.committed.map(({ text }) => text), ['left 1', 'left 2', 'new'])
+  t.same(
+    after.committed.map(({ text }) => text),
+    ['left 1', 'left 2', 'new'],
+  )
   t.ok(after.sequences.every((sequence) => sequence > before.taken))
 })
 
@@ -108,7 +146,10 @@ t.test('committed, and killed before it was deleted: the ledger knows', async (t
   const intake = new RecordingIntake(2)
   spool.start(intake, intake.readers)
   await intake.until(1)
-  t.same(intake.committed.map(({ text }) => text), ['3'])
+  t.same(
+    intake.committed.map(({ text }) => text),
+    ['3'],
+  )
   spool = await reopen()
   t.match(spool.sample(), { blocks: 0, oldestSeconds: 0 })
 })
@@ -116,7 +157,11 @@ t.test('committed, and killed before it was deleted: the ledger knows', async (t
 t.test('the same id again is a repeat: at once, later, after a restart, from elsewhere not', async (t) => {
   const { open, reopen, clock } = kit(t)
   let spool = open()
-  t.same(await Promise.all([1, 2, 3].map(() => spool.put(entry('x', { id: 'one' })))), ['stored', 'repeated', 'repeated'])
+  t.same(await Promise.all([1, 2, 3].map(() => spool.put(entry('x', { id: 'one' })))), [
+    'stored',
+    'repeated',
+    'repeated',
+  ])
   t.equal(await spool.put(entry('x', { id: 'one' })), 'repeated')
   t.equal(await spool.put(entry('x', { id: 'one', tenant: 'bravo' })), 'stored')
   t.equal(await spool.put(entry('x', { id: 'one', source: 'freeswitch' })), 'stored')
@@ -150,16 +195,25 @@ t.test('full: refused, until some is in Kafka', async (t) => {
   const intake = new RecordingIntake(0, false)
   spool.start(intake, intake.readers)
   let stored = 0
-  await t.rejects((async () => {
-    for (;; stored++) await spool.put(entry('y'.repeat(20_000)))
-  })(), { code: 'MINIM_SPOOL_FULL', retryable: true })
+  await t.rejects(
+    (async () => {
+      for (; ; stored++) await spool.put(entry('y'.repeat(20_000)))
+    })(),
+    { code: 'MINIM_SPOOL_FULL', retryable: true },
+  )
   t.ok(stored > 20, `${stored} were taken`)
   t.ok(spool.sample().bytes <= 1 << 20)
   intake.auto = true
   intake.commit()
   await intake.until(stored)
   for (let tries = 0; ; tries++) {
-    if (await spool.put(entry('z')).then(() => true, () => false)) break
+    if (
+      await spool.put(entry('z')).then(
+        () => true,
+        () => false,
+      )
+    )
+      break
     if (tries > 1000) t.fail('never room again')
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
@@ -174,7 +228,8 @@ t.test('the file does not grow by what passes through it', async (t) => {
   const sizes: number[] = []
   for (let round = 0; round < 12; round++) {
     // Kafka is a round behind; sizes differ, so that what is freed is of other sizes than what is wanted.
-    for (let n = 0; n < 40; n++) await spool.put(entry('x'.repeat(500 + (n * 7919 + round * 104_729) % 60_000), { id: `${round} ${n}` }))
+    for (let n = 0; n < 40; n++)
+      await spool.put(entry('x'.repeat(500 + ((n * 7919 + round * 104_729) % 60_000)), { id: `${round} ${n}` }))
     intake.commit()
     sizes.push(statSync(join(path, 'data.mdb')).size)
   }
@@ -198,8 +253,17 @@ t.test('a damaged block is said, kept aside, and does not hold up the others', a
   const intake = new RecordingIntake()
   spool.start(intake, intake.readers)
   await intake.until(2)
-  t.same(intake.committed.map(({ text }) => text), ['1', '4'])
-  t.same(troubles.map(({ code, details }) => [code, details['sequence']]), [['MINIM_SPOOL_DAMAGED', 2], ['MINIM_SPOOL_DAMAGED', 3]])
+  t.same(
+    intake.committed.map(({ text }) => text),
+    ['1', '4'],
+  )
+  t.same(
+    troubles.map(({ code, details }) => [code, details['sequence']]),
+    [
+      ['MINIM_SPOOL_DAMAGED', 2],
+      ['MINIM_SPOOL_DAMAGED', 3],
+    ],
+  )
   await spool.close()
   const again = open({ path, noSubdir: false, overlappingSync: false, encoding: 'binary' })
   t.same([...again.openDB<Buffer, number>({ name: 'damaged-0', encoding: 'binary' }).getKeys()], [2, 3])
@@ -219,7 +283,13 @@ t.test('other keys: no start while something is in it', async (t) => {
   spool.start(intake, intake.readers)
   await intake.until(1)
   await spool.close()
-  const empty = Spool.open({ path, maxBytes: 1 << 20, rememberHours: 1, keyring: other, now: () => Date.UTC(2026, 10, 24, 12) })
+  const empty = Spool.open({
+    path,
+    maxBytes: 1 << 20,
+    rememberHours: 1,
+    keyring: other,
+    now: () => Date.UTC(2026, 10, 24, 12),
+  })
   t.equal(await empty.put(entry('1', { id: 'one' })), 'stored')
   await empty.close()
 })
@@ -235,7 +305,10 @@ t.test('what delivery could not take comes again', async (t) => {
   await spool.put(entry('2'))
   intake.auto = true
   await intake.until(2)
-  t.same(intake.committed.map(({ text }) => text), ['1', '2'])
+  t.same(
+    intake.committed.map(({ text }) => text),
+    ['1', '2'],
+  )
 })
 
 t.test('closing answers what was put, and takes no more', async (t) => {
@@ -250,5 +323,8 @@ t.test('closing answers what was put, and takes no more', async (t) => {
   const intake = new RecordingIntake()
   spool.start(intake, intake.readers)
   await intake.until(100)
-  t.same(intake.committed.map(({ text }) => text), Array.from({ length: 100 }, (_, i) => String(i)))
+  t.same(
+    intake.committed.map(({ text }) => text),
+    Array.from({ length: 100 }, (_, i) => String(i)),
+  )
 })

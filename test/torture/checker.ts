@@ -1,6 +1,6 @@
 /**
- * Compares what simulated nodes were told is taken with what is in the topics. Knows nothing of Kafka: `reading.ts` turns messages into
- * {@link Observed}, the tests make their own.
+ * Compares what simulated nodes were told is taken with what is in the topics. Knows nothing of Kafka: `reading.ts`
+ * turns messages into {@link Observed}, the tests make their own.
  */
 import type { Numbered } from './numbers.js'
 
@@ -62,7 +62,7 @@ export function check(senders: readonly Sender[], messages: Iterable<Observed>):
   const countsOf = (topic: string, source: number): Uint8Array => {
     const name = `${topic} ${source}`
     let found = counts.get(name)
-    if (found === undefined) counts.set(name, found = new Uint8Array(senders[source].sent + 1))
+    if (found === undefined) counts.set(name, (found = new Uint8Array(senders[source].sent + 1)))
     return found
   }
   /** By topic, node and subject: its partition. */
@@ -76,9 +76,18 @@ export function check(senders: readonly Sender[], messages: Iterable<Observed>):
       verdict.leaked++
       example('leaked', at)
     }
-    if (record === null || message.mixedUp === true || senders[record.source] === undefined || record.n < 1 || record.n > senders[record.source].sent) {
+    if (
+      record === null ||
+      message.mixedUp === true ||
+      senders[record.source] === undefined ||
+      record.n < 1 ||
+      record.n > senders[record.source].sent
+    ) {
       verdict.misrouted++
-      example('misrouted', `${at}, ${record === null ? 'nobody\'s' : message.mixedUp === true ? 'mixed up' : 'never sent'}`)
+      example(
+        'misrouted',
+        `${at}, ${record === null ? "nobody's" : message.mixedUp === true ? 'mixed up' : 'never sent'}`,
+      )
       continue
     }
     const { source, n } = record
@@ -115,14 +124,19 @@ export function check(senders: readonly Sender[], messages: Iterable<Observed>):
       // To every purpose or to none, acknowledged or not.
       if (there.length === topics.length || (n > sender.acknowledged && there.length === 0)) continue
       verdict.lost += topics.length - there.length
-      example('lost', `record ${n} of node ${source}, ${n > sender.acknowledged ? 'not acknowledged, ' : ''}from ${topics.filter((topic) => !there.includes(topic)).join(', ')}`)
+      example(
+        'lost',
+        `record ${n} of node ${source}, ${n > sender.acknowledged ? 'not acknowledged, ' : ''}from ${topics.filter((topic) => !there.includes(topic)).join(', ')}`,
+      )
     }
   })
   return verdict
 }
 
 function inLogOrder(messages: Iterable<Observed>): Observed[] {
-  return [...messages].sort((a, b) => a.topic === b.topic ? a.partition - b.partition || a.offset - b.offset : a.topic < b.topic ? -1 : 1)
+  return [...messages].sort((a, b) =>
+    a.topic === b.topic ? a.partition - b.partition || a.offset - b.offset : a.topic < b.topic ? -1 : 1,
+  )
 }
 
 /** Processes of the program. */
@@ -137,8 +151,10 @@ export interface Processes {
 /** The last line of a run. */
 export function summary(verdict: Verdict, faults: number, { started, ended, notEnded }: Processes): string {
   const { sent, lost, duplicated, misrouted, leaked, outOfOrder } = verdict
-  return `sent ${sent}, faults ${faults}, started ${started}, ended ${ended}, not ended ${notEnded.length}, ` +
+  return (
+    `sent ${sent}, faults ${faults}, started ${started}, ended ${ended}, not ended ${notEnded.length}, ` +
     `lost ${lost}, duplicated ${duplicated}, misrouted ${misrouted}, leaked ${leaked}, out of order ${outOfOrder}`
+  )
 }
 
 /** Whether every process that was started has ended, and within its limit. */

@@ -2,7 +2,7 @@
 import type { Held } from '../helpers/fault-proxy.js'
 import { API, type FaultProxy } from '../helpers/fault-proxy.js'
 import { electPreferred, type ProxiedKafka } from '../helpers/kafka-cluster.js'
-import { STOP_LIMIT_MS, type ProxyProcess } from './proxy-process.js'
+import { type ProxyProcess, STOP_LIMIT_MS } from './proxy-process.js'
 import type { Fault } from './schedule.js'
 
 export interface Victims {
@@ -26,11 +26,14 @@ export interface Victims {
   readonly say: (line: string) => void
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
 async function within(ms: number, condition: () => boolean | Promise<boolean>): Promise<boolean> {
   const deadline = performance.now() + ms
-  while (!await condition()) {
+  while (!(await condition())) {
     if (performance.now() > deadline) return false
     await sleep(50)
   }
@@ -48,14 +51,20 @@ const SPOOL_ERROR = /^MINIM_SPOOL_/
 
 /** @returns whether it could be done */
 export async function inflict(fault: Fault, victims: Victims): Promise<boolean> {
-  const { kafka: { kafka, proxies }, doors, note } = victims
+  const {
+    kafka: { kafka, proxies },
+    doors,
+    note,
+  } = victims
   const { holdMs, pick } = fault
   const broker = pick % proxies.length
   const proxy = victims.proxy()
-  const onAll = (brokers: readonly FaultProxy[], action: (p: FaultProxy) => void): void => { for (const each of brokers) action(each) }
+  const onAll = (brokers: readonly FaultProxy[], action: (p: FaultProxy) => void): void => {
+    for (const each of brokers) action(each)
+  }
   switch (fault.kind) {
     case 'proxy killed':
-      if (!await within(10_000, () => proxy.running)) return false
+      if (!(await within(10_000, () => proxy.running))) return false
       proxy.kill('SIGKILL')
       return true
     case 'proxy stopped':
@@ -93,7 +102,8 @@ export async function inflict(fault: Fault, victims: Victims): Promise<boolean> 
         return true
       }
       const code = await rival.end()
-      if (code === 0 || !SPOOL_ERROR.test(rival.endedBy)) note(`it ended with ${code ?? 'SIGKILL'} and said ${rival.endedBy === '' ? 'nothing' : rival.endedBy}`)
+      if (code === 0 || !SPOOL_ERROR.test(rival.endedBy))
+        note(`it ended with ${code ?? 'SIGKILL'} and said ${rival.endedBy === '' ? 'nothing' : rival.endedBy}`)
       if (proxy.starts !== starts || !proxy.running) note('the first one did not go on')
       return true
     }
@@ -109,43 +119,71 @@ export async function inflict(fault: Fault, victims: Victims): Promise<boolean> 
       kafka.resume(broker)
       return true
     case 'connections to Kafka cut':
-      onAll(proxies, (p) => { p.cut() })
+      onAll(proxies, (p) => {
+        p.cut()
+      })
       return true
     case 'connections to Kafka cut again and again': {
-      const timer = setInterval(() => { onAll(proxies, (p) => { p.cut() }) }, CUT_EVERY_MS)
+      const timer = setInterval(() => {
+        onAll(proxies, (p) => {
+          p.cut()
+        })
+      }, CUT_EVERY_MS)
       await sleep(holdMs)
       clearInterval(timer)
       return true
     }
     case 'Kafka is slow':
-      onAll(proxies, (p) => { p.latencyMs = 20 + pick % 180; p.bytesPerSecond = 300_000 })
+      onAll(proxies, (p) => {
+        p.latencyMs = 20 + (pick % 180)
+        p.bytesPerSecond = 300_000
+      })
       await sleep(holdMs)
-      onAll(proxies, (p) => { p.heal() })
+      onAll(proxies, (p) => {
+        p.heal()
+      })
       return true
     case 'Kafka is half-open':
-      onAll(proxies, (p) => { p.halfOpen() })
+      onAll(proxies, (p) => {
+        p.halfOpen()
+      })
       await sleep(holdMs)
       return true
     case 'Kafka is silent':
-      onAll([proxies[broker]], (p) => { p.hush(pick % 3 === 0 ? ['client'] : pick % 3 === 1 ? ['server'] : ['client', 'server']) })
+      onAll([proxies[broker]], (p) => {
+        p.hush(pick % 3 === 0 ? ['client'] : pick % 3 === 1 ? ['server'] : ['client', 'server'])
+      })
       await sleep(holdMs)
-      onAll(proxies, (p) => { p.heal() })
+      onAll(proxies, (p) => {
+        p.heal()
+      })
       return true
-    case 'a commit\'s answer is held back':
+    case "a commit's answer is held back":
     case 'a commit is held back': {
-      const held: Held[] = proxies.map((p) => p.holdBack(fault.kind === 'a commit is held back' ? 'server' : 'client', API.endTxn))
-      const caught = await Promise.race([Promise.race(held.map((h) => h.caught)).then(() => true), sleep(holdMs + 5_000).then(() => false)])
+      const held: Held[] = proxies.map((p) =>
+        p.holdBack(fault.kind === 'a commit is held back' ? 'server' : 'client', API.endTxn),
+      )
+      const caught = await Promise.race([
+        Promise.race(held.map((h) => h.caught)).then(() => true),
+        sleep(holdMs + 5_000).then(() => false),
+      ])
       if (caught) await sleep(holdMs)
       for (const each of held) each.release()
       return caught
     }
-    case 'nodes\' connections cut':
-      onAll(doors, (p) => { p.cut() })
+    case "nodes' connections cut":
+      onAll(doors, (p) => {
+        p.cut()
+      })
       return true
     case 'nodes are half-open':
-      onAll(doors, (p) => { p.halfOpen() })
+      onAll(doors, (p) => {
+        p.halfOpen()
+      })
       await sleep(holdMs)
-      onAll(doors, (p) => { p.heal() })
+      onAll(doors, (p) => {
+        p.heal()
+      })
       return true
     case 'leaders moved':
       await electPreferred(kafka).catch(() => undefined)
@@ -163,12 +201,12 @@ async function replace({ kind, holdMs }: Fault, victims: Victims): Promise<boole
   const atRest = kind === 'second proxy while the first is at rest'
   if (atRest) {
     victims.quiet(true)
-    if (!await within(AT_REST_LIMIT_MS, () => victims.atRest())) return false
+    if (!(await within(AT_REST_LIMIT_MS, () => victims.atRest()))) return false
   }
   if (asleep) proxy.kill('SIGSTOP')
   proxy.retire()
   const second = victims.second()
-  if (!await within(SECOND_READY_MS, () => second.addresses !== null)) note('it was not ready in time')
+  if (!(await within(SECOND_READY_MS, () => second.addresses !== null))) note('it was not ready in time')
   if (asleep) {
     victims.takeOver(second)
     await sleep(holdMs)
@@ -176,8 +214,8 @@ async function replace({ kind, holdMs }: Fault, victims: Victims): Promise<boole
   }
   proxy.mustEnd(FENCED_MS, atRest ? 'another had its shard, and it had nothing to do' : 'another had its shard')
   const code = await proxy.end()
-  // One that had to be killed is told of by itself. What a fenced one could not close in time it gives up by SIGKILL of its own, which its
-  // documentation says: that is an end within the limit, not the one that is wished for.
+  // One that had to be killed is told of by itself. What a fenced one could not close in time it gives up by SIGKILL of
+  // its own, which its documentation says: that is an end within the limit, not the one that is wished for.
   const ownKill = code === null && proxy.endedBy.startsWith('MINIM_DELIVERY_FENCED')
   if (ownKill) victims.say('the first one ended in time, by SIGKILL of its own')
   else if (code !== 3 && proxy.notEnded.length === hung) note(`the first one ended with ${code ?? 'a signal'}`)

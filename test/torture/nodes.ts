@@ -1,11 +1,11 @@
 /**
- * Simulated PBX nodes. Each makes its planned records at a steady pace, catches up after an outage, goes on from where the proxy says
- * that it should, and keeps what was acknowledged.
+ * Simulated PBX nodes. Each makes its planned records at a steady pace, catches up after an outage, goes on from where
+ * the proxy says that it should, and keeps what was acknowledged.
  */
 import { closeSync, openSync, renameSync, writeSync } from 'node:fs'
 import type { Catalogue } from '../../src/catalogue/catalogue.js'
-import { DeliverClient } from '../../src/sources/common/deliver-client.js'
 import { RecordWriter } from '../../src/formats/record-writer.js'
+import { DeliverClient } from '../../src/sources/common/deliver-client.js'
 import type { Sender } from './checker.js'
 import { fieldsOf, kindOf } from './numbers.js'
 import { topicsOf } from './policy.js'
@@ -26,7 +26,10 @@ export interface NodeOptions {
 
 const QUIET_LOOK_MS = 20
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
 export abstract class Node {
   /** Batches to send in all. */
@@ -44,7 +47,10 @@ export abstract class Node {
   protected readonly random: () => number
   private startedAt = 0
 
-  constructor(readonly name: string, protected readonly options: NodeOptions) {
+  constructor(
+    readonly name: string,
+    protected readonly options: NodeOptions,
+  ) {
     this.random = randomOf(options.seed * 64 + options.source)
   }
 
@@ -65,7 +71,7 @@ export abstract class Node {
 
   /** Sends until {@link finish} has said how many; resolves when all is acknowledged, or it was stopped. */
   async run(): Promise<void> {
-    this.startedAt = performance.now() - this.sent / this.options.batchesPerSecond * 1000
+    this.startedAt = performance.now() - (this.sent / this.options.batchesPerSecond) * 1000
     this.batches = Infinity
     await this.deliver()
   }
@@ -86,7 +92,8 @@ export abstract class Node {
   sender(): Sender {
     const { source } = this.options
     return {
-      sent: this.records(this.sent), acknowledged: this.records(this.acknowledged),
+      sent: this.records(this.sent),
+      acknowledged: this.records(this.acknowledged),
       topicsOf: (n) => topicsOf({ source, n }, this.mixed),
     }
   }
@@ -103,7 +110,7 @@ export abstract class Node {
 
   /** ms until a batch is due; less than 0 when it was. */
   protected dueIn(batch: number): number {
-    return this.startedAt + batch / this.options.batchesPerSecond * 1000 - performance.now()
+    return this.startedAt + (batch / this.options.batchesPerSecond) * 1000 - performance.now()
   }
 
   /** A number of milliseconds out of the seed. */
@@ -118,7 +125,11 @@ export abstract class Node {
 
   protected lines(batch: number): string {
     const { base, source } = this.options
-    return this.numbers(batch).map((n) => JSON.stringify(fieldsOf(base, { source, n }, kindOf({ source, n }, this.mixed)))).join('\n') + '\n'
+    return (
+      this.numbers(batch)
+        .map((n) => JSON.stringify(fieldsOf(base, { source, n }, kindOf({ source, n }, this.mixed))))
+        .join('\n') + '\n'
+    )
   }
 }
 
@@ -130,7 +141,12 @@ export class GrpcNode extends Node {
   protected override readonly mixed: boolean = true
   private readonly writer: RecordWriter
 
-  constructor(name: string, private readonly address: string, private readonly incarnation: string, options: NodeOptions) {
+  constructor(
+    name: string,
+    private readonly address: string,
+    private readonly incarnation: string,
+    options: NodeOptions,
+  ) {
     super(name, options)
     this.writer = new RecordWriter(options.catalogue)
   }
@@ -148,11 +164,20 @@ export class GrpcNode extends Node {
     while (!this.stopped && !this.done) {
       let over = false
       const client = new DeliverClient({
-        address: this.address, source: this.name, incarnation: this.incarnation,
-        onEnd: () => { over = true }, onAck: (sequence) => { this.acknowledged = Math.max(this.acknowledged, sequence) },
+        address: this.address,
+        source: this.name,
+        incarnation: this.incarnation,
+        onEnd: () => {
+          over = true
+        },
+        onAck: (sequence) => {
+          this.acknowledged = Math.max(this.acknowledged, sequence)
+        },
       })
       try {
-        const timer = setTimeout(() => { client.cancel() }, CONNECT_MS)
+        const timer = setTimeout(() => {
+          client.cancel()
+        }, CONNECT_MS)
         const from = await client.resumeAfter
         clearTimeout(timer)
         if (from < this.acknowledged) this.forgotten++
@@ -173,7 +198,7 @@ export class GrpcNode extends Node {
             await sleep(10)
             continue
           }
-          if (!await this.due(next)) continue
+          if (!(await this.due(next))) continue
           this.sent = Math.max(this.sent, next)
           client.send(next, next > this.acknowledged || this.options.keeps ? this.encoded(next) : Buffer.alloc(0))
           next++
@@ -199,7 +224,8 @@ const SILENCE_MS = 12_000
  *
  * - `steady`: each batch as it is due, in two writes.
  * - `dripping`: some bytes, a moment, some more: its line is nearly always half written.
- * - `torn`: all that is due but for the end of the last line, which comes later; meanwhile the file is renamed now and then.
+ * - `torn`: all that is due but for the end of the last line, which comes later; meanwhile the file is renamed now and
+ *   then.
  * - `bursts`: nothing for seconds but an empty line, then all at once.
  */
 export const RHYTHMS = ['steady', 'dripping', 'torn', 'bursts'] as const
@@ -222,7 +248,12 @@ export class FileNode extends Node {
   private file: number
   private rotateAt = Infinity
 
-  constructor(name: string, readonly path: string, private readonly rhythm: Rhythm, options: NodeOptions) {
+  constructor(
+    name: string,
+    readonly path: string,
+    private readonly rhythm: Rhythm,
+    options: NodeOptions,
+  ) {
     super(name, rhythm === 'dripping' ? { ...options, recordsPerBatch: 1, batchesPerSecond: 0.5 } : options)
     this.file = openSync(path, 'a')
   }
@@ -239,7 +270,7 @@ export class FileNode extends Node {
   protected async deliver(): Promise<void> {
     this.rotateAt = performance.now() + this.between(...ROTATION_MS)
     while (!this.stopped && !this.done) {
-      if (!await this.due(this.sent + 1)) continue
+      if (!(await this.due(this.sent + 1))) continue
       await this.writeDue()
     }
   }
@@ -284,11 +315,19 @@ export class FileNode extends Node {
     if (!this.stopped) this.acknowledged = this.sent
   }
 
-  /** All batches that are due, the next one at least, some of their lines with an empty one behind; they count as sent. */
+  /**
+   * All batches that are due, the next one at least, some of their lines with an empty one behind; they count as sent.
+   */
   private gathered(atMost: number): string {
     let text = ''
-    for (let count = 0; count < atMost && (count === 0 || (this.sent < this.batches && this.dueIn(this.sent + 1) <= 0)); count++) {
-      text += this.lines(++this.sent).replaceAll('\n', () => this.random() * 100 >= EMPTY_PERCENT ? '\n' : this.random() < 0.5 ? '\n\n' : '\n\r\n')
+    for (
+      let count = 0;
+      count < atMost && (count === 0 || (this.sent < this.batches && this.dueIn(this.sent + 1) <= 0));
+      count++
+    ) {
+      text += this.lines(++this.sent).replaceAll('\n', () =>
+        this.random() * 100 >= EMPTY_PERCENT ? '\n' : this.random() < 0.5 ? '\n\n' : '\n\r\n',
+      )
     }
     return text
   }
@@ -326,8 +365,9 @@ export interface Host {
 }
 
 /**
- * Posts batches one after the other, each again under the same key until it is taken. A key is known to the spool folder that took it:
- * a post of which nobody knows whether it was taken is sent again to the same host, when that is in charge again.
+ * Posts batches one after the other, each again under the same key until it is taken. A key is known to the spool
+ * folder that took it: a post of which nobody knows whether it was taken is sent again to the same host, when that is
+ * in charge again.
  */
 export class HttpNode extends Node {
   repeats = 0
@@ -336,7 +376,11 @@ export class HttpNode extends Node {
   /** By batch: who has it. */
   private readonly hosts: Host[] = []
 
-  constructor(name: string, private readonly inCharge: () => Host, options: NodeOptions) {
+  constructor(
+    name: string,
+    private readonly inCharge: () => Host,
+    options: NodeOptions,
+  ) {
     super(name, options)
   }
 
@@ -356,13 +400,17 @@ export class HttpNode extends Node {
 
   override sender(): Sender {
     const acknowledged = this.records(Math.min(this.sent, ...[...this.doubts.values()].map((doubt) => doubt - 1)))
-    return { ...super.sender(), acknowledged, wayOf: (n) => this.hosts[Math.ceil(n / this.options.recordsPerBatch)]?.name ?? '' }
+    return {
+      ...super.sender(),
+      acknowledged,
+      wayOf: (n) => this.hosts[Math.ceil(n / this.options.recordsPerBatch)]?.name ?? '',
+    }
   }
 
   protected async deliver(): Promise<void> {
     while (!this.stopped && !this.done) {
       const host = this.inCharge()
-      if (!this.doubts.has(host) && !await this.due(this.sent + 1)) continue
+      if (!this.doubts.has(host) && !(await this.due(this.sent + 1))) continue
       await this.settle(host)
     }
   }
@@ -375,7 +423,7 @@ export class HttpNode extends Node {
     if (await this.post(host, batch)) {
       this.doubts.delete(host)
       this.acknowledged = this.sent - this.doubts.size
-      if (this.random() * 100 < AGAIN_PERCENT && await this.post(host, batch)) this.repeats++
+      if (this.random() * 100 < AGAIN_PERCENT && (await this.post(host, batch))) this.repeats++
       return true
     }
     this.reconnects++
@@ -386,7 +434,9 @@ export class HttpNode extends Node {
   private async post(host: Host, batch: number): Promise<boolean> {
     try {
       const response = await fetch(`http://${host.address}/v1/calls`, {
-        method: 'POST', body: this.lines(batch), signal: AbortSignal.timeout(POST_TIMEOUT_MS),
+        method: 'POST',
+        body: this.lines(batch),
+        signal: AbortSignal.timeout(POST_TIMEOUT_MS),
         headers: { 'content-type': 'application/x-ndjson', 'idempotency-key': `${this.name}-${batch}` },
       })
       await response.arrayBuffer()

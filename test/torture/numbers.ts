@@ -1,6 +1,7 @@
 /**
- * What makes a record recognisable after minimisation: its start time, which every purpose of the torture's policy keeps to the
- * millisecond. Each is given out once, over all simulated nodes; so each message in a topic says whose it is and which one.
+ * What makes a record recognisable after minimisation: its start time, which every purpose of the torture's policy
+ * keeps to the millisecond. Each is given out once, over all simulated nodes; so each message in a topic says whose it
+ * is and which one.
  */
 import type { Kind } from '../../src/catalogue/catalogue.js'
 
@@ -17,7 +18,8 @@ export interface Numbered {
 }
 
 /**
- * First start time of a run: the middle of the planned records is at a midnight (UTC) some days ago, where key epochs change.
+ * First start time of a run: the middle of the planned records is at a midnight (UTC) some days ago, where key epochs
+ * change.
  * @param records planned of each node
  */
 export function firstStart(nowMs: number, records: number): number {
@@ -41,7 +43,7 @@ export function kindOf({ n }: Numbered, mixed: boolean): Kind {
   return mixed && n % 8 === 7 ? 'quality' : 'call'
 }
 
-export const tenantOf = ({ n }: Numbered): 'acme' | null => n % 5 === 3 ? 'acme' : null
+export const tenantOf = ({ n }: Numbered): 'acme' | null => (n % 5 === 3 ? 'acme' : null)
 /** What the record says, to know it from another's. */
 export const secondsOf = ({ source, n }: Numbered): number => (n * 7 + source) % 3_600
 
@@ -51,17 +53,44 @@ export function fieldsOf(base: number, record: Numbered, kind: Kind): Record<str
   const tenant = tenantOf(record)
   const common = {
     ...(tenant === null ? {} : { tenant }),
-    account: `torture-canary-${source}-${n % ACCOUNTS}`, call_id: `torture-canary-call-${source}-${n}@203.0.113.77`,
-    start_ms: startOf(base, record), duration_seconds: secondsOf(record), user_agent: 'Yealink SIP-T46S 66.85.0.5 00:00:5E:00:53:7F', mac: '00:00:5E:00:53:7F',
+    account: `torture-canary-${source}-${n % ACCOUNTS}`,
+    call_id: `torture-canary-call-${source}-${n}@203.0.113.77`,
+    start_ms: startOf(base, record),
+    duration_seconds: secondsOf(record),
+    user_agent: 'Yealink SIP-T46S 66.85.0.5 00:00:5E:00:53:7F',
+    mac: '00:00:5E:00:53:7F',
   }
   if (kind === 'quality') {
-    return { ...common, local_party: '+447700900417', remote_party: 'sip:07700900418@pbx.example', local_ip: '203.0.113.77', mos_lq: 4.25 }
+    return {
+      ...common,
+      local_party: '+447700900417',
+      remote_party: 'sip:07700900418@pbx.example',
+      local_ip: '203.0.113.77',
+      mos_lq: 4.25,
+    }
   }
   return {
-    ...common, calling: '07700 900417', called: '+447700900418', calling_name: 'Xanthippe Quagmire', billable_seconds: secondsOf(record),
-    disposition: 'ANSWERED', source_ip: '203.0.113.77', codec: 'PCMA', location: 'torture-canary place',
+    ...common,
+    calling: '07700 900417',
+    called: '+447700900418',
+    calling_name: 'Xanthippe Quagmire',
+    billable_seconds: secondsOf(record),
+    disposition: 'ANSWERED',
+    source_ip: '203.0.113.77',
+    codec: 'PCMA',
+    location: 'torture-canary place',
   }
 }
 
 /** What may be in no output, in no log and on no disk in clear. */
-export const CANARIES: readonly string[] = ['torture-canary', '7700900417', '7700900418', '7700 900417', 'Xanthippe', 'Quagmire', '203.0.113.77', '00:00:5E:00:53:7F', '00005e00537f']
+export const CANARIES: readonly string[] = [
+  'torture-canary',
+  '7700900417',
+  '7700900418',
+  '7700 900417',
+  'Xanthippe',
+  'Quagmire',
+  '203.0.113.77',
+  '00:00:5E:00:53:7F',
+  '00005e00537f',
+]

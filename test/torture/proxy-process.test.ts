@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { ProxyProcess, type ProxyOptions } from './proxy-process.js'
+import { type ProxyOptions, ProxyProcess } from './proxy-process.js'
 
 const READY = 'console.error(JSON.stringify({ msg: "ready", grpc: "127.0.0.1:1", ops: "127.0.0.1:2" }));'
 const STAYS = 'setInterval(() => {}, 1000);'
@@ -13,10 +13,23 @@ const FATAL = 'console.error(JSON.stringify({ level: "fatal", err: { code: "MINI
 async function started(t: Test, script: string, over: Partial<ProxyOptions> = {}): Promise<ProxyProcess> {
   const folder = t.testdir()
   let markReady = (): void => undefined
-  const ready = new Promise<void>((resolve) => { markReady = resolve })
-  const proxy = new ProxyProcess({
-    command: [process.execPath, '-e', script], cwd: folder, env: {}, logFile: join(folder, 'out'), stopLimitMs: 700, fatalLimitMs: 700, ...over,
-  }, () => { markReady() })
+  const ready = new Promise<void>((resolve) => {
+    markReady = resolve
+  })
+  const proxy = new ProxyProcess(
+    {
+      command: [process.execPath, '-e', script],
+      cwd: folder,
+      env: {},
+      logFile: join(folder, 'out'),
+      stopLimitMs: 700,
+      fatalLimitMs: 700,
+      ...over,
+    },
+    () => {
+      markReady()
+    },
+  )
   t.teardown(() => proxy.kill9())
   proxy.start()
   await ready
@@ -49,7 +62,10 @@ t.test('after a fatal error it has to end without being told', async (t) => {
 })
 
 t.test('while it is stopped no time passes for it', async (t) => {
-  const proxy = await started(t, `process.on("SIGTERM", () => setTimeout(() => process.exit(0), 200)); ${READY}${STAYS}`)
+  const proxy = await started(
+    t,
+    `process.on("SIGTERM", () => setTimeout(() => process.exit(0), 200)); ${READY}${STAYS}`,
+  )
   proxy.retire()
   proxy.kill('SIGTERM')
   proxy.kill('SIGSTOP')
@@ -81,8 +97,12 @@ t.test('brought back, it is counted anew', async (t) => {
 
 t.test('what stops a start is told in words: its code is kept', async (t) => {
   const folder = t.testdir()
-  const script = 'console.error("MINIM_SPOOL_LOCKED: /a: another runs with this spool\\n  → end the other one"); process.exitCode = 1'
-  const proxy = new ProxyProcess({ command: [process.execPath, '-e', script], cwd: folder, env: {}, logFile: join(folder, 'out') }, () => undefined)
+  const script =
+    'console.error("MINIM_SPOOL_LOCKED: /a: another runs with this spool\\n  → end the other one"); process.exitCode = 1'
+  const proxy = new ProxyProcess(
+    { command: [process.execPath, '-e', script], cwd: folder, env: {}, logFile: join(folder, 'out') },
+    () => undefined,
+  )
   proxy.start(false)
   t.equal(await proxy.end(), 1)
   t.equal(proxy.endedBy, 'MINIM_SPOOL_LOCKED')

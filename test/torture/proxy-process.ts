@@ -1,8 +1,9 @@
 /**
- * The real program as a process of its own, brought back when it ends, as a service manager would. One that has to end (it was told to,
- * was killed, or has said that it cannot go on) and does not within its limit is killed, and never forgotten: see `notEnded`.
+ * The real program as a process of its own, brought back when it ends, as a service manager would. One that has to end
+ * (it was told to, was killed, or has said that it cannot go on) and does not within its limit is killed, and never
+ * forgotten: see `notEnded`.
  */
-import { spawn, type ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 
 export interface ProxyOptions {
@@ -24,7 +25,10 @@ export interface Addresses {
   readonly ops: string
 }
 
-/** After SIGTERM: what was taken is committed within 30 s, then it ends. So long has a worker whose supervisor was killed. */
+/**
+ * After SIGTERM: what was taken is committed within 30 s, then it ends. So long has a worker whose supervisor was
+ * killed.
+ */
 export const STOP_LIMIT_MS = 45_000
 /** After a fatal error nothing is committed any more. */
 export const FATAL_LIMIT_MS = 15_000
@@ -56,7 +60,10 @@ export class ProxyProcess {
   private lastError = ''
   private ops = ''
 
-  constructor(private readonly options: ProxyOptions, private readonly onReady: (proxy: ProxyProcess) => void) {}
+  constructor(
+    private readonly options: ProxyOptions,
+    private readonly onReady: (proxy: ProxyProcess) => void,
+  ) {}
 
   get pid(): number {
     return this.child?.pid ?? 0
@@ -80,7 +87,12 @@ export class ProxyProcess {
     this.lastError = ''
     this.overdue = null
     this.stopped = false
-    const { command: [program, ...args], cwd, env, logFile } = this.options
+    const {
+      command: [program, ...args],
+      cwd,
+      env,
+      logFile,
+    } = this.options
     const log = openSync(logFile, 'a')
     const child = spawn(program, args, { cwd, env, stdio: ['ignore', log, 'pipe'] })
     this.child = child
@@ -102,7 +114,10 @@ export class ProxyProcess {
         if (!this.expected) this.unplanned.push(`${signal ?? code} ${this.lastError}`)
         this.expected = false
         resolve(code)
-        if (this.wanted) setTimeout(() => { if (this.wanted && this.child === null) this.launch() }, RESTART_MS)
+        if (this.wanted)
+          setTimeout(() => {
+            if (this.wanted && this.child === null) this.launch()
+          }, RESTART_MS)
       })
     })
   }
@@ -110,17 +125,26 @@ export class ProxyProcess {
   private line(line: string): void {
     if (!line.startsWith('{')) {
       // What stops a start is told in words, the code first, and then how to mend it.
-      this.lastError = /\bMINIM_[A-Z_]+\b/.exec(line)?.[0] ?? (this.lastError === '' ? line.slice(0, 200) : this.lastError)
+      this.lastError =
+        /\bMINIM_[A-Z_]+\b/.exec(line)?.[0] ?? (this.lastError === '' ? line.slice(0, 200) : this.lastError)
       return
     }
     const entry = JSON.parse(line) as Record<string, unknown>
     const { err } = entry as { err?: { code?: string } }
     if (err?.code !== undefined) this.lastError = err.code
-    if (entry['level'] === 'fatal') this.mustEnd(this.options.fatalLimitMs ?? FATAL_LIMIT_MS, `after ${this.lastError === '' ? 'a fatal error' : this.lastError}`)
+    if (entry['level'] === 'fatal')
+      this.mustEnd(
+        this.options.fatalLimitMs ?? FATAL_LIMIT_MS,
+        `after ${this.lastError === '' ? 'a fatal error' : this.lastError}`,
+      )
     // Of more processes, each says that it is ready; one has the operator's port.
     if (typeof entry['ops'] === 'string' && entry['ops'] !== '') this.ops = entry['ops']
     if (entry['msg'] !== 'ready' || entry['grpc'] === undefined) return
-    this.addresses = { grpc: portOf(entry['grpc']), http: entry['http'] === undefined ? null : portOf(entry['http']), ops: this.ops }
+    this.addresses = {
+      grpc: portOf(entry['grpc']),
+      http: entry['http'] === undefined ? null : portOf(entry['http']),
+      ops: this.ops,
+    }
     this.onReady(this)
   }
 
@@ -137,8 +161,8 @@ export class ProxyProcess {
   }
 
   /**
-   * The process that runs has to end within so long, unless it has to already; else it is killed, which is told by `notEnded`.
-   * While it is stopped no time passes for it.
+   * The process that runs has to end within so long, unless it has to already; else it is killed, which is told by
+   * `notEnded`. While it is stopped no time passes for it.
    */
   mustEnd(limitMs: number, why: string): void {
     if (this.child === null || this.must !== null) return
@@ -154,7 +178,8 @@ export class ProxyProcess {
     must.timer = setTimeout(() => {
       this.overdue = `${must.why}, and not within ${must.limitMs / 1000} s`
       // Workers of a supervisor that is gone hold its output open.
-      for (const pid of new Set([...children(child.pid, cwd), ...family.filter((pid) => isOf(pid, cwd))])) process.kill(pid, 'SIGKILL')
+      for (const pid of new Set([...children(child.pid, cwd), ...family.filter((pid) => isOf(pid, cwd))]))
+        process.kill(pid, 'SIGKILL')
       child.kill('SIGKILL')
     }, must.limitMs)
   }
@@ -214,7 +239,11 @@ function isOf(pid: number, folder: string): boolean {
 /** Workers that a process has started. */
 function children(pid: number | undefined, folder: string): number[] {
   try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter((text) => text !== '').map(Number).filter((child) => isOf(child, folder))
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1')
+      .split(' ')
+      .filter((text) => text !== '')
+      .map(Number)
+      .filter((child) => isOf(child, folder))
   } catch {
     return []
   }

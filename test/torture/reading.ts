@@ -2,7 +2,7 @@
 import type { ConsumedRecord } from '../helpers/kafka.js'
 import type { Observed } from './checker.js'
 import { CANARIES, identify, secondsOf } from './numbers.js'
-import { TOPICS, type TopicForm } from './policy.js'
+import { type TopicForm, TOPICS } from './policy.js'
 
 const canaries = CANARIES.map((canary) => canary.toLowerCase())
 
@@ -13,7 +13,10 @@ export function leaks(bytes: Uint8Array | string): boolean {
   return canaries.some((canary) => text.includes(canary) || packed.includes(canary))
 }
 
-/** Varints of a protobuf message by field number; null for fields of other types. https://protobuf.dev/programming-guides/encoding/ */
+/**
+ * Varints of a protobuf message by field number; null for fields of other types.
+ * https://protobuf.dev/programming-guides/encoding/
+ */
 function wireFields(message: Buffer): Map<number, number | null> {
   const fields = new Map<number, number | null>()
   let at = 0
@@ -33,8 +36,7 @@ function wireFields(message: Buffer): Map<number, number | null> {
     if (type === 2) {
       const length = varint()
       at += length
-    }
-    else if (type === 5) at += 4
+    } else if (type === 5) at += 4
     else if (type === 1) at += 8
     else if (type !== 0) throw new RangeError(`wire type ${type}`)
   }
@@ -44,7 +46,12 @@ function wireFields(message: Buffer): Map<number, number | null> {
 
 function fieldsOf(value: Buffer, json: boolean): Map<number | string, number | null> {
   if (!json) return wireFields(value)
-  return new Map(Object.entries(JSON.parse(value.toString()) as Record<string, unknown>).map(([name, v]) => [name, typeof v === 'number' ? v : null]))
+  return new Map(
+    Object.entries(JSON.parse(value.toString()) as Record<string, unknown>).map(([name, v]) => [
+      name,
+      typeof v === 'number' ? v : null,
+    ]),
+  )
 }
 
 export interface ReadingOptions {
@@ -62,8 +69,16 @@ export function observe(topic: string, message: ConsumedRecord, { base, sources 
   try {
     const fields = fieldsOf(value, form.json)
     const record = identify(base, fields.get(form.json ? 'start_ms' : 9) ?? -1, sources)
-    const mixedUp = record !== null && fields.get(form.seconds) !== secondsOf(record) && !(secondsOf(record) === 0 && !fields.has(form.seconds))
-    return { ...where, record, mixedUp, leaks: canary || [...fields.keys()].some((field) => !form.fields.includes(field)) }
+    const mixedUp =
+      record !== null &&
+      fields.get(form.seconds) !== secondsOf(record) &&
+      !(secondsOf(record) === 0 && !fields.has(form.seconds))
+    return {
+      ...where,
+      record,
+      mixedUp,
+      leaks: canary || [...fields.keys()].some((field) => !form.fields.includes(field)),
+    }
   } catch {
     return { ...where, record: null, leaks: canary }
   }

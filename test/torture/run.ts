@@ -4,26 +4,29 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { catalogue } from '../../src/catalogue/catalogue.js'
+import type { Guarantee } from '../../src/flow/guarantee.js'
 import { MasterKey } from '../../src/keys/master.js'
 import { KeyStore } from '../../src/keys/store.js'
 import { FaultProxy } from '../helpers/fault-proxy.js'
-import { startProxiedKafka, type ProxiedKafka } from '../helpers/kafka-cluster.js'
 import type { ConsumedRecord } from '../helpers/kafka.js'
+import { type ProxiedKafka, startProxiedKafka } from '../helpers/kafka-cluster.js'
 import { repositoryRoot } from '../helpers/shared.js'
 import { check, type Observed, type Processes, type Verdict } from './checker.js'
 import { inflict } from './faults.js'
-import { FileNode, GrpcNode, HttpNode, RHYTHMS, type Host, type Node } from './nodes.js'
+import { FileNode, GrpcNode, type Host, HttpNode, type Node, RHYTHMS } from './nodes.js'
 import { firstStart } from './numbers.js'
 import { POLICY, TOPICS } from './policy.js'
 import { ProxyProcess, STOP_LIMIT_MS } from './proxy-process.js'
 import { leaks, observe } from './reading.js'
-import { FAULTS, randomOf, schedule, shuffled, type Fault, type FaultKind } from './schedule.js'
-import type { Guarantee } from '../../src/flow/guarantee.js'
+import { type Fault, type FaultKind, FAULTS, randomOf, schedule, shuffled } from './schedule.js'
 
 export const SOURCES = ['grpc', 'file', 'http'] as const
 export type SourceName = (typeof SOURCES)[number]
 
-/** Rules that can be taken out, to see the run fail: see `sabotaged-main.ts`. `isolation`: the topics are read as if there were no transactions. */
+/**
+ * Rules that can be taken out, to see the run fail: see `sabotaged-main.ts`. `isolation`: the topics are read as if
+ * there were no transactions.
+ */
 export const SABOTAGES = ['ledger', 'early-ack', 'lease', 'isolation'] as const
 export type Sabotage = (typeof SABOTAGES)[number]
 
@@ -80,9 +83,18 @@ const HOSTS = ['a', 'b'] as const
 /** A rival's folder is in use only if a source has it opened. */
 const NEED_SPOOL = ['second proxy on the same spool folder'] as const
 /** Without transactions there is no commit to hold back, and nobody is fenced. */
-const NEED_TRANSACTIONS = ['second proxy', 'second proxy while the first is stopped', 'second proxy while the first is at rest', 'a commit is held back', 'a commit\'s answer is held back'] as const
+const NEED_TRANSACTIONS = [
+  'second proxy',
+  'second proxy while the first is stopped',
+  'second proxy while the first is at rest',
+  'a commit is held back',
+  "a commit's answer is held back",
+] as const
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
 export async function torture(options: TortureOptions): Promise<TortureResult> {
   const folder = mkdtempSync(join(tmpdir(), 'minim-torture-'))
@@ -96,7 +108,9 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
 }
 
 function received(metrics: ReadonlyMap<string, number>): number {
-  return [...metrics].filter(([name]) => name.startsWith('minim_records_received_total')).reduce((sum, [, value]) => sum + value, 0)
+  return [...metrics]
+    .filter(([name]) => name.startsWith('minim_records_received_total'))
+    .reduce((sum, [, value]) => sum + value, 0)
 }
 
 /** A host: a spool folder, and the door to whichever process has it. */
@@ -124,40 +138,73 @@ class Torture {
   private epilogueFrom: number[] = []
   private readonly master = randomBytes(32)
 
-  constructor(private readonly options: TortureOptions, private readonly folder: string, private readonly stops: (() => Promise<unknown>)[]) {
+  constructor(
+    private readonly options: TortureOptions,
+    private readonly folder: string,
+    private readonly stops: (() => Promise<unknown>)[],
+  ) {
     this.batchesPerSecond = options.rate / RECORDS_PER_BATCH
     this.batches = Math.ceil(options.minutes * 60 * this.batchesPerSecond)
     this.base = firstStart(Date.now(), this.batches * RECORDS_PER_BATCH)
   }
 
   async run(): Promise<TortureResult> {
-    const { options: { minutes, seed, brokers, say } } = this
+    const {
+      options: { minutes, seed, brokers, say },
+    } = this
     const plan = this.plan()
-    say(`seed ${seed}: ${minutes} min, ${brokers} broker(s), ${this.batches * RECORDS_PER_BATCH} records of each node or more, ${plan.length} faults`)
+    say(
+      `seed ${seed}: ${minutes} min, ${brokers} broker(s), ${this.batches * RECORDS_PER_BATCH} records of each node or more, ${plan.length} faults`,
+    )
     await this.start()
     const begun = performance.now()
     const seconds = (): string => ((performance.now() - begun) / 1000).toFixed(1)
     const sending = Promise.all(this.nodes.map((node) => node.run()))
     let done = 0
     for (const fault of plan) {
-      // A fault on top of one that is still felt is meant; one on a program that has not come back yet says nothing new, mostly.
-      if (fault.kind !== 'proxy killed' || fault.pick % 5 > 0) await this.until(60_000, () => this.proxy.addresses !== null)
+      // A fault on top of one that is still felt is meant; one on a program that has not come back yet says nothing
+      // new, mostly.
+      if (fault.kind !== 'proxy killed' || fault.pick % 5 > 0)
+        await this.until(60_000, () => this.proxy.addresses !== null)
       await sleep(Math.max(fault.gapMs, fault.atMs - (performance.now() - begun)))
       const could = await inflict(fault, {
-        kafka: this.kafka, doors: this.doors, proxy: () => this.proxy,
-        second: () => this.launch(this.places.find((place) => place !== this.inCharge)!), rival: () => this.launch(this.inCharge, true),
-        quiet: (on) => { for (const node of this.nodes) node.quiet = on }, atRest: () => this.atRest(),
-        takeOver: (proxy) => { this.takeOver(proxy) }, note: (what) => { this.disagreements.push(`${fault.kind}: ${what}`) }, say,
+        kafka: this.kafka,
+        doors: this.doors,
+        proxy: () => this.proxy,
+        second: () => this.launch(this.places.find((place) => place !== this.inCharge)!),
+        rival: () => this.launch(this.inCharge, true),
+        quiet: (on) => {
+          for (const node of this.nodes) node.quiet = on
+        },
+        atRest: () => this.atRest(),
+        takeOver: (proxy) => {
+          this.takeOver(proxy)
+        },
+        note: (what) => {
+          this.disagreements.push(`${fault.kind}: ${what}`)
+        },
+        say,
       })
       if (could) done++
-      say(`${seconds()} s: ${fault.kind}${fault.holdMs > 0 ? ` for ${(fault.holdMs / 1000).toFixed(1)} s` : ''}${could ? '' : ' could not be done'}; ` +
-        `acknowledged ${this.nodes.map((n) => n.acknowledged).join(' ')}`)
+      say(
+        `${seconds()} s: ${fault.kind}${fault.holdMs > 0 ? ` for ${(fault.holdMs / 1000).toFixed(1)} s` : ''}${could ? '' : ' could not be done'}; ` +
+          `acknowledged ${this.nodes.map((n) => n.acknowledged).join(' ')}`,
+      )
     }
     for (const proxy of [...this.kafka.proxies, ...this.doors]) proxy.heal()
     for (const node of this.nodes) node.finish(node.planned(minutes * 60))
-    const settled = await Promise.race([sending.then(() => true), sleep(Math.max(0, minutes * 60_000 - (performance.now() - begun)) + SETTLE_MS).then(() => false)])
+    const settled = await Promise.race([
+      sending.then(() => true),
+      sleep(Math.max(0, minutes * 60_000 - (performance.now() - begun)) + SETTLE_MS).then(() => false),
+    ])
     say(`${seconds()} s: ${settled ? 'all is acknowledged' : 'not all is acknowledged'}`)
-    if (!settled) this.voids.push(`nodes still wait: ${this.nodes.filter((n) => !n.done).map((n) => `${n.name} ${n.acknowledged} of ${n.batches}`).join(', ')}`)
+    if (!settled)
+      this.voids.push(
+        `nodes still wait: ${this.nodes
+          .filter((n) => !n.done)
+          .map((n) => `${n.name} ${n.acknowledged} of ${n.batches}`)
+          .join(', ')}`,
+      )
     if (done < plan.length) this.voids.push(`${done} faults of ${plan.length}`)
     if (plan.length === 0) this.voids.push('no time for any fault')
     const produced = settled ? await this.epilogue() : null
@@ -166,7 +213,8 @@ class Torture {
     const again = this.options.guarantee === 'at-least-once' ? (done + 1) * 2 * MAX_MESSAGES : 0
     if (again > 0) {
       say(`${verdict.duplicated} messages twice; ${again} may be`)
-      if (verdict.duplicated > again) this.disagreements.push(`${verdict.duplicated} messages twice, more than were under way`)
+      if (verdict.duplicated > again)
+        this.disagreements.push(`${verdict.duplicated} messages twice, more than were under way`)
     }
     return { verdict, faults: done, processes: this.processes(), voids: this.voids, disagreements: this.disagreements }
   }
@@ -176,21 +224,32 @@ class Torture {
     const without = new Set<FaultKind>(this.options.without)
     if (!sources.includes('http')) for (const kind of NEED_SPOOL) without.add(kind)
     if (this.options.guarantee === 'at-least-once') for (const kind of NEED_TRANSACTIONS) without.add(kind)
-    if (faults !== null) for (const kind of Object.keys(FAULTS) as FaultKind[]) if (!faults.includes(kind)) without.add(kind)
+    if (faults !== null)
+      for (const kind of Object.keys(FAULTS) as FaultKind[]) if (!faults.includes(kind)) without.add(kind)
     return schedule({ seed, durationMs: minutes * 60_000, brokers, without, ...(gapMs === undefined ? {} : { gapMs }) })
   }
 
   private async start(): Promise<void> {
     const { brokers, nodes, sources } = this.options
     this.kafka = await startProxiedKafka({
-      brokers, heap: '512m',
-      properties: { 'broker.session.timeout.ms': 4_000, 'broker.heartbeat.interval.ms': 500, ...(brokers >= 3 ? { 'transaction.state.log.min.isr': 2 } : {}) },
+      brokers,
+      heap: '512m',
+      properties: {
+        'broker.session.timeout.ms': 4_000,
+        'broker.heartbeat.interval.ms': 500,
+        ...(brokers >= 3 ? { 'transaction.state.log.min.isr': 2 } : {}),
+      },
     })
     this.stops.push(() => this.kafka.stop())
     this.grpcDoor = await FaultProxy.start()
     for (const name of HOSTS) {
       const door = await FaultProxy.start()
-      this.places.push({ name, door, address: `127.0.0.1:${door.port}`, config: join(this.folder, `minim-${name}.yaml`) })
+      this.places.push({
+        name,
+        door,
+        address: `127.0.0.1:${door.port}`,
+        config: join(this.folder, `minim-${name}.yaml`),
+      })
     }
     this.stops.push(() => Promise.all(this.doors.map((door) => door.stop())))
     this.stops.push(async () => {
@@ -205,32 +264,68 @@ class Torture {
     for (const name of sources) {
       for (let i = 0; i < (name === 'file' ? Math.max(nodes, rhythms.length) : nodes); i++) {
         const options = {
-          base: this.base, source: source++, seed: this.options.seed, recordsPerBatch: RECORDS_PER_BATCH, batchesPerSecond: this.batchesPerSecond, catalogue: catalogue(),
+          base: this.base,
+          source: source++,
+          seed: this.options.seed,
+          recordsPerBatch: RECORDS_PER_BATCH,
+          batchesPerSecond: this.batchesPerSecond,
+          catalogue: catalogue(),
           keeps: this.options.sabotage === 'ledger',
         }
-        if (name === 'grpc') this.nodes.push(new GrpcNode(`node-${i}`, `127.0.0.1:${this.grpcDoor.port}`, randomUUID(), options))
-        else if (name === 'file') this.nodes.push(new FileNode(`file-${i}`, join(this.folder, `calls-${i}.jsonl`), rhythms[i % rhythms.length], options))
+        if (name === 'grpc')
+          this.nodes.push(new GrpcNode(`node-${i}`, `127.0.0.1:${this.grpcDoor.port}`, randomUUID(), options))
+        else if (name === 'file')
+          this.nodes.push(
+            new FileNode(`file-${i}`, join(this.folder, `calls-${i}.jsonl`), rhythms[i % rhythms.length], options),
+          )
         else this.nodes.push(new HttpNode(`post-${i}`, () => this.inCharge, options))
       }
     }
     for (const { name, config } of this.places) writeFileSync(config, JSON.stringify(this.settings(`spool-${name}`)))
     this.proxy = this.launch(this.places[0])
-    if (!await this.until(60_000, () => this.proxy.addresses !== null)) throw new Error(`the proxy did not start: ${readFileSync(this.logs[0], 'utf8').slice(-2000)}`)
+    if (!(await this.until(60_000, () => this.proxy.addresses !== null)))
+      throw new Error(`the proxy did not start: ${readFileSync(this.logs[0], 'utf8').slice(-2000)}`)
   }
 
   private settings(spool: string): object {
     const { workers, sources } = this.options
     return {
-      cluster: 'torture', policy: 'policy.yaml', grpc: { listen: '127.0.0.1:0' }, ops: { listen: '127.0.0.1:0' },
+      cluster: 'torture',
+      policy: 'policy.yaml',
+      grpc: { listen: '127.0.0.1:0' },
+      ops: { listen: '127.0.0.1:0' },
       // As short as they may be, so that every time-out passes within a test.
-      kafka: { 'bootstrap.servers': this.kafka.bootstrap, 'socket.timeout.ms': 11_000, 'transaction.timeout.ms': 12_000 },
+      kafka: {
+        'bootstrap.servers': this.kafka.bootstrap,
+        'socket.timeout.ms': 11_000,
+        'transaction.timeout.ms': 12_000,
+      },
       topics: { partitions: PARTITIONS, replication: Math.min(3, this.options.brokers) },
-      // Acknowledged too early is lost only if it is not committed yet when the process ends: that has to be so at most moments, not at one in ten.
-      delivery: { guarantee: this.options.guarantee, maxMessages: MAX_MESSAGES, ...(this.options.sabotage === 'early-ack' ? { lingerMs: SABOTAGED_LINGER_MS } : {}) },
+      // Acknowledged too early is lost only if it is not committed yet when the process ends: that has to be so at most
+      // moments, not at one in ten.
+      delivery: {
+        guarantee: this.options.guarantee,
+        maxMessages: MAX_MESSAGES,
+        ...(this.options.sabotage === 'early-ack' ? { lingerMs: SABOTAGED_LINGER_MS } : {}),
+      },
       tenants: { default: { id: 1 }, acme: { id: 2 } },
       ...(workers > 1 ? { workers } : {}),
       ...(sources.includes('http') ? { http: { listen: '127.0.0.1:0' }, spool: { path: spool } } : {}),
-      ...(sources.includes('file') ? { files: this.nodes.filter((n) => n instanceof FileNode).map(({ path, name }) => ({ path, format: 'jsonl', mapping: 'minim', source: name, follow: true, pollMs: 200, settleMs: SETTLED_FILE_MS })) } : {}),
+      ...(sources.includes('file')
+        ? {
+            files: this.nodes
+              .filter((n) => n instanceof FileNode)
+              .map(({ path, name }) => ({
+                path,
+                format: 'jsonl',
+                mapping: 'minim',
+                source: name,
+                follow: true,
+                pollMs: 200,
+                settleMs: SETTLED_FILE_MS,
+              })),
+          }
+        : {}),
     }
   }
 
@@ -243,7 +338,10 @@ class Torture {
     return this.placeOf.get(this.proxy)!
   }
 
-  /** Another process of the program; the one in charge is `proxy`. @param rival it finds its host's folder in use: no node is led to it */
+  /**
+   * Another process of the program; the one in charge is `proxy`. @param rival it finds its host's folder in use: no
+   * node is led to it
+   */
   private launch(place: Place, rival = false): ProxyProcess {
     const root = repositoryRoot()
     const { sabotage } = this.options
@@ -252,10 +350,23 @@ class Torture {
     const logFile = join(this.folder, `proxy-${this.proxies.length}.log`)
     this.logs.push(logFile)
     const { PATH, HOME } = process.env
-    const made = new ProxyProcess({
-      command: [process.execPath, main, 'run', '--config', place.config], cwd: this.folder, logFile,
-      env: { PATH, HOME, TMPDIR: join(this.folder, 'tmp'), MINIM_MASTER_KEY: this.master.toString('base64'), ...(inProcess ? { MINIM_TORTURE_SABOTAGE: sabotage } : {}) },
-    }, (ready) => { if (!rival) this.direct(ready) })
+    const made = new ProxyProcess(
+      {
+        command: [process.execPath, main, 'run', '--config', place.config],
+        cwd: this.folder,
+        logFile,
+        env: {
+          PATH,
+          HOME,
+          TMPDIR: join(this.folder, 'tmp'),
+          MINIM_MASTER_KEY: this.master.toString('base64'),
+          ...(inProcess ? { MINIM_TORTURE_SABOTAGE: sabotage } : {}),
+        },
+      },
+      (ready) => {
+        if (!rival) this.direct(ready)
+      },
+    )
     this.proxies.push(made)
     this.placeOf.set(made, place)
     if (this.proxies.length === 1) this.proxy = made
@@ -282,7 +393,7 @@ class Torture {
 
   private async until(limitMs: number, condition: () => boolean | Promise<boolean>): Promise<boolean> {
     const deadline = performance.now() + limitMs
-    while (!await condition()) {
+    while (!(await condition())) {
       if (performance.now() > deadline) return false
       await sleep(50)
     }
@@ -293,34 +404,51 @@ class Torture {
   private async metrics(): Promise<Map<string, number>> {
     const { addresses } = this.proxy
     if (addresses === null) return new Map()
-    const text = await fetch(`http://${addresses.ops}/metrics`, { signal: AbortSignal.timeout(10_000) }).then((response) => response.text(), () => '')
-    return new Map(text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).map((line) => {
-      const at = line.lastIndexOf(' ')
-      return [line.slice(0, at), Number(line.slice(at + 1))] as const
-    }))
+    const text = await fetch(`http://${addresses.ops}/metrics`, { signal: AbortSignal.timeout(10_000) }).then(
+      (response) => response.text(),
+      () => '',
+    )
+    return new Map(
+      text
+        .split('\n')
+        .filter((line) => line !== '' && !line.startsWith('#'))
+        .map((line) => {
+          const at = line.lastIndexOf(' ')
+          return [line.slice(0, at), Number(line.slice(at + 1))] as const
+        }),
+    )
   }
 
   /**
-   * A last process without faults: it takes so many more batches of each node, and what it counts is compared with what is in the topics.
+   * A last process without faults: it takes so many more batches of each node, and what it counts is compared with what
+   * is in the topics.
    * @returns messages by topic, as it counted them
    */
   private async epilogue(): Promise<Map<string, number> | null> {
     const { say } = this.options
     const starts = this.proxy.starts
     // Followed files: written is not yet read.
-    if (!await this.until(SETTLE_MS, () => this.atRest())) this.voids.push('not all was committed before the last process')
+    if (!(await this.until(SETTLE_MS, () => this.atRest())))
+      this.voids.push('not all was committed before the last process')
     this.proxy.kill('SIGTERM')
-    if (!await this.until(STOP_LIMIT_MS + START_LIMIT_MS, () => this.proxy.starts > starts && this.proxy.addresses !== null)) {
+    if (
+      !(await this.until(
+        STOP_LIMIT_MS + START_LIMIT_MS,
+        () => this.proxy.starts > starts && this.proxy.addresses !== null,
+      ))
+    ) {
       this.voids.push('the last process did not start')
       return null
     }
     this.epilogueFrom = this.nodes.map((node) => node.records(node.sent))
-    const last = Promise.all(this.nodes.map((node) => {
-      const running = node.run()
-      node.finish(node.sent + Math.max(2, node.planned(EPILOGUE_SECONDS)))
-      return running
-    }))
-    if (!await Promise.race([last.then(() => true), sleep(SETTLE_MS).then(() => false)])) {
+    const last = Promise.all(
+      this.nodes.map((node) => {
+        const running = node.run()
+        node.finish(node.sent + Math.max(2, node.planned(EPILOGUE_SECONDS)))
+        return running
+      }),
+    )
+    if (!(await Promise.race([last.then(() => true), sleep(SETTLE_MS).then(() => false)]))) {
       this.voids.push('the last batches were not acknowledged')
       return null
     }
@@ -333,40 +461,57 @@ class Torture {
     await sleep(500)
     found = await this.metrics()
     const noted = this.disagreements.length
-    if (received(found) !== wanted) this.disagreements.push(`the last process counted ${received(found)} records received, ${wanted} were sent to it`)
-    for (const [name, value] of found) if (name.startsWith('minim_conservation_drift_records') && value !== 0) this.disagreements.push(`${name} is ${value}`)
-    if (![...found.keys()].some((name) => name.startsWith('minim_conservation_drift_records'))) this.disagreements.push('no metric of conservation')
-    say(`the last process received ${received(found)} records; conservation ${this.disagreements.length === noted ? 'holds' : 'is broken'}`)
-    return new Map(Object.keys(TOPICS).map((topic) => [topic, found.get(`minim_messages_produced_total{topic="${topic}"}`) ?? 0]))
+    if (received(found) !== wanted)
+      this.disagreements.push(`the last process counted ${received(found)} records received, ${wanted} were sent to it`)
+    for (const [name, value] of found)
+      if (name.startsWith('minim_conservation_drift_records') && value !== 0)
+        this.disagreements.push(`${name} is ${value}`)
+    if (![...found.keys()].some((name) => name.startsWith('minim_conservation_drift_records')))
+      this.disagreements.push('no metric of conservation')
+    say(
+      `the last process received ${received(found)} records; conservation ${this.disagreements.length === noted ? 'holds' : 'is broken'}`,
+    )
+    return new Map(
+      Object.keys(TOPICS).map((topic) => [topic, found.get(`minim_messages_produced_total{topic="${topic}"}`) ?? 0]),
+    )
   }
 
   /** Whether nothing is on its way to Kafka: streams, files, the spool. */
   private async idle(): Promise<boolean> {
     const found = await this.metrics()
-    return found.get('minim_items_in_flight') === 0 && (found.get('minim_spool_blocks') ?? 0) === 0 && (found.get('minim_source_lag_seconds{source_kind="file"}') ?? 0) === 0
+    return (
+      found.get('minim_items_in_flight') === 0 &&
+      (found.get('minim_spool_blocks') ?? 0) === 0 &&
+      (found.get('minim_source_lag_seconds{source_kind="file"}') ?? 0) === 0
+    )
   }
 
   /** Idle, and for so long that a file has been looked at in between which was written to, or renamed, just now. */
   private async atRest(): Promise<boolean> {
-    if (!await this.idle()) return false
+    if (!(await this.idle())) return false
     const before = received(await this.metrics())
     await sleep(this.options.sources.includes('file') ? AT_REST_MS : 0)
-    return await this.idle() && received(await this.metrics()) === before
+    return (await this.idle()) && received(await this.metrics()) === before
   }
 
   /** @param settled posts of which nobody knows whether they were taken are to be sent again */
   private async endProxies(settled: boolean): Promise<void> {
     const { say } = this.options
     await this.endProxy('the proxy')
-    // As an operator would: what the host that was taken over from has acknowledged, and not delivered, is in its folder.
+    // As an operator would: what the host that was taken over from has acknowledged, and not delivered, is in its
+    // folder.
     const left = this.places.filter((place) => place !== this.inCharge && [...this.placeOf.values()].includes(place))
     for (const place of settled && this.options.sources.includes('http') ? left : []) {
       this.proxy = this.launch(place)
-      if (!await this.until(START_LIMIT_MS, () => this.proxy.addresses !== null)) this.voids.push(`no proxy came up for what host ${place.name} has left`)
+      if (!(await this.until(START_LIMIT_MS, () => this.proxy.addresses !== null)))
+        this.voids.push(`no proxy came up for what host ${place.name} has left`)
       const blocks = (await this.metrics()).get('minim_spool_blocks')
       const doubtful = this.nodes.filter((node): node is HttpNode => node instanceof HttpNode && node.doubtful(place))
-      for (const node of doubtful) if (!await this.until(START_LIMIT_MS, () => node.settle(place))) this.voids.push(`${node.name} does not know what host ${place.name} took`)
-      if (!await this.until(SETTLE_MS, () => this.idle())) this.voids.push(`the spool of host ${place.name} was not drained`)
+      for (const node of doubtful)
+        if (!(await this.until(START_LIMIT_MS, () => node.settle(place))))
+          this.voids.push(`${node.name} does not know what host ${place.name} took`)
+      if (!(await this.until(SETTLE_MS, () => this.idle())))
+        this.voids.push(`the spool of host ${place.name} was not drained`)
       say(`host ${place.name} had ${blocks ?? 'no'} blocks left, and was asked for ${doubtful.length} posts`)
       await this.endProxy('the proxy that drained it')
     }
@@ -387,7 +532,8 @@ class Torture {
 
   private processes(): Processes {
     return {
-      started: this.proxies.reduce((sum, { starts }) => sum + starts, 0), ended: this.proxies.reduce((sum, { endedInTime }) => sum + endedInTime, 0),
+      started: this.proxies.reduce((sum, { starts }) => sum + starts, 0),
+      ended: this.proxies.reduce((sum, { endedInTime }) => sum + endedInTime, 0),
       notEnded: this.proxies.flatMap(({ notEnded }) => notEnded),
     }
   }
@@ -401,9 +547,17 @@ class Torture {
     const topics = [...Object.keys(TOPICS), 'minim.ledger', 'minim.quarantine']
     const read = new Map<string, ConsumedRecord[]>()
     for (let i = 0; i < topics.length; i += READERS) {
-      await Promise.all(topics.slice(i, i + READERS).map(async (topic) => {
-        read.set(topic, await kafka.consoleConsumer(topic, { timeoutMs: READ_IDLE_MS, isolation: topic in TOPICS ? isolation : 'read_uncommitted' }))
-      }))
+      await Promise.all(
+        topics.slice(i, i + READERS).map(async (topic) => {
+          read.set(
+            topic,
+            await kafka.consoleConsumer(topic, {
+              timeoutMs: READ_IDLE_MS,
+              isolation: topic in TOPICS ? isolation : 'read_uncommitted',
+            }),
+          )
+        }),
+      )
     }
     for (const [topic, messages] of read) {
       if (!(topic in TOPICS)) {
@@ -414,7 +568,8 @@ class Torture {
       for (const message of found) observed.push(message)
       if (produced === null) continue
       const there = found.filter(({ record }) => record !== null && record.n > this.epilogueFrom[record.source]).length
-      if (there !== produced.get(topic)) this.disagreements.push(`${topic}: ${there} messages of the last process, which counted ${produced.get(topic)}`)
+      if (there !== produced.get(topic))
+        this.disagreements.push(`${topic}: ${there} messages of the last process, which counted ${produced.get(topic)}`)
     }
     const quarantined = read.get('minim.quarantine')?.length ?? 0
     if (quarantined > 0) this.disagreements.push(`${quarantined} good records are in quarantine`)
@@ -422,9 +577,13 @@ class Torture {
       const said = readFileSync(log)
       if (leaks(said)) strays++
       // Of every process, not of the last one alone.
-      if (said.includes('MINIM_CONSERVATION_DRIFT')) this.disagreements.push('a process has said that records are not accounted for')
+      if (said.includes('MINIM_CONSERVATION_DRIFT'))
+        this.disagreements.push('a process has said that records are not accounted for')
     }
-    const verdict = check(this.nodes.map((node) => node.sender()), observed)
+    const verdict = check(
+      this.nodes.map((node) => node.sender()),
+      observed,
+    )
     verdict.leaked += strays
     return verdict
   }

@@ -1,9 +1,12 @@
 /**
- * The program with a rule of delivery taken out, so that the torture run can be seen to fail. MINIM_TORTURE_SABOTAGE says which:
+ * The program with a rule of delivery taken out, so that the torture run can be seen to fail. MINIM_TORTURE_SABOTAGE
+ * says which:
  *
- * - `ledger`: what is written to the ledger is found by nobody who comes after; a start resumes everything from the beginning.
+ * - `ledger`: what is written to the ledger is found by nobody who comes after; a start resumes everything from the
+ *   beginning.
  * - `early-ack`: a batch is acknowledged when it was taken in, before the commit that holds it.
- * - `lease`: what one file's piece has filled of a batch that files share counts as its own, though another file has emptied it since.
+ * - `lease`: what one file's piece has filled of a batch that files share counts as its own, though another file has
+ *   emptied it since.
  */
 import { randomUUID } from 'node:crypto'
 import { Delivery } from '../../src/deliver/delivery.js'
@@ -21,7 +24,10 @@ if (rule === 'ledger') {
     return lastTaken.call(this, hidden(id))
   }
   Delivery.prototype.streamsOf = function (source) {
-    return streamsOf.call(this, source).filter(({ incarnation }) => incarnation.endsWith(mine)).map((s) => ({ ...s, incarnation: s.incarnation.slice(0, -mine.length - 1) }))
+    return streamsOf
+      .call(this, source)
+      .filter(({ incarnation }) => incarnation.endsWith(mine))
+      .map((s) => ({ ...s, incarnation: s.incarnation.slice(0, -mine.length - 1) }))
   }
   Delivery.prototype.offer = function (item) {
     return offer.call(this, { ...wrapped(item), id: hidden(item.id) })
@@ -40,8 +46,17 @@ if (rule === 'ledger') {
 
 function wrapped(item: WorkItem): WorkItem {
   return {
-    id: item.id, sequence: item.sequence, bytes: item.bytes, receivedAt: item.receivedAt,
-    minimise: (excluded) => item.minimise(excluded), committed: () => { item.committed() }, failed: (error) => { item.failed(error) },
+    id: item.id,
+    sequence: item.sequence,
+    bytes: item.bytes,
+    receivedAt: item.receivedAt,
+    minimise: (excluded) => item.minimise(excluded),
+    committed: () => {
+      item.committed()
+    },
+    failed: (error) => {
+      item.failed(error)
+    },
     ...(item.received === undefined ? {} : { received: () => item.received!() }),
   }
 }

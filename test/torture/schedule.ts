@@ -23,9 +23,9 @@ export const FAULTS = {
   'Kafka is slow': { holdMs: [2_000, 5_000] },
   'Kafka is half-open': { holdMs: [500, 2_000] },
   'Kafka is silent': { holdMs: [1_000, 13_000] },
-  'a commit\'s answer is held back': { holdMs: [1_000, 14_000] },
+  "a commit's answer is held back": { holdMs: [1_000, 14_000] },
   'a commit is held back': { holdMs: [1_000, 14_000] },
-  'nodes\' connections cut': { holdMs: [0, 0] },
+  "nodes' connections cut": { holdMs: [0, 0] },
   'nodes are half-open': { holdMs: [500, 2_000] },
   /** Three brokers only. */
   'leaders moved': { holdMs: [0, 0] },
@@ -75,7 +75,9 @@ export interface ScheduleOptions {
 export function schedule({ seed, durationMs, brokers, without = new Set(), gapMs = GAP_MS }: ScheduleOptions): Fault[] {
   const random = randomOf(seed)
   const between = ([low, high]: readonly [number, number]): number => Math.round(low + random() * (high - low))
-  const kinds = (Object.keys(FAULTS) as FaultKind[]).filter((kind) => !without.has(kind) && (brokers >= 3 || kind !== 'leaders moved'))
+  const kinds = (Object.keys(FAULTS) as FaultKind[]).filter(
+    (kind) => !without.has(kind) && (brokers >= 3 || kind !== 'leaders moved'),
+  )
   const faults: Fault[] = []
   let deck: FaultKind[] = []
   for (let atMs = FIRST_MS; atMs < durationMs;) {

@@ -1,7 +1,7 @@
-import t from 'tap'
-import fc from 'fast-check'
 import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
+import fc from 'fast-check'
+import t from 'tap'
 import { Siv, sivOpen, sivSeal } from '../../src/treatments/siv.js'
 import { shared } from '../helpers/shared.js'
 
@@ -24,8 +24,10 @@ const RFC = [
       '10203040 50607080 90a0',
       '09f91102 9d74e35b d84156c5 635688c0',
     ],
-    plaintext: '74686973 20697320 736f6d65 20706c61 696e7465 78742074 6f20656e 63727970 74207573 696e6720 5349562d 414553',
-    sealed: '7bdb6e3b 432667eb 06f4d14b ff2fbd0f cb900f2f ddbe4043 26601965 c889bf17 dba77ceb 094fa663 b7a3f748 ba8af829 ea64ad54 4a272e9c 485b62a3 fd5c0d',
+    plaintext:
+      '74686973 20697320 736f6d65 20706c61 696e7465 78742074 6f20656e 63727970 74207573 696e6720 5349562d 414553',
+    sealed:
+      '7bdb6e3b 432667eb 06f4d14b ff2fbd0f cb900f2f ddbe4043 26601965 c889bf17 dba77ceb 094fa663 b7a3f748 ba8af829 ea64ad54 4a272e9c 485b62a3 fd5c0d',
   },
 ]
 
@@ -43,7 +45,14 @@ t.test('Wycheproof', async (t) => {
     t.comment('left out: ../shared/vectors is not there')
     return
   }
-  interface Case { tcId: number; key: string; aad: string; msg: string; ct: string; result: 'valid' | 'invalid' }
+  interface Case {
+    tcId: number
+    key: string
+    aad: string
+    msg: string
+    ct: string
+    result: 'valid' | 'invalid'
+  }
   const file = JSON.parse(readFileSync(path, 'utf8')) as { testGroups: { tests: Case[] }[] }
   let cases = 0
   const wrong: number[] = []
@@ -51,9 +60,10 @@ t.test('Wycheproof', async (t) => {
     for (const { tcId, key, aad, msg, ct, result } of tests) {
       cases++
       const opened = sivOpen(hex(key), hex(ct), hex(aad))
-      const right = result === 'valid'
-        ? sivSeal(hex(key), hex(msg), hex(aad)).equals(hex(ct)) && opened !== null && opened.equals(hex(msg))
-        : opened === null
+      const right =
+        result === 'valid'
+          ? sivSeal(hex(key), hex(msg), hex(aad)).equals(hex(ct)) && opened !== null && opened.equals(hex(msg))
+          : opened === null
       if (!right) wrong.push(tcId)
     }
   }
@@ -63,17 +73,23 @@ t.test('Wycheproof', async (t) => {
 
 t.test('a kept context seals as a fresh one does, whatever it sealed before', async (t) => {
   const bytes = fc.uint8Array({ maxLength: 80 })
-  fc.assert(fc.property(fc.uint8Array({ minLength: 64, maxLength: 64 }), fc.array(fc.tuple(bytes, fc.array(bytes, { maxLength: 3 })), { minLength: 1, maxLength: 8 }), (key, rows) => {
-    const kept = new Siv(key)
-    for (const [plaintext, aad] of rows) {
-      const sealed = kept.seal(plaintext, aad)
-      if (!sealed.equals(sivSeal(key, plaintext, ...aad))) return false
-      if (!sealed.equals(kept.sealWith(kept.prepare(aad), plaintext))) return false
-      if (sealed.length !== 16 + plaintext.length) return false
-      if (!(kept.open(sealed, aad)?.equals(plaintext) ?? false)) return false
-    }
-    return true
-  }))
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ minLength: 64, maxLength: 64 }),
+      fc.array(fc.tuple(bytes, fc.array(bytes, { maxLength: 3 })), { minLength: 1, maxLength: 8 }),
+      (key, rows) => {
+        const kept = new Siv(key)
+        for (const [plaintext, aad] of rows) {
+          const sealed = kept.seal(plaintext, aad)
+          if (!sealed.equals(sivSeal(key, plaintext, ...aad))) return false
+          if (!sealed.equals(kept.sealWith(kept.prepare(aad), plaintext))) return false
+          if (sealed.length !== 16 + plaintext.length) return false
+          if (!(kept.open(sealed, aad)?.equals(plaintext) ?? false)) return false
+        }
+        return true
+      },
+    ),
+  )
   t.pass('held')
 })
 

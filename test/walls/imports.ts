@@ -1,4 +1,7 @@
-/** What each source file imports: statically, dynamically, as a type, or as a worker's entry (`new URL('./x.js', import.meta.url)`). */
+/**
+ * What each source file imports: statically, dynamically, as a type, or as a worker's entry (`new URL('./x.js',
+ * import.meta.url)`).
+ */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import ts from 'typescript'
@@ -11,28 +14,46 @@ export interface Import {
 
 /** All TypeScript files below a folder, by their path in it. */
 export function sourceFiles(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts')).map((name) => name.replaceAll('\\', '/')).sort()
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => name.replaceAll('\\', '/'))
+    .sort()
 }
 
 /** The imports of a file's text. @param file its path below `src/` */
 export function importsOf(file: string, text: string): Import[] {
   const specifiers = new Set<string>()
   const visit = (node: ts.Node): void => {
-    if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && node.moduleSpecifier !== undefined && ts.isStringLiteral(node.moduleSpecifier)) {
+    if (
+      (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) &&
+      node.moduleSpecifier !== undefined &&
+      ts.isStringLiteral(node.moduleSpecifier)
+    ) {
       specifiers.add(node.moduleSpecifier.text)
     }
-    if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument) && ts.isStringLiteral(node.argument.literal)) specifiers.add(node.argument.literal.text)
-    if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword && ts.isStringLiteral(node.arguments[0])) {
+    if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument) && ts.isStringLiteral(node.argument.literal))
+      specifiers.add(node.argument.literal.text)
+    if (
+      ts.isCallExpression(node) &&
+      node.expression.kind === ts.SyntaxKind.ImportKeyword &&
+      ts.isStringLiteral(node.arguments[0])
+    ) {
       specifiers.add(node.arguments[0].text)
     }
-    if (ts.isNewExpression(node) && node.expression.getText() === 'URL' && node.arguments?.[1]?.getText() === 'import.meta.url' && ts.isStringLiteral(node.arguments[0]) &&
-      node.arguments[0].text.endsWith('.js')) {
+    if (
+      ts.isNewExpression(node) &&
+      node.expression.getText() === 'URL' &&
+      node.arguments?.[1]?.getText() === 'import.meta.url' &&
+      ts.isStringLiteral(node.arguments[0]) &&
+      node.arguments[0].text.endsWith('.js')
+    ) {
       specifiers.add(node.arguments[0].text)
     }
     ts.forEachChild(node, visit)
   }
   visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true))
-  return [...specifiers].filter((specifier) => specifier.startsWith('.'))
+  return [...specifiers]
+    .filter((specifier) => specifier.startsWith('.'))
     .map((specifier) => ({ from: file, to: posix.join(posix.dirname(file), specifier).replace(/\.js$/, '.ts') }))
 }
 
@@ -44,7 +65,7 @@ export function allImports(folder: string): Import[] {
 /** Groups of files that import each other in a circle (Tarjan's strongly connected components of more than one). */
 export function circles(imports: readonly Import[]): string[][] {
   const edges = new Map<string, string[]>()
-  for (const { from, to } of imports) edges.set(from, [...edges.get(from) ?? [], to])
+  for (const { from, to } of imports) edges.set(from, [...(edges.get(from) ?? []), to])
   const index = new Map<string, number>()
   const low = new Map<string, number>()
   const stack: string[] = []

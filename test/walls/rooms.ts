@@ -1,8 +1,10 @@
 /**
- * The rooms of the house, and what each may import: the table of `docs/architecture.md`, as `walls.test.ts` holds the code against it.
+ * The rooms of the house, and what each may import: the table of `docs/architecture.md`, as `walls.test.ts` holds the
+ * code against it.
  *
- * Ground rooms may be imported by all that stand below them in this list. `sections` and `kafka` are ground rooms that must be named all
- * the same: few rooms have to do with settings or with Kafka's protocol, and which ones is worth a line here.
+ * Ground rooms may be imported by all that stand below them in this list. `sections` and `kafka` are ground rooms that
+ * must be named all the same: few rooms have to do with settings or with Kafka's protocol, and which ones is worth a
+ * line here.
  */
 
 /** A ground room may import those that stand before it. */
@@ -18,7 +20,12 @@ const room = (...imports: string[]): Room => ({ imports })
 /** By name: a folder below `src/`, or a file there. `sources/*` stands for the folder of each kind of source. */
 export const ROOMS: Readonly<Record<string, Room>> = {
   // The ground.
-  errors: room(), base: room(), catalogue: room(), batch: room(), keys: room(), flow: room(),
+  errors: room(),
+  base: room(),
+  catalogue: room(),
+  batch: room(),
+  keys: room(),
+  flow: room(),
   sections: room(),
   kafka: room('sections'),
   // The way of a record.

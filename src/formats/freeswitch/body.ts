@@ -1,14 +1,14 @@
 /**
  * What FreeSWITCH's mod_json_cdr posts, read as far as it is needed.
  *
- * The body comes in three forms (mod_json_cdr.c, parameters `encode` and `disable-100-continue`): JSON as it is, `cdr=` url-encoded,
- * `cdr=` in base64 that is not url-encoded, so that a form parser would make spaces of its `+`. The label says which only
- * sometimes: `disable-100-continue` drops it. So {@link cdrJson} looks at the bytes.
+ * The body comes in three forms (mod_json_cdr.c, parameters `encode` and `disable-100-continue`): JSON as it is, `cdr=`
+ * url-encoded, `cdr=` in base64 that is not url-encoded, so that a form parser would make spaces of its `+`. The label
+ * says which only sometimes: `disable-100-continue` drops it. So {@link cdrJson} looks at the bytes.
  *
- * The JSON is not always JSON. Old versions write a call that was transferred as one object with the key `callflow` several times,
- * of which `JSON.parse` keeps the last; figures may be `NaN` or `Infinity`. {@link readCdr} is a scanner of its own for that: one pass
- * over the bytes, each looked at a bounded number of times, nothing made of what is not wanted, nesting bounded.
- * Guarded by the FreeSWITCH row of `bench/`.
+ * The JSON is not always JSON. Old versions write a call that was transferred as one object with the key `callflow`
+ * several times, of which `JSON.parse` keeps the last; figures may be `NaN` or `Infinity`. {@link readCdr} is a scanner
+ * of its own for that: one pass over the bytes, each looked at a bounded number of times, nothing made of what is not
+ * wanted, nesting bounded. Guarded by the FreeSWITCH row of `bench/`.
  */
 
 /** How deep a CDR may nest: FreeSWITCH's own go to nine. */
@@ -38,25 +38,100 @@ export interface Cdr {
   readonly profiles: readonly Profile[]
 }
 
-const TAB = 0x09, LF = 0x0a, CR = 0x0d, SPACE = 0x20, QUOTE = 0x22, PERCENT = 0x25, AMPERSAND = 0x26, PLUS = 0x2b, COMMA = 0x2c
-const COLON = 0x3a, OPEN_LIST = 0x5b, BACKSLASH = 0x5c, CLOSE_LIST = 0x5d, OPEN = 0x7b, CLOSE = 0x7d
+const TAB = 0x09,
+  LF = 0x0a,
+  CR = 0x0d,
+  SPACE = 0x20,
+  QUOTE = 0x22,
+  PERCENT = 0x25,
+  AMPERSAND = 0x26,
+  PLUS = 0x2b,
+  COMMA = 0x2c
+const COLON = 0x3a,
+  OPEN_LIST = 0x5b,
+  BACKSLASH = 0x5c,
+  CLOSE_LIST = 0x5d,
+  OPEN = 0x7b,
+  CLOSE = 0x7d
 
 /** The channel variables that something is made of. */
 export const WANTED_VARIABLES = [
-  'uuid', 'call_uuid', 'originating_leg_uuid', 'originator', 'bridge_uuid', 'sip_call_id', 'direction', 'call_direction', 'accountcode',
-  'caller_id_number', 'caller_id_name', 'effective_caller_id_number', 'sip_from_user', 'sip_from_uri', 'sip_to_user', 'sip_to_uri', 'sip_req_user',
-  'destination_number', 'dialed_user', 'dialed_domain', 'sip_auth_username', 'user_name', 'domain_name',
-  'start_uepoch', 'start_epoch', 'answer_uepoch', 'answer_epoch', 'end_uepoch', 'end_epoch', 'start_stamp',
-  'duration', 'billsec', 'mduration', 'billmsec', 'hangup_cause', 'hangup_cause_q850',
-  'sip_gateway_name', 'sip_gateway', 'sip_network_ip', 'sip_network_port', 'sip_contact_host', 'sip_contact_port', 'remote_media_ip',
-  'read_codec', 'rtp_use_codec_name', 'sip_user_agent', 'channel_name', 'caller_id', 'sip_full_from',
-  'rtp_audio_in_mos', 'rtp_audio_in_mean_interval', 'rtp_audio_in_jitter_max_variance', 'rtp_audio_in_jitter_loss_rate',
-  'rtp_audio_in_packet_count', 'rtp_audio_out_packet_count', 'rtp_audio_in_media_bytes', 'rtp_audio_out_media_bytes',
+  'uuid',
+  'call_uuid',
+  'originating_leg_uuid',
+  'originator',
+  'bridge_uuid',
+  'sip_call_id',
+  'direction',
+  'call_direction',
+  'accountcode',
+  'caller_id_number',
+  'caller_id_name',
+  'effective_caller_id_number',
+  'sip_from_user',
+  'sip_from_uri',
+  'sip_to_user',
+  'sip_to_uri',
+  'sip_req_user',
+  'destination_number',
+  'dialed_user',
+  'dialed_domain',
+  'sip_auth_username',
+  'user_name',
+  'domain_name',
+  'start_uepoch',
+  'start_epoch',
+  'answer_uepoch',
+  'answer_epoch',
+  'end_uepoch',
+  'end_epoch',
+  'start_stamp',
+  'duration',
+  'billsec',
+  'mduration',
+  'billmsec',
+  'hangup_cause',
+  'hangup_cause_q850',
+  'sip_gateway_name',
+  'sip_gateway',
+  'sip_network_ip',
+  'sip_network_port',
+  'sip_contact_host',
+  'sip_contact_port',
+  'remote_media_ip',
+  'read_codec',
+  'rtp_use_codec_name',
+  'sip_user_agent',
+  'channel_name',
+  'caller_id',
+  'sip_full_from',
+  'rtp_audio_in_mos',
+  'rtp_audio_in_mean_interval',
+  'rtp_audio_in_jitter_max_variance',
+  'rtp_audio_in_jitter_loss_rate',
+  'rtp_audio_in_packet_count',
+  'rtp_audio_out_packet_count',
+  'rtp_audio_in_media_bytes',
+  'rtp_audio_out_media_bytes',
 ] as const
 
-const STATS = ['packet_count', 'media_bytes', 'mean_interval', 'jitter_max_variance', 'jitter_loss_rate', 'mos'] as const
+const STATS = [
+  'packet_count',
+  'media_bytes',
+  'mean_interval',
+  'jitter_max_variance',
+  'jitter_loss_rate',
+  'mos',
+] as const
 const CALLER = ['caller_id_number', 'caller_id_name', 'ani', 'destination_number', 'network_addr', 'uuid'] as const
-const TIMES = ['created_time', 'profile_created_time', 'answered_time', 'bridged_time', 'hangup_time', 'transfer_time'] as const
+const TIMES = [
+  'created_time',
+  'profile_created_time',
+  'answered_time',
+  'bridged_time',
+  'hangup_time',
+  'transfer_time',
+] as const
 
 /**
  * Finds the JSON in a body, whatever its label.
@@ -80,7 +155,8 @@ export function cdrJson(body: Buffer): Buffer | null {
     if (first[at] === OPEN) return first.subarray(at)
   }
   const encoded = value.includes(PERCENT) ? percentDecoded(value, false) : value
-  // What is no base64 decodes to something that is no JSON. A form parser on the way may have made spaces of the pluses.
+  // What is no base64 decodes to something that is no JSON. A form parser on the way may have made spaces of the
+  // pluses.
   const text = encoded.toString('latin1')
   const json = Buffer.from(text.includes(' ') ? text.trim().replaceAll(' ', '+') : text, 'base64')
   const at = skipBlank(json, 0)
@@ -145,7 +221,11 @@ class Names {
 
   find(src: Uint8Array, start: number, end: number): string | null {
     const { slots } = this
-    for (let slot = hashOf(src, start, end) & (slots.length - 1); slots[slot] >= 0; slot = (slot + 1) & (slots.length - 1)) {
+    for (
+      let slot = hashOf(src, start, end) & (slots.length - 1);
+      slots[slot] >= 0;
+      slot = (slot + 1) & (slots.length - 1)
+    ) {
       const bytes = this.bytes[slots[slot]]
       if (bytes.length === end - start && sameBytes(bytes, src, start)) return this.names[slots[slot]]
     }
@@ -164,10 +244,13 @@ function hashOf(src: Uint8Array, start: number, end: number): number {
   const length = end - start
   if (length < 4) return length
   const middle = start + (length >> 1)
-  return Math.imul(
-    (src[start] | (src[end - 1] << 8) | (src[middle] << 16) | (src[end - 3] << 24)) ^ Math.imul(src[middle - 2] | (src[start + 2] << 8) | (length << 16), 0x85ebca6b),
-    0x9e3779b1,
-  ) >>> 20
+  return (
+    Math.imul(
+      (src[start] | (src[end - 1] << 8) | (src[middle] << 16) | (src[end - 3] << 24)) ^
+        Math.imul(src[middle - 2] | (src[start + 2] << 8) | (length << 16), 0x85ebca6b),
+      0x9e3779b1,
+    ) >>> 20
+  )
 }
 
 const TOP = new Names(['variables', 'callflow', 'callStats'])
@@ -281,7 +364,9 @@ class CdrScanner {
     })
   }
 
-  /** Walks an object; anything else in its place is passed over. `take` must read the value of each name that is wanted. */
+  /**
+   * Walks an object; anything else in its place is passed over. `take` must read the value of each name that is wanted.
+   */
   private object(names: Names, depth: number, take: (name: string, depth: number) => void): void {
     const { bytes } = this
     if (bytes[this.p] !== OPEN) {
@@ -336,7 +421,10 @@ class CdrScanner {
     this.p = p + 1
   }
 
-  /** Whether an odd number of backslashes is in front. Each is looked at once: a quote is between those of one and of the next. */
+  /**
+   * Whether an odd number of backslashes is in front. Each is looked at once: a quote is between those of one and of
+   * the next.
+   */
   private isEscaped(from: number, quote: number): boolean {
     let p = quote
     while (p > from && this.bytes[p - 1] === BACKSLASH) p--
@@ -379,7 +467,15 @@ class CdrScanner {
     const { bytes } = this
     const start = this.p
     let c = bytes[this.p]
-    while ((c >= 0x30 && c <= 0x39) || (c >= 0x61 && c <= 0x7a) || (c >= 0x41 && c <= 0x5a) || c === 0x2d || c === PLUS || c === 0x2e) c = bytes[++this.p]
+    while (
+      (c >= 0x30 && c <= 0x39) ||
+      (c >= 0x61 && c <= 0x7a) ||
+      (c >= 0x41 && c <= 0x5a) ||
+      c === 0x2d ||
+      c === PLUS ||
+      c === 0x2e
+    )
+      c = bytes[++this.p]
     if (this.p === start) throw BROKEN
   }
 
@@ -424,8 +520,11 @@ const ESCAPES: Readonly<Record<string, string>> = { b: '\b', f: '\f', n: '\n', r
 
 /** As JSON says; an escape that it does not have is the character itself. */
 function unescaped(text: string): string {
-  return text.includes('\\') ? text.replace(/\\(?:u([0-9A-Fa-f]{4})|([^]))/g, (_, unit: string | undefined, letter: string) =>
-    unit !== undefined ? String.fromCharCode(parseInt(unit, 16)) : ESCAPES[letter] ?? letter) : text
+  return text.includes('\\')
+    ? text.replace(/\\(?:u([0-9A-Fa-f]{4})|([^]))/g, (_, unit: string | undefined, letter: string) =>
+        unit !== undefined ? String.fromCharCode(parseInt(unit, 16)) : (ESCAPES[letter] ?? letter),
+      )
+    : text
 }
 
 /**
@@ -442,7 +541,9 @@ export function readCdr(json: Buffer): Cdr | null {
     throw error
   }
   const { variables, stats, profiles } = scanner
-  if (areEncoded(variables)) for (const [name, value] of variables) if (value.includes('%')) variables.set(name, percentDecoded(Buffer.from(value, 'utf8'), false).toString('utf8'))
+  if (areEncoded(variables))
+    for (const [name, value] of variables)
+      if (value.includes('%')) variables.set(name, percentDecoded(Buffer.from(value, 'utf8'), false).toString('utf8'))
   return { variables, stats, profiles: inOrder(profiles) }
 }
 
@@ -451,9 +552,9 @@ const UNSAFE = /[\r\n "#&+:;<=>?@[\\\]^`{|}]/
 const ENCODED = /%[0-9A-F]{2}/i
 
 /**
- * Whether the variables were percent-encoded (`encode-values`, on by default): all of them are, or none. One that could not stand
- * as it does in encoded form says that they are not, whatever percent signs there are. The first names nearly always tell:
- * a date has a space, an address an @.
+ * Whether the variables were percent-encoded (`encode-values`, on by default): all of them are, or none. One that could
+ * not stand as it does in encoded form says that they are not, whatever percent signs there are. The first names nearly
+ * always tell: a date has a space, an address an @.
  */
 function areEncoded(variables: ReadonlyMap<string, string>): boolean {
   for (const name of ['start_stamp', 'channel_name', 'sip_from_uri']) {
@@ -473,5 +574,7 @@ function areEncoded(variables: ReadonlyMap<string, string>): boolean {
 /** FreeSWITCH writes the last entry first; each says its number. */
 function inOrder(profiles: Profile[]): readonly Profile[] {
   if (profiles.length < 2) return profiles
-  return profiles.every(({ index }) => Number.isFinite(index)) ? profiles.sort((a, b) => a.index - b.index) : profiles.reverse()
+  return profiles.every(({ index }) => Number.isFinite(index))
+    ? profiles.sort((a, b) => a.index - b.index)
+    : profiles.reverse()
 }

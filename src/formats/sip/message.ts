@@ -1,11 +1,12 @@
 /**
- * Reads SIP (RFC 3261 §7) as it arrives: from phones that end lines by LF, miscount their bodies and write names in raw UTF-8, and from
- * anybody who can reach the port.
+ * Reads SIP (RFC 3261 §7) as it arrives: from phones that end lines by LF, miscount their bodies and write names in raw
+ * UTF-8, and from anybody who can reach the port.
  *
- * sip.js's parser takes 1.2 ms a message, each call of its grammar 0.1 ms, and one header that it cannot read loses the message:
- * 830 messages a second, where 60,000 are to be told apart. So messages are found out by bytes here, in offsets, and a header becomes
- * text when it is asked for. sip.js's grammar reads the URIs that are not of the plain shape that nearly all have, behind an
- * `lru-cache`; and its parser is what `test/formats/sip/message.test.ts` holds this file against.
+ * sip.js's parser takes 1.2 ms a message, each call of its grammar 0.1 ms, and one header that it cannot read loses the
+ * message: 830 messages a second, where 60,000 are to be told apart. So messages are found out by bytes here, in
+ * offsets, and a header becomes text when it is asked for. sip.js's grammar reads the URIs that are not of the plain
+ * shape that nearly all have, behind an `lru-cache`; and its parser is what `test/formats/sip/message.test.ts` holds
+ * this file against.
  */
 import { isIP } from 'node:net'
 import { LRUCache } from 'lru-cache'
@@ -16,17 +17,52 @@ export const SIP_LIMITS = { bytes: 65_535, headers: 256, headerBytes: 8192 } as 
 
 /** Requests (RFC 3261, 3262, 3265, 3311, 3428, 3515, 3903, 6086). */
 export const SIP_METHODS = [
-  'INVITE', 'ACK', 'BYE', 'CANCEL', 'REGISTER', 'OPTIONS', 'PUBLISH', 'NOTIFY', 'SUBSCRIBE', 'INFO', 'PRACK', 'UPDATE', 'MESSAGE', 'REFER',
+  'INVITE',
+  'ACK',
+  'BYE',
+  'CANCEL',
+  'REGISTER',
+  'OPTIONS',
+  'PUBLISH',
+  'NOTIFY',
+  'SUBSCRIBE',
+  'INFO',
+  'PRACK',
+  'UPDATE',
+  'MESSAGE',
+  'REFER',
 ] as const
 /** A method; `OTHER` is one that is not known. */
 export type SipMethod = (typeof SIP_METHODS)[number] | 'OTHER'
 
 /** Headers that can be asked for, each with its compact form where it has one. */
 const HEADERS = {
-  'via': 'v', 'from': 'f', 'to': 't', 'call-id': 'i', 'cseq': '', 'contact': 'm', 'expires': '', 'content-length': 'l', 'content-type': 'c',
-  'event': 'o', 'user-agent': '', 'server': '', 'sip-if-match': '', 'authorization': '', 'reason': '', 'p-asserted-identity': '',
-  'max-forwards': '', 'record-route': '', 'content-encoding': 'e', 'subscription-state': '',
-  'x-rtp-stat': '', 'p-rtp-stat': '', 'x-rtp-stats': '', 'mac': '', 'x-serialnumber': '', 'p-station-name': '',
+  via: 'v',
+  from: 'f',
+  to: 't',
+  'call-id': 'i',
+  cseq: '',
+  contact: 'm',
+  expires: '',
+  'content-length': 'l',
+  'content-type': 'c',
+  event: 'o',
+  'user-agent': '',
+  server: '',
+  'sip-if-match': '',
+  authorization: '',
+  reason: '',
+  'p-asserted-identity': '',
+  'max-forwards': '',
+  'record-route': '',
+  'content-encoding': 'e',
+  'subscription-state': '',
+  'x-rtp-stat': '',
+  'p-rtp-stat': '',
+  'x-rtp-stats': '',
+  mac: '',
+  'x-serialnumber': '',
+  'p-station-name': '',
 } as const
 /** Name of a header, in full and in lower case. */
 export type SipHeader = keyof typeof HEADERS
@@ -51,7 +87,7 @@ for (const [name, compact] of Object.entries(HEADERS)) {
   for (const form of compact === '' ? [name] : [name, compact]) {
     const bytes = Buffer.from(form)
     const shape = bytes.length * 32 + (bytes[0] & 31)
-    NAMES_BY_SHAPE[shape] = [...NAMES_BY_SHAPE[shape] ?? [], { bytes, id: HEADER_IDS.get(name as SipHeader)! }]
+    NAMES_BY_SHAPE[shape] = [...(NAMES_BY_SHAPE[shape] ?? []), { bytes, id: HEADER_IDS.get(name as SipHeader)! }]
   }
 }
 
@@ -65,7 +101,8 @@ function headerId(bytes: Uint8Array, start: number, end: number): number {
   if (names === undefined) return OTHER_HEADER
   for (const { bytes: name, id } of names) {
     let i = 0
-    // Letters differ from their capitals by 32; a hyphen (45) and a carriage return (13) do too, but no line has one inside.
+    // Letters differ from their capitals by 32; a hyphen (45) and a carriage return (13) do too, but no line has one
+    // inside.
     while (i < length && (bytes[start + i] | 32) === (name[i] | 32)) i++
     if (i === length) return id
   }
@@ -86,8 +123,15 @@ function methodAt(bytes: Uint8Array, start: number, end: number): SipMethod {
 
 /** `SIP/2.0`, in any case. */
 function isVersion(bytes: Uint8Array, at: number): boolean {
-  return (bytes[at] | 32) === 115 && (bytes[at + 1] | 32) === 105 && (bytes[at + 2] | 32) === 112
-    && bytes[at + 3] === 47 && bytes[at + 4] === 50 && bytes[at + 5] === 46 && bytes[at + 6] === 48
+  return (
+    (bytes[at] | 32) === 115 &&
+    (bytes[at + 1] | 32) === 105 &&
+    (bytes[at + 2] | 32) === 112 &&
+    bytes[at + 3] === 47 &&
+    bytes[at + 4] === 50 &&
+    bytes[at + 5] === 46 &&
+    bytes[at + 6] === 48
+  )
 }
 
 /** The first line. */
@@ -176,7 +220,9 @@ export function peekSip(bytes: Uint8Array): SipPeek | null {
     const wanted = (c | 32) === 99 || (c | 32) === 105
     const nameStart = at
     let nameEnd = at
-    if (wanted) while (nameEnd < bytes.length && nameEnd - nameStart < 32 && bytes[nameEnd] !== COLON && bytes[nameEnd] !== LF) nameEnd++
+    if (wanted)
+      while (nameEnd < bytes.length && nameEnd - nameStart < 32 && bytes[nameEnd] !== COLON && bytes[nameEnd] !== LF)
+        nameEnd++
     const from = at
     at = lineEnd(bytes, at, bytes.length) + 1
     while (at < bytes.length && (bytes[at] === SP || bytes[at] === HT)) at = lineEnd(bytes, at, bytes.length) + 1
@@ -216,7 +262,10 @@ function trimmedEnd(bytes: Uint8Array, start: number, end: number): number {
   return at
 }
 
-/** A message. Headers become text when they are asked for; the bytes are not copied, so they must stay as they are for so long. */
+/**
+ * A message. Headers become text when they are asked for; the bytes are not copied, so they must stay as they are for
+ * so long.
+ */
 export class SipMessage {
   /** null for a response. */
   readonly method: SipMethod | null
@@ -232,7 +281,14 @@ export class SipMessage {
   readonly #starts: readonly number[]
   readonly #ends: readonly number[]
 
-  constructor(bytes: Uint8Array, first: StartLine, bodyStart: number, ids: readonly number[], starts: readonly number[], ends: readonly number[]) {
+  constructor(
+    bytes: Uint8Array,
+    first: StartLine,
+    bodyStart: number,
+    ids: readonly number[],
+    starts: readonly number[],
+    ends: readonly number[],
+  ) {
     this.bytes = bytes
     this.method = first.method
     this.status = first.status
@@ -259,7 +315,8 @@ export class SipMessage {
   headers(name: SipHeader): string[] {
     const id = HEADER_IDS.get(name)!
     const found: string[] = []
-    for (let i = 0; i < this.#ids.length; i++) if (this.#ids[i] === id) found.push(textOf(this.bytes, this.#starts[i], this.#ends[i]))
+    for (let i = 0; i < this.#ids.length; i++)
+      if (this.#ids[i] === id) found.push(textOf(this.bytes, this.#starts[i], this.#ends[i]))
     return found
   }
 
@@ -280,8 +337,8 @@ export class SipMessage {
   }
 
   /**
-   * The body: all that follows the headers. A datagram ends where its message does, so Content-Length, which phones get wrong by
-   * a few octets, is not needed.
+   * The body: all that follows the headers. A datagram ends where its message does, so Content-Length, which phones get
+   * wrong by a few octets, is not needed.
    */
   get body(): Uint8Array {
     return this.bytes.subarray(this.bodyStart)
@@ -375,7 +432,8 @@ export function paramsOf(text: string): Record<string, string> {
     const equals = part.indexOf('=')
     const name = (equals < 0 ? part : part.slice(0, equals)).trim().toLowerCase()
     const value = equals < 0 ? '' : part.slice(equals + 1).trim()
-    if (name !== '' && !(name in params)) params[name] = value.startsWith('"') ? value.replace(/^"|"$/g, '').replace(/\\(.)/g, '$1') : value
+    if (name !== '' && !(name in params))
+      params[name] = value.startsWith('"') ? value.replace(/^"|"$/g, '').replace(/\\(.)/g, '$1') : value
     at = end
   }
   return params
@@ -425,15 +483,32 @@ const PLAIN_URI = /^sips?:(?:([A-Za-z0-9+._*#~-]{1,128})@)?([A-Za-z0-9.-]{1,253}
 
 const uris = new LRUCache<string, { readonly uri: SipUri | null }>({ max: 4096 })
 
-/** Reads a SIP URI; null for what is none. Plain ones by their shape, others by sip.js's grammar, whose work is remembered. */
+/**
+ * Reads a SIP URI; null for what is none. Plain ones by their shape, others by sip.js's grammar, whose work is
+ * remembered.
+ */
 export function uriOf(text: string): SipUri | null {
   const plain = PLAIN_URI.exec(text)
-  if (plain !== null) return { user: plain[1] ?? '', host: plain[2].toLowerCase(), port: plain[3] === undefined ? null : Number(plain[3]) }
+  if (plain !== null)
+    return {
+      user: plain[1] ?? '',
+      host: plain[2].toLowerCase(),
+      port: plain[3] === undefined ? null : Number(plain[3]),
+    }
   if (text.length > 512 || !/^sips?:/i.test(text)) return null
   let known = uris.get(text)
   if (known === undefined) {
     const parsed = Grammar.URIParse(text)
-    known = { uri: parsed === undefined ? null : { user: (parsed.user ?? '').replace(/:.*$/, ''), host: parsed.host.replace(/^\[|\]$/g, ''), port: parsed.port ?? null } }
+    known = {
+      uri:
+        parsed === undefined
+          ? null
+          : {
+              user: (parsed.user ?? '').replace(/:.*$/, ''),
+              host: parsed.host.replace(/^\[|\]$/g, ''),
+              port: parsed.port ?? null,
+            },
+    }
     uris.set(text, known)
   }
   return known.uri

@@ -1,14 +1,15 @@
 /**
- * SIP messages to canonical records: REGISTER → `Device`, PUBLISH and NOTIFY of `vq-rtcpxr` and the statistics that a BYE carries →
- * `Quality`, and what a `Call` is put together from. Used by the listener and the drachtio application, and by HEP, which sees the same
- * messages from aside.
+ * SIP messages to canonical records: REGISTER → `Device`, PUBLISH and NOTIFY of `vq-rtcpxr` and the statistics that a
+ * BYE carries → `Quality`, and what a `Call` is put together from. Used by the listener and the drachtio application,
+ * and by HEP, which sees the same messages from aside.
  *
- * Nothing is normalised here: URIs, addresses and User-Agents are handed on as they stand. Display names are not handed on at all.
+ * Nothing is normalised here: URIs, addresses and User-Agents are handed on as they stand. Display names are not handed
+ * on at all.
  */
 import { parseMac } from '../../normalise/mac.js'
 import { userAgent } from '../../normalise/user-agent.js'
 import type { FieldValue, RecordFields } from '../record-writer.js'
-import { addressOf, addressesOf, ipOf, paramsOf, uriOf, type SipMessage } from './message.js'
+import { addressesOf, addressOf, ipOf, paramsOf, type SipMessage, uriOf } from './message.js'
 import { readVqRtcpxr, type VqFigures, type VqReport } from './vq-rtcpxr.js'
 
 /** When and from where a message came. */
@@ -28,8 +29,8 @@ export const VQ_EVENT = 'vq-rtcpxr'
 export const VQ_CONTENT_TYPE = 'application/vq-rtcpxr'
 
 /**
- * Devices that a REGISTER request registers or unregisters: one for each contact. None for a query, which has no contact, and for
- * what is no REGISTER.
+ * Devices that a REGISTER request registers or unregisters: one for each contact. None for a query, which has no
+ * contact, and for what is no REGISTER.
  */
 export function registerToDevice(message: SipMessage, seen: Seen): RecordFields[] {
   if (message.method !== 'REGISTER') return []
@@ -94,7 +95,15 @@ export function vqToQuality(reports: readonly VqReport[], message: SipMessage | 
       // What the other end measured: its record has the ends the other way round, and nothing of the sender's device.
       const record = report.remote
       setTimes(record, start, end, seen)
-      setEnds(record, report.callId, remote, local, report.remoteIp, report.localIp, direction === null ? null : direction === 'INBOUND' ? 'OUTBOUND' : 'INBOUND')
+      setEnds(
+        record,
+        report.callId,
+        remote,
+        local,
+        report.remoteIp,
+        report.localIp,
+        direction === null ? null : direction === 'INBOUND' ? 'OUTBOUND' : 'INBOUND',
+      )
       record['mac'] = parseMac(report.remoteMac ?? '')
       records.push(record)
     }
@@ -103,11 +112,16 @@ export function vqToQuality(reports: readonly VqReport[], message: SipMessage | 
 }
 
 /** In Poly's dialect the reporting end is the one that the message comes from; the other is the other. */
-function ends({ localParty, remoteParty, fromParty, toParty }: VqReport, sender: string | null): { local: string | null; remote: string | null } {
+function ends(
+  { localParty, remoteParty, fromParty, toParty }: VqReport,
+  sender: string | null,
+): { local: string | null; remote: string | null } {
   if (localParty !== null || remoteParty !== null) return { local: localParty, remote: remoteParty }
-  const own = sender === null ? '' : uriOf(sender)?.user ?? ''
+  const own = sender === null ? '' : (uriOf(sender)?.user ?? '')
   const isOwn = (party: string | null): boolean => own !== '' && party !== null && uriOf(party)?.user === own
-  return isOwn(toParty) && !isOwn(fromParty) ? { local: toParty, remote: fromParty } : { local: fromParty, remote: toParty }
+  return isOwn(toParty) && !isOwn(fromParty)
+    ? { local: toParty, remote: fromParty }
+    : { local: fromParty, remote: toParty }
 }
 
 function directionOf(orig: string | null, local: string | null, remote: string | null): 'OUTBOUND' | 'INBOUND' | null {
@@ -133,7 +147,15 @@ function setTimes(record: VqFigures, start: FieldValue, end: FieldValue, { seenM
 
 type Party = string | null
 
-function setEnds(record: VqFigures, callId: string | null, local: Party, remote: Party, localIp: string | null, remoteIp: string | null, direction: string | null): void {
+function setEnds(
+  record: VqFigures,
+  callId: string | null,
+  local: Party,
+  remote: Party,
+  localIp: string | null,
+  remoteIp: string | null,
+  direction: string | null,
+): void {
   record['call_id'] = callId
   record['local_party'] = local
   record['remote_party'] = remote
@@ -145,7 +167,7 @@ function setEnds(record: VqFigures, callId: string | null, local: Party, remote:
 
 function partyOf(message: SipMessage, name: 'from' | 'to' | 'p-asserted-identity'): string | null {
   const value = message.header(name)
-  return value === null ? null : addressOf(value)?.uri ?? null
+  return value === null ? null : (addressOf(value)?.uri ?? null)
 }
 
 function seconds(text: string | null | undefined): number | null {
@@ -153,25 +175,31 @@ function seconds(text: string | null | undefined): number | null {
   return Math.min(Number(text), MAX_EXPIRES)
 }
 
-/** MAC and serial number where vendors put them: Fanvil `Mac`, snom `X-Serialnumber`, Linksys `P-Station-Name`, and User-Agents. */
+/**
+ * MAC and serial number where vendors put them: Fanvil `Mac`, snom `X-Serialnumber`, Linksys `P-Station-Name`, and
+ * User-Agents.
+ */
 function deviceIdentity(message: SipMessage): { readonly mac: string | null; readonly serial: string | null } {
   const station = message.header('p-station-name')
   const serial = message.header('x-serialnumber')
   const agent = message.header('user-agent')
   const named = agent === null ? null : userAgent(agent)
   return {
-    mac: parseMac(message.header('mac') ?? '')
-      ?? (station === null ? null : parseMac(paramsOf(station)['mac'] ?? ''))
+    mac:
+      parseMac(message.header('mac') ?? '') ??
+      (station === null ? null : parseMac(paramsOf(station)['mac'] ?? '')) ??
       // A snom's serial number is its MAC address.
-      ?? parseMac(serial ?? '')
-      ?? named?.mac ?? null,
+      parseMac(serial ?? '') ??
+      named?.mac ??
+      null,
     serial: (serial !== null && /^[A-Za-z0-9-]{4,32}$/.test(serial) ? serial : null) ?? named?.serial ?? null,
   }
 }
 
 /**
- * The MAC address that ends a UUID made of the clock and it (RFC 4122 §4.1.6; RFC 5626 §4.1 for `+sip.instance`), or one that is nothing
- * else (version 0). Nodes with the multicast bit are random numbers (§4.5), and other versions hold no address.
+ * The MAC address that ends a UUID made of the clock and it (RFC 4122 §4.1.6; RFC 5626 §4.1 for `+sip.instance`), or
+ * one that is nothing else (version 0). Nodes with the multicast bit are random numbers (§4.5), and other versions hold
+ * no address.
  */
 function macOfInstance(instance: string | undefined): string | null {
   const found = /urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0126][0-9a-f]{3}-[0-9a-f]{4}-([0-9a-f]{12})/i.exec(instance ?? '')
@@ -209,27 +237,75 @@ export function inviteOf(message: SipMessage): Invite | null {
 /** How calls end, as `Call.disposition` says it. */
 export type SipDisposition = 'ANSWERED' | 'NO_ANSWER' | 'BUSY' | 'FAILED' | 'CONGESTION' | 'CANCELLED'
 
-/** What a final answer to an INVITE makes of the call; null for a provisional one, and for one that only asks for credentials or a retry. */
+/**
+ * What a final answer to an INVITE makes of the call; null for a provisional one, and for one that only asks for
+ * credentials or a retry.
+ */
 export function dispositionOf(status: number): SipDisposition | null {
   if (status < 200 || status === 401 || status === 407 || status === 422 || status === 491) return null
   if (status < 300) return 'ANSWERED'
   switch (status) {
-    case 486: case 600: return 'BUSY'
-    case 487: return 'CANCELLED'
-    case 408: case 480: return 'NO_ANSWER'
-    case 500: case 503: return 'CONGESTION'
-    default: return 'FAILED'
+    case 486:
+    case 600:
+      return 'BUSY'
+    case 487:
+      return 'CANCELLED'
+    case 408:
+    case 480:
+      return 'NO_ANSWER'
+    case 500:
+    case 503:
+      return 'CONGESTION'
+    default:
+      return 'FAILED'
   }
 }
 
 /** Q.850 causes of SIP's answers (RFC 3398 §8.2.6.1, the other way round: §7.2.4.1). */
 const CAUSES: Readonly<Record<number, number>> = {
-  400: 41, 401: 21, 402: 21, 403: 21, 404: 1, 405: 63, 406: 79, 407: 21, 408: 102, 410: 22, 413: 127, 414: 127, 415: 79, 416: 127, 420: 127, 421: 127,
-  423: 127, 480: 18, 481: 41, 482: 25, 483: 25, 484: 28, 485: 1, 486: 17, 487: 31, 488: 31, 500: 41, 501: 79, 502: 38, 503: 41, 504: 102, 505: 127, 513: 127,
-  600: 17, 603: 21, 604: 1, 606: 31,
+  400: 41,
+  401: 21,
+  402: 21,
+  403: 21,
+  404: 1,
+  405: 63,
+  406: 79,
+  407: 21,
+  408: 102,
+  410: 22,
+  413: 127,
+  414: 127,
+  415: 79,
+  416: 127,
+  420: 127,
+  421: 127,
+  423: 127,
+  480: 18,
+  481: 41,
+  482: 25,
+  483: 25,
+  484: 28,
+  485: 1,
+  486: 17,
+  487: 31,
+  488: 31,
+  500: 41,
+  501: 79,
+  502: 38,
+  503: 41,
+  504: 102,
+  505: 127,
+  513: 127,
+  600: 17,
+  603: 21,
+  604: 1,
+  606: 31,
 }
 
-/** The Q.850 cause that a message gives: its Reason header's (RFC 3326), or for a final answer of failure the one that gateways make of it. */
+/**
+ * The Q.850 cause that a message gives: its Reason header's (RFC 3326), or for a final answer of failure the one that
+ * gateways make of it.
+ */
 export function causeOf(message: SipMessage): number | null {
   for (const value of message.headers('reason')) {
     const found = /(?:^|,)\s{0,8}Q\.850\s{0,8};(?:[^,]{0,200};)?\s{0,8}cause\s{0,8}=\s{0,8}(\d{1,3})/i.exec(value)
@@ -241,31 +317,44 @@ export function causeOf(message: SipMessage): number | null {
 /** What a statistics header says, by the names of `Quality`'s fields. */
 export type RtpStatistics = Readonly<Record<string, number | string>>
 
-/** Counts of packets; milliseconds. Of pairs, `PL=22,33` and `JI=23,2`, the first is about what the sender of the header received. */
-const STATISTICS: Readonly<Record<string, string>> = { PS: 'packets_sent', PR: 'packets_received', PL: 'packets_lost', JI: 'jitter_ms', LA: 'round_trip_ms' }
+/**
+ * Counts of packets; milliseconds. Of pairs, `PL=22,33` and `JI=23,2`, the first is about what the sender of the header
+ * received.
+ */
+const STATISTICS: Readonly<Record<string, string>> = {
+  PS: 'packets_sent',
+  PR: 'packets_received',
+  PL: 'packets_lost',
+  JI: 'jitter_ms',
+  LA: 'round_trip_ms',
+}
 
 /**
- * Statistics that BYE and its answer carry: `X-RTP-Stat` (AVM, AudioCodes), `P-RTP-Stat` (Cisco), `X-RTP-Stats`: `PS=…;OS=…;PR=…;PL=…;JI=…;EN=…;DE=…`,
- * with semicolons or commas between. null where there are none, and for a side that sent and got nothing.
+ * Statistics that BYE and its answer carry: `X-RTP-Stat` (AVM, AudioCodes), `P-RTP-Stat` (Cisco), `X-RTP-Stats`:
+ * `PS=…;OS=…;PR=…;PL=…;JI=…;EN=…;DE=…`, with semicolons or commas between. null where there are none, and for a side
+ * that sent and got nothing.
  */
 export function rtpStatisticsOf(message: SipMessage): RtpStatistics | null {
   const value = message.header('x-rtp-stat') ?? message.header('p-rtp-stat') ?? message.header('x-rtp-stats')
   if (value === null) return null
   const fields: Record<string, number | string> = {}
   let encoder: string | null = null
-  for (const [, name, first] of value.slice(0, 1024).matchAll(/(?<![A-Za-z])([A-Z]{2,4})\s{0,4}=\s{0,4}([^;,\s]{0,32})/g)) {
+  for (const [, name, first] of value
+    .slice(0, 1024)
+    .matchAll(/(?<![A-Za-z])([A-Z]{2,4})\s{0,4}=\s{0,4}([^;,\s]{0,32})/g)) {
     if (name === 'DE' || name === 'EN') {
       if (first === '' || first === '-') continue
       // What it decoded is what the figures are about.
       if (name === 'DE') fields['codec'] = first
       else encoder = first
     } else if (name === 'DU') numberInto(fields, 'duration_seconds', first)
-    else if (name === 'CS') { if (first !== '0') numberInto(fields, 'duration_seconds', first) }
-    else if (Object.hasOwn(STATISTICS, name)) numberInto(fields, STATISTICS[name], first)
+    else if (name === 'CS') {
+      if (first !== '0') numberInto(fields, 'duration_seconds', first)
+    } else if (Object.hasOwn(STATISTICS, name)) numberInto(fields, STATISTICS[name], first)
   }
   const received = Number(fields['packets_received'] ?? NaN)
   const lost = Number(fields['packets_lost'] ?? NaN)
-  if (received + lost > 0) fields['loss_percent'] = 100 * lost / (received + lost)
+  if (received + lost > 0) fields['loss_percent'] = (100 * lost) / (received + lost)
   if (encoder !== null) fields['codec'] ??= encoder
   return (fields['packets_sent'] ?? 0) === 0 && (fields['packets_received'] ?? 0) === 0 ? null : fields
 }
@@ -276,9 +365,14 @@ function numberInto(fields: Record<string, number | string>, field: string, text
 
 /**
  * The quality record of a BYE, or of its answer, that carries statistics.
- * @param call what else is known: the call's start, which a BYE does not say; without it the record is of the moment in which it came
+ * @param call what else is known: the call's start, which a BYE does not say; without it the record is of the moment in
+ * which it came
  */
-export function statisticsToQuality(message: SipMessage, seen: Seen, call: { readonly startMs?: number | null; readonly localIp?: string | null; readonly remoteIp?: string | null } = {}): RecordFields | null {
+export function statisticsToQuality(
+  message: SipMessage,
+  seen: Seen,
+  call: { readonly startMs?: number | null; readonly localIp?: string | null; readonly remoteIp?: string | null } = {},
+): RecordFields | null {
   const statistics = rtpStatisticsOf(message)
   if (statistics === null) return null
   const duration = statistics['duration_seconds']
@@ -287,11 +381,16 @@ export function statisticsToQuality(message: SipMessage, seen: Seen, call: { rea
   return {
     ...statistics,
     call_id: message.callId,
-    local_party: partyOf(message, isRequest ? 'from' : 'to'), remote_party: partyOf(message, isRequest ? 'to' : 'from'),
+    local_party: partyOf(message, isRequest ? 'from' : 'to'),
+    remote_party: partyOf(message, isRequest ? 'to' : 'from'),
     start_ms: call.startMs ?? (typeof duration === 'number' ? seen.seenMs - duration * 1000 : seen.seenMs),
     end_ms: seen.seenMs,
-    duration_seconds: call.startMs !== undefined && call.startMs !== null ? Math.max(0, Math.round((seen.seenMs - call.startMs) / 1000)) : duration,
-    local_ip: call.localIp, remote_ip: call.remoteIp,
+    duration_seconds:
+      call.startMs !== undefined && call.startMs !== null
+        ? Math.max(0, Math.round((seen.seenMs - call.startMs) / 1000))
+        : duration,
+    local_ip: call.localIp,
+    remote_ip: call.remoteIp,
     user_agent: message.header('user-agent') ?? message.header('server'),
     origin: 'REPORT',
   }

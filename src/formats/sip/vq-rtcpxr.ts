@@ -1,11 +1,14 @@
 /**
- * Call-quality reports as phones and gateways publish them: `application/vq-rtcpxr` (RFC 6035 §4.6), and what is sent under that name.
+ * Call-quality reports as phones and gateways publish them: `application/vq-rtcpxr` (RFC 6035 §4.6), and what is sent
+ * under that name.
  *
- * Seen in the wild, and read: the report's line without a colon; `Metrics:` for `LocalMetrics:`; `Timestamps:`; folded and indented lines;
- * `IP= 192.0.2.1`, `IP:192.0.2.1`, `Port=`; `PD=G.711 A-Law`; `JBM=20JBX=240`; `CallID=…`; LF alone; `(null)`; Poly's dialect from before the
- * standard, which has ToID and FromID, and the session's lines after the metrics'.
+ * Seen in the wild, and read: the report's line without a colon; `Metrics:` for `LocalMetrics:`; `Timestamps:`; folded
+ * and indented lines; `IP= 192.0.2.1`, `IP:192.0.2.1`, `Port=`; `PD=G.711 A-Law`; `JBM=20JBX=240`; `CallID=…`; LF
+ * alone; `(null)`; Poly's dialect from before the standard, which has ToID and FromID, and the session's lines after
+ * the metrics'.
  *
- * 127 for a score and 65535 for a time mean *unavailable* (RFC 3611 §4.7): such a figure is left out, as is one out of its range.
+ * 127 for a score and 65535 for a time mean *unavailable* (RFC 3611 §4.7): such a figure is left out, as is one out of
+ * its range.
  */
 import type { FieldNameOf } from '../../catalogue/catalogue.js'
 import type { FieldValue } from '../record-writer.js'
@@ -49,28 +52,105 @@ const mos = (value: number): boolean => value >= 1 && value <= 5
 const rating = (value: number): boolean => value >= 0 && value <= 120
 
 /** Parameter: the field it fills, and what it may be. */
-const FIGURES: readonly (readonly [parameter: string, field: FieldNameOf<'quality'>, fits: (value: number) => boolean])[] = [
-  ['MOSLQ', 'mos_lq', mos], ['MOSCQ', 'mos_cq', mos], ['RCQ', 'r_factor', rating], ['RLQ', 'r_factor', rating],
-  ['NLR', 'loss_percent', percent], ['JDR', 'discard_percent', percent],
-  ['IAJ', 'jitter_ms', time], ['MAJ', 'jitter_ms', time],
-  ['RTD', 'round_trip_ms', time], ['ESD', 'end_system_delay_ms', time], ['OWD', 'one_way_delay_ms', time], ['SOWD', 'one_way_delay_ms', time],
-  ['BLD', 'burst_loss_percent', percent], ['BD', 'burst_ms', time], ['GLD', 'gap_loss_percent', percent], ['GD', 'gap_ms', time],
+const FIGURES: readonly (readonly [
+  parameter: string,
+  field: FieldNameOf<'quality'>,
+  fits: (value: number) => boolean,
+])[] = [
+  ['MOSLQ', 'mos_lq', mos],
+  ['MOSCQ', 'mos_cq', mos],
+  ['RCQ', 'r_factor', rating],
+  ['RLQ', 'r_factor', rating],
+  ['NLR', 'loss_percent', percent],
+  ['JDR', 'discard_percent', percent],
+  ['IAJ', 'jitter_ms', time],
+  ['MAJ', 'jitter_ms', time],
+  ['RTD', 'round_trip_ms', time],
+  ['ESD', 'end_system_delay_ms', time],
+  ['OWD', 'one_way_delay_ms', time],
+  ['SOWD', 'one_way_delay_ms', time],
+  ['BLD', 'burst_loss_percent', percent],
+  ['BD', 'burst_ms', time],
+  ['GLD', 'gap_loss_percent', percent],
+  ['GD', 'gap_ms', time],
 ]
 
 /** All parameters of RFC 6035: they tell where a value ends that has a space in it, or none behind it. */
 const PARAMETERS: ReadonlySet<string> = new Set([
-  ...FIGURES.map(([name]) => name), 'START', 'STOP', 'PT', 'PD', 'SR', 'FD', 'FO', 'FPP', 'PPS', 'PLC', 'SSUP', 'JBA', 'JBR', 'JBN', 'JBM', 'JBX',
-  'GMIN', 'SL', 'NL', 'RERL', 'RLQESTALG', 'RCQESTALG', 'EXTRI', 'EXTRIESTALG', 'EXTRO', 'EXTROESTALG', 'MOSLQESTALG', 'MOSCQESTALG', 'QOEESTALG',
-  'IP', 'PORT', 'SSRC', 'TYPE', 'SEVERITY', 'DIR',
+  ...FIGURES.map(([name]) => name),
+  'START',
+  'STOP',
+  'PT',
+  'PD',
+  'SR',
+  'FD',
+  'FO',
+  'FPP',
+  'PPS',
+  'PLC',
+  'SSUP',
+  'JBA',
+  'JBR',
+  'JBN',
+  'JBM',
+  'JBX',
+  'GMIN',
+  'SL',
+  'NL',
+  'RERL',
+  'RLQESTALG',
+  'RCQESTALG',
+  'EXTRI',
+  'EXTRIESTALG',
+  'EXTRO',
+  'EXTROESTALG',
+  'MOSLQESTALG',
+  'MOSCQESTALG',
+  'QOEESTALG',
+  'IP',
+  'PORT',
+  'SSRC',
+  'TYPE',
+  'SEVERITY',
+  'DIR',
 ])
 
 /** Static payload types (RFC 3551 §6) of the codecs that telephones use. */
-const PAYLOAD_TYPES: Readonly<Record<string, string>> = { 0: 'PCMU', 3: 'GSM', 4: 'G723', 8: 'PCMA', 9: 'G722', 15: 'G728', 18: 'G729' }
+const PAYLOAD_TYPES: Readonly<Record<string, string>> = {
+  0: 'PCMU',
+  3: 'GSM',
+  4: 'G723',
+  8: 'PCMA',
+  9: 'G722',
+  15: 'G728',
+  18: 'G729',
+}
 
-const METRIC_LINES: ReadonlySet<string> = new Set(['timestamps', 'sessiondesc', 'jitterbuffer', 'packetloss', 'burstgaploss', 'delay', 'signal', 'qualityest'])
+const METRIC_LINES: ReadonlySet<string> = new Set([
+  'timestamps',
+  'sessiondesc',
+  'jitterbuffer',
+  'packetloss',
+  'burstgaploss',
+  'delay',
+  'signal',
+  'qualityest',
+])
 
 const SESSION_LINES: ReadonlySet<string> = new Set([
-  'callid', 'localid', 'remoteid', 'origid', 'fromid', 'toid', 'localgroup', 'remotegroup', 'localaddr', 'remoteaddr', 'localmac', 'remotemac', 'dialogid',
+  'callid',
+  'localid',
+  'remoteid',
+  'origid',
+  'fromid',
+  'toid',
+  'localgroup',
+  'remotegroup',
+  'localaddr',
+  'remoteaddr',
+  'localmac',
+  'remotemac',
+  'dialogid',
 ])
 
 function isKnownLine(name: string): boolean {
@@ -78,12 +158,26 @@ function isKnownLine(name: string): boolean {
 }
 
 const REPORTS: ReadonlySet<string> = new Set(['vqsessionreport', 'vqintervalreport', 'vqalertreport'])
-const SECTIONS: ReadonlyMap<string, 'local' | 'remote'> = new Map([['metrics', 'local'], ['localmetrics', 'local'], ['remotemetrics', 'remote']])
+const SECTIONS: ReadonlyMap<string, 'local' | 'remote'> = new Map([
+  ['metrics', 'local'],
+  ['localmetrics', 'local'],
+  ['remotemetrics', 'remote'],
+])
 
 function emptySession(): Session {
   return {
-    callId: null, localParty: null, remoteParty: null, fromParty: null, toParty: null, origParty: null,
-    localIp: null, remoteIp: null, localMac: null, remoteMac: null, local: null, remote: null,
+    callId: null,
+    localParty: null,
+    remoteParty: null,
+    fromParty: null,
+    toParty: null,
+    origParty: null,
+    localIp: null,
+    remoteIp: null,
+    localMac: null,
+    remoteMac: null,
+    local: null,
+    remote: null,
   }
 }
 
@@ -113,14 +207,17 @@ export function readVqRtcpxr(body: Uint8Array): VqReport[] | null {
       known = true
     } else if (METRIC_LINES.has(name)) {
       known = true
-      readFigures(value, session[side] ??= {})
+      readFigures(value, (session[side] ??= {}))
     } else if (SESSION_LINES.has(name)) readSession(name, value, session)
   }
   if (known) reports.push(session)
   return reports.length === 0 ? null : reports
 }
 
-/** Lines without their ends, those that are folded (RFC 3261 §7.3.1) put together; an indented line with a name of its own is one. */
+/**
+ * Lines without their ends, those that are folded (RFC 3261 §7.3.1) put together; an indented line with a name of its
+ * own is one.
+ */
 function linesOf(text: string): string[] {
   const lines: string[] = []
   let at = 0
@@ -162,18 +259,39 @@ function isLetter(code: number): boolean {
 function readSession(name: string, value: string, session: Session): void {
   if (value === '' || value === '(null)') return
   switch (name) {
-    case 'callid': session.callId = value; return
-    case 'localid': session.localParty = partyOf(value); return
-    case 'remoteid': session.remoteParty = partyOf(value); return
-    case 'origid': session.origParty = partyOf(value); return
-    case 'fromid': session.fromParty = partyOf(value); return
-    case 'toid': session.toParty = partyOf(value); return
-    case 'localaddr': session.localIp = addressIp(value); return
-    case 'remoteaddr': session.remoteIp = addressIp(value); return
-    case 'localmac': session.localMac = value; return
-    case 'remotemac': session.remoteMac = value; return
+    case 'callid':
+      session.callId = value
+      return
+    case 'localid':
+      session.localParty = partyOf(value)
+      return
+    case 'remoteid':
+      session.remoteParty = partyOf(value)
+      return
+    case 'origid':
+      session.origParty = partyOf(value)
+      return
+    case 'fromid':
+      session.fromParty = partyOf(value)
+      return
+    case 'toid':
+      session.toParty = partyOf(value)
+      return
+    case 'localaddr':
+      session.localIp = addressIp(value)
+      return
+    case 'remoteaddr':
+      session.remoteIp = addressIp(value)
+      return
+    case 'localmac':
+      session.localMac = value
+      return
+    case 'remotemac':
+      session.remoteMac = value
+      return
     // Poly's dialect gives no CallID in some releases, yet a DialogID that begins with it.
-    case 'dialogid': session.callId ??= value.split(';', 1)[0].trim() || null
+    case 'dialogid':
+      session.callId ??= value.split(';', 1)[0].trim() || null
   }
 }
 
@@ -206,12 +324,13 @@ function readFigures(line: string, figures: VqFigures): void {
     nameStart = nextStart
     equals = next
   }
-  if (figures['codec'] === undefined && Object.hasOwn(PAYLOAD_TYPES, payloadType)) figures['codec'] = PAYLOAD_TYPES[payloadType]
+  if (figures['codec'] === undefined && Object.hasOwn(PAYLOAD_TYPES, payloadType))
+    figures['codec'] = PAYLOAD_TYPES[payloadType]
 }
 
 /**
- * Where the name before the sign at `equals` begins: the letters before it; where a value runs into it (`SSUP=offPLC=3`), the longest
- * end of them that is a parameter.
+ * Where the name before the sign at `equals` begins: the letters before it; where a value runs into it
+ * (`SSUP=offPLC=3`), the longest end of them that is a parameter.
  */
 function nameBefore(line: string, equals: number, from: number): number {
   let end = equals
@@ -237,7 +356,10 @@ function numberInto(figures: VqFigures, name: string, value: string): void {
 
 const BY_PARAMETER = new Map(FIGURES.map((figure) => [figure[0], figure]))
 
-/** Stand in where the other parameter of their field is not given: listening R for conversational, MAJ for IAJ, half the way there and back for one. */
+/**
+ * Stand in where the other parameter of their field is not given: listening R for conversational, MAJ for IAJ, half the
+ * way there and back for one.
+ */
 const SECOND_CHOICES: ReadonlySet<string> = new Set(['RLQ', 'MAJ', 'SOWD'])
 
 function textInto(figures: VqFigures, field: FieldNameOf<'quality'>, value: string): void {
@@ -253,6 +375,6 @@ const EARLIEST_MS = Date.UTC(2010, 0, 1)
 function timeInto(figures: VqFigures, field: FieldNameOf<'quality'>, value: string): void {
   const found = DATE_TIME.exec(value)
   if (found === null) return
-  const ms = Date.parse(`${found[1]}T${found[2]}${(found[3] as string | undefined ?? 'Z').toUpperCase()}`)
+  const ms = Date.parse(`${found[1]}T${found[2]}${((found[3] as string | undefined) ?? 'Z').toUpperCase()}`)
   if (ms >= EARLIEST_MS) figures[field] = ms
 }

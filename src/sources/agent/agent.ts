@@ -1,32 +1,40 @@
 /**
- * The agent: follows files on a PBX node and streams their records to a distant proxy (`minim.v1.Ingest/Deliver`), exactly once.
+ * The agent: follows files on a PBX node and streams their records to a distant proxy (`minim.v1.Ingest/Deliver`),
+ * exactly once.
  *
  *   file ──whole lines──▶ batch, numbered ──cut on disk──▶ stream ──▶ proxy ──commit──▶ acknowledgement: the cut is forgotten
  *
- * - Each file has a stream of its own. Its batches are numbered 1, 2, 3 …; where each lies in the file is on disk before it is sent
- *   (`state.ts`). The proxy's resume point says which were taken; the others are sent again, the same bytes under the same
- *   numbers: from memory, or after a restart cut again from the file.
- * - Lines become records here: what the mapping does not name never leaves the node. Nothing is minimised and no key is needed. A line
- *   that makes no record goes along as it is, and the proxy puts it into quarantine.
+ * - Each file has a stream of its own. Its batches are numbered 1, 2, 3 …; where each lies in the file is on disk
+ *   before it is sent (`state.ts`). The proxy's resume point says which were taken; the others are sent again, the same
+ *   bytes under the same numbers: from memory, or after a restart cut again from the file.
+ * - Lines become records here: what the mapping does not name never leaves the node. Nothing is minimised and no key is
+ *   needed. A line that makes no record goes along as it is, and the proxy puts it into quarantine.
  * - `windowBatches` are on their way at most; then reading waits for acknowledgements.
  */
 import { createHash } from 'node:crypto'
-import { ChannelCredentials, status, type ChannelOptions, type ServiceError } from '@grpc/grpc-js'
+import { ChannelCredentials, type ChannelOptions, type ServiceError, status } from '@grpc/grpc-js'
 import { Backoff } from '../../base/backoff.js'
 import { Batch, type Reader } from '../../batch/batch.js'
 import type { Catalogue } from '../../catalogue/catalogue.js'
-import type { SourceId } from '../../flow/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { Logger } from '../../flow/log.js'
-import type { AgentSettings, AgentTls } from './settings.js'
-import { pemFiles, readPem } from '../../sections/tls-files.js'
-import { AgentState, movePlace, type Cut, type StreamState } from './state.js'
-import { BatchEncoder } from './batch-encoder.js'
-import { FileIdentity } from '../common/files.js'
-import { GrowingFile, listRotated, MAX_LOOKS, unchanged, type FollowedPiece, type FollowSink } from '../common/follow-file.js'
-import { DeliverClient } from '../common/deliver-client.js'
 import type { SourceCounters } from '../../flow/counters.js'
-import { checkMappings, followersOf, type ConfiguredFile, type FilesContext } from '../common/followers.js'
+import type { Logger } from '../../flow/log.js'
+import type { SourceId } from '../../flow/work-item.js'
+import { pemFiles, readPem } from '../../sections/tls-files.js'
+import { DeliverClient } from '../common/deliver-client.js'
+import { FileIdentity } from '../common/files.js'
+import {
+  type FollowedPiece,
+  type FollowSink,
+  GrowingFile,
+  listRotated,
+  MAX_LOOKS,
+  unchanged,
+} from '../common/follow-file.js'
+import { checkMappings, type ConfiguredFile, type FilesContext, followersOf } from '../common/followers.js'
+import { BatchEncoder } from './batch-encoder.js'
+import type { AgentSettings, AgentTls } from './settings.js'
+import { AgentState, type Cut, movePlace, type StreamState } from './state.js'
 
 const BACKOFF_MIN_MS = 250
 /** Well under the time after which a proxy ends a stream on which nothing comes. */
@@ -71,19 +79,41 @@ export function startAgent({ settings, catalogue, log, counters }: AgentOptions)
   const ending = new AbortController()
   const encoder = new BatchEncoder(catalogue)
   const streams: AgentStream[] = []
-  const files = settings.files.map((file, position): ConfiguredFile => ({ file, position, mapping: mappings[position] }))
+  const files = settings.files.map((file, position): ConfiguredFile => ({
+    file,
+    position,
+    mapping: mappings[position],
+  }))
   const followers = followersOf(files, {
-    settings, catalogue, signal: stopping.signal, log, counters, chunkBytes: agent.batchBytes,
+    settings,
+    catalogue,
+    signal: stopping.signal,
+    log,
+    counters,
+    chunkBytes: agent.batchBytes,
     sinkOf: (configured, reader) => {
       const stream = new AgentStream({
-        ...configured, settings, catalogue, log, encoder, reader, state, credentials, channel, signal: ending.signal,
-        onConnected: () => counters.connections(streams.filter((s) => s.connected).length),
+        ...configured,
+        settings,
+        catalogue,
+        log,
+        encoder,
+        reader,
+        state,
+        credentials,
+        channel,
+        signal: ending.signal,
+        onConnected: () => {
+          counters.connections(streams.filter((s) => s.connected).length)
+        },
       })
       streams.push(stream)
       return stream
     },
   })
-  const lag = setInterval(() => counters.lag(Math.max(0, ...followers.map((f) => f.lagSeconds))), 1000)
+  const lag = setInterval(() => {
+    counters.lag(Math.max(0, ...followers.map((f) => f.lagSeconds)))
+  }, 1000)
   lag.unref()
   const running = [...followers.map((follower) => follower.run()), ...streams.map((stream) => stream.run())]
   return {
@@ -94,23 +124,38 @@ export function startAgent({ settings, catalogue, log, counters }: AgentOptions)
       clearInterval(lag)
       stopping.abort()
       const until = performance.now() + DRAIN_MS
-      while (performance.now() < until && streams.some((s) => s.connected && s.oldest !== null)) await new Promise((resolve) => { setTimeout(resolve, 20) })
+      while (performance.now() < until && streams.some((s) => s.connected && s.oldest !== null))
+        await new Promise((resolve) => {
+          setTimeout(resolve, 20)
+        })
       ending.abort()
       await Promise.all(running)
-      await state.save().catch((error: unknown) => log.warn({ err: error }))
+      await state.save().catch((error: unknown) => {
+        log.warn({ err: error })
+      })
       state.close()
     },
   }
 }
 
 /** What a stream to the proxy is opened with. @throws ProblemsError MINIM_SETTINGS_INVALID */
-function clientTls(tls: AgentTls | null): { readonly credentials: ChannelCredentials; readonly channel: ChannelOptions } {
-  const channel: ChannelOptions = { 'grpc.keepalive_time_ms': KEEP_ALIVE_MS, 'grpc.keepalive_timeout_ms': ANSWER_MS, 'grpc.max_reconnect_backoff_ms': 1000 }
+function clientTls(tls: AgentTls | null): {
+  readonly credentials: ChannelCredentials
+  readonly channel: ChannelOptions
+} {
+  const channel: ChannelOptions = {
+    'grpc.keepalive_time_ms': KEEP_ALIVE_MS,
+    'grpc.keepalive_timeout_ms': ANSWER_MS,
+    'grpc.max_reconnect_backoff_ms': 1000,
+  }
   if (tls === null) return { credentials: ChannelCredentials.createInsecure(), channel }
   const { ca, cert, key } = readPem(pemFiles(tls, 'agent.tls'))
   return {
     credentials: ChannelCredentials.createSsl(ca, key, cert),
-    channel: typeof tls.serverName === 'string' ? { ...channel, 'grpc.ssl_target_name_override': tls.serverName, 'grpc.default_authority': tls.serverName } : channel,
+    channel:
+      typeof tls.serverName === 'string'
+        ? { ...channel, 'grpc.ssl_target_name_override': tls.serverName, 'grpc.default_authority': tls.serverName }
+        : channel,
   }
 }
 
@@ -155,18 +200,27 @@ class AgentStream implements FollowSink {
   constructor(options: StreamOptions) {
     this.#options = options
     const { file, settings } = options
-    this.#name = file.source ?? `${settings.agent.source ?? ''}-${createHash('sha256').update(file.path).digest('hex').slice(0, 8)}`
+    this.#name =
+      file.source ??
+      `${settings.agent.source ?? ''}-${createHash('sha256').update(file.path).digest('hex').slice(0, 8)}`
     this.#state = options.state.stream(this.#name)
     const readAt = performance.now()
     this.#sending = this.#state.cuts.map((cut) => ({ cut, bytes: null, readAt, saved: true }))
-    options.signal.addEventListener('abort', () => this.#makeRoom(), { once: true })
+    options.signal.addEventListener(
+      'abort',
+      () => {
+        this.#makeRoom()
+      },
+      { once: true },
+    )
   }
 
   get connected(): boolean {
     return this.#client !== null
   }
 
-  // ---- what the follower asks ---------------------------------------------------------------------------------------------------
+  // ---- what the follower asks
+  // ---------------------------------------------------------------------------------------------------
 
   lastTaken(id: SourceId): number {
     return this.#state.places.find((p) => p.source === id.source && p.incarnation === id.incarnation)?.sequence ?? 0
@@ -217,7 +271,8 @@ class AgentStream implements FollowSink {
     }
   }
 
-  // ---- the stream ---------------------------------------------------------------------------------------------------------------
+  // ---- the stream
+  // ---------------------------------------------------------------------------------------------------------------
 
   /** Connects, and connects again, until the signal. */
   async run(): Promise<void> {
@@ -225,12 +280,18 @@ class AgentStream implements FollowSink {
     const backoff = new Backoff(BACKOFF_MIN_MS, settings.agent.reconnectMaxMs)
     while (!signal.aborted) {
       try {
-        await this.#connection(() => { backoff.reset() })
+        await this.#connection(() => {
+          backoff.reset()
+        })
       } catch (error) {
         if (signal.aborted) return
-        const said = error instanceof MinimError ? error : new MinimError('MINIM_AGENT_DISCONNECTED', { file: position, ...saidBy(error) })
+        const said =
+          error instanceof MinimError
+            ? error
+            : new MinimError('MINIM_AGENT_DISCONNECTED', { file: position, ...saidBy(error) })
         const { code, message } = said
-        if (this.#say(`${code} ${message}`)) log.warn(this.#mended.has(code) ? { code, file: position } : { err: said }, message)
+        if (this.#say(`${code} ${message}`))
+          log.warn(this.#mended.has(code) ? { code, file: position } : { err: said }, message)
         this.#mended.add(code)
       }
       await this.#pause(backoff.next())
@@ -241,13 +302,25 @@ class AgentStream implements FollowSink {
   async #connection(onResumed: () => void): Promise<void> {
     const { settings, signal, credentials, channel, log, position } = this.#options
     let ended: (error: ServiceError | null) => void = () => undefined
-    const over = new Promise<ServiceError | null>((resolve) => { ended = resolve })
-    const client = new DeliverClient({
-      address: settings.agent.proxy ?? '', source: this.#name, incarnation: this.#state.incarnation, credentials, channel,
-      onAck: (sequence) => this.#acknowledged(sequence),
-      onEnd: (error) => ended(error),
+    const over = new Promise<ServiceError | null>((resolve) => {
+      ended = resolve
     })
-    const stop = (): void => client.cancel()
+    const client = new DeliverClient({
+      address: settings.agent.proxy ?? '',
+      source: this.#name,
+      incarnation: this.#state.incarnation,
+      credentials,
+      channel,
+      onAck: (sequence) => {
+        this.#acknowledged(sequence)
+      },
+      onEnd: (error) => {
+        ended(error)
+      },
+    })
+    const stop = (): void => {
+      client.cancel()
+    }
     signal.addEventListener('abort', stop, { once: true })
     const silent = setTimeout(stop, ANSWER_MS)
     let alive: NodeJS.Timeout | undefined
@@ -255,18 +328,28 @@ class AgentStream implements FollowSink {
       const resume = await client.resumeAfter
       clearTimeout(silent)
       if (resume < this.#state.acknowledged || resume > this.#last) {
-        throw new MinimError('MINIM_AGENT_RESUME', { source: this.#name, resume, first: this.#state.acknowledged, last: this.#last })
+        throw new MinimError('MINIM_AGENT_RESUME', {
+          source: this.#name,
+          resume,
+          first: this.#state.acknowledged,
+          last: this.#last,
+        })
       }
       this.#acknowledged(resume)
       await this.#readAgain()
       this.#said = ''
-      log.info({ file: position, source: this.#name, resumeAfter: resume, again: this.#sending.length }, 'connected to the proxy')
+      log.info(
+        { file: position, source: this.#name, resumeAfter: resume, again: this.#sending.length },
+        'connected to the proxy',
+      )
       onResumed()
       this.#client = client
       this.#sent = resume
       this.#options.onConnected()
       this.#send()
-      alive = setInterval(() => client.keepAlive(), KEEP_ALIVE_MS)
+      alive = setInterval(() => {
+        client.keepAlive()
+      }, KEEP_ALIVE_MS)
       const error = await over
       if (error !== null) throw error
       throw new MinimError('MINIM_AGENT_DISCONNECTED', { file: position, status: 'OK', what: 'the proxy ended it' })
@@ -355,7 +438,7 @@ class AgentStream implements FollowSink {
       if (source !== cut.source || incarnation !== cut.incarnation || (await opened.stat()).size < cut.end) return null
       const bytes = cut.tooLarge ? Math.min(cut.end - cut.start, settings.limits.maxRecordBytes) : cut.end - cut.start
       const arena = Buffer.alloc(2 * bytes + settings.limits.maxRecordBytes)
-      if (await opened.read(arena, 0, cut.start, bytes) < 0) return null
+      if ((await opened.read(arena, 0, cut.start, bytes)) < 0) return null
       const batch = new Batch(catalogue)
       const parts: Buffer[] = []
       for (let at = 0; at < bytes;) {
@@ -405,12 +488,23 @@ function tenantOf(tenant: string): string | null {
 /** What a stream's error says, without anything that it was given. */
 function saidBy(error: unknown): { readonly status: string; readonly what: string } {
   const { code, details } = error as Partial<ServiceError>
-  return { status: typeof code === 'number' ? status[code] ?? String(code) : 'error', what: typeof details === 'string' ? shortly(details) : 'no text' }
+  return {
+    status: typeof code === 'number' ? (status[code] ?? String(code)) : 'error',
+    what: typeof details === 'string' ? shortly(details) : 'no text',
+  }
 }
 
-/** Of minim's own errors code and message, whose mend the proxy's log has; of gRPC's what failed last, without when and where. */
+/**
+ * Of minim's own errors code and message, whose mend the proxy's log has; of gRPC's what failed last, without when and
+ * where.
+ */
 function shortly(details: string): string {
   const own = /^MINIM_\w+: [^;]*/.exec(details)
-  const text = own?.[0] ?? details.replace(/^.*Last error: (?:Error: )?/s, '').replace(/[.\s]*Resolution note:.*$/s, '').replace(/ \(\d{4}-\d\d-\d\dT[^)]*\)/g, '')
+  const text =
+    own?.[0] ??
+    details
+      .replace(/^.*Last error: (?:Error: )?/s, '')
+      .replace(/[.\s]*Resolution note:.*$/s, '')
+      .replace(/ \(\d{4}-\d\d-\d\dT[^)]*\)/g, '')
   return text.length <= MAX_WHAT ? text : `${text.slice(0, MAX_WHAT)}…`
 }

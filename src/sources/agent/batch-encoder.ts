@@ -1,10 +1,10 @@
 /**
- * Columns → the records of an encoded `Batch` (`proto/minim/v1/ingest.proto`): what an agent makes of the lines that it has read. What
- * could not be read goes along as it is, with the reason, so that the proxy puts it into quarantine.
+ * Columns → the records of an encoded `Batch` (`proto/minim/v1/ingest.proto`): what an agent makes of the lines that it
+ * has read. What could not be read goes along as it is, with the reason, so that the proxy puts it into quarantine.
  */
-import { KINDS, type Catalogue, type Kind } from '../../catalogue/catalogue.js'
-import { REFUSALS, type Batch } from '../../batch/batch.js'
+import { type Batch, REFUSALS } from '../../batch/batch.js'
 import type { Columns } from '../../batch/columns.js'
+import { type Catalogue, type Kind, KINDS } from '../../catalogue/catalogue.js'
 
 const INITIAL_BYTES = 65_536
 /** `Batch.refused`, length-delimited. */
@@ -35,10 +35,12 @@ export class BatchEncoder {
   constructor(catalogue: Catalogue) {
     const plan = (kind: Kind): KindPlan => {
       const { batchField, fields } = catalogue.kinds[kind]
-      const columns = fields.filter((f) => f.derivedFrom === null).map((f): Column => {
-        const type = f.type === 'string' || f.type === 'float' ? f.type : 'varint'
-        return { index: f.index, type, tag: f.number * 8 + (type === 'string' ? 2 : type === 'float' ? 5 : 0) }
-      })
+      const columns = fields
+        .filter((f) => f.derivedFrom === null)
+        .map((f): Column => {
+          const type = f.type === 'string' || f.type === 'float' ? f.type : 'varint'
+          return { index: f.index, type, tag: f.number * 8 + (type === 'string' ? 2 : type === 'float' ? 5 : 0) }
+        })
       const tenant = fields.find((f) => f.name === 'tenant')?.index
       return { tag: batchField * 8 + 2, columns, tenant: columns.find((c) => c.index === tenant) }
     }
@@ -56,7 +58,8 @@ export class BatchEncoder {
     const tenantBytes = tenant === null ? null : Buffer.from(tenant)
     for (const kind of KINDS) {
       const columns = batch.columns[kind]
-      for (let row = 0; row < columns.rows; row++) this.#record(this.#plans[kind], columns, row, batch.arena, tenantBytes)
+      for (let row = 0; row < columns.rows; row++)
+        this.#record(this.#plans[kind], columns, row, batch.arena, tenantBytes)
     }
     const { refusedReason, refusedStart, refusedEnd, arena } = batch
     const formatBytes = Buffer.from(format)

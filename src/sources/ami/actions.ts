@@ -1,7 +1,10 @@
 /** What is sent to an Asterisk: actions, and the key of its MD5 log-in. */
 import { createHash } from 'node:crypto'
 
-/** Classes of events that are asked for: `cdr` and `reporting` are enough for calls and quality; the others complete them. */
+/**
+ * Classes of events that are asked for: `cdr` and `reporting` are enough for calls and quality; the others complete
+ * them.
+ */
 export const EVENT_MASK = 'cdr,reporting,call,system'
 
 /** The events that are of use, as one regular expression: Asterisk's `Filter` action then sends no others. */
@@ -22,5 +25,7 @@ export function encodeAction(action: string, id: string, fields: Readonly<Record
 
 /** What a log-in by challenge answers (Asterisk's `AuthType: MD5`). The protocol has no better. */
 export function challengeKey(challenge: string, secret: string): string {
-  return createHash('md5').update(challenge + secret).digest('hex')
+  return createHash('md5')
+    .update(challenge + secret)
+    .digest('hex')
 }

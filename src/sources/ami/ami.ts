@@ -1,21 +1,23 @@
 /**
- * Asterisk's manager interface: a connection to each PBX of the settings, whose events become calls, qualities and devices.
+ * Asterisk's manager interface: a connection to each PBX of the settings, whose events become calls, qualities and
+ * devices.
  *
  *   session.ts   connects, logs in, pings, connects again       stanzas.ts   bytes to stanzas
  *   node.ts      events to records: calls.ts, rtcp.ts, contacts.ts           sources/common/outbox.ts   records to the spool
  *
- * AMI cannot replay: what is sent while nobody listens is missed, and the gap's length is counted and logged. Where a followed file has
- * the same `node`, it gives that node's call records and misses none; `Cdr` events are then left alone.
+ * AMI cannot replay: what is sent while nobody listens is missed, and the gap's length is counted and logged. Where a
+ * followed file has the same `node`, it gives that node's call records and misses none; `Cdr` events are then left
+ * alone.
  */
 import type { ConnectionOptions } from 'node:tls'
+import type { Source, SourceContext } from '../../flow/source.js'
 import { readSecret } from '../../sections/secrets.js'
-import { amiSecret, type AmiSettings } from './settings.js'
 import { pemFiles, readPem } from '../../sections/tls-files.js'
 import { Outbox } from '../common/outbox.js'
 import { AmiNode } from './node.js'
 import { AmiSession } from './session.js'
+import { amiSecret, type AmiSettings } from './settings.js'
 import { parseNumber } from './times.js'
-import type { Source, SourceContext } from '../../flow/source.js'
 
 const KIND = 'ami'
 const SWEEP_MS = 100
@@ -42,38 +44,75 @@ export function startAmi(context: SourceContext<AmiContext>): Promise<Source | n
   const { settings } = context
   if (settings.ami.length === 0) return Promise.resolve(null)
   // All files are read before anything is connected.
-  const prepared = settings.ami.map((entry, i) => ({ entry, secret: readSecret(amiSecret(entry, i)) ?? '', tls: readTls(entry, i) }))
+  const prepared = settings.ami.map((entry, i) => ({
+    entry,
+    secret: readSecret(amiSecret(entry, i)) ?? '',
+    tls: readTls(entry, i),
+  }))
   const open: Open = { count: 0 }
   const running = prepared.map(({ entry, secret, tls }) => startNode(context, entry, secret, tls, open))
   return Promise.resolve({
-    kind: KIND, addresses: {},
-    stopTaking: async () => { await Promise.all(running.map((stop) => stop())) },
+    kind: KIND,
+    addresses: {},
+    stopTaking: async () => {
+      await Promise.all(running.map((stop) => stop()))
+    },
     stop: () => Promise.resolve(),
   })
 }
 
 /** @returns what ends it, once all that came is safe */
-function startNode(context: SourceContext<AmiContext>, entry: AmiSettings, secret: string, tls: ConnectionOptions | null, open: Open): () => Promise<void> {
+function startNode(
+  context: SourceContext<AmiContext>,
+  entry: AmiSettings,
+  secret: string,
+  tls: ConnectionOptions | null,
+  open: Open,
+): () => Promise<void> {
   const { settings, catalogue, log, inlet, onBroken } = context
   const counters = context.counters(KIND)
   const { node } = entry
   // `node` of a followed file or of a topic says whose call records it holds.
   const callsElsewhere = [...settings.files, ...settings.kafkaInput].some((other) => other.node === node)
   const outbox = new Outbox({
-    source: KIND, catalogue, inlet, maxPending: Infinity, refused: (reason, count) => { counters.refused(reason, count) },
+    source: KIND,
+    catalogue,
+    inlet,
+    maxPending: Infinity,
+    refused: (reason, count) => {
+      counters.refused(reason, count)
+    },
     waiting: {
       maxPendingBytes: MAX_PENDING_BYTES,
       onBehind: (behind) => {
-        log.warn({ node, behind }, behind ? 'AMI: reading is paused until the spool has taken what came' : 'AMI: reading goes on')
+        log.warn(
+          { node, behind },
+          behind ? 'AMI: reading is paused until the spool has taken what came' : 'AMI: reading goes on',
+        )
         session.hold('outbox', behind)
       },
-      onBroken: (error) => { onBroken(KIND, error) },
+      onBroken: (error) => {
+        onBroken(KIND, error)
+      },
     },
   })
-  const records = new AmiNode({ settings: entry, counters, outbox, callsElsewhere, onUnknownContact: () => { session.contactUnknown() } })
-  const gap = new Gap((seconds) => { counters.gap(seconds) })
+  const records = new AmiNode({
+    settings: entry,
+    counters,
+    outbox,
+    callsElsewhere,
+    onUnknownContact: () => {
+      session.contactUnknown()
+    },
+  })
+  const gap = new Gap((seconds) => {
+    counters.gap(seconds)
+  })
   const session: AmiSession = new AmiSession({
-    settings: entry, secret, tls, log,
+    settings: entry,
+    secret,
+    tls,
+    log,
     onEvent: (stanza, name) => {
       counters.received(1)
       const now = Date.now()
@@ -95,19 +134,39 @@ function startNode(context: SourceContext<AmiContext>, entry: AmiSettings, secre
       counters.received(1)
       counters.refused('malformed')
     },
-    onRefused: () => { counters.refused('unauthorised') },
+    onRefused: () => {
+      counters.refused('unauthorised')
+    },
     onUp: () => {
       counters.connections(++open.count)
       const seconds = gap.ends()
       if (seconds > 0) {
-        log.warn({ node, gapSeconds: Math.round(seconds * 10) / 10, calls: callsElsewhere && entry.calls !== 'always' ? 'none missed: they come from the file of this node' : 'missed' },
-          'AMI: connected again; what the PBX said meanwhile is missed')
+        log.warn(
+          {
+            node,
+            gapSeconds: Math.round(seconds * 10) / 10,
+            calls:
+              callsElsewhere && entry.calls !== 'always'
+                ? 'none missed: they come from the file of this node'
+                : 'missed',
+          },
+          'AMI: connected again; what the PBX said meanwhile is missed',
+        )
       }
     },
-    onDown: () => { counters.connections(--open.count) },
-    onWaiting: () => { gap.grows() },
+    onDown: () => {
+      counters.connections(--open.count)
+    },
+    onWaiting: () => {
+      gap.grows()
+    },
   })
-  const sweep = setInterval(() => { records.sweep(Date.now()) }, Math.max(10, Math.min(SWEEP_MS, entry.settleMs)))
+  const sweep = setInterval(
+    () => {
+      records.sweep(Date.now())
+    },
+    Math.max(10, Math.min(SWEEP_MS, entry.settleMs)),
+  )
   session.start()
   return async () => {
     await session.stop()
@@ -117,7 +176,10 @@ function startNode(context: SourceContext<AmiContext>, entry: AmiSettings, secre
   }
 }
 
-/** Time in which nothing could be heard: from the last that was heard to the next log-in. Counted while it lasts, so that it can be seen. */
+/**
+ * Time in which nothing could be heard: from the last that was heard to the next log-in. Counted while it lasts, so
+ * that it can be seen.
+ */
 class Gap {
   readonly #count: (seconds: number) => void
   /** When something was heard last, or the gap was counted up to. */
@@ -158,7 +220,11 @@ function readTls({ tls, host }: AmiSettings, i: number): ConnectionOptions | nul
   if (tls === null) return null
   const { ca, cert, key } = readPem(pemFiles(tls, `ami.${i}.tls`))
   return {
-    ca: ca ?? undefined, cert: cert ?? undefined, key: key ?? undefined,
-    servername: tls.serverName ?? (/^[\d.]+$|:/.test(host) ? '' : host), minVersion: 'TLSv1.2', rejectUnauthorized: true,
+    ca: ca ?? undefined,
+    cert: cert ?? undefined,
+    key: key ?? undefined,
+    servername: tls.serverName ?? (/^[\d.]+$|:/.test(host) ? '' : host),
+    minVersion: 'TLSv1.2',
+    rejectUnauthorized: true,
   }
 }

@@ -1,17 +1,20 @@
 /**
- * `Cdr` events to calls. Asterisk writes a record for each pair of channels that had to do with each other, so one call may give many:
- * every attempt of a ring group, the `h` extension that runs after the hang-up, both halves of a `Local/` channel.
+ * `Cdr` events to calls. Asterisk writes a record for each pair of channels that had to do with each other, so one call
+ * may give many: every attempt of a ring group, the `h` extension that runs after the hang-up, both halves of a
+ * `Local/` channel.
  *
- * A call (`rows: calls`) is what one *calling channel* did; all records of a channel are written together, when it ends, and are held
- * for a moment (`settleMs`) to be looked at together:
+ * A call (`rows: calls`) is what one *calling channel* did; all records of a channel are written together, when it
+ * ends, and are held for a moment (`settleMs`) to be looked at together:
  *
  * - a record of the `h` extension is none
- * - a `Local/` channel only ties other legs together: its records are none, except for the first half (`;1`) of one that began
- *   everything (its UniqueID is the LinkedID): an originated call has no other beginning
- * - of the answered records those that overlap in time are one conversation (parallel attempts, a conference's pairs): the longest counts
+ * - a `Local/` channel only ties other legs together: its records are none, except for the first half (`;1`) of one
+ *   that began everything (its UniqueID is the LinkedID): an originated call has no other beginning
+ * - of the answered records those that overlap in time are one conversation (parallel attempts, a conference's pairs):
+ *   the longest counts
  * - if nothing was answered, the longest attempt stands for all of them
  *
- * What the record lacks comes from `Hangup` and `CEL` of the same channel, if they come in time: its LinkedID, the cause of its end, its answer.
+ * What the record lacks comes from `Hangup` and `CEL` of the same channel, if they come in time: its LinkedID, the
+ * cause of its end, its answer.
  */
 import { createHash } from 'node:crypto'
 import type { Refusal } from '../../batch/batch.js'
@@ -56,14 +59,20 @@ export interface CdrRow {
   readonly fields: RecordFields
 }
 
-/** Names that a column with the SIP Call-ID is given in `cdr_manager.conf`, in small letters; the mapping `asterisk-cdr` knows the same. */
+/**
+ * Names that a column with the SIP Call-ID is given in `cdr_manager.conf`, in small letters; the mapping `asterisk-cdr`
+ * knows the same.
+ */
 const CALL_ID_KEYS = ['sipcallid', 'sip_call_id', 'pjsip_call_id', 'pjsipcallid']
 
 /** Conversations remembered of a channel. */
 const MAX_SPANS = 32
 
 const DISPOSITIONS: ReadonlyMap<string, string | null> = new Map([
-  ...['ANSWERED', 'NO_ANSWER', 'BUSY', 'FAILED', 'CONGESTION', 'CANCELLED'].map((name): [string, string] => [name.replace('_', ''), name]),
+  ...['ANSWERED', 'NO_ANSWER', 'BUSY', 'FAILED', 'CONGESTION', 'CANCELLED'].map((name): [string, string] => [
+    name.replace('_', ''),
+    name,
+  ]),
   ...Object.entries(DISPOSITION_WORDS),
 ])
 
@@ -81,23 +90,55 @@ export function readCdr(stanza: Stanza, clock: LocalTime): CdrRow | Refusal {
   const endMs = parseTime(stanza.get('endtime'), clock)
   const durationSeconds = parseNumber(stanza.get('duration'))
   const billableSeconds = parseNumber(stanza.get('billableseconds'))
-  const word = stanza.get('disposition').toUpperCase().replace(/[^A-Z]/g, '')
+  const word = stanza
+    .get('disposition')
+    .toUpperCase()
+    .replace(/[^A-Z]/g, '')
   const disposition = word === '' ? null : DISPOSITIONS.get(word)
-  if (uniqueId === '' || Number.isNaN(startMs) || Number.isNaN(answerMs) || Number.isNaN(endMs) || disposition === undefined) return 'bad_value'
+  if (
+    uniqueId === '' ||
+    Number.isNaN(startMs) ||
+    Number.isNaN(answerMs) ||
+    Number.isNaN(endMs) ||
+    disposition === undefined
+  )
+    return 'bad_value'
   const caller = readCallerId(stanza.get('callerid'))
   const linkedId = stanza.get('linkedid')
   const callId = CALL_ID_KEYS.map((key) => stanza.get(key)).find((value) => value !== '') ?? ''
   return {
-    uniqueId, linkedId, callId, channel: stanza.get('channel'), destination: stanza.get('destination'), destinationChannel: stanza.get('destinationchannel'),
-    disposition, startMs, answerMs, endMs, billableSeconds: Number.isNaN(billableSeconds) ? 0 : billableSeconds, durationSeconds: Number.isNaN(durationSeconds) ? 0 : durationSeconds,
+    uniqueId,
+    linkedId,
+    callId,
+    channel: stanza.get('channel'),
+    destination: stanza.get('destination'),
+    destinationChannel: stanza.get('destinationchannel'),
+    disposition,
+    startMs,
+    answerMs,
+    endMs,
+    billableSeconds: Number.isNaN(billableSeconds) ? 0 : billableSeconds,
+    durationSeconds: Number.isNaN(durationSeconds) ? 0 : durationSeconds,
     fields: {
-      account: stanza.get('accountcode'), calling: stanza.get('source') || caller.number, called: stanza.get('destination'), calling_name: caller.name,
-      start_ms: startMs, answer_ms: answerMs, end_ms: endMs, duration_seconds: durationSeconds, billable_seconds: billableSeconds, disposition, origin: 'CDR',
+      account: stanza.get('accountcode'),
+      calling: stanza.get('source') || caller.number,
+      called: stanza.get('destination'),
+      calling_name: caller.name,
+      start_ms: startMs,
+      answer_ms: answerMs,
+      end_ms: endMs,
+      duration_seconds: durationSeconds,
+      billable_seconds: billableSeconds,
+      disposition,
+      origin: 'CDR',
     },
   }
 }
 
-/** `"Name" <number>`, `Name <number>`, or one of the two, as `values.ts` reads them of files. The name may hold quotes in any escaping. */
+/**
+ * `"Name" <number>`, `Name <number>`, or one of the two, as `values.ts` reads them of files. The name may hold quotes
+ * in any escaping.
+ */
 function readCallerId(text: string): { readonly name: string; readonly number: string } {
   let name = text.trim()
   let number = ''
@@ -127,7 +168,9 @@ function isCallRow(row: CdrRow, linkedId: string): boolean {
 export function pickCalls(rows: readonly CdrRow[], linkedId: string, taken: Span[]): CdrRow[] {
   const candidates = rows.filter((row) => isCallRow(row, row.linkedId || linkedId))
   const picked: CdrRow[] = []
-  const answered = candidates.filter((row) => row.disposition === 'ANSWERED').sort((a, b) => b.billableSeconds - a.billableSeconds)
+  const answered = candidates
+    .filter((row) => row.disposition === 'ANSWERED')
+    .sort((a, b) => b.billableSeconds - a.billableSeconds)
   for (const row of answered) {
     const span = spanOf(row)
     if (taken.some((other) => overlap(span, other))) continue
@@ -161,17 +204,29 @@ function remember(taken: Span[], span: Span): void {
 
 /** The record's fields, completed with what other events said. */
 export function completeCall(row: CdrRow, facts: ChannelFacts): RecordFields {
-  const answeredMs = row.answerMs ?? (row.disposition === 'ANSWERED' && !Number.isNaN(facts.answerMs) ? facts.answerMs : null)
+  const answeredMs =
+    row.answerMs ?? (row.disposition === 'ANSWERED' && !Number.isNaN(facts.answerMs) ? facts.answerMs : null)
   return {
-    ...row.fields, answer_ms: answeredMs,
-    call_id: row.callId || facts.callId || row.uniqueId, linked_id: row.linkedId || facts.linkedId,
+    ...row.fields,
+    answer_ms: answeredMs,
+    call_id: row.callId || facts.callId || row.uniqueId,
+    linked_id: row.linkedId || facts.linkedId,
     hangup_cause: facts.cause > 0 ? facts.cause : null,
   }
 }
 
 /** What a record is known again by: hashed, since channel names hold numbers and the spool keeps it for hours. */
 export function rowId(node: string, row: CdrRow): string {
-  const parts = [node, row.uniqueId, row.startMs, row.answerMs, row.endMs, row.channel, row.destinationChannel, row.destination]
+  const parts = [
+    node,
+    row.uniqueId,
+    row.startMs,
+    row.answerMs,
+    row.endMs,
+    row.channel,
+    row.destinationChannel,
+    row.destination,
+  ]
   return createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
 }
 
@@ -192,7 +247,8 @@ export function learnFromCel(stanza: Stanza, facts: ChannelFacts, clock: LocalTi
       if (cause > 0) facts.cause = cause
       return learnt || cause > 0
     }
-    default: return learnt
+    default:
+      return learnt
   }
 }
 

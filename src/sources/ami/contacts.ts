@@ -1,9 +1,10 @@
 /**
- * What devices are registered: `ContactStatus` says that something changed, `ContactList` and `ContactStatusDetail` (the answers to
- * `PJSIPShowContacts` and to `PJSIPShowEndpoint`) say what the device is, `PeerStatus` is the same for chan_sip and chan_iax2.
+ * What devices are registered: `ContactStatus` says that something changed, `ContactList` and `ContactStatusDetail`
+ * (the answers to `PJSIPShowContacts` and to `PJSIPShowEndpoint`) say what the device is, `PeerStatus` is the same for
+ * chan_sip and chan_iax2.
  *
- * A change has no User-Agent: it is completed from the list that was asked for before. Of a list only what is new, has changed or was
- * not reported for a while becomes a record.
+ * A change has no User-Agent: it is completed from the list that was asked for before. Of a list only what is new, has
+ * changed or was not reported for a while becomes a record.
  */
 import type { RecordFields } from '../../formats/record-writer.js'
 import type { Stanza } from './stanzas.js'
@@ -13,8 +14,15 @@ import { parseAddress, parseNumber } from './times.js'
 const MAX_CONTACTS = 20_000
 
 const EVENTS: Readonly<Record<string, string>> = {
-  reachable: 'REACHABLE', lagged: 'REACHABLE', unreachable: 'UNREACHABLE',
-  created: 'REGISTERED', registered: 'REGISTERED', updated: 'REFRESHED', removed: 'UNREGISTERED', unregistered: 'UNREGISTERED', rejected: 'REJECTED',
+  reachable: 'REACHABLE',
+  lagged: 'REACHABLE',
+  unreachable: 'UNREACHABLE',
+  created: 'REGISTERED',
+  registered: 'REGISTERED',
+  updated: 'REFRESHED',
+  removed: 'UNREGISTERED',
+  unregistered: 'UNREGISTERED',
+  rejected: 'REJECTED',
 }
 
 interface Known {
@@ -39,11 +47,20 @@ export class Contacts {
     const via = stanza.get('viaaddress') || stanza.get('viaaddr')
     const userAgent = stanza.get('useragent')
     const known = this.#known.get(uri)
-    if (known?.userAgent === userAgent && known.status === status && nowMs - known.reportedAt < this.repeatMs) return null
+    if (known?.userAgent === userAgent && known.status === status && nowMs - known.reportedAt < this.repeatMs)
+      return null
     this.#remember(uri, { userAgent, via, status, reportedAt: nowMs })
     // When the registration ends, s since 1970.
     const expiresAt = parseNumber(stanza.get('regexpire') || stanza.get('expirationtime'))
-    return this.#fields(stanza.get('aor') || stanza.get('endpointname') || stanza.get('endpoint'), uri, via, userAgent, status, nowMs, expiresAt > 0 ? Math.max(0, expiresAt - nowMs / 1000) : null)
+    return this.#fields(
+      stanza.get('aor') || stanza.get('endpointname') || stanza.get('endpoint'),
+      uri,
+      via,
+      userAgent,
+      status,
+      nowMs,
+      expiresAt > 0 ? Math.max(0, expiresAt - nowMs / 1000) : null,
+    )
   }
 
   /** A change. `unknown`: the contact is not known yet: a list should be asked for. */
@@ -55,7 +72,10 @@ export class Contacts {
     const known = this.#known.get(uri)
     if (status === 'removed') this.#known.delete(uri)
     else if (known !== undefined) this.#remember(uri, { ...known, status, reportedAt: nowMs })
-    return { fields: this.#fields(aor, uri, known?.via ?? '', known?.userAgent ?? '', status, nowMs, null), unknown: known === undefined && status !== 'removed' }
+    return {
+      fields: this.#fields(aor, uri, known?.via ?? '', known?.userAgent ?? '', status, nowMs, null),
+      unknown: known === undefined && status !== 'removed',
+    }
   }
 
   /** Of chan_sip and chan_iax2. null: of PJSIP, whose contacts say more, or of no peer. */
@@ -66,17 +86,35 @@ export class Contacts {
     const address = parseAddress(stanza.get('address'))
     const port = Number.isNaN(address.port) ? parseNumber(stanza.get('port')) : address.port
     return {
-      party: peer.slice(peer.indexOf('/') + 1), start_ms: nowMs, contact_ip: address.ip, contact_port: address.ip === '' ? null : port,
-      event: eventOf(stanza.get('peerstatus')), origin: 'REGISTRATION',
+      party: peer.slice(peer.indexOf('/') + 1),
+      start_ms: nowMs,
+      contact_ip: address.ip,
+      contact_port: address.ip === '' ? null : port,
+      event: eventOf(stanza.get('peerstatus')),
+      origin: 'REGISTRATION',
     }
   }
 
-  #fields(party: string, uri: string, via: string, userAgent: string, status: string, nowMs: number, expires: number | null): RecordFields {
+  #fields(
+    party: string,
+    uri: string,
+    via: string,
+    userAgent: string,
+    status: string,
+    nowMs: number,
+    expires: number | null,
+  ): RecordFields {
     const contact = addressOfUri(uri)
     const address = contact.ip !== '' ? contact : parseAddress(via)
     return {
-      party, start_ms: nowMs, user_agent: userAgent, contact_ip: address.ip, contact_port: address.ip === '' ? null : address.port,
-      event: eventOf(status), expires_seconds: expires, origin: 'REGISTRATION',
+      party,
+      start_ms: nowMs,
+      user_agent: userAgent,
+      contact_ip: address.ip,
+      contact_port: address.ip === '' ? null : address.port,
+      event: eventOf(status),
+      expires_seconds: expires,
+      origin: 'REGISTRATION',
     }
   }
 

@@ -13,7 +13,11 @@ export class Followed<V> {
    * @param idleMs after which a value is over
    * @param onOver called with each value that goes; `pushed` for one that had to make room
    */
-  constructor(readonly max: number, readonly idleMs: number, readonly onOver: (value: V, key: string, pushed: boolean) => void) {}
+  constructor(
+    readonly max: number,
+    readonly idleMs: number,
+    readonly onOver: (value: V, key: string, pushed: boolean) => void,
+  ) {}
 
   get size(): number {
     return this.#entries.size
@@ -45,7 +49,9 @@ export class Followed<V> {
     this.onOver(entry.value, key, false)
   }
 
-  /** Ends what has been idle too long. The order of the map is that of touching, so it stops at the first that is not. */
+  /**
+   * Ends what has been idle too long. The order of the map is that of touching, so it stops at the first that is not.
+   */
   sweep(now: number): void {
     for (const [key, entry] of this.#entries) {
       if (now - entry.touchedAt < this.idleMs) return

@@ -1,14 +1,27 @@
-/** What one PBX says by AMI, turned into records. Knows nothing of the connection: events come in, records go to the outbox. */
+/**
+ * What one PBX says by AMI, turned into records. Knows nothing of the connection: events come in, records go to the
+ * outbox.
+ */
 import { HOUR_MS } from '../../base/time.js'
-import type { AmiSettings } from './settings.js'
-import type { Outbox } from '../common/outbox.js'
+import type { SourceCounters } from '../../flow/counters.js'
 import { LocalTime } from '../../formats/local-time.js'
-import { asCause, completeCall, learnFromCel, newFacts, pickCalls, readCdr, rowId, type CdrRow, type ChannelFacts } from './calls.js'
+import type { Outbox } from '../common/outbox.js'
+import {
+  asCause,
+  type CdrRow,
+  type ChannelFacts,
+  completeCall,
+  learnFromCel,
+  newFacts,
+  pickCalls,
+  readCdr,
+  rowId,
+} from './calls.js'
 import { Contacts } from './contacts.js'
 import { Followed } from './followed.js'
 import { Leg, legKey } from './rtcp.js'
+import type { AmiSettings } from './settings.js'
 import type { Stanza } from './stanzas.js'
-import type { SourceCounters } from '../../flow/counters.js'
 
 /** What is known of a channel is of no use so long after it was last heard of. */
 const FACTS_IDLE_MS = 4 * HOUR_MS
@@ -39,7 +52,9 @@ export class AmiNode {
   readonly #contacts: Contacts
   /** Records of a channel, in the order in which they are due. */
   readonly #held = new Map<string, Held>()
-  /** Legs whose channel has ended, in the order in which they are due: the call record may still say their SIP Call-ID. */
+  /**
+   * Legs whose channel has ended, in the order in which they are due: the call record may still say their SIP Call-ID.
+   */
   readonly #ending = new Map<string, number>()
 
   constructor(options: NodeOptions) {
@@ -64,15 +79,41 @@ export class AmiNode {
   /** Takes an event. Those of no use are counted, by nothing that they say. */
   event(stanza: Stanza, name: string, nowMs: number): void {
     switch (name) {
-      case 'cdr': return this.#cdr(stanza, nowMs)
-      case 'rtcpsent': return this.#rtcp(stanza, true, nowMs)
-      case 'rtcpreceived': return this.#rtcp(stanza, false, nowMs)
-      case 'cel': return this.#cel(stanza, nowMs)
-      case 'hangup': return this.#hangup(stanza, nowMs)
-      case 'contactstatus': return this.#contactStatus(stanza, nowMs)
-      case 'contactlist': case 'contactstatusdetail': return this.#device(this.#contacts.listed(stanza, nowMs))
-      case 'peerstatus': return this.#device(this.#contacts.peer(stanza, nowMs))
-      default: this.#options.counters.refused('unused')
+      case 'cdr': {
+        this.#cdr(stanza, nowMs)
+        return
+      }
+      case 'rtcpsent': {
+        this.#rtcp(stanza, true, nowMs)
+        return
+      }
+      case 'rtcpreceived': {
+        this.#rtcp(stanza, false, nowMs)
+        return
+      }
+      case 'cel': {
+        this.#cel(stanza, nowMs)
+        return
+      }
+      case 'hangup': {
+        this.#hangup(stanza, nowMs)
+        return
+      }
+      case 'contactstatus': {
+        this.#contactStatus(stanza, nowMs)
+        return
+      }
+      case 'contactlist':
+      case 'contactstatusdetail': {
+        this.#device(this.#contacts.listed(stanza, nowMs))
+        return
+      }
+      case 'peerstatus': {
+        this.#device(this.#contacts.peer(stanza, nowMs))
+        return
+      }
+      default:
+        this.#options.counters.refused('unused')
     }
   }
 
@@ -156,7 +197,7 @@ export class AmiNode {
       counters.refused('unused')
       return
     }
-    (named ? this.#legs : this.#nameless).touch(key, nowMs, () => new Leg(nowMs)).add(stanza, sent, nowMs)
+    ;(named ? this.#legs : this.#nameless).touch(key, nowMs, () => new Leg(nowMs)).add(stanza, sent, nowMs)
   }
 
   #legOver(leg: Leg): void {
@@ -167,12 +208,19 @@ export class AmiNode {
       return
     }
     const facts = leg.uniqueId === '' ? undefined : this.#facts.peek(leg.uniqueId)
-    outbox.add('quality', facts === undefined ? fields : { ...fields, call_id: facts.callId || leg.uniqueId, linked_id: leg.linkedId || facts.linkedId }, settings.tenant)
+    outbox.add(
+      'quality',
+      facts === undefined
+        ? fields
+        : { ...fields, call_id: facts.callId || leg.uniqueId, linked_id: leg.linkedId || facts.linkedId },
+      settings.tenant,
+    )
   }
 
   #cel(stanza: Stanza, nowMs: number): void {
     const uniqueId = stanza.get('uniqueid')
-    if (uniqueId === '' || !learnFromCel(stanza, this.#channel(uniqueId, nowMs), this.#clock)) this.#options.counters.refused('unused')
+    if (uniqueId === '' || !learnFromCel(stanza, this.#channel(uniqueId, nowMs), this.#clock))
+      this.#options.counters.refused('unused')
   }
 
   #hangup(stanza: Stanza, nowMs: number): void {
@@ -206,6 +254,7 @@ export class AmiNode {
     if (uniqueId === '') return
     this.#channel(uniqueId, nowMs).ended = true
     const key = `u${uniqueId}`
-    if (this.#legs.peek(key) !== undefined && !this.#ending.has(key)) this.#ending.set(key, nowMs + this.#options.settings.settleMs)
+    if (this.#legs.peek(key) !== undefined && !this.#ending.has(key))
+      this.#ending.set(key, nowMs + this.#options.settings.settleMs)
   }
 }

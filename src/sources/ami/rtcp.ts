@@ -1,15 +1,16 @@
 /**
  * `RTCPSent` and `RTCPReceived` to one quality record for each leg (channel), when it ends.
  *
- * Both dialects. Asterisk 12 and later name the channel, and write a report block as `Report0…` with jitter in RTP timestamp units: these
- * are turned into time by the stream's own clock, which two sender reports of the leg give away (RTP time against wall-clock time), else
- * by `clockRateHz`. Up to 11 there is no channel, a leg is one address; the jitter is seconds where it has a decimal point (what
- * Asterisk measured) and timestamp units where it has none (what the other end reported).
+ * Both dialects. Asterisk 12 and later name the channel, and write a report block as `Report0…` with jitter in RTP
+ * timestamp units: these are turned into time by the stream's own clock, which two sender reports of the leg give away
+ * (RTP time against wall-clock time), else by `clockRateHz`. Up to 11 there is no channel, a leg is one address; the
+ * jitter is seconds where it has a decimal point (what Asterisk measured) and timestamp units where it has none (what
+ * the other end reported).
  *
- * A leg has two directions and there is one record: jitter is the mean (and the maximum) of all report blocks of both, packets lost are
- * those of both, the loss is their share of what both sent. `packets_sent` and `packets_received` are the PBX's own.
- * RFC 3550 §6.4: fraction lost is in 256ths; the cumulative number is signed, and repeated packets make it negative: Asterisk writes
- * such a number unsigned. A round trip of 0 or of 65535.9993 s was not measured.
+ * A leg has two directions and there is one record: jitter is the mean (and the maximum) of all report blocks of both,
+ * packets lost are those of both, the loss is their share of what both sent. `packets_sent` and `packets_received` are
+ * the PBX's own. RFC 3550 §6.4: fraction lost is in 256ths; the cumulative number is signed, and repeated packets make
+ * it negative: Asterisk writes such a number unsigned. A round trip of 0 or of 65535.9993 s was not measured.
  */
 import type { RecordFields } from '../../formats/record-writer.js'
 import type { Stanza } from './stanzas.js'
@@ -90,12 +91,22 @@ export class Leg {
   fields(clockRateHz: number): RecordFields | null {
     const streams = [...this.#streams.values()]
     const known = streams.map(clockOf).find((rate) => rate > 0) ?? clockRateHz
-    let jitter = 0, jitterBlocks = 0, jitterMax = 0, fraction = 0, blocks = 0, lost = 0, lostOfTheirs = 0, sentByUs = 0, sentByThem = 0, reported = 0, lostOfReported = 0
+    let jitter = 0,
+      jitterBlocks = 0,
+      jitterMax = 0,
+      fraction = 0,
+      blocks = 0,
+      lost = 0,
+      lostOfTheirs = 0,
+      sentByUs = 0,
+      sentByThem = 0,
+      reported = 0,
+      lostOfReported = 0
     for (const stream of streams) {
       const rate = clockOf(stream) || known
-      jitter += stream.seconds * 1000 + stream.units / rate * 1000
+      jitter += stream.seconds * 1000 + (stream.units / rate) * 1000
       jitterBlocks += stream.secondBlocks + stream.unitBlocks
-      jitterMax = Math.max(jitterMax, stream.secondsMax * 1000, stream.unitsMax / rate * 1000)
+      jitterMax = Math.max(jitterMax, stream.secondsMax * 1000, (stream.unitsMax / rate) * 1000)
       fraction += stream.fraction
       blocks += stream.blocks
       lost += stream.lost
@@ -110,16 +121,24 @@ export class Leg {
       }
     }
     if (blocks === 0 && sentByUs === 0 && sentByThem === 0) return null
-    // The share of what was sent, in the directions that say how much that is; if none does, the mean of what reports say of their interval.
-    const loss = reported > 0 ? Math.min(100, lostOfReported / reported * 100) : fraction / blocks * 100 / 256
+    // The share of what was sent, in the directions that say how much that is; if none does, the mean of what reports
+    // say of their interval.
+    const loss = reported > 0 ? Math.min(100, (lostOfReported / reported) * 100) : ((fraction / blocks) * 100) / 256
     return {
-      account: this.account, call_id: this.uniqueId, linked_id: this.linkedId, local_party: this.party, remote_party: this.other, local_ip: this.ip,
-      start_ms: this.startMs, end_ms: this.endMs, duration_seconds: (this.endMs - this.startMs) / 1000,
+      account: this.account,
+      call_id: this.uniqueId,
+      linked_id: this.linkedId,
+      local_party: this.party,
+      remote_party: this.other,
+      local_ip: this.ip,
+      start_ms: this.startMs,
+      end_ms: this.endMs,
+      duration_seconds: (this.endMs - this.startMs) / 1000,
       ...(jitterBlocks > 0 ? { jitter_ms: jitter / jitterBlocks, jitter_max_ms: jitterMax } : {}),
       ...(blocks > 0 ? { loss_percent: loss, packets_lost: lost } : {}),
       ...(sentByUs > 0 ? { packets_sent: sentByUs } : {}),
       ...(sentByThem > 0 ? { packets_received: Math.max(0, sentByThem - lostOfTheirs) } : {}),
-      ...(this.#rtts > 0 ? { round_trip_ms: this.#rttSum / this.#rtts * 1000 } : {}),
+      ...(this.#rtts > 0 ? { round_trip_ms: (this.#rttSum / this.#rtts) * 1000 } : {}),
       ...(this.#mess > 0 ? { mos_cq: this.#mesSum / this.#mess / MES_PER_MOS } : {}),
       origin: 'REPORT',
     }
@@ -141,7 +160,13 @@ export class Leg {
     for (let i = 0; i < count; i++) {
       const lost = stanza.get(`report${i}cumulativelost`)
       if (lost === '') return
-      this.#block(this.#stream(stanza.get(`report${i}sourcessrc`), !sent), lost, stanza.get(`report${i}fractionlost`), stanza.get(`report${i}iajitter`), false)
+      this.#block(
+        this.#stream(stanza.get(`report${i}sourcessrc`), !sent),
+        lost,
+        stanza.get(`report${i}fractionlost`),
+        stanza.get(`report${i}iajitter`),
+        false,
+      )
     }
   }
 
@@ -160,8 +185,21 @@ export class Leg {
     if (stream === undefined) {
       if (this.#streams.size >= MAX_STREAMS) return null
       stream = {
-        ours, packets: 0, lost: 0, units: 0, unitsMax: 0, unitBlocks: 0, seconds: 0, secondsMax: 0, secondBlocks: 0, fraction: 0, blocks: 0,
-        firstNtp: NaN, firstRtp: NaN, lastNtp: NaN, lastRtp: NaN,
+        ours,
+        packets: 0,
+        lost: 0,
+        units: 0,
+        unitsMax: 0,
+        unitBlocks: 0,
+        seconds: 0,
+        secondsMax: 0,
+        secondBlocks: 0,
+        fraction: 0,
+        blocks: 0,
+        firstNtp: NaN,
+        firstRtp: NaN,
+        lastNtp: NaN,
+        lastRtp: NaN,
       }
       this.#streams.set(key, stream)
     }
@@ -204,7 +242,10 @@ export class Leg {
   }
 }
 
-/** What a leg is known by: its channel, or the other end's address where none is named. Empty: it can be told from no other. */
+/**
+ * What a leg is known by: its channel, or the other end's address where none is named. Empty: it can be told from no
+ * other.
+ */
 export function legKey(stanza: Stanza, sent: boolean): string {
   const id = stanza.get('uniqueid')
   return id !== '' ? `u${id}` : stanza.get(sent ? 'to' : 'from')

@@ -1,17 +1,18 @@
 /**
- * The connection to one Asterisk: connects, reads the banner, logs in, says which events it wants, pings, and starts again with a longer
- * wait each time it breaks. What came is handed on; nothing of it is ever logged.
+ * The connection to one Asterisk: connects, reads the banner, logs in, says which events it wants, pings, and starts
+ * again with a longer wait each time it breaks. What came is handed on; nothing of it is ever logged.
  *
- * Every request has an `ActionID` of its own and a time limit; an event that carries `Response:` (OriginateResponse) is an event.
+ * Every request has an `ActionID` of its own and a time limit; an event that carries `Response:` (OriginateResponse) is
+ * an event.
  */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import { Backoff } from '../../base/backoff.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../flow/log.js'
-import type { AmiSettings } from './settings.js'
 import { challengeKey, encodeAction, EVENT_FILTER, EVENT_MASK } from './actions.js'
-import { StanzaParser, type Stanza } from './stanzas.js'
+import type { AmiSettings } from './settings.js'
+import { type Stanza, StanzaParser } from './stanzas.js'
 
 const BANNER = /^Asterisk Call Manager\//
 /** A connection that held so long begins with the shortest wait again. */
@@ -81,7 +82,9 @@ export class AmiSession {
     if (socket !== null) {
       if (this.#loggedIn && socket.writable) socket.end(encodeAction('Logoff', this.#nextId(), {}))
       const timer = setTimeout(() => socket.destroy(), this.#loggedIn ? LOGOFF_MS : 0)
-      socket.once('close', () => { clearTimeout(timer) })
+      socket.once('close', () => {
+        clearTimeout(timer)
+      })
       socket.resume()
     }
     await this.#done
@@ -95,7 +98,8 @@ export class AmiSession {
     if (this.#holds.size > 0) this.#socket?.pause()
     else {
       // No answer could be read: none of the waits counts.
-      for (const pending of this.#pending.values()) pending.deadline = performance.now() + this.#options.settings.timeoutMs
+      for (const pending of this.#pending.values())
+        pending.deadline = performance.now() + this.#options.settings.timeoutMs
       this.#socket?.resume()
     }
   }
@@ -165,23 +169,36 @@ export class AmiSession {
       let lastPing = performance.now()
       const begun = performance.now()
       let banner = false
-      const watch = setInterval(() => {
-        if (this.#holds.size > 0) return
-        const now = performance.now()
-        if (!banner && now - begun > timeoutMs) return failed(new MinimError('MINIM_AMI_TIMEOUT', { node, ms: timeoutMs, what: 'banner' }))
-        for (const { deadline } of this.#pending.values()) if (now > deadline) return failed(new MinimError('MINIM_AMI_TIMEOUT', { node, ms: timeoutMs, what: 'answer' }))
-        if (this.#loggedIn && now - lastPing >= settings.pingMs) {
-          lastPing = now
-          void this.#request('Ping', {})
-        }
-      }, Math.max(10, Math.min(500, settings.pingMs / 2, timeoutMs / 2)))
-      const contacts = setInterval(() => { if (this.#loggedIn) this.#askContacts() }, settings.contactsMs)
+      const watch = setInterval(
+        () => {
+          if (this.#holds.size > 0) return
+          const now = performance.now()
+          if (!banner && now - begun > timeoutMs) {
+            failed(new MinimError('MINIM_AMI_TIMEOUT', { node, ms: timeoutMs, what: 'banner' }))
+            return
+          }
+          for (const { deadline } of this.#pending.values())
+            if (now > deadline) {
+              failed(new MinimError('MINIM_AMI_TIMEOUT', { node, ms: timeoutMs, what: 'answer' }))
+              return
+            }
+          if (this.#loggedIn && now - lastPing >= settings.pingMs) {
+            lastPing = now
+            void this.#request('Ping', {})
+          }
+        },
+        Math.max(10, Math.min(500, settings.pingMs / 2, timeoutMs / 2)),
+      )
+      const contacts = setInterval(() => {
+        if (this.#loggedIn) this.#askContacts()
+      }, settings.contactsMs)
 
       const parser = new StanzaParser(settings.maxStanzaBytes)
       const sink = {
         banner: (line: string | null): void => {
           banner = true
-          if (line === null || !BANNER.test(line)) failed(new MinimError('MINIM_AMI_PROTOCOL', { node, what: 'no banner of Asterisk\'s' }))
+          if (line === null || !BANNER.test(line))
+            failed(new MinimError('MINIM_AMI_PROTOCOL', { node, what: "no banner of Asterisk's" }))
           else void this.#logIn()
         },
         stanza: (stanza: Stanza): void => {
@@ -203,8 +220,12 @@ export class AmiSession {
         parser.push(chunk, sink)
         this.#limitRate()
       })
-      socket.on('error', (error: NodeJS.ErrnoException) => { failed(new MinimError('MINIM_AMI_LOST', { node, what: safeCode(error.code) })) })
-      socket.on('close', () => { failed(new MinimError('MINIM_AMI_LOST', { node, what: 'closed' })) })
+      socket.on('error', (error: NodeJS.ErrnoException) => {
+        failed(new MinimError('MINIM_AMI_LOST', { node, what: safeCode(error.code) }))
+      })
+      socket.on('close', () => {
+        failed(new MinimError('MINIM_AMI_LOST', { node, what: 'closed' }))
+      })
       if (this.#holds.size > 0) socket.pause()
     })
   }
@@ -212,13 +233,33 @@ export class AmiSession {
   async #logIn(): Promise<void> {
     const { settings, secret, log, onUp } = this.#options
     const { node, user } = settings
-    const refused = (what: string): void => { this.#fail(new MinimError('MINIM_AMI_REFUSED', { node, what })) }
+    const refused = (what: string): void => {
+      this.#fail(new MinimError('MINIM_AMI_REFUSED', { node, what }))
+    }
     if (settings.challenge === 'md5') {
       const answer = await this.#request('Challenge', { AuthType: 'MD5' })
       const challenge = answer.get('challenge')
-      if (!succeeded(answer) || challenge === '') return refused('challenge')
-      if (!succeeded(await this.#request('Login', { AuthType: 'MD5', Username: user, Key: challengeKey(challenge, secret), Events: EVENT_MASK }))) return refused('log-in')
-    } else if (!succeeded(await this.#request('Login', { Username: user, Secret: secret, Events: EVENT_MASK }))) return refused('log-in')
+      if (!succeeded(answer) || challenge === '') {
+        refused('challenge')
+        return
+      }
+      if (
+        !succeeded(
+          await this.#request('Login', {
+            AuthType: 'MD5',
+            Username: user,
+            Key: challengeKey(challenge, secret),
+            Events: EVENT_MASK,
+          }),
+        )
+      ) {
+        refused('log-in')
+        return
+      }
+    } else if (!succeeded(await this.#request('Login', { Username: user, Secret: secret, Events: EVENT_MASK }))) {
+      refused('log-in')
+      return
+    }
     this.#loggedIn = true
     this.#contactsRefused = false
     onUp()
@@ -265,14 +306,22 @@ export class AmiSession {
       this.#windowStart = now
       this.#windowEvents = 0
     }
-    if (this.#windowEvents < this.#options.settings.maxEventsPerSecond || this.#holds.has('rate') || this.#socket === null) return
+    if (
+      this.#windowEvents < this.#options.settings.maxEventsPerSecond ||
+      this.#holds.has('rate') ||
+      this.#socket === null
+    )
+      return
     this.hold('rate', true)
-    this.#rateTimer = setTimeout(() => {
-      this.#rateTimer = null
-      this.#windowStart = performance.now()
-      this.#windowEvents = 0
-      this.hold('rate', false)
-    }, this.#windowStart + 1000 - now)
+    this.#rateTimer = setTimeout(
+      () => {
+        this.#rateTimer = null
+        this.#windowStart = performance.now()
+        this.#windowEvents = 0
+        this.hold('rate', false)
+      },
+      this.#windowStart + 1000 - now,
+    )
   }
 }
 

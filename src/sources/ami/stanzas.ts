@@ -1,11 +1,14 @@
 /**
- * AMI's wire format (docs.asterisk.org, "AMI v2 Specification"): a banner line, then stanzas of `Key: value` lines that an empty line
- * ends. Read as bytes come, split anywhere; a stanza that is too long or has too many lines is skipped up to its end, unstored.
+ * AMI's wire format (docs.asterisk.org, "AMI v2 Specification"): a banner line, then stanzas of `Key: value` lines that
+ * an empty line ends. Read as bytes come, split anywhere; a stanza that is too long or has too many lines is skipped up
+ * to its end, unstored.
  *
- * Each byte is copied once and looked at once, whatever the splits: `test/fuzz/ami.test.ts` counts. Guarded by the AMI row of `bench/`.
+ * Each byte is copied once and looked at once, whatever the splits: `test/fuzz/ami.test.ts` counts. Guarded by the AMI
+ * row of `bench/`.
  */
 
-const LF = 0x0a, CR = 0x0d
+const LF = 0x0a,
+  CR = 0x0d
 
 /** Longest banner: `Asterisk Call Manager/` and a version. */
 const MAX_BANNER_BYTES = 256

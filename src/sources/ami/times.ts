@@ -16,7 +16,15 @@ export function parseTime(text: string, clock: LocalTime): number | null {
   const wall = Date.UTC(year, month - 1, day, hour, minute, second)
   // Date.UTC takes a 31st of February for a day in March.
   const made = new Date(wall)
-  if (year < 1970 || made.getUTCMonth() !== month - 1 || made.getUTCDate() !== day || hour > 23 || minute > 59 || second > 59) return NaN
+  if (
+    year < 1970 ||
+    made.getUTCMonth() !== month - 1 ||
+    made.getUTCDate() !== day ||
+    hour > 23 ||
+    minute > 59 ||
+    second > 59
+  )
+    return NaN
   const ms = found[7] === undefined ? 0 : Math.floor(Number(`0.${found[7]}`) * 1000)
   if (found[8] === 'Z') return wall + ms
   if (found[9] !== undefined) {
@@ -33,10 +41,16 @@ export function parseNumber(text: string): number {
   return found === null ? NaN : Number(found[1])
 }
 
-/** The address and port of `192.0.2.1:5060`, `[2001:db8::1]:5060`, `IPV4/UDP/192.0.2.1/5060`; empty and NaN where there is none. */
+/**
+ * The address and port of `192.0.2.1:5060`, `[2001:db8::1]:5060`, `IPV4/UDP/192.0.2.1/5060`; empty and NaN where there
+ * is none.
+ */
 export function parseAddress(text: string): { readonly ip: string; readonly port: number } {
   const listed = /^IPV[46]\/\w+\/([0-9A-Fa-f:.]+)\/(\d{1,5})$/.exec(text)
-  const found = listed ?? /^\[([0-9A-Fa-f:.]+)\](?::(\d{1,5}))?$/.exec(text) ?? /^(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}))?$/.exec(text)
+  const found =
+    listed ??
+    /^\[([0-9A-Fa-f:.]+)\](?::(\d{1,5}))?$/.exec(text) ??
+    /^(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}))?$/.exec(text)
   if (found !== null) return { ip: found[1], port: found[2] === undefined ? NaN : Number(found[2]) }
   return { ip: /^[0-9A-Fa-f]*:[0-9A-Fa-f:.]+$/.test(text) && text.split(':').length > 2 ? text : '', port: NaN }
 }

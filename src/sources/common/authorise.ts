@@ -1,13 +1,15 @@
 /**
- * What a sender may call itself: which sources and which tenants. Who it is says a certificate, a credential or a network; what it may
- * use say the settings, and where they do not, the default is narrow: its own name, and the tenant that the listener's records have.
+ * What a sender may call itself: which sources and which tenants. Who it is says a certificate, a credential or a
+ * network; what it may use say the settings, and where they do not, the default is narrow: its own name, and the tenant
+ * that the listener's records have.
  *
- * Of a certificate the DNS names and URIs of its subjectAltName count, as they stand there. Its subject's common name does not: authorities
- * need not check it (RFC 6125 §6.4.4, RFC 9525 §2), and it is not one field but as many as there are.
+ * Of a certificate the DNS names and URIs of its subjectAltName count, as they stand there. Its subject's common name
+ * does not: authorities need not check it (RFC 6125 §6.4.4, RFC 9525 §2), and it is not one field but as many as there
+ * are.
  */
 import type { TLSSocket } from 'node:tls'
 import type { Logger } from '../../flow/log.js'
-import type { AuthoriseSettings, Authorised } from '../../sections/authorise.js'
+import type { Authorised, AuthoriseSettings } from '../../sections/authorise.js'
 
 /** Which tenants a sender may use. */
 export interface TenantGrant {
@@ -33,7 +35,8 @@ export function maySend({ sources }: Grant, source: string): boolean {
 const SAN_ENTRY = /([A-Za-z][A-Za-z0-9 ]*):("(?:[^"\\]|\\.)*"|[^",]*)(?:, |$)/y
 
 /**
- * The DNS names and URIs in a subjectAltName, as Node.js writes it: what could be taken for two entries is quoted (CVE-2021-44532).
+ * The DNS names and URIs in a subjectAltName, as Node.js writes it: what could be taken for two entries is quoted
+ * (CVE-2021-44532).
  * @returns none at all where any of it cannot be read
  */
 export function namesOf(subjectAltName: string | undefined): string[] {
@@ -63,7 +66,10 @@ export function namesOfSocket(socket: TLSSocket): string[] {
   return namesOf((socket.getPeerCertificate() as { readonly subjectaltname?: string } | null)?.subjectaltname)
 }
 
-/** What a sender may use whom the settings know and say nothing more of: the listener's own tenant. Where there is only one, nobody can take another's. */
+/**
+ * What a sender may use whom the settings know and say nothing more of: the listener's own tenant. Where there is only
+ * one, nobody can take another's.
+ */
 export function ownGrant(tenant: string, all: readonly string[]): TenantGrant {
   return { tenant, tenants: new Set(all.length === 1 ? [tenant, all[0]] : [tenant]) }
 }
@@ -96,7 +102,10 @@ export class Authoriser {
     this.#own = ownGrant(tenant, tenants)
   }
 
-  /** What a certificate with these names may use: what the settings say of any of them; what they say of none is the default. */
+  /**
+   * What a certificate with these names may use: what the settings say of any of them; what they say of none is the
+   * default.
+   */
   grantOf(names: readonly string[]): Grant {
     const said = this.#listed(names, (entry) => entry.sources)
     return { sources: new Set(said ?? names), ...tenantGrant([this.tenantsOf(names)], this.#own) }
@@ -135,12 +144,18 @@ export function isLoopback(listen: string): boolean {
 
 const SAY_MS = 60_000
 
-/** Says that somebody claimed what they may not use: not each time, since whoever knocks decides how often. All are counted. */
+/**
+ * Says that somebody claimed what they may not use: not each time, since whoever knocks decides how often. All are
+ * counted.
+ */
 export function warnOfUnauthorised(log: Logger, source: string): () => void {
   let said = -Infinity
   return () => {
     if (performance.now() - said < SAY_MS) return
     said = performance.now()
-    log.warn({ source }, 'a sender claimed a source or tenant that it may not use: refused, and counted as unauthorised (said once a minute at most)')
+    log.warn(
+      { source },
+      'a sender claimed a source or tenant that it may not use: refused, and counted as unauthorised (said once a minute at most)',
+    )
   }
 }

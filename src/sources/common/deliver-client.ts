@@ -1,8 +1,14 @@
 /**
- * The other end of the gRPC source: streams encoded batches to a proxy and learns what is committed. For agents, simulated nodes
- * and tests.
+ * The other end of the gRPC source: streams encoded batches to a proxy and learns what is committed. For agents,
+ * simulated nodes and tests.
  */
-import { ChannelCredentials, Client, type ChannelOptions, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js'
+import {
+  ChannelCredentials,
+  type ChannelOptions,
+  Client,
+  type ClientDuplexStream,
+  type ServiceError,
+} from '@grpc/grpc-js'
 import { DELIVER_PATH, INGEST_SERVICE } from './ingest-service.js'
 
 export interface DeliverClientOptions {
@@ -32,7 +38,11 @@ export function batchHeader(source: string, incarnation: string, sequence: numbe
   const digits: number[] = [3 << 3]
   let rest = sequence
   for (; rest >= 128; rest = Math.floor(rest / 128)) digits.push((rest % 128) | 0x80)
-  return Buffer.concat([lengthDelimited(1, Buffer.from(source)), lengthDelimited(2, Buffer.from(incarnation)), Buffer.from([...digits, rest])])
+  return Buffer.concat([
+    lengthDelimited(1, Buffer.from(source)),
+    lengthDelimited(2, Buffer.from(incarnation)),
+    Buffer.from([...digits, rest]),
+  ])
 }
 
 export class DeliverClient {
@@ -47,7 +57,8 @@ export class DeliverClient {
   constructor(options: DeliverClientOptions) {
     this.options = options
     this.client = new Client(options.address, options.credentials ?? ChannelCredentials.createInsecure(), {
-      'grpc.max_send_message_length': options.maxMessageBytes ?? -1, ...options.channel,
+      'grpc.max_send_message_length': options.maxMessageBytes ?? -1,
+      ...options.channel,
     })
     const { requestSerialize, responseDeserialize } = INGEST_SERVICE.deliver
     this.stream = this.client.makeBidiStreamRequest(DELIVER_PATH, requestSerialize, responseDeserialize)
@@ -87,7 +98,9 @@ export class DeliverClient {
    * @returns false when the stream asks to wait for {@link drained}
    */
   send(sequence: number, records: Uint8Array): boolean {
-    return this.stream.write(Buffer.concat([batchHeader(this.options.source, this.options.incarnation, sequence), records]))
+    return this.stream.write(
+      Buffer.concat([batchHeader(this.options.source, this.options.incarnation, sequence), records]),
+    )
   }
 
   /** Says that this end is there, to a proxy that ends streams on which nothing comes. */

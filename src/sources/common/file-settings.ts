@@ -12,7 +12,10 @@ export interface FileSettings {
   readonly source: string | null
   /** Goes on with what is written to it, over rotation; else it is read once. */
   readonly follow: boolean
-  /** The PBX node whose call records it holds: what another source sees of the same node's calls is then not taken twice. */
+  /**
+   * The PBX node whose call records it holds: what another source sees of the same node's calls is then not taken
+   * twice.
+   */
   readonly node: string | null
   readonly pollMs: number
   readonly settleMs: number

@@ -1,20 +1,21 @@
 /**
  * Files as sources: chunks of bytes in a few buffers that are used over and over.
  *
- * A buffer is `[room for a carried tail][chunk][scratch space]`. What a reader leaves of a chunk (the beginning of a record) is copied
- * in front of the next one, which by then has been read. Nothing is read before it is asked for, but for one chunk ahead, and a
- * chunk's buffer returns to the pool when the last of its pieces is released: so memory is bounded by the pool, and a slow Kafka
- * slows the reading.
+ * A buffer is `[room for a carried tail][chunk][scratch space]`. What a reader leaves of a chunk (the beginning of a
+ * record) is copied in front of the next one, which by then has been read. Nothing is read before it is asked for, but
+ * for one chunk ahead, and a chunk's buffer returns to the pool when the last of its pieces is released: so memory is
+ * bounded by the pool, and a slow Kafka slows the reading.
  *
- * The position of a source in the ledger is a byte offset: where the piece that was committed last ends. A file shorter than what
- * tells it from others has a ledger entry for each such offset ({@link FileIdentity}), so that it is known again once it has grown.
+ * The position of a source in the ledger is a byte offset: where the piece that was committed last ends. A file shorter
+ * than what tells it from others has a ledger entry for each such offset ({@link FileIdentity}), so that it is known
+ * again once it has grown.
  */
 import { createHash } from 'node:crypto'
-import { open, type FileHandle } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import type { Batch, Reader } from '../../batch/batch.js'
 import type { BatchLease } from '../../batch/lease.js'
-import type { SourceId } from '../../flow/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
+import type { SourceId } from '../../flow/work-item.js'
 import { MAX_RECORD_BYTES } from '../../formats/json-lines.js'
 
 /** How much of a file's beginning tells it from others. */
@@ -87,7 +88,8 @@ export interface FilledPiece extends FilePiece {
   /** Records that were read of it, well or ill. */
   readonly records: number
   /**
-   * The batch with its records, to be used up before anything else runs: as it was filled, if nobody has taken it since; else filled again.
+   * The batch with its records, to be used up before anything else runs: as it was filled, if nobody has taken it
+   * since; else filled again.
    */
   batch(): Batch
 }
@@ -155,10 +157,13 @@ export class FileChunk {
   /**
    * Takes what comes next up to where a format says that it may be cut.
    * @param cut where the last whole message between two offsets ends; the first of them when there is none
-   * @returns null if the rest must wait for the next chunk; else where the piece is in the arena. The end of a finished file is
+   * @returns null if the rest must wait for the next chunk; else where the piece is in the arena. The end of a finished
+   * file is
    *   part of the last piece, whole or not
    */
-  takeUpTo(cut: (arena: Buffer, start: number, end: number) => number): (FilePiece & { readonly arena: Buffer; readonly start: number; readonly end: number }) | null {
+  takeUpTo(
+    cut: (arena: Buffer, start: number, end: number) => number,
+  ): (FilePiece & { readonly arena: Buffer; readonly start: number; readonly end: number }) | null {
     const start = this.position
     if (start === this.end) return null
     const { arena } = this
@@ -195,7 +200,8 @@ export class FileChunk {
     this.uses++
     let released = false
     return {
-      bytes, endOffset,
+      bytes,
+      endOffset,
       receivedAt: this.receivedAt,
       release: () => {
         if (released) return
@@ -205,7 +211,9 @@ export class FileChunk {
     }
   }
 
-  /** Makes the next {@link take} refuse what is left of this chunk, as one record that ends at an offset of the file. */
+  /**
+   * Makes the next {@link take} refuse what is left of this chunk, as one record that ends at an offset of the file.
+   */
   refuseRest(endOffset: number): void {
     this.tooLargeUntil = endOffset
   }
@@ -239,8 +247,8 @@ export interface Places {
 }
 
 /**
- * Which file it is: where it lies (device and inode) and the SHA-256 of its first 4 KiB; with a source's name given, that hash alone,
- * so that a copy is known again.
+ * Which file it is: where it lies (device and inode) and the SHA-256 of its first 4 KiB; with a source's name given,
+ * that hash alone, so that a copy is known again.
  */
 export class FileIdentity {
   readonly source: string
@@ -248,13 +256,17 @@ export class FileIdentity {
    * @param place `device inode`; empty for a source that is named
    * @param head as much of the file's first {@link IDENTITY_BYTES} as is known
    */
-  constructor(name: string | null, readonly place: string, readonly head: Buffer) {
+  constructor(
+    name: string | null,
+    readonly place: string,
+    readonly head: Buffer,
+  ) {
     this.source = name ?? `file-${createHash('sha256').update(place).digest('hex').slice(0, 12)}`
   }
 
   /**
-   * The ledger's key of what ends at an offset: up to 4 KiB it is of what the file was when it was only so long, so that a file
-   * that has grown since is known again.
+   * The ledger's key of what ends at an offset: up to 4 KiB it is of what the file was when it was only so long, so
+   * that a file that has grown since is known again.
    */
   idAt(offset: number): SourceId {
     return { source: this.source, incarnation: identity(this.place, this.head.subarray(0, offset)) }
@@ -265,9 +277,15 @@ export class FileIdentity {
     const { head, source } = this
     const whole = head.length < IDENTITY_BYTES ? 0 : places.lastTaken(this.idAt(IDENTITY_BYTES))
     if (whole > 0) return whole
-    return Math.max(0, ...places.streamsOf(source)
-      .filter(({ incarnation, sequence }) => sequence <= head.length && incarnation === this.idAt(sequence).incarnation)
-      .map(({ sequence }) => sequence))
+    return Math.max(
+      0,
+      ...places
+        .streamsOf(source)
+        .filter(
+          ({ incarnation, sequence }) => sequence <= head.length && incarnation === this.idAt(sequence).incarnation,
+        )
+        .map(({ sequence }) => sequence),
+    )
   }
 }
 
@@ -293,12 +311,22 @@ export class FileSource {
     let handle: FileHandle | null = null
     try {
       handle = await open(path, 'r')
-      const { dev, ino, size, isFile } = await handle.stat({ bigint: true }).then((s) => ({ dev: s.dev, ino: s.ino, size: Number(s.size), isFile: s.isFile() }))
+      const { dev, ino, size, isFile } = await handle
+        .stat({ bigint: true })
+        .then((s) => ({ dev: s.dev, ino: s.ino, size: Number(s.size), isFile: s.isFile() }))
       if (!isFile) throw Object.assign(new Error(), { code: 'NOT_A_FILE' })
       const head = Buffer.alloc(Math.min(IDENTITY_BYTES, size))
       await readFully(handle, head, 0, 0, head.length)
       const id = new FileIdentity(options.source ?? null, options.source === undefined ? `${dev} ${ino}` : '', head)
-      return new FileSource(handle, id, size, label, options.pool ?? new ChunkPool(), options.framing ?? 'lines', options.finished ?? true)
+      return new FileSource(
+        handle,
+        id,
+        size,
+        label,
+        options.pool ?? new ChunkPool(),
+        options.framing ?? 'lines',
+        options.finished ?? true,
+      )
     } catch (error) {
       await handle?.close()
       throw unreadable(error, label)
@@ -347,7 +375,15 @@ export class FileSource {
             start = lf + 1
             previous.refuseRest(offset - (end - start))
             // This chunk is not owned by a FileChunk yet
-            current = new FileChunk(pool, arena, start, end, offset, offset === size && this.finished, performance.now())
+            current = new FileChunk(
+              pool,
+              arena,
+              start,
+              end,
+              offset,
+              offset === size && this.finished,
+              performance.now(),
+            )
             try {
               yield previous
             } finally {
@@ -366,7 +402,12 @@ export class FileSource {
     } finally {
       current?.release()
       // An unfinished read still writes to its buffer
-      await ahead?.then((arena) => pool.release(arena), () => undefined)
+      await ahead?.then(
+        (arena) => {
+          pool.release(arena)
+        },
+        () => undefined,
+      )
     }
   }
 
@@ -398,7 +439,13 @@ function identity(place: string, head: Buffer): string {
 }
 
 /** Reads so many bytes. @throws an error with code SHRUNK when the file has no more */
-export async function readFully(handle: FileHandle, into: Buffer, at: number, offset: number, length: number): Promise<void> {
+export async function readFully(
+  handle: FileHandle,
+  into: Buffer,
+  at: number,
+  offset: number,
+  length: number,
+): Promise<void> {
   for (let done = 0; done < length;) {
     const { bytesRead } = await handle.read(into, at + done, length - done, offset + done)
     if (bytesRead === 0) throw Object.assign(new Error(), { code: 'SHRUNK' })
@@ -409,5 +456,7 @@ export async function readFully(handle: FileHandle, into: Buffer, at: number, of
 /** Without the system's own error as cause: its message names the path. */
 export function unreadable(error: unknown, label: string): MinimError {
   const code = (error as { code?: string }).code ?? 'UNKNOWN'
-  return code === 'SHRUNK' ? new MinimError('MINIM_FILE_CHANGED', { label }) : new MinimError('MINIM_FILE_UNREADABLE', { label, code })
+  return code === 'SHRUNK'
+    ? new MinimError('MINIM_FILE_CHANGED', { label })
+    : new MinimError('MINIM_FILE_UNREADABLE', { label, code })
 }

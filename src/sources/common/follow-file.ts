@@ -1,36 +1,49 @@
 /**
- * Follows a file that is still written to: call records as Asterisk appends them to `Master.csv`, over rotation, truncation and restarts.
+ * Follows a file that is still written to: call records as Asterisk appends them to `Master.csv`, over rotation,
+ * truncation and restarts.
  *
  *   Master.csv ──append──▶ read from its place ──whole lines──▶ sink (delivery, or an agent's stream) ──▶ place, by the file's identity
  *       │ renamed, or copied and truncated
  *       ▼
  *   Master.csv.1          finished first, from its own place
  *
- * - **Only whole records.** A line waits for its line feed, however long; so does a quoted field that holds line feeds. What a file that
- *   was rotated ends in is taken when nothing has changed it for `settleMs`: as a record if its format says that it is all there,
- *   else it goes to quarantine.
- * - **Rotation by renaming** (logrotate's `create`, Asterisk's own): the open file is read to its end, then the new one from its start.
- * - **Rotation by truncation** (`copytruncate`): the copy is found in the folder by its first 4 KiB, which are those of the file that was
- *   followed, and read from where that one was left. What is written between logrotate's copy and its truncation is in neither file.
- * - **While nobody looked**: rotated files are known again by their identity and finished, oldest first; one that the ledger does not
- *   know, but that is younger than one it knows and called as rotated files are, is read from its start. Compressed files are not read.
- * - **Every read is proved.** The file's beginning is read again *after* each chunk: if it is what it was, the chunk is of the same file
- *   contents, even if the file was truncated and written anew meanwhile.
+ * - **Only whole records.** A line waits for its line feed, however long; so does a quoted field that holds line feeds.
+ *   What a file that was rotated ends in is taken when nothing has changed it for `settleMs`: as a record if its format
+ *   says that it is all there, else it goes to quarantine.
+ * - **Rotation by renaming** (logrotate's `create`, Asterisk's own): the open file is read to its end, then the new one
+ *   from its start.
+ * - **Rotation by truncation** (`copytruncate`): the copy is found in the folder by its first 4 KiB, which are those of
+ *   the file that was followed, and read from where that one was left. What is written between logrotate's copy and its
+ *   truncation is in neither file.
+ * - **While nobody looked**: rotated files are known again by their identity and finished, oldest first; one that the
+ *   ledger does not know, but that is younger than one it knows and called as rotated files are, is read from its
+ *   start. Compressed files are not read.
+ * - **Every read is proved.** The file's beginning is read again *after* each chunk: if it is what it was, the chunk is
+ *   of the same file contents, even if the file was truncated and written anew meanwhile.
  *
- * The next chunk is read when the sink has taken the one before, into buffers that come back with the acknowledgement; so memory is
- * flat. `fs.watch` only says when to look; a look every `pollMs` does without it.
+ * The next chunk is read when the sink has taken the one before, into buffers that come back with the acknowledgement;
+ * so memory is flat. `fs.watch` only says when to look; a look every `pollMs` does without it.
  */
-import { constants, watch, type FSWatcher } from 'node:fs'
-import { lstat, open, readdir, stat, type FileHandle } from 'node:fs/promises'
+import { constants, type FSWatcher, watch } from 'node:fs'
+import { type FileHandle, lstat, open, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { Backoff } from '../../base/backoff.js'
 import type { Batch, Reader } from '../../batch/batch.js'
 import type { SharedBatch } from '../../batch/lease.js'
-import type { SourceId } from '../../flow/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { Logger } from '../../flow/log.js'
-import { ChunkPool, FileChunk, FileIdentity, IDENTITY_BYTES, readFully, unreadable, type FilledPiece, type Places } from './files.js'
 import type { SourceCounters } from '../../flow/counters.js'
+import type { Logger } from '../../flow/log.js'
+import type { SourceId } from '../../flow/work-item.js'
+import {
+  ChunkPool,
+  FileChunk,
+  FileIdentity,
+  type FilledPiece,
+  IDENTITY_BYTES,
+  type Places,
+  readFully,
+  unreadable,
+} from './files.js'
 
 /** Whole records of a followed file. */
 export interface FollowedPiece {
@@ -105,7 +118,13 @@ const MAX_CANDIDATES = 512
 
 /** A file that may grow, be renamed or emptied while it is open. */
 export class GrowingFile {
-  private constructor(private readonly handle: FileHandle, readonly place: string, public identity: FileIdentity, private readonly name: string | null, private readonly label: string) {}
+  private constructor(
+    private readonly handle: FileHandle,
+    readonly place: string,
+    public identity: FileIdentity,
+    private readonly name: string | null,
+    private readonly label: string,
+  ) {}
 
   /**
    * @param name of its source; null: named by its place
@@ -113,15 +132,28 @@ export class GrowingFile {
    * @returns null when there is none
    * @throws MinimError MINIM_FILE_UNREADABLE
    */
-  static async open(file: string, label: string, name: string | null, place: string | null = null): Promise<GrowingFile | null> {
+  static async open(
+    file: string,
+    label: string,
+    name: string | null,
+    place: string | null = null,
+  ): Promise<GrowingFile | null> {
     let handle: FileHandle | null = null
     try {
       // Opening a pipe would wait for its other end.
       handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
-      const { dev, ino, size, isFile } = await handle.stat({ bigint: true }).then((s) => ({ dev: s.dev, ino: s.ino, size: Number(s.size), isFile: s.isFile() }))
+      const { dev, ino, size, isFile } = await handle
+        .stat({ bigint: true })
+        .then((s) => ({ dev: s.dev, ino: s.ino, size: Number(s.size), isFile: s.isFile() }))
       if (!isFile) throw Object.assign(new Error(), { code: 'NOT_A_FILE' })
       const head = await readHead(handle, size)
-      return new GrowingFile(handle, `${dev} ${ino}`, new FileIdentity(name, name !== null ? '' : place ?? `${dev} ${ino}`, head), name, label)
+      return new GrowingFile(
+        handle,
+        `${dev} ${ino}`,
+        new FileIdentity(name, name !== null ? '' : (place ?? `${dev} ${ino}`), head),
+        name,
+        label,
+      )
     } catch (error) {
       await handle?.close()
       if ((error as { code?: string }).code === 'ENOENT') return null
@@ -146,10 +178,11 @@ export class GrowingFile {
       throw unreadable(error, this.label)
     }
     const { head } = this.identity
-    const known = head.length < IDENTITY_BYTES && offset <= head.length && offset + length > head.length
-      ? Buffer.concat([head.subarray(0, offset), into.subarray(at, at + Math.min(length, IDENTITY_BYTES - offset))])
-      : head
-    if (!known.subarray(0, head.length).equals(head) || !await this.begins(known)) return -1
+    const known =
+      head.length < IDENTITY_BYTES && offset <= head.length && offset + length > head.length
+        ? Buffer.concat([head.subarray(0, offset), into.subarray(at, at + Math.min(length, IDENTITY_BYTES - offset))])
+        : head
+    if (!known.subarray(0, head.length).equals(head) || !(await this.begins(known))) return -1
     if (known !== head) this.identity = new FileIdentity(this.name, this.identity.place, known)
     return length
   }
@@ -225,16 +258,31 @@ export async function listRotated(file: string, others: readonly string[]): Prom
   for (const entry of names) {
     const own = fit(entry, file)
     if (entry === base || own < 0 || COMPRESSED.test(entry)) continue
-    if (rivals.some((other) => path.basename(other) === entry || fit(entry, other) > own || (fit(entry, other) === own && other < file))) continue
+    if (
+      rivals.some(
+        (other) =>
+          path.basename(other) === entry || fit(entry, other) > own || (fit(entry, other) === own && other < file),
+      )
+    )
+      continue
     const found = await lstat(path.join(folder, entry), { bigint: true }).catch(() => null)
-    if (found?.isFile() === true && found.size > 0n) listed.push({ file: path.join(folder, entry), name: entry, mtimeNs: found.mtimeNs, inode: found.ino })
+    if (found?.isFile() === true && found.size > 0n)
+      listed.push({ file: path.join(folder, entry), name: entry, mtimeNs: found.mtimeNs, inode: found.ino })
   }
-  return listed.sort((a, b) => (a.mtimeNs < b.mtimeNs ? -1 : a.mtimeNs > b.mtimeNs ? 1 : byNumber.compare(b.name, a.name))).slice(-MAX_CANDIDATES)
+  return listed
+    .sort((a, b) => (a.mtimeNs < b.mtimeNs ? -1 : a.mtimeNs > b.mtimeNs ? 1 : byNumber.compare(b.name, a.name)))
+    .slice(-MAX_CANDIDATES)
 }
 
-/** Whether a folder's files are called as they were: they are renamed in turn, and one may be passed over while it bears another's name. */
+/**
+ * Whether a folder's files are called as they were: they are renamed in turn, and one may be passed over while it bears
+ * another's name.
+ */
 export function unchanged(before: readonly Listed[], now: readonly Listed[]): boolean {
-  return now.length === before.length && now.every((entry, i) => entry.name === before[i].name && entry.inode === before[i].inode)
+  return (
+    now.length === before.length &&
+    now.every((entry, i) => entry.name === before[i].name && entry.inode === before[i].inode)
+  )
 }
 
 /** How often a folder is looked at that changes while it is. */
@@ -245,7 +293,12 @@ export const MAX_LOOKS = 20
  * @param name of the source; null: files are named by their place
  * @param others other files that are followed: what fits their names better is theirs
  */
-export async function rotatedFiles(file: string, name: string | null, places: Places, others: readonly string[] = []): Promise<Rotated[]> {
+export async function rotatedFiles(
+  file: string,
+  name: string | null,
+  places: Places,
+  others: readonly string[] = [],
+): Promise<Rotated[]> {
   const base = path.basename(file)
   const { name: stem, ext } = path.parse(base)
   const candidates: Candidate[] = []
@@ -266,14 +319,19 @@ export async function rotatedFiles(file: string, name: string | null, places: Pl
   const rotatedName = new RegExp(`^(?:${literally(base)}|${literally(stem)})[._-]\\d[\\d._-]*(?:${literally(ext)})?$`)
 
   /** What the ledger knows of contents under a place: how far they were taken. */
-  const takenUnder = (place: string, head: Buffer): number => new FileIdentity(name, name === null ? place : '', head).taken(places)
+  const takenUnder = (place: string, head: Buffer): number =>
+    new FileIdentity(name, name === null ? place : '', head).taken(places)
   const beginsLike = (other: { readonly head: Buffer }, head: Buffer, taken: number): boolean => {
     const length = Math.min(IDENTITY_BYTES, taken)
     return other.head.length >= length && other.head.subarray(0, length).equals(head.subarray(0, length))
   }
   const rotated = ({ file, place, size }: Candidate, copyOf: string | null): Rotated => ({ file, place, size, copyOf })
   // Only what the ledger knows something of can have been copied.
-  const originals = [current, ...candidates].filter((o): o is Candidate => o !== null && (name !== null || places.streamsOf(new FileIdentity(null, o.place, Buffer.alloc(0)).source).length > 0))
+  const originals = [current, ...candidates].filter(
+    (o): o is Candidate =>
+      o !== null &&
+      (name !== null || places.streamsOf(new FileIdentity(null, o.place, Buffer.alloc(0)).source).length > 0),
+  )
   const unfinished: Rotated[] = []
   let youngestKnown = -1
   const unknown: { index: number; rotated: Rotated }[] = []
@@ -299,11 +357,14 @@ export async function rotatedFiles(file: string, name: string | null, places: Pl
     if (rotatedName.test(candidate.name)) unknown.push({ index, rotated: rotated(candidate, null) })
   })
   // Written and rotated while nobody looked: after the youngest that is known, before the file as it is.
-  if (youngestKnown >= 0) unfinished.push(...unknown.filter(({ index }) => index > youngestKnown).map(({ rotated }) => rotated))
+  if (youngestKnown >= 0)
+    unfinished.push(...unknown.filter(({ index }) => index > youngestKnown).map(({ rotated }) => rotated))
   return unfinished
 }
 
-async function look(file: string): Promise<{ readonly place: string; readonly size: number; readonly head: Buffer } | null> {
+async function look(
+  file: string,
+): Promise<{ readonly place: string; readonly size: number; readonly head: Buffer } | null> {
   const opened = await GrowingFile.open(file, 'rotated file', null).catch(() => null)
   if (opened === null) return null
   try {
@@ -345,10 +406,19 @@ export class Follower {
     this.#options = options
     const { maxRecordBytes } = options
     this.#pool = new ChunkPool({
-      buffers: BUFFERS, maxRecordBytes, chunkBytes: Math.max(options.chunkBytes ?? CHUNK_BYTES, 2 * maxRecordBytes), scratchBytes: Math.max(SCRATCH_BYTES, maxRecordBytes),
+      buffers: BUFFERS,
+      maxRecordBytes,
+      chunkBytes: Math.max(options.chunkBytes ?? CHUNK_BYTES, 2 * maxRecordBytes),
+      scratchBytes: Math.max(SCRATCH_BYTES, maxRecordBytes),
     })
     this.#label = `files.${options.position}`
-    options.signal.addEventListener('abort', () => this.#hint(), { once: true })
+    options.signal.addEventListener(
+      'abort',
+      () => {
+        this.#hint()
+      },
+      { once: true },
+    )
   }
 
   /** Age of the oldest line that is not safe, s. */
@@ -424,7 +494,8 @@ export class Follower {
       this.#said = ''
       log.info({ file: position, from, size: found.size }, rotated ? 'rotated file: finishing it' : 'file followed')
       let moved = rotated
-      // Its contents may have been replaced by as many bytes since it was opened: the first look at its end proves them.
+      // Its contents may have been replaced by as many bytes since it was opened: the first look at its end proves
+      // them.
       let [size, changedMs] = [-1, -1]
       let unchangedSince = performance.now()
       let lookedBack = performance.now()
@@ -441,22 +512,25 @@ export class Follower {
         // A change within the clock tick of the one before leaves the time as it is.
         const racy = Date.now() - now.changedMs < TICK_MS
         if (racy || now.size !== size || now.changedMs !== changedMs) {
-          if (!await file.begins()) break
+          if (!(await file.begins())) break
         }
         if (now.size !== size || now.changedMs !== changedMs) {
-          if (now.size !== size) unchangedSince = performance.now();
-          ({ size, changedMs } = now)
+          if (now.size !== size) unchangedSince = performance.now()
+          ;({ size, changedMs } = now)
           continue
         }
-        if (!moved && !await this.#isAt(file.place)) {
+        if (!moved && !(await this.#isAt(file.place))) {
           moved = true
           unchangedSince = performance.now()
           log.info({ file: position }, 'file rotated: reading the old one to its end')
           continue
         }
         // One that was found rotated may have been for long; a writer may still hold one that was renamed just now.
-        if (moved && (performance.now() - unchangedSince >= settleMs || (rotated && Date.now() - changedMs >= settleMs))) {
-          if (await this.#step(file, rotated, true) === 'read') continue
+        if (
+          moved &&
+          (performance.now() - unchangedSince >= settleMs || (rotated && Date.now() - changedMs >= settleMs))
+        ) {
+          if ((await this.#step(file, rotated, true)) === 'read') continue
           await this.#unlessAborted(sink.settled())
           if (signal.aborted) return
           this.#throwFailure()
@@ -465,7 +539,8 @@ export class Follower {
           if (this.#finished.size > MAX_CANDIDATES) this.#finished.delete([...this.#finished.keys()][0])
           return
         }
-        // A writer may hold a file that was renamed for longer than it took to be finished: what it adds is behind its end.
+        // A writer may hold a file that was renamed for longer than it took to be finished: what it adds is behind its
+        // end.
         if (!moved && performance.now() - lookedBack >= settleMs) {
           lookedBack = performance.now()
           if ((await this.#backlog()).length > 0) {
@@ -491,7 +566,9 @@ export class Follower {
   /** Rotated files that are not finished. One that ends in empty lines is at its end before the ledger is. */
   async #backlog(): Promise<Rotated[]> {
     const { path, source, sink, others } = this.#options
-    return (await rotatedFiles(path, source, sink, others)).filter(({ place, size }) => this.#finished.get(place) !== size)
+    return (await rotatedFiles(path, source, sink, others)).filter(
+      ({ place, size }) => this.#finished.get(place) !== size,
+    )
   }
 
   /** Reads one chunk and offers what is whole. */
@@ -506,18 +583,21 @@ export class Follower {
       if (!rotated) this.#behindSince = null
       return 'end'
     }
-    const arena = await this.#unlessAborted(pool.acquire().then((buffer) => {
-      // Nobody waits for it any more.
-      if (signal.aborted) pool.release(buffer)
-      return buffer
-    }))
+    const arena = await this.#unlessAborted(
+      pool.acquire().then((buffer) => {
+        // Nobody waits for it any more.
+        if (signal.aborted) pool.release(buffer)
+        return buffer
+      }),
+    )
     if (arena === null) return 'end'
     const room = pool.maxRecordBytes
     const tooLarge = this.#long !== null
     let chunk: FileChunk | null = null
     try {
-      if (length > 0 && await file.read(arena, room, offset, length) < 0) return 'replaced'
-      // So far nothing of the file was taken that could tell these contents from earlier ones, which were copied away meanwhile.
+      if (length > 0 && (await file.read(arena, room, offset, length)) < 0) return 'replaced'
+      // So far nothing of the file was taken that could tell these contents from earlier ones, which were copied away
+      // meanwhile.
       if (!rotated && this.#offset === 0 && (await this.#backlog()).length > 0) return 'replaced'
       const atEnd = offset + length >= size
       if (this.#long !== null) {
@@ -528,7 +608,7 @@ export class Follower {
         }
         const endOffset = lf < 0 ? size : offset + lf + 1
         const { start } = this.#long
-        if (await file.read(arena, room, start, room) < 0) return 'replaced'
+        if ((await file.read(arena, room, start, room)) < 0) return 'replaced'
         this.#long = null
         chunk = new FileChunk(pool, arena, room, room + room, endOffset, false, performance.now())
         chunk.refuseRest(endOffset)
@@ -578,8 +658,20 @@ export class Follower {
   #piece(file: GrowingFile, inner: FilledPiece, last: boolean, tooLarge: boolean): FollowedPiece {
     const { bytes, endOffset, receivedAt, records } = inner
     return {
-      id: file.identity.idAt(endOffset), idBefore: file.identity.idAt(this.#offset), place: file.identity.place, start: this.#offset, endOffset,
-      bytes, records, receivedAt, last, tooLarge, batch: () => inner.batch(), release: () => inner.release(),
+      id: file.identity.idAt(endOffset),
+      idBefore: file.identity.idAt(this.#offset),
+      place: file.identity.place,
+      start: this.#offset,
+      endOffset,
+      bytes,
+      records,
+      receivedAt,
+      last,
+      tooLarge,
+      batch: () => inner.batch(),
+      release: () => {
+        inner.release()
+      },
     }
   }
 
@@ -648,7 +740,10 @@ export class Follower {
     }
     const hinted = this.#woken
     this.#woken = false
-    if (hinted && !signal.aborted) await new Promise((resolve) => { setTimeout(resolve, Math.min(HINT_MS, ms)) })
+    if (hinted && !signal.aborted)
+      await new Promise((resolve) => {
+        setTimeout(resolve, Math.min(HINT_MS, ms))
+      })
   }
 
   /** Waits for something, or for the signal: null then. */
@@ -657,7 +752,9 @@ export class Follower {
     if (signal.aborted) return null
     let stop: () => void = () => undefined
     const aborted = new Promise<null>((resolve) => {
-      stop = () => resolve(null)
+      stop = () => {
+        resolve(null)
+      }
       signal.addEventListener('abort', stop, { once: true })
     })
     try {

@@ -1,6 +1,6 @@
 /**
- * Who may post: `user:password` (RFC 7617) and bearer tokens (RFC 6750). Kept as digests; each request is compared with all of them,
- * whole, whatever the first one says, so that the time it takes tells nothing.
+ * Who may post: `user:password` (RFC 7617) and bearer tokens (RFC 6750). Kept as digests; each request is compared with
+ * all of them, whole, whatever the first one says, so that the time it takes tells nothing.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 
@@ -41,7 +41,8 @@ export class Credentials {
   }
 
   /**
-   * @param text a line each: `user:password`, or a token, which has no colon; behind it, after a space, `tenants=NAME,NAME`; `#` begins a comment
+   * @param text a line each: `user:password`, or a token, which has no colon; behind it, after a space,
+   * `tenants=NAME,NAME`; `#` begins a comment
    * @param tenants those that there are
    */
   static parse(text: string, tenants: readonly string[]): { readonly value: Credentials } | { readonly wrong: string } {
@@ -57,10 +58,17 @@ export class Credentials {
       if (colon < 0 && line.length < MIN_TOKEN) return wrong(`has a token of less than ${MIN_TOKEN} characters`)
       const list = more.length === 0 ? null : more.length === 1 ? TENANTS.exec(more[0])?.[1].split(',') : undefined
       if (list === undefined) return wrong('has a space, and behind it something else than tenants=NAME,NAME')
-      if (list !== null && !list.every((tenant) => tenants.includes(tenant))) return wrong('names a tenant that is none of these settings')
+      if (list !== null && !list.every((tenant) => tenants.includes(tenant)))
+        return wrong('names a tenant that is none of these settings')
       if (entries.length === MAX_ENTRIES) return wrong(`has more than the ${MAX_ENTRIES} entries that there may be`)
       const digest = digestOf(colon < 0 ? 'bearer' : 'basic', line)
-      entries.push({ digest, sender: { who: colon < 0 ? `token ${digest.toString('hex', 0, 8)}` : `user ${line.slice(0, colon)}`, tenants: list } })
+      entries.push({
+        digest,
+        sender: {
+          who: colon < 0 ? `token ${digest.toString('hex', 0, 8)}` : `user ${line.slice(0, colon)}`,
+          tenants: list,
+        },
+      })
       schemes.add(colon < 0 ? 'Bearer' : 'Basic')
     }
     return entries.length === 0 ? { wrong: 'has nobody in it' } : { value: new Credentials(entries, [...schemes]) }
@@ -76,11 +84,16 @@ export class Credentials {
     const match = header === undefined || header.length > MAX_HEADER ? null : /^(basic|bearer) +([!-~]+)$/i.exec(header)
     if (match === null) return null
     const bearer = match[1].length === 6
-    const digest = digestOf(bearer ? 'bearer' : 'basic', bearer ? match[2] : Buffer.from(match[2], 'base64').toString('utf8'))
+    const digest = digestOf(
+      bearer ? 'bearer' : 'basic',
+      bearer ? match[2] : Buffer.from(match[2], 'base64').toString('utf8'),
+    )
     let found: KnownSender | null = null
     for (const entry of this.#entries) if (timingSafeEqual(entry.digest, digest)) found = entry.sender
     return found
   }
 
-  toJSON(): string { return '[credentials]' }
+  toJSON(): string {
+    return '[credentials]'
+  }
 }

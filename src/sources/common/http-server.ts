@@ -1,28 +1,37 @@
 /**
- * The HTTP(S) server that the sources which are posted to share: who may post, how much, how fast; a body is read whole, within bounds,
- * and only then handed on. What goes wrong is answered with a word out of a closed set, and nothing that was sent is repeated.
+ * The HTTP(S) server that the sources which are posted to share: who may post, how much, how fast; a body is read
+ * whole, within bounds, and only then handed on. What goes wrong is answered with a word out of a closed set, and
+ * nothing that was sent is repeated.
  *
- * It is `node:http` itself: a framework's routing and parsing have nothing to do here, where a body is looked at and not believed.
- * Each limit has the client that it is for: slow headers and bodies (`requestMs`), silence (`idleMs`), many connections, large
- * bodies and compressed ones that grow (`maxBodyBytes`), many posts in flight, a flood (`ratePerSecond`, of each sender).
+ * It is `node:http` itself: a framework's routing and parsing have nothing to do here, where a body is looked at and
+ * not believed. Each limit has the client that it is for: slow headers and bodies (`requestMs`), silence (`idleMs`),
+ * many connections, large bodies and compressed ones that grow (`maxBodyBytes`), many posts in flight, a flood
+ * (`ratePerSecond`, of each sender).
  */
-import { createServer, STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
 import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { RateLimit } from '../../base/rate-limit.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { Logger } from '../../flow/log.js'
-import type { AuthoriseSettings } from '../../sections/authorise.js'
-import type { Credentials, KnownSender } from './http-auth.js'
-import type { Inlet, SourceContext } from '../../flow/source.js'
-import { Authoriser, namesOfSocket, ownGrant, tenantGrant, type TenantGrant, isLoopback } from './authorise.js'
-import { readServerTls } from '../../sections/server-tls.js'
 import type { SourceCounters, SourceRefusal } from '../../flow/counters.js'
+import type { Logger } from '../../flow/log.js'
+import type { Inlet, SourceContext } from '../../flow/source.js'
+import type { AuthoriseSettings } from '../../sections/authorise.js'
+import { readServerTls } from '../../sections/server-tls.js'
 import type { TlsSettings } from '../../sections/tls-files.js'
+import { Authoriser, isLoopback, namesOfSocket, ownGrant, type TenantGrant, tenantGrant } from './authorise.js'
+import type { Credentials, KnownSender } from './http-auth.js'
 
 /** What every such listener has in its settings. */
 export interface ListenerSettings {
@@ -51,8 +60,18 @@ export interface HttpPost {
 
 /** Words for what was wrong, in answers. docs/sources/http.md explains each. */
 export type HttpError =
-  | 'not_found' | 'method_not_allowed' | 'unauthorised' | 'too_many_requests' | 'unavailable' | 'too_large' | 'unsupported_type'
-  | 'unsupported_encoding' | 'malformed' | 'bad_record' | 'bad_key' | 'key_reused'
+  | 'not_found'
+  | 'method_not_allowed'
+  | 'unauthorised'
+  | 'too_many_requests'
+  | 'unavailable'
+  | 'too_large'
+  | 'unsupported_type'
+  | 'unsupported_encoding'
+  | 'malformed'
+  | 'bad_record'
+  | 'bad_key'
+  | 'key_reused'
 
 export interface HttpAnswer {
   readonly status: number
@@ -95,12 +114,19 @@ const MAX_INFLATING = 4
 /** Wrong passwords a second that an address is told of: what comes then is not looked at. */
 const FAILURES_PER_SECOND = 20
 /** When to come again, s. */
-const RETRY_RATE = '1', RETRY_ROOM = '5'
+const RETRY_RATE = '1',
+  RETRY_ROOM = '5'
 
 const inflate = promisify(gunzip)
 
 /** An answer that says what was wrong. */
-export function refusal(status: number, error: HttpError, refused: SourceRefusal, more: Readonly<Record<string, string | number | null>> = {}, headers: Readonly<Record<string, string>> = {}): HttpAnswer {
+export function refusal(
+  status: number,
+  error: HttpError,
+  refused: SourceRefusal,
+  more: Readonly<Record<string, string | number | null>> = {},
+  headers: Readonly<Record<string, string>> = {},
+): HttpAnswer {
   return { status, body: { error, ...more }, headers, refused }
 }
 
@@ -136,30 +162,59 @@ export class HttpListener {
     this.options = options
     this.posts = new RateLimit(options.settings.ratePerSecond)
     const { section, settings } = options
-    this.authoriser = (settings.tls?.clientCa ?? null) === null ? null : new Authoriser(settings.authorise, settings.tenant, options.tenants)
+    this.authoriser =
+      (settings.tls?.clientCa ?? null) === null
+        ? null
+        : new Authoriser(settings.authorise, settings.tenant, options.tenants)
     this.own = ownGrant(settings.tenant, options.tenants)
     const limits = {
-      maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: Math.min(HEADERS_MS, settings.requestMs), requestTimeout: settings.requestMs,
-      keepAliveTimeout: settings.idleMs, connectionsCheckingInterval: CHECK_MS, noDelay: true,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: Math.min(HEADERS_MS, settings.requestMs),
+      requestTimeout: settings.requestMs,
+      keepAliveTimeout: settings.idleMs,
+      connectionsCheckingInterval: CHECK_MS,
+      noDelay: true,
     }
     if (settings.tls === null) this.server = createServer(limits)
     else {
       // Left out in the settings file, it is not null but not there.
-      const { cert, key, ca } = readServerTls({ ...settings.tls, clientCa: settings.tls.clientCa ?? null }, `${section}.tls`)
-      this.server = createTlsServer({ ...limits, cert, key, ...(ca === null ? {} : { ca, requestCert: true, rejectUnauthorized: true }), minVersion: 'TLSv1.2', handshakeTimeout: HEADERS_MS })
-      this.server.on('tlsClientError', () => { options.counters.refused(ca === null ? 'malformed' : 'unauthorised') })
+      const { cert, key, ca } = readServerTls(
+        { ...settings.tls, clientCa: settings.tls.clientCa ?? null },
+        `${section}.tls`,
+      )
+      this.server = createTlsServer({
+        ...limits,
+        cert,
+        key,
+        ...(ca === null ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
+        minVersion: 'TLSv1.2',
+        handshakeTimeout: HEADERS_MS,
+      })
+      this.server.on('tlsClientError', () => {
+        options.counters.refused(ca === null ? 'malformed' : 'unauthorised')
+      })
     }
     const { server } = this
     server.maxHeadersCount = MAX_HEADERS
     server.maxConnections = settings.maxConnections
-    server.on('request', (request, response) => { this.begin(request, response) })
+    server.on('request', (request, response) => {
+      this.begin(request, response)
+    })
     // The client asks before it sends: it is refused before it has.
-    server.on('checkContinue', (request, response) => { this.begin(request, response) })
-    server.on('clientError', (error: NodeJS.ErrnoException, socket) => { this.broken(error, socket) })
-    server.on('drop', () => { options.counters.refused('connections') })
+    server.on('checkContinue', (request, response) => {
+      this.begin(request, response)
+    })
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      this.broken(error, socket)
+    })
+    server.on('drop', () => {
+      options.counters.refused('connections')
+    })
     server.on('connection', (socket: Socket) => {
       options.counters.connections(++this.connections)
-      socket.once('close', () => { options.counters.connections(--this.connections) })
+      socket.once('close', () => {
+        options.counters.connections(--this.connections)
+      })
     })
   }
 
@@ -168,14 +223,21 @@ export class HttpListener {
    * @throws MinimError MINIM_HTTP_LISTEN
    */
   start(): Promise<string> {
-    const { section, settings: { listen } } = this.options
+    const {
+      section,
+      settings: { listen },
+    } = this.options
     const at = listen.lastIndexOf(':')
     const host = listen.slice(0, at)
     return new Promise((resolve, reject) => {
-      this.server.once('error', (error: NodeJS.ErrnoException) => { reject(new MinimError('MINIM_HTTP_LISTEN', { section, listen, what: error.code ?? 'error' })) })
+      this.server.once('error', (error: NodeJS.ErrnoException) => {
+        reject(new MinimError('MINIM_HTTP_LISTEN', { section, listen, what: error.code ?? 'error' }))
+      })
       this.server.listen({ host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(listen.slice(at + 1)) }, () => {
         this.server.removeAllListeners('error')
-        this.server.on('error', (error: NodeJS.ErrnoException) => { this.options.log.error({ section, code: error.code ?? 'error' }, 'the listener has an error') })
+        this.server.on('error', (error: NodeJS.ErrnoException) => {
+          this.options.log.error({ section, code: error.code ?? 'error' }, 'the listener has an error')
+        })
         resolve(`${host}:${(this.server.address() as AddressInfo).port}`)
       })
     })
@@ -187,13 +249,19 @@ export class HttpListener {
     this.server.close()
     this.server.closeIdleConnections()
     for (const end of this.reading) end()
-    return this.pending === 0 ? Promise.resolve() : new Promise((resolve) => { this.quiet = resolve })
+    return this.pending === 0
+      ? Promise.resolve()
+      : new Promise((resolve) => {
+          this.quiet = resolve
+        })
   }
 
   stop(): Promise<void> {
     this.stopping = true
     return new Promise((resolve) => {
-      this.server.close(() => { resolve() })
+      this.server.close(() => {
+        resolve()
+      })
       this.server.closeAllConnections()
     })
   }
@@ -203,11 +271,13 @@ export class HttpListener {
     const { settings, paths, credentials, inlet } = this.options
     if (this.stopping) return STOPPING
     if (sender === null && !this.failures.take(request.socket.remoteAddress ?? '', performance.now())) return TOO_FAST
-    if (sender === null) return refusal(401, 'unauthorised', 'unauthorised', {}, { 'www-authenticate': credentials!.challenge })
+    if (sender === null)
+      return refusal(401, 'unauthorised', 'unauthorised', {}, { 'www-authenticate': credentials!.challenge })
     if (!this.posts.take(sender, performance.now())) return TOO_FAST
     if (!paths.includes(path)) return refusal(404, 'not_found', 'not_found')
     if (request.method !== 'POST') return refusal(405, 'method_not_allowed', 'not_found', {}, { allow: 'POST' })
-    if (!ENCODINGS.has(request.headers['content-encoding'] ?? 'identity')) return refusal(415, 'unsupported_encoding', 'malformed', {}, { 'accept-encoding': 'gzip, identity' })
+    if (!ENCODINGS.has(request.headers['content-encoding'] ?? 'identity'))
+      return refusal(415, 'unsupported_encoding', 'malformed', {}, { 'accept-encoding': 'gzip, identity' })
     if (Number(request.headers['content-length'] ?? 0) > settings.maxBodyBytes) return TOO_LARGE
     if (inlet.full || this.pending >= MAX_PENDING || this.pendingBytes >= MAX_PENDING_BYTES) return NO_ROOM
     return null
@@ -216,9 +286,11 @@ export class HttpListener {
   /** Tenants that a sender may use: what its credential and its certificate say. Of whom nobody asks anything, any. */
   private grantOf(socket: Socket, known: KnownSender | null): TenantGrant {
     const { authoriser, own } = this
-    if (authoriser === null) return known === null ? { tenant: own.tenant, tenants: null } : tenantGrant([known.tenants], own)
+    if (authoriser === null)
+      return known === null ? { tenant: own.tenant, tenants: null } : tenantGrant([known.tenants], own)
     let certified = this.certified.get(socket)
-    if (certified === undefined) this.certified.set(socket, certified = authoriser.tenantsOf(namesOfSocket(socket as TLSSocket)))
+    if (certified === undefined)
+      this.certified.set(socket, (certified = authoriser.tenantsOf(namesOfSocket(socket as TLSSocket))))
     return tenantGrant([known?.tenants ?? null, certified], own)
   }
 
@@ -232,7 +304,7 @@ export class HttpListener {
     const query = url.indexOf('?')
     const path = query < 0 ? url : url.slice(0, query)
     const known = credentials?.check(request.headers.authorization) ?? null
-    const sender = credentials === null ? request.socket.remoteAddress ?? '' : known?.who ?? null
+    const sender = credentials === null ? (request.socket.remoteAddress ?? '') : (known?.who ?? null)
     const refused = this.early(request, path, sender)
     if (refused !== null) {
       this.refuse(request, response, refused)
@@ -241,7 +313,7 @@ export class HttpListener {
     if (request.headers.expect !== undefined) response.writeContinue()
     this.pending++
     let unanswered = this.unanswered.get(request.socket)
-    if (unanswered === undefined) this.unanswered.set(request.socket, unanswered = new Set())
+    if (unanswered === undefined) this.unanswered.set(request.socket, (unanswered = new Set()))
     unanswered.add(request)
     let chunks: Buffer[] = []
     let size = 0
@@ -278,7 +350,13 @@ export class HttpListener {
       if (over) return
       this.reading.delete(stop)
       const body = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size)
-      this.take({ path, headers: request.headers, body, sender: sender!, grant: this.grantOf(request.socket, known) }).then(
+      this.take({
+        path,
+        headers: request.headers,
+        body,
+        sender: sender!,
+        grant: this.grantOf(request.socket, known),
+      }).then(
         (answer) => {
           this.send(response, answer)
           done()
@@ -305,12 +383,17 @@ export class HttpListener {
     let { body } = post
     if (isGzip(post.headers)) {
       // A few at a time: small bodies that wait may become large ones.
-      if (this.inflating >= MAX_INFLATING) await new Promise<void>((resolve) => { this.waiting.push(resolve) })
+      if (this.inflating >= MAX_INFLATING)
+        await new Promise<void>((resolve) => {
+          this.waiting.push(resolve)
+        })
       this.inflating++
       try {
         body = await inflate(body, { maxOutputLength: settings.maxBodyBytes })
       } catch (error) {
-        return (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? TOO_LARGE : refusal(400, 'malformed', 'malformed')
+        return (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'
+          ? TOO_LARGE
+          : refusal(400, 'malformed', 'malformed')
       } finally {
         this.inflating--
         this.waiting.shift()?.()
@@ -320,7 +403,8 @@ export class HttpListener {
       return await handle({ ...post, body })
     } catch (error) {
       // Full or broken: the sender keeps what it has, and tries again.
-      if (!(error instanceof MinimError && error.code === 'MINIM_SPOOL_FULL')) log.error({ err: error }, 'a post could not be made safe')
+      if (!(error instanceof MinimError && error.code === 'MINIM_SPOOL_FULL'))
+        log.error({ err: error }, 'a post could not be made safe')
       return NO_ROOM
     }
   }
@@ -329,16 +413,27 @@ export class HttpListener {
     if (refused !== undefined) this.options.counters.refused(refused)
     if (response.destroyed || response.headersSent) return
     const text = JSON.stringify(body)
-    response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), ...headers, ...(this.stopping || (response.socket !== null && this.spoilt.has(response.socket)) ? { connection: 'close' } : {}) })
+    response.writeHead(status, {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(text),
+      ...headers,
+      ...(this.stopping || (response.socket !== null && this.spoilt.has(response.socket))
+        ? { connection: 'close' }
+        : {}),
+    })
     response.end(text)
   }
 
   /**
-   * Answers before the body has been read. The connection ends, but not at once: closed with bytes unread, it would be reset, and the
-   * answer lost (RFC 9112 §9.6). So it is read on for a moment, and thrown away.
+   * Answers before the body has been read. The connection ends, but not at once: closed with bytes unread, it would be
+   * reset, and the answer lost (RFC 9112 §9.6). So it is read on for a moment, and thrown away.
    */
   private refuse(request: IncomingMessage, response: ServerResponse, answer: HttpAnswer): void {
-    if (request.complete || (request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined) || request.headers['content-length'] === '0') {
+    if (
+      request.complete ||
+      (request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined) ||
+      request.headers['content-length'] === '0'
+    ) {
       request.resume()
       this.send(response, answer)
       return
@@ -346,7 +441,12 @@ export class HttpListener {
     if (answer.refused !== undefined) this.options.counters.refused(answer.refused)
     if (response.destroyed || response.headersSent) return
     const text = JSON.stringify(answer.body)
-    response.writeHead(answer.status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), ...answer.headers, connection: 'close' })
+    response.writeHead(answer.status, {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(text),
+      ...answer.headers,
+      connection: 'close',
+    })
     response.write(text)
     const end = (): void => {
       clearTimeout(timer)
@@ -361,7 +461,9 @@ export class HttpListener {
       clearTimeout(timer)
       response.end()
     })
-    response.once('close', () => { clearTimeout(timer) })
+    response.once('close', () => {
+      clearTimeout(timer)
+    })
   }
 
   /** What Node's parser refuses, or gave up waiting for. */
@@ -371,16 +473,25 @@ export class HttpListener {
       socket.destroy()
       return
     }
-    const [status, reason]: [number, SourceRefusal] = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? [408, 'idle']
-      : error.code === 'HPE_HEADER_OVERFLOW' ? [431, 'too_large'] : [400, 'malformed']
+    const [status, reason]: [number, SourceRefusal] =
+      error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [408, 'idle']
+        : error.code === 'HPE_HEADER_OVERFLOW'
+          ? [431, 'too_large']
+          : [400, 'malformed']
     counters.refused(reason)
     this.spoilt.add(socket)
-    // An answer that is still due would be taken for the earlier post's: that one is answered, and then the connection ends.
+    // An answer that is still due would be taken for the earlier post's: that one is answered, and then the connection
+    // ends.
     for (const { complete } of this.unanswered.get(socket) ?? []) if (complete) return
     socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
     // One that goes on sending must not keep its connection by it.
-    const timer = setTimeout(() => { socket.destroy() }, LINGER_MS)
-    socket.once('close', () => { clearTimeout(timer) })
+    const timer = setTimeout(() => {
+      socket.destroy()
+    }, LINGER_MS)
+    socket.once('close', () => {
+      clearTimeout(timer)
+    })
   }
 }
 
@@ -391,9 +502,20 @@ function isGzip(headers: IncomingHttpHeaders): boolean {
   return encoding === 'gzip' || encoding === 'x-gzip'
 }
 
-function ignore(): void { /* told elsewhere */ }
+function ignore(): void {
+  /* told elsewhere */
+}
 
 /** Said once, at start: anybody who can reach the port can post. */
-export function warnIfOpen(section: string, { listen, tls }: ListenerSettings, credentials: Credentials | null, log: SourceContext['log']): void {
-  if (!isLoopback(listen) && credentials === null && (tls?.clientCa ?? null) === null) log.warn({ listen }, `${section}: whoever reaches this port may post, for any tenant; set ${section}.credentialsFile or ${section}.tls.clientCa`)
+export function warnIfOpen(
+  section: string,
+  { listen, tls }: ListenerSettings,
+  credentials: Credentials | null,
+  log: SourceContext['log'],
+): void {
+  if (!isLoopback(listen) && credentials === null && (tls?.clientCa ?? null) === null)
+    log.warn(
+      { listen },
+      `${section}: whoever reaches this port may post, for any tenant; set ${section}.credentialsFile or ${section}.tls.clientCa`,
+    )
 }

@@ -1,17 +1,18 @@
 /**
- * From records to the spool, for sources whose senders cannot send again (AMI, HEP, SIP). What is known again by an id of its own goes one
- * by one; the rest is gathered for a few ms. How much may be on its way to the disk is bounded, and what comes beyond that has no room:
+ * From records to the spool, for sources whose senders cannot send again (AMI, HEP, SIP). What is known again by an id
+ * of its own goes one by one; the rest is gathered for a few ms. How much may be on its way to the disk is bounded, and
+ * what comes beyond that has no room:
  *
  *   `put`    whoever asked is told, and asks again later (SIP)
  *   `send`   nobody can be told. Where the sender can be made to wait, entries that had no room are kept and tried again, and no more is
- *            read meanwhile (AMI: the PBX waits, and if it does not, it closes the connection, which is a gap that is said); else they are
- *            lost, and counted (HEP)
+ *            read meanwhile (AMI: the PBX waits, and if it does not, it closes the connection, which is a gap that is
+ *            said); else they are lost, and counted (HEP)
  */
 import type { Refusal } from '../../batch/batch.js'
 import type { Catalogue, Kind } from '../../catalogue/catalogue.js'
 import { MinimError } from '../../errors/catalogue.js'
-import { RecordWriter, type RecordFields } from '../../formats/record-writer.js'
 import type { Inlet, PutOutcome, Spooled } from '../../flow/source.js'
+import { type RecordFields, RecordWriter } from '../../formats/record-writer.js'
 
 /** Records are gathered so long, or up to so many octets. */
 const GATHER_MS = 5
@@ -73,10 +74,13 @@ export class Outbox {
   /** Takes a record that may go with others. */
   add(kind: Kind, fields: RecordFields, tenant: string): void {
     let writer = this.#gathered.get(tenant)
-    if (writer === undefined) this.#gathered.set(tenant, writer = new RecordWriter(this.#options.catalogue))
+    if (writer === undefined) this.#gathered.set(tenant, (writer = new RecordWriter(this.#options.catalogue)))
     writer.add(kind, fields)
     if (writer.length >= GATHER_BYTES) this.#sendGathered(writer, tenant)
-    else this.#gatherTimer ??= setTimeout(() => { this.#flush() }, GATHER_MS)
+    else
+      this.#gatherTimer ??= setTimeout(() => {
+        this.#flush()
+      }, GATHER_MS)
   }
 
   /** Takes a call, which goes by itself. */
@@ -98,7 +102,14 @@ export class Outbox {
     const bytes = this.#encode(kind, records)
     this.#began(bytes.length)
     try {
-      return await this.#options.inlet.put({ source: this.#options.source, format: 'protobuf', tenant, records: records.length, bytes, id })
+      return await this.#options.inlet.put({
+        source: this.#options.source,
+        format: 'protobuf',
+        tenant,
+        records: records.length,
+        bytes,
+        id,
+      })
     } finally {
       this.#ended(bytes.length)
     }
@@ -109,7 +120,10 @@ export class Outbox {
     this.#closing = true
     this.#flush()
     for (const retry of [...this.#retries]) retry()
-    while (this.#pending > 0) await new Promise<void>((resolve) => { this.#settled.push(resolve) })
+    while (this.#pending > 0)
+      await new Promise<void>((resolve) => {
+        this.#settled.push(resolve)
+      })
   }
 
   #encode(kind: Kind, records: readonly RecordFields[]): Buffer {
@@ -137,7 +151,9 @@ export class Outbox {
       return
     }
     this.#began(entry.bytes.length)
-    void this.#safe({ source: this.#options.source, records, ...entry }, records).finally(() => { this.#ended(entry.bytes.length) })
+    void this.#safe({ source: this.#options.source, records, ...entry }, records).finally(() => {
+      this.#ended(entry.bytes.length)
+    })
   }
 
   async #safe(entry: Spooled, records: number): Promise<void> {
@@ -145,7 +161,7 @@ export class Outbox {
     for (;;) {
       const last = this.#closing || waiting === null
       try {
-        if (await inlet.put(entry) === 'repeated') refused('repeated', records)
+        if ((await inlet.put(entry)) === 'repeated') refused('repeated', records)
         return
       } catch (error) {
         const known = error instanceof MinimError

@@ -1,28 +1,28 @@
 /**
  * Feeds a file to delivery: from where the ledger says it was left, a batch at a time, each acknowledged by its commit.
  *
- * Lines (CSV, JSON) are cut into batches by their reader, whose columns are used for the first delivery as they are; only a batch
- * that must be delivered again is read again. Length-delimited messages are cut at their ends, since a position inside one would
- * be no place to go on from after a crash.
+ * Lines (CSV, JSON) are cut into batches by their reader, whose columns are used for the first delivery as they are;
+ * only a batch that must be delivered again is read again. Length-delimited messages are cut at their ends, since a
+ * position inside one would be no place to go on from after a crash.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Batch, type Reader } from '../../batch/batch.js'
 import { SharedBatch } from '../../batch/lease.js'
 import { lastDelimitedEnd } from '../../batch/scanner.js'
 import type { Catalogue } from '../../catalogue/catalogue.js'
-import { shardOf } from '../../flow/shards.js'
-import type { SourceId, WorkItem } from '../../flow/work-item.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { FileFormat } from '../../flow/file-formats.js'
-import type { Minimised } from '../../flow/minimised.js'
-import { ChunkPool, FileSource, type FileChunk, type FilePiece } from '../common/files.js'
-import type { FollowedPiece, FollowSink } from '../common/follow-file.js'
 import type { Intake } from '../../flow/intake.js'
+import type { Minimised } from '../../flow/minimised.js'
+import { shardOf } from '../../flow/shards.js'
 import type { Source, SourceContext } from '../../flow/source.js'
-import type { Mapping } from '../../formats/mapping.js'
+import type { SourceId, WorkItem } from '../../flow/work-item.js'
 import { ALONE } from '../../flow/worker-place.js'
+import type { Mapping } from '../../formats/mapping.js'
 import { readerFor } from '../../formats/readers.js'
-import { type FilesContext, checkMappings, followersOf } from '../common/followers.js'
+import { ChunkPool, type FileChunk, type FilePiece, FileSource } from '../common/files.js'
+import type { FollowedPiece, FollowSink } from '../common/follow-file.js'
+import { checkMappings, type FilesContext, followersOf } from '../common/followers.js'
 
 export interface FeedOptions {
   readonly path: string
@@ -53,7 +53,9 @@ export interface FeedResult {
   readonly from: number
 }
 
-/** A buffer is out until its batch is committed: with fewer, a transaction cannot fill while the one before it commits. */
+/**
+ * A buffer is out until its batch is committed: with fewer, a transaction cannot fill while the one before it commits.
+ */
 const BUFFERS = 8
 
 /**
@@ -65,7 +67,11 @@ export async function feedFile(options: FeedOptions): Promise<FeedResult> {
   const delimited = format === 'protobuf'
   const longest = delimited ? maxMessageBytes : maxRecordBytes
   const file = await FileSource.open(options.path, {
-    pool: new ChunkPool({ buffers: BUFFERS, maxRecordBytes: longest, scratchBytes: delimited ? longest : Math.max(131_072, longest) }),
+    pool: new ChunkPool({
+      buffers: BUFFERS,
+      maxRecordBytes: longest,
+      scratchBytes: delimited ? longest : Math.max(131_072, longest),
+    }),
     framing: delimited ? 'length-delimited' : 'lines',
     ...(options.source === null ? {} : { source: options.source }),
     ...(options.label === undefined ? {} : { label: options.label }),
@@ -73,7 +79,13 @@ export async function feedFile(options: FeedOptions): Promise<FeedResult> {
   try {
     const from = Math.min(file.identity.taken(intake), file.size)
     const reader = readerFor(format, mapping, catalogue, maxRecordBytes)
-    const feeder = new Feeder(file, reader, new SharedBatch(new Batch(catalogue)), options, options.refuseWrongFormat === true && from === 0)
+    const feeder = new Feeder(
+      file,
+      reader,
+      new SharedBatch(new Batch(catalogue)),
+      options,
+      options.refuseWrongFormat === true && from === 0,
+    )
     for await (const chunk of file.chunks(from)) {
       if (delimited) await feeder.messages(chunk)
       else await feeder.lines(chunk)
@@ -93,10 +105,17 @@ const LEAVE_MS = 1000
 const LAG_MS = 1000
 
 /**
- * The settings' files as a source. Those of lines are followed, each for itself; the others are read once, from where each was left, one
- * after the other.
+ * The settings' files as a source. Those of lines are followed, each for itself; the others are read once, from where
+ * each was left, one after the other.
  */
-export function startFiles({ settings, catalogue, intake, counters, log, worker = ALONE }: SourceContext<FilesContext & { readonly grpc: { readonly maxMessageBytes: number } }>): Promise<Source | null> {
+export function startFiles({
+  settings,
+  catalogue,
+  intake,
+  counters,
+  log,
+  worker = ALONE,
+}: SourceContext<FilesContext & { readonly grpc: { readonly maxMessageBytes: number } }>): Promise<Source | null> {
   if (settings.files.length === 0) return Promise.resolve(null)
   const mappings = checkMappings(settings, catalogue)
   const stopping = new AbortController()
@@ -107,10 +126,16 @@ export function startFiles({ settings, catalogue, intake, counters, log, worker 
     // Of several workers the one whose shard it is; the settings see to it that each has a name then.
     .filter(({ file }) => worker.count === 1 || shardOf(file.source ?? '', worker.count) === worker.index)
   const followers = followersOf(files, {
-    settings, catalogue, signal, log, counters: counted,
+    settings,
+    catalogue,
+    signal,
+    log,
+    counters: counted,
     sinkOf: ({ file }, reader) => new IntakeSink(intake('file'), reader.format, file.tenant),
   })
-  const lag = setInterval(() => counted.lag(Math.max(0, ...followers.map((f) => f.lagSeconds))), LAG_MS)
+  const lag = setInterval(() => {
+    counted.lag(Math.max(0, ...followers.map((f) => f.lagSeconds)))
+  }, LAG_MS)
   lag.unref()
   const following = followers.map((follower) => follower.run())
   const reading = (async () => {
@@ -119,17 +144,30 @@ export function startFiles({ settings, catalogue, intake, counters, log, worker 
       if (signal.aborted) return
       try {
         const { size, from } = await feedFile({
-          path: file.path, format: file.format, mapping, catalogue, intake: intake('file'), tenant: file.tenant, label: `files.${position}`,
-          source: file.source, maxRecordBytes: settings.limits.maxRecordBytes, maxMessageBytes: settings.grpc.maxMessageBytes, signal,
+          path: file.path,
+          format: file.format,
+          mapping,
+          catalogue,
+          intake: intake('file'),
+          tenant: file.tenant,
+          label: `files.${position}`,
+          source: file.source,
+          maxRecordBytes: settings.limits.maxRecordBytes,
+          maxMessageBytes: settings.grpc.maxMessageBytes,
+          signal,
         })
-        log.info({ file: position, from, size }, signal.aborted ? 'file left: the next start goes on with it' : 'file read')
+        log.info(
+          { file: position, from, size },
+          signal.aborted ? 'file left: the next start goes on with it' : 'file read',
+        )
       } catch (error) {
         log.error({ err: error, file: position })
       }
     }
   })()
   return Promise.resolve({
-    kind: 'file', addresses: {},
+    kind: 'file',
+    addresses: {},
     stopTaking: () => {
       stopping.abort()
       return Promise.resolve()
@@ -188,9 +226,15 @@ export class IntakeSink implements FollowSink {
     const { id, endOffset, bytes, records, receivedAt } = piece
     this.#pending.set(piece, receivedAt)
     return this.#intake.offer({
-      id, sequence: endOffset, bytes, records, receivedAt,
+      id,
+      sequence: endOffset,
+      bytes,
+      records,
+      receivedAt,
       minimise: (excluded) => this.#intake.minimiseFilled(piece.batch(), this.#format, this.#tenant, excluded),
-      committed: () => this.#done(piece),
+      committed: () => {
+        this.#done(piece)
+      },
       failed: (error) => {
         this.#failure ??= { error, sequence: endOffset }
         this.#done(piece)
@@ -212,7 +256,10 @@ class Feeder {
   error: Error | null = null
   private pending = 0
   private waiting: (() => void) | null = null
-  /** Of which ledger entry the last piece was: the first pieces of a file have an entry each, and are decided in their order. */
+  /**
+   * Of which ledger entry the last piece was: the first pieces of a file have an entry each, and are decided in their
+   * order.
+   */
   private entry: string | null = null
 
   constructor(
@@ -227,7 +274,9 @@ class Feeder {
   /** Resolves when nothing is on its way. */
   settled(): Promise<void> {
     if (this.pending === 0) return Promise.resolve()
-    return new Promise((resolve) => { this.waiting = resolve })
+    return new Promise((resolve) => {
+      this.waiting = resolve
+    })
   }
 
   async lines(chunk: FileChunk): Promise<void> {
@@ -239,7 +288,14 @@ class Feeder {
         piece?.release()
         return
       }
-      const item = this.item(piece, (excluded) => this.believed(this.options.intake.minimiseFilled(piece.batch(), reader.format, this.options.tenant, excluded)), piece.records)
+      const item = this.item(
+        piece,
+        (excluded) =>
+          this.believed(
+            this.options.intake.minimiseFilled(piece.batch(), reader.format, this.options.tenant, excluded),
+          ),
+        piece.records,
+      )
       await this.offer(item)
     }
   }
@@ -257,14 +313,19 @@ class Feeder {
   private item(piece: FilePiece, minimise: WorkItem['minimise'], records?: number): WorkItem {
     const { onProgress } = this.options
     return {
-      id: this.file.identity.idAt(piece.endOffset), sequence: piece.endOffset, bytes: piece.bytes, receivedAt: piece.receivedAt, minimise,
+      id: this.file.identity.idAt(piece.endOffset),
+      sequence: piece.endOffset,
+      bytes: piece.bytes,
+      receivedAt: piece.receivedAt,
+      minimise,
       ...(records === undefined ? {} : { records }),
       committed: () => {
         onProgress?.(piece.endOffset, this.file.size)
         this.done(piece)
       },
       failed: (error) => {
-        this.error ??= error.cause instanceof MinimError && error.cause.code === 'MINIM_FILE_WRONG_FORMAT' ? error.cause : error
+        this.error ??=
+          error.cause instanceof MinimError && error.cause.code === 'MINIM_FILE_WRONG_FORMAT' ? error.cause : error
         this.done(piece)
       },
     }
@@ -276,7 +337,12 @@ class Feeder {
     const { records, quarantined } = made.outcome
     const refused = Object.values(quarantined).reduce((sum, count) => sum + count, 0)
     if (records > 0 && refused * 100 >= records * WRONG_PERCENT) {
-      throw new MinimError('MINIM_FILE_WRONG_FORMAT', { label: this.file.label, refused, records, reasons: Object.keys(quarantined).join(', ') })
+      throw new MinimError('MINIM_FILE_WRONG_FORMAT', {
+        label: this.file.label,
+        refused,
+        records,
+        reasons: Object.keys(quarantined).join(', '),
+      })
     }
     return made
   }

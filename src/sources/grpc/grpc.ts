@@ -1,31 +1,43 @@
 /**
  * gRPC source: `minim.v1.Ingest/Deliver`, batches up, acknowledgements down.
  *
- * The first message names source and incarnation and may be empty (sequence 0); the first acknowledgement, at once, is the resume
- * point: the last sequence that is committed. From there each batch counts one up. What was taken before is acknowledged again and
- * not taken again; a gap ends the stream (FAILED_PRECONDITION). Acknowledged is what is committed, and nothing else.
+ * The first message names source and incarnation and may be empty (sequence 0); the first acknowledgement, at once, is
+ * the resume point: the last sequence that is committed. From there each batch counts one up. What was taken before is
+ * acknowledged again and not taken again; a gap ends the stream (FAILED_PRECONDITION). Acknowledged is what is
+ * committed, and nothing else.
  *
- * Messages stay the bytes that came: no protobuf object is made of them. A batch whose envelope is broken counts as the next one of
- * its stream: its bytes go to quarantine and the stream goes on, since the node would only send the same bytes again.
+ * Messages stay the bytes that came: no protobuf object is made of them. A batch whose envelope is broken counts as the
+ * next one of its stream: its bytes go to quarantine and the stream goes on, since the node would only send the same
+ * bytes again.
  *
- * With `clientCa` a stream's source must be one that its certificate names, and its records' tenants those that it may use
- * (`authorise.ts`). A batch under a number that was taken with other bytes is refused (`flow/marks.ts`).
+ * With `clientCa` a stream's source must be one that its certificate names, and its records' tenants those that it may
+ * use (`authorise.ts`). A batch under a number that was taken with other bytes is refused (`flow/marks.ts`).
  */
-import { ChannelCredentials, Client, Metadata, Server, ServerCredentials, status, type ServerDuplexStream, type ServiceError, type UntypedServiceImplementation } from '@grpc/grpc-js'
-import { ProtobufReader, readEnvelope, type Envelope } from '../../batch/scanner.js'
+import {
+  ChannelCredentials,
+  Client,
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServiceError,
+  status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js'
+import { type Envelope, ProtobufReader, readEnvelope } from '../../batch/scanner.js'
 import type { Catalogue } from '../../catalogue/catalogue.js'
+import { type ErrorCode, MinimError } from '../../errors/catalogue.js'
+import type { StreamIntake } from '../../flow/intake.js'
 import { Marks } from '../../flow/marks.js'
 import { shardOf } from '../../flow/shards.js'
-import type { SourceId, WorkItem } from '../../flow/work-item.js'
-import { MinimError, type ErrorCode } from '../../errors/catalogue.js'
-import { Authoriser, isLoopback, maySend, namesOf, warnOfUnauthorised, type Grant } from '../common/authorise.js'
-import type { StreamIntake } from '../../flow/intake.js'
 import type { Source, SourceContext } from '../../flow/source.js'
+import type { SourceId, WorkItem } from '../../flow/work-item.js'
+import { type WorkerPlace, workerSocket } from '../../flow/worker-place.js'
 import { readServerTls } from '../../sections/server-tls.js'
-import { workerSocket, type WorkerPlace } from '../../flow/worker-place.js'
 import type { SettingsAround } from '../../sections/source-section.js'
-import type { GrpcSettings } from './settings.js'
+import { Authoriser, type Grant, isLoopback, maySend, namesOf, warnOfUnauthorised } from '../common/authorise.js'
 import { DELIVER_PATH, INGEST_SERVICE } from '../common/ingest-service.js'
+import type { GrpcSettings } from './settings.js'
 
 export interface GrpcTls {
   readonly cert: string
@@ -86,17 +98,28 @@ class StreamSession {
   private idle: NodeJS.Timeout | null = null
   private readonly waiting: (() => void)[] = []
   private markOver: () => void = () => undefined
-  private readonly over = new Promise<void>((resolve) => { this.markOver = resolve })
+  private readonly over = new Promise<void>((resolve) => {
+    this.markOver = resolve
+  })
   private readonly stream: Stream
   private readonly options: GrpcOptions
   private readonly reader: ProtobufReader
   private readonly sessions: Map<string, StreamSession>
   private readonly grant: Grant | null
-  /** Of batches that were handed on: delivery knows them only once it has taken them in, and not while it finds out what became of them. */
+  /**
+   * Of batches that were handed on: delivery knows them only once it has taken them in, and not while it finds out what
+   * became of them.
+   */
   private readonly marks = new Marks()
 
   /** @param grant what the client may use; null: nobody asks who it is */
-  constructor(stream: Stream, options: GrpcOptions, reader: ProtobufReader, sessions: Map<string, StreamSession>, grant: Grant | null) {
+  constructor(
+    stream: Stream,
+    options: GrpcOptions,
+    reader: ProtobufReader,
+    sessions: Map<string, StreamSession>,
+    grant: Grant | null,
+  ) {
     this.grant = grant
     this.stream = stream
     this.options = options
@@ -105,28 +128,43 @@ class StreamSession {
   }
 
   /**
-   * Serves the stream; resolves when it is over. One message at a time: the next is read when delivery has taken this one.
+   * Serves the stream; resolves when it is over. One message at a time: the next is read when delivery has taken this
+   * one.
    * @param first what was read of it already
    */
   async run(first: Buffer | null): Promise<void> {
     const { stream } = this
     this.touch()
-    stream.on('cancelled', () => this.finish(null))
-    stream.on('error', () => this.finish(null))
+    stream.on('cancelled', () => {
+      this.finish(null)
+    })
+    stream.on('error', () => {
+      this.finish(null)
+    })
     const take = (message: Buffer): void => {
       stream.pause()
       // Not taken: the node has no acknowledgement of it, and sends it again.
       if (this.halted) return
       this.touch()
       this.message(message).then(
-        () => { if (!this.ended && !this.halted) stream.resume() },
-        (error: unknown) => this.fail(error instanceof MinimError ? error : new MinimError('MINIM_GRPC_STREAM', {}, { cause: error })),
+        () => {
+          if (!this.ended && !this.halted) stream.resume()
+        },
+        (error: unknown) => {
+          this.fail(error instanceof MinimError ? error : new MinimError('MINIM_GRPC_STREAM', {}, { cause: error }))
+        },
       )
     }
     stream.on('data', take)
     if (first !== null) take(first)
     // The node has said all; its last acknowledgements are still to come.
-    stream.on('end', () => void this.settled().then(() => this.finish(null)))
+    stream.on(
+      'end',
+      () =>
+        void this.settled().then(() => {
+          this.finish(null)
+        }),
+    )
     await this.over
   }
 
@@ -141,12 +179,20 @@ class StreamSession {
     if (this.ended) return
     const code = STATUS[error.code] ?? status.INTERNAL
     this.finish(error.code)
-    this.stream.emit('error', Object.assign(new Error(`${error.code}: ${error.message}; ${error.fix}`), { code, details: `${error.code}: ${error.message}; ${error.fix}` }))
+    this.stream.emit(
+      'error',
+      Object.assign(new Error(`${error.code}: ${error.message}; ${error.fix}`), {
+        code,
+        details: `${error.code}: ${error.message}; ${error.fix}`,
+      }),
+    )
   }
 
   private touch(): void {
     if (this.idle !== null) clearTimeout(this.idle)
-    this.idle = setTimeout(() => this.fail(new MinimError('MINIM_GRPC_IDLE', { ms: this.options.idleMs })), this.options.idleMs).unref()
+    this.idle = setTimeout(() => {
+      this.fail(new MinimError('MINIM_GRPC_IDLE', { ms: this.options.idleMs }))
+    }, this.options.idleMs).unref()
   }
 
   private finish(code: ErrorCode | null): void {
@@ -177,7 +223,10 @@ class StreamSession {
     const envelope = readEnvelope(bytes)
     if (this.id === null) this.open(envelope.source, envelope.incarnation)
     const id = this.id as unknown as SourceId
-    if ((envelope.source !== '' && envelope.source !== id.source) || (envelope.incarnation !== '' && envelope.incarnation !== id.incarnation)) {
+    if (
+      (envelope.source !== '' && envelope.source !== id.source) ||
+      (envelope.incarnation !== '' && envelope.incarnation !== id.incarnation)
+    ) {
       throw new MinimError('MINIM_GRPC_SOURCE_CHANGED')
     }
     if (envelope.intact && envelope.sequence === 0) {
@@ -188,7 +237,8 @@ class StreamSession {
     const sequence = envelope.intact || envelope.sequence > 0 ? envelope.sequence : next
     const mark = this.options.intake.mark(id, sequence, bytes.subarray(envelope.bodyStart))
     if (sequence < next) {
-      if (this.marks.differs(sequence, mark) || this.options.intake.differs(id, sequence, mark)) throw new MinimError('MINIM_DELIVERY_BATCH_DIFFERS', { source: id.source, sequence })
+      if (this.marks.differs(sequence, mark) || this.options.intake.differs(id, sequence, mark))
+        throw new MinimError('MINIM_DELIVERY_BATCH_DIFFERS', { source: id.source, sequence })
       this.acknowledge(this.committed, true)
       return
     }
@@ -217,12 +267,31 @@ class StreamSession {
     this.acknowledge(this.last, true)
   }
 
-  private item(id: SourceId, sequence: number, bytes: Buffer, mark: Uint8Array, receivedAt: number, { intact, records }: Envelope): WorkItem {
+  private item(
+    id: SourceId,
+    sequence: number,
+    bytes: Buffer,
+    mark: Uint8Array,
+    receivedAt: number,
+    { intact, records }: Envelope,
+  ): WorkItem {
     const { intake } = this.options
     const { tenant, tenants } = this.grant ?? { tenant: this.options.tenant, tenants: null }
-    const input = { reader: this.reader, arena: bytes, start: 0, end: bytes.length, scratchStart: bytes.length, last: true, tenant, tenants }
+    const input = {
+      reader: this.reader,
+      arena: bytes,
+      start: 0,
+      end: bytes.length,
+      scratchStart: bytes.length,
+      last: true,
+      tenant,
+      tenants,
+    }
     return {
-      id, sequence, mark, receivedAt,
+      id,
+      sequence,
+      mark,
+      receivedAt,
       bytes: bytes.length,
       // Behind a break in the envelope nothing can be counted.
       ...(intact ? { records } : {}),
@@ -232,7 +301,13 @@ class StreamSession {
         this.acknowledge(sequence, false)
         if (this.committed >= this.last) for (const resolve of this.waiting.splice(0)) resolve()
       },
-      failed: (error) => this.fail(error instanceof MinimError && error.code === 'MINIM_DELIVERY_BATCH_DIFFERS' ? error : new MinimError('MINIM_GRPC_NOT_COMMITTED')),
+      failed: (error) => {
+        this.fail(
+          error instanceof MinimError && error.code === 'MINIM_DELIVERY_BATCH_DIFFERS'
+            ? error
+            : new MinimError('MINIM_GRPC_NOT_COMMITTED'),
+        )
+      },
     }
   }
 
@@ -280,7 +355,10 @@ function credentials(tls: GrpcTls | null): ServerCredentials {
   return ServerCredentials.createSsl(ca, [{ cert_chain: cert, private_key: key }], ca !== null)
 }
 
-/** Names of a stream's certificate, where it is passed on between workers: JSON. Only the socket that nobody else can reach listens to it. */
+/**
+ * Names of a stream's certificate, where it is passed on between workers: JSON. Only the socket that nobody else can
+ * reach listens to it.
+ */
 const NAMES_HEADER = 'minim-certificate-names-bin'
 
 /** The names that another worker has seen; none where it has not said any. */
@@ -297,7 +375,9 @@ function namesPassedOn(metadata: Metadata): string[] {
 /** The listening source. */
 export class GrpcSource {
   private readonly server: Server
-  /** Where other workers pass streams on: a server of its own, so that what is believed there is not believed elsewhere. */
+  /**
+   * Where other workers pass streams on: a server of its own, so that what is believed there is not believed elsewhere.
+   */
   private readonly inner: Server | null
   /** Null: nobody shows a certificate. */
   private readonly authoriser: Authoriser | null
@@ -309,7 +389,8 @@ export class GrpcSource {
 
   constructor(options: GrpcOptions) {
     this.options = options
-    this.authoriser = (options.tls?.clientCa ?? null) === null ? null : options.authoriser ?? new Authoriser({}, options.tenant, [])
+    this.authoriser =
+      (options.tls?.clientCa ?? null) === null ? null : (options.authoriser ?? new Authoriser({}, options.tenant, []))
     this.server = this.serving((stream) => namesOf(stream.getAuthContext().sslPeerCertificate?.subjectaltname))
     this.inner = options.workers === undefined ? null : this.serving((stream) => namesPassedOn(stream.metadata))
   }
@@ -319,7 +400,9 @@ export class GrpcSource {
       'grpc.max_receive_message_length': this.options.maxMessageBytes,
       'grpc.max_concurrent_streams': this.options.maxStreams,
     })
-    const implementation: UntypedServiceImplementation = { deliver: (stream: Stream) => void this.serve(stream, this.authoriser === null ? [] : namesOfStream(stream)) }
+    const implementation: UntypedServiceImplementation = {
+      deliver: (stream: Stream) => void this.serve(stream, this.authoriser === null ? [] : namesOfStream(stream)),
+    }
     server.addService(INGEST_SERVICE, implementation)
     return server
   }
@@ -328,9 +411,21 @@ export class GrpcSource {
   private async serve(stream: Stream, names: readonly string[]): Promise<void> {
     // A reader of its own: it remembers where it stopped inside a message that is longer than the columns.
     const reader = new ProtobufReader(this.options.catalogue, 'whole')
-    const session = new StreamSession(stream, this.options, reader, this.sessions, this.authoriser?.grantOf(names) ?? null)
-    if (this.stopping) return session.fail(new MinimError('MINIM_GRPC_STOPPING'))
-    if (this.open.size >= this.options.maxStreams) return session.fail(new MinimError('MINIM_GRPC_TOO_MANY', { max: this.options.maxStreams }))
+    const session = new StreamSession(
+      stream,
+      this.options,
+      reader,
+      this.sessions,
+      this.authoriser?.grantOf(names) ?? null,
+    )
+    if (this.stopping) {
+      session.fail(new MinimError('MINIM_GRPC_STOPPING'))
+      return
+    }
+    if (this.open.size >= this.options.maxStreams) {
+      session.fail(new MinimError('MINIM_GRPC_TOO_MANY', { max: this.options.maxStreams }))
+      return
+    }
     this.open.add(session)
     const first = this.options.workers === undefined ? null : await this.peek(stream, names, this.options.workers)
     if (first !== undefined) await session.run(first)
@@ -338,20 +433,28 @@ export class GrpcSource {
   }
 
   /**
-   * Reads a stream's first message, to see whose it is. One of another worker's is passed on to it, message by message, and its answers
-   * back: what is acknowledged, and what is wrong, is the owner's to say.
+   * Reads a stream's first message, to see whose it is. One of another worker's is passed on to it, message by message,
+   * and its answers back: what is acknowledged, and what is wrong, is the owner's to say.
    * @returns undefined when the stream was another worker's, and is over
    */
-  private async peek(stream: Stream, names: readonly string[], workers: GrpcWorkers): Promise<Buffer | null | undefined> {
+  private async peek(
+    stream: Stream,
+    names: readonly string[],
+    workers: GrpcWorkers,
+  ): Promise<Buffer | null | undefined> {
     const first = await new Promise<Buffer | null>((resolve) => {
-      const idle = setTimeout(() => { end() }, this.options.idleMs).unref()
+      const idle = setTimeout(() => {
+        end()
+      }, this.options.idleMs).unref()
       const settle = (message: Buffer | null): void => {
         clearTimeout(idle)
         stream.pause()
         stream.off('data', settle).off('end', end).off('cancelled', end).off('error', end)
         resolve(message)
       }
-      const end = (): void => { settle(null) }
+      const end = (): void => {
+        settle(null)
+      }
       stream.on('data', settle).on('end', end).on('cancelled', end).on('error', end)
     })
     if (first === null) {
@@ -377,7 +480,9 @@ export class GrpcSource {
     metadata.set(NAMES_HEADER, Buffer.from(JSON.stringify(names)))
     const upstream = client.makeBidiStreamRequest(DELIVER_PATH, requestSerialize, responseDeserialize, metadata)
     return new Promise((resolve) => {
-      upstream.on('data', (sequence: number) => { stream.write(sequence) })
+      upstream.on('data', (sequence: number) => {
+        stream.write(sequence)
+      })
       upstream.on('end', () => {
         stream.end()
         resolve()
@@ -386,13 +491,21 @@ export class GrpcSource {
         if (!stream.cancelled) stream.emit('error', Object.assign(new Error(details), { code, details }))
         resolve()
       })
-      stream.on('cancelled', () => { upstream.cancel() })
-      stream.on('error', () => { upstream.cancel() })
-      stream.on('end', () => { upstream.end() })
+      stream.on('cancelled', () => {
+        upstream.cancel()
+      })
+      stream.on('error', () => {
+        upstream.cancel()
+      })
+      stream.on('end', () => {
+        upstream.end()
+      })
       stream.on('data', (message: Buffer) => {
         if (upstream.write(message)) return
         stream.pause()
-        upstream.once('drain', () => { stream.resume() })
+        upstream.once('drain', () => {
+          stream.resume()
+        })
       })
       upstream.write(first)
       stream.resume()
@@ -406,13 +519,15 @@ export class GrpcSource {
   /** Listens. Resolves to the address with the port that was taken. */
   async start(): Promise<string> {
     const { listen, tls } = this.options
-    const bind = (server: Server, address: string, creds: ServerCredentials): Promise<number> => new Promise((resolve, reject) => {
-      server.bindAsync(address, creds, (error, port) => {
-        if (error !== null) reject(new MinimError('MINIM_GRPC_LISTEN', { listen: address }, { cause: error }))
-        else resolve(port)
+    const bind = (server: Server, address: string, creds: ServerCredentials): Promise<number> =>
+      new Promise((resolve, reject) => {
+        server.bindAsync(address, creds, (error, port) => {
+          if (error !== null) reject(new MinimError('MINIM_GRPC_LISTEN', { listen: address }, { cause: error }))
+          else resolve(port)
+        })
       })
-    })
-    if (this.inner !== null && this.options.workers !== undefined) await bind(this.inner, this.options.workers.own, ServerCredentials.createInsecure())
+    if (this.inner !== null && this.options.workers !== undefined)
+      await bind(this.inner, this.options.workers.own, ServerCredentials.createInsecure())
     return `${listen.slice(0, listen.lastIndexOf(':'))}:${await bind(this.server, listen, credentials(tls))}`
   }
 
@@ -427,13 +542,20 @@ export class GrpcSource {
     this.stopping = true
     for (const session of this.open) session.fail(new MinimError('MINIM_GRPC_STOPPING'))
     for (const client of this.owners.values()) client.close()
-    await Promise.all([this.server, ...this.inner === null ? [] : [this.inner]].map((server) => new Promise<void>((resolve) => {
-      const force = setTimeout(() => server.forceShutdown(), 2000)
-      server.tryShutdown(() => {
-        clearTimeout(force)
-        resolve()
-      })
-    })))
+    await Promise.all(
+      [this.server, ...(this.inner === null ? [] : [this.inner])].map(
+        (server) =>
+          new Promise<void>((resolve) => {
+            const force = setTimeout(() => {
+              server.forceShutdown()
+            }, 2000)
+            server.tryShutdown(() => {
+              clearTimeout(force)
+              resolve()
+            })
+          }),
+      ),
+    )
   }
 }
 
@@ -441,28 +563,42 @@ export class GrpcSource {
 const TENANT = 'default'
 
 /** gRPC as a source of the program: always there, since agents stream to it. */
-export async function startGrpc({ settings, catalogue, intake, counters, log, worker }: SourceContext<{ readonly grpc: GrpcSettings } & Pick<SettingsAround, 'tenants'>>): Promise<Source> {
+export async function startGrpc({
+  settings,
+  catalogue,
+  intake,
+  counters,
+  log,
+  worker,
+}: SourceContext<{ readonly grpc: GrpcSettings } & Pick<SettingsAround, 'tenants'>>): Promise<Source> {
   const counted = counters('grpc')
   const { listen, tls, authorise } = settings.grpc
   if ((tls?.clientCa ?? null) === null && !isLoopback(listen)) {
-    log.warn({ listen }, 'grpc: whoever reaches this port may stream as any source and for any tenant; set grpc.tls.clientCa')
+    log.warn(
+      { listen },
+      'grpc: whoever reaches this port may stream as any source and for any tenant; set grpc.tls.clientCa',
+    )
   }
   const warn = warnOfUnauthorised(log, 'grpc')
   const server = new GrpcSource({
-    ...settings.grpc, catalogue, intake: intake('grpc'), tenant: TENANT, authoriser: new Authoriser(authorise, TENANT, Object.keys(settings.tenants)),
+    ...settings.grpc,
+    catalogue,
+    intake: intake('grpc'),
+    tenant: TENANT,
+    authoriser: new Authoriser(authorise, TENANT, Object.keys(settings.tenants)),
     ...(worker === undefined || worker.folder === null ? {} : { workers: workersOf(worker, worker.folder) }),
     onEvent: (event) => {
       if (event.kind === 'received') counted.received(1)
       else if (event.kind === 'unauthorised') {
         counted.refused('unauthorised')
         warn()
-      }
-      else log.info(event, `stream ${event.kind}`)
+      } else log.info(event, `stream ${event.kind}`)
     },
   })
   const address = await server.start()
   return {
-    kind: 'grpc', addresses: { grpc: address },
+    kind: 'grpc',
+    addresses: { grpc: address },
     stopTaking: () => {
       server.stopTaking()
       return Promise.resolve()

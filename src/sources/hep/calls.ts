@@ -1,27 +1,32 @@
 /**
  * Calls out of captured SIP: INVITE to BYE, put together by Call-ID (RFC 3261 §12, §13, §15).
  *
- * A capture is not a dialog: it has retransmissions, both sides of each proxy, branches of a fork, and the same packet again from a
- * second capture point, all under one Call-ID. Together they are one call:
+ * A capture is not a dialog: it has retransmissions, both sides of each proxy, branches of a fork, and the same packet
+ * again from a second capture point, all under one Call-ID. Together they are one call:
  *
  *   setup      from its first INVITE without To tag. A challenge (401, 407), a redirection or a refusal on one branch does not end it
  *   failing    a final 3xx to 6xx went to who had sent the first INVITE. What comes next may still show that the caller or a proxy tries on:
- *              so it ends when nothing did for {@link SETTLE_MS}; a challenge that nobody answers for {@link CHALLENGE_MS} was no call
+ *              so it ends when nothing did for {@link SETTLE_MS}; a challenge that nobody answers for {@link
+ *              CHALLENGE_MS} was no call
  *   answered   a 2xx to INVITE
  *   over       BYE from either side. Copies that come now are known as such for {@link LINGER_MS}
  *
- * A call whose end is not seen is written when its time is over, with what is known: no end, no duration. The table is bounded: where
- * it is full the oldest call that is not answered makes room, then the oldest of all; those are lost and counted.
+ * A call whose end is not seen is written when its time is over, with what is known: no end, no duration. The table is
+ * bounded: where it is full the oldest call that is not answered makes room, then the oldest of all; those are lost and
+ * counted.
  */
 import type { RecordFields } from '../../formats/record-writer.js'
 import type { SipMessage, SipPeek } from '../../formats/sip/message.js'
-import { causeOf, dispositionOf, inviteOf, type Invite } from '../../formats/sip/records.js'
+import { causeOf, dispositionOf, type Invite, inviteOf } from '../../formats/sip/records.js'
 import { leave, Queue, Queued } from './queue.js'
-import { codecOf, type Codec } from './sdp.js'
+import { type Codec, codecOf } from './sdp.js'
 
 /** After a final refusal: how long a further branch may take to show itself. */
 const SETTLE_MS = 3000
-/** After a challenge: how long the caller may take to answer it. RFC 3261 §17.1.1.2: no transaction lasts longer than 64 × T1. */
+/**
+ * After a challenge: how long the caller may take to answer it. RFC 3261 §17.1.1.2: no transaction lasts longer than 64
+ * × T1.
+ */
 const CHALLENGE_MS = 32_000
 /** How long copies of a call that is over are looked out for. */
 const LINGER_MS = 32_000
@@ -80,7 +85,15 @@ export class FollowedCall extends Queued {
   destination: Endpoint
   sender: Endpoint
 
-  constructor(callId: string, recordId: string, tenant: string, wanted: boolean, cseq: number, captured: Captured, invite: Invite) {
+  constructor(
+    callId: string,
+    recordId: string,
+    tenant: string,
+    wanted: boolean,
+    cseq: number,
+    captured: Captured,
+    invite: Invite,
+  ) {
     super()
     this.callId = callId
     this.recordId = recordId
@@ -142,7 +155,14 @@ export class CallTable {
    * @param read reads it whole; called where that is needed
    * @param wanted whether its capture gives call records
    */
-  message(peek: SipPeek, read: () => SipMessage | null, captured: Captured, tenant: string, wanted: boolean, now: number): Taken {
+  message(
+    peek: SipPeek,
+    read: () => SipMessage | null,
+    captured: Captured,
+    tenant: string,
+    wanted: boolean,
+    now: number,
+  ): Taken {
     if (peek.method === 'INVITE') return this.#invite(peek, read, captured, tenant, wanted, now)
     const call = this.#byId.get(peek.callId)
     if (call === undefined) return 'unused'
@@ -154,11 +174,21 @@ export class CallTable {
 
   /** Ends what has had its time. */
   sweep(now: number): void {
-    this.#settling.sweep(now, SWEEP, (call) => this.#end(call, now))
-    this.#challenged.sweep(now, SWEEP, (call) => this.#drop(call, now))
-    this.#setup.sweep(now, SWEEP, (call) => this.#end(call, now))
-    this.#answered.sweep(now, SWEEP, (call) => this.#end(call, now))
-    this.#over.sweep(now, SWEEP, (call) => this.#forget(call))
+    this.#settling.sweep(now, SWEEP, (call) => {
+      this.#end(call, now)
+    })
+    this.#challenged.sweep(now, SWEEP, (call) => {
+      this.#drop(call, now)
+    })
+    this.#setup.sweep(now, SWEEP, (call) => {
+      this.#end(call, now)
+    })
+    this.#answered.sweep(now, SWEEP, (call) => {
+      this.#end(call, now)
+    })
+    this.#over.sweep(now, SWEEP, (call) => {
+      this.#forget(call)
+    })
   }
 
   /** Writes the calls that are answered, as far as they are known: nobody will see their ends. */
@@ -168,13 +198,21 @@ export class CallTable {
     }
   }
 
-  #invite(peek: SipPeek, read: () => SipMessage | null, captured: Captured, tenant: string, wanted: boolean, now: number): Taken {
+  #invite(
+    peek: SipPeek,
+    read: () => SipMessage | null,
+    captured: Captured,
+    tenant: string,
+    wanted: boolean,
+    now: number,
+  ): Taken {
     const known = this.#byId.get(peek.callId)
     if (known !== undefined) {
       if (wanted) known.wanted = true
       if (known.phase === 'answered') return 'taken'
       if (known.phase === 'over') {
-        // The next call under the same Call-ID: some phones dial again with it. Copies of the last one were captured before its end.
+        // The next call under the same Call-ID: some phones dial again with it. Copies of the last one were captured
+        // before its end.
         if (peek.cseq <= known.cseq || captured.atMs <= known.endMs) return 'taken'
         const again = this.#open(peek, read(), captured, tenant, wanted, now, `${peek.callId} ${peek.cseq}`)
         return again === 'unused' ? 'taken' : again
@@ -187,7 +225,15 @@ export class CallTable {
     return this.#open(peek, read(), captured, tenant, wanted, now, peek.callId)
   }
 
-  #open(peek: SipPeek, message: SipMessage | null, captured: Captured, tenant: string, wanted: boolean, now: number, recordId: string): Taken {
+  #open(
+    peek: SipPeek,
+    message: SipMessage | null,
+    captured: Captured,
+    tenant: string,
+    wanted: boolean,
+    now: number,
+    recordId: string,
+  ): Taken {
     if (message === null) return 'malformed'
     if (peek.callId.length > MAX_CALL_ID) return 'too_large'
     const invite = inviteOf(message)
@@ -202,12 +248,22 @@ export class CallTable {
     return 'taken'
   }
 
-  /** Follows the INVITE over proxies, in whatever order its copies come: the call goes from the first hop's sender to the last one's receiver. */
+  /**
+   * Follows the INVITE over proxies, in whatever order its copies come: the call goes from the first hop's sender to
+   * the last one's receiver.
+   */
   #hop(call: FollowedCall, captured: Captured): void {
-    if (captured.destinationPort === call.source.port && captured.destinationIp === call.source.ip && !isAt(call.source, captured.sourceIp, captured.sourcePort)) {
+    if (
+      captured.destinationPort === call.source.port &&
+      captured.destinationIp === call.source.ip &&
+      !isAt(call.source, captured.sourceIp, captured.sourcePort)
+    ) {
       call.source = { ip: captured.sourceIp, port: captured.sourcePort }
       call.startMs = Math.min(call.startMs, captured.atMs)
-    } else if (isAt(call.destination, captured.sourceIp, captured.sourcePort) && !isAt(call.source, captured.destinationIp, captured.destinationPort)) {
+    } else if (
+      isAt(call.destination, captured.sourceIp, captured.sourcePort) &&
+      !isAt(call.source, captured.destinationIp, captured.destinationPort)
+    ) {
       call.sender = call.destination
       call.destination = { ip: captured.destinationIp, port: captured.destinationPort }
     }
@@ -227,7 +283,8 @@ export class CallTable {
         call.answerMs = captured.atMs
         this.#answered.add(call, now)
         // Of a fork's branches, the one that answered.
-        if (isAt(call.sender, captured.destinationIp, captured.destinationPort)) call.destination = { ip: captured.sourceIp, port: captured.sourcePort }
+        if (isAt(call.sender, captured.destinationIp, captured.destinationPort))
+          call.destination = { ip: captured.sourceIp, port: captured.sourcePort }
       } else if (captured.atMs < call.answerMs) call.answerMs = captured.atMs
       if (call.codec === null) call.codec = codecIn(read())
       return
@@ -254,7 +311,12 @@ export class CallTable {
 
   #cancel(call: FollowedCall, read: () => SipMessage | null, captured: Captured): void {
     // A proxy cancels the branches that lost; the call is cancelled by its caller.
-    if (call.phase === 'answered' || call.phase === 'over' || !isAt(call.source, captured.sourceIp, captured.sourcePort)) return
+    if (
+      call.phase === 'answered' ||
+      call.phase === 'over' ||
+      !isAt(call.source, captured.sourceIp, captured.sourcePort)
+    )
+      return
     const message = read()
     call.cancelled = true
     call.cancelCause = (message === null ? null : causeOf(message)) ?? NORMAL_CLEARING
@@ -269,7 +331,10 @@ export class CallTable {
     this.#end(call, now)
   }
 
-  /** Asked for credentials, and none came: as a REGISTER that gives none registers nobody, this calls nobody. Scanners do it by the thousand. */
+  /**
+   * Asked for credentials, and none came: as a REGISTER that gives none registers nobody, this calls nobody. Scanners
+   * do it by the thousand.
+   */
   #drop(call: FollowedCall, now: number): void {
     call.phase = 'over'
     this.#keepOver(call, now)
@@ -311,12 +376,33 @@ function fieldsOf(call: FollowedCall): RecordFields {
   const ended = call.endMs > 0
   const duration = ended ? Math.max(0, Math.floor((call.endMs - call.startMs) / 1000)) : null
   return {
-    call_id: call.callId, calling: call.calling, called: call.called, start_ms: call.startMs,
-    answer_ms: call.answerMs > 0 ? call.answerMs : null, end_ms: ended ? call.endMs : null, duration_seconds: duration,
-    billable_seconds: !ended ? null : !answered ? 0 : call.answerMs > 0 ? Math.max(0, Math.floor((call.endMs - call.answerMs) / 1000)) : null,
-    disposition: answered ? 'ANSWERED' : call.cancelled ? 'CANCELLED' : call.status > 0 ? dispositionOf(call.status) : null,
-    hangup_cause: answered || !call.cancelled ? call.cause : call.cancelCause, source_ip: call.source.ip, destination_ip: call.destination.ip,
-    codec: call.codec?.name, user_agent: call.userAgent, origin: 'SIGNALLING',
+    call_id: call.callId,
+    calling: call.calling,
+    called: call.called,
+    start_ms: call.startMs,
+    answer_ms: call.answerMs > 0 ? call.answerMs : null,
+    end_ms: ended ? call.endMs : null,
+    duration_seconds: duration,
+    billable_seconds: !ended
+      ? null
+      : !answered
+        ? 0
+        : call.answerMs > 0
+          ? Math.max(0, Math.floor((call.endMs - call.answerMs) / 1000))
+          : null,
+    disposition: answered
+      ? 'ANSWERED'
+      : call.cancelled
+        ? 'CANCELLED'
+        : call.status > 0
+          ? dispositionOf(call.status)
+          : null,
+    hangup_cause: answered || !call.cancelled ? call.cause : call.cancelCause,
+    source_ip: call.source.ip,
+    destination_ip: call.destination.ip,
+    codec: call.codec?.name,
+    user_agent: call.userAgent,
+    origin: 'SIGNALLING',
   }
 }
 
@@ -329,8 +415,8 @@ function codecIn(message: SipMessage | null): Codec | null {
 }
 
 /**
- * A text to be held for hours; null where it is too long for that. Copied: it may be a piece of a header's text, which would be held
- * along with it, and a header may be 32 times as long.
+ * A text to be held for hours; null where it is too long for that. Copied: it may be a piece of a header's text, which
+ * would be held along with it, and a header may be 32 times as long.
  */
 function kept(text: string | null, most: number): string | null {
   return text !== null && text !== '' && text.length <= most ? Buffer.from(text, 'utf8').toString('utf8') : null

@@ -1,13 +1,14 @@
 /**
- * HEP3 frames (HOMER Encapsulation Protocol, revision 3): `HEP3`, u16 total length with these six octets, then chunks: u16 vendor,
- * u16 type, u16 length with *its* six octets. Senders order chunks as they like; unknown vendors and types are stepped over.
+ * HEP3 frames (HOMER Encapsulation Protocol, revision 3): `HEP3`, u16 total length with these six octets, then chunks:
+ * u16 vendor, u16 type, u16 length with *its* six octets. Senders order chunks as they like; unknown vendors and types
+ * are stepped over.
  *
- * Read in place: {@link HepFrame} holds numbers and offsets into the packet, and is filled anew for each. `bench/hep.ts` guards it.
+ * Read in place: {@link HepFrame} holds numbers and offsets into the packet, and is filled anew for each.
+ * `bench/hep.ts` guards it.
  */
 
 /** Octets before the first chunk, and before each chunk's value. */
 export const HEADER_BYTES = 6
-
 
 const MAGIC = 0x4845_5033
 
@@ -16,7 +17,21 @@ export const PAYLOAD = { sip: 1, rtcp: 5, rtpReport: 34, vqRtcpXr: 35, log: 100 
 
 /** Length that a chunk of the HEP3 specification must have, by its type; 0: any. */
 const FIXED = new Uint8Array(20)
-for (const [type, bytes] of [[1, 1], [2, 1], [3, 4], [4, 4], [5, 16], [6, 16], [7, 2], [8, 2], [9, 4], [10, 4], [11, 1], [12, 4]] as const) FIXED[type] = bytes
+for (const [type, bytes] of [
+  [1, 1],
+  [2, 1],
+  [3, 4],
+  [4, 4],
+  [5, 16],
+  [6, 16],
+  [7, 2],
+  [8, 2],
+  [9, 4],
+  [10, 4],
+  [11, 1],
+  [12, 4],
+] as const)
+  FIXED[type] = bytes
 
 /**
  * How long the frame is that starts here.
@@ -56,7 +71,8 @@ export class HepFrame {
   /**
    * Reads the frame at `at`. Of a chunk that comes twice the last counts.
    * @param end where the frame ends, by its own length
-   * @returns false where a chunk is broken: its length leaves the frame, is less than its header, or is wrong for its type
+   * @returns false where a chunk is broken: its length leaves the frame, is less than its header, or is wrong for its
+   * type
    */
   read(bytes: Uint8Array, at: number, end: number): boolean {
     this.ipVersion = this.sourcePort = this.destinationPort = this.seconds = this.microseconds = this.kind = 0
@@ -75,22 +91,39 @@ export class HepFrame {
       if (vendor !== 0) continue
       if (type < FIXED.length && FIXED[type] !== 0 && FIXED[type] !== length - HEADER_BYTES) return false
       switch (type) {
-        case 3: case 5:
+        case 3:
+        case 5:
           this.sourceAt = value
           this.ipVersion = type === 3 ? 4 : 6
           break
-        case 4: case 6: this.destinationAt = value; break
-        case 7: this.sourcePort = (bytes[value] << 8) | bytes[value + 1]; break
-        case 8: this.destinationPort = (bytes[value] << 8) | bytes[value + 1]; break
-        case 9: this.seconds = u32(bytes, value); break
-        case 10: this.microseconds = u32(bytes, value); break
-        case 11: this.kind = bytes[value]; break
-        case 12: this.captureId = u32(bytes, value); break
+        case 4:
+        case 6:
+          this.destinationAt = value
+          break
+        case 7:
+          this.sourcePort = (bytes[value] << 8) | bytes[value + 1]
+          break
+        case 8:
+          this.destinationPort = (bytes[value] << 8) | bytes[value + 1]
+          break
+        case 9:
+          this.seconds = u32(bytes, value)
+          break
+        case 10:
+          this.microseconds = u32(bytes, value)
+          break
+        case 11:
+          this.kind = bytes[value]
+          break
+        case 12:
+          this.captureId = u32(bytes, value)
+          break
         case 14:
           this.keyAt = value
           this.keyEnd = next
           break
-        case 15: case 16:
+        case 15:
+        case 16:
           this.payloadAt = value
           this.payloadEnd = next
           this.compressed = type === 16
@@ -116,7 +149,9 @@ export class HepFrame {
   }
 
   destinationIp(bytes: Uint8Array): string {
-    return this.destinationAt < 0 ? '' : addressText(bytes, this.destinationAt, bytes[this.destinationAt - 3] === 4 ? 4 : 6)
+    return this.destinationAt < 0
+      ? ''
+      : addressText(bytes, this.destinationAt, bytes[this.destinationAt - 3] === 4 ? 4 : 6)
   }
 }
 

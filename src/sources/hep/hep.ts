@@ -1,24 +1,25 @@
 /**
- * HEP source: captures of SIP and RTCP by UDP, TCP and TLS, from Kamailio (`siptrace`), Asterisk (`res_hep`), FreeSWITCH, captagent,
- * heplify. HEP has no acknowledgements, so nothing can be sent again: what is lost before the spool (in the network, in the kernel's buffer,
- * in a crash while a call is going on) is lost, and what the kernel dropped is counted.
+ * HEP source: captures of SIP and RTCP by UDP, TCP and TLS, from Kamailio (`siptrace`), Asterisk (`res_hep`),
+ * FreeSWITCH, captagent, heplify. HEP has no acknowledgements, so nothing can be sent again: what is lost before the
+ * spool (in the network, in the kernel's buffer, in a crash while a call is going on) is lost, and what the kernel
+ * dropped is counted.
  */
-import { createServer, isIPv6, type AddressInfo, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, isIPv6, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { Worker } from 'node:worker_threads'
 import { MinimError } from '../../errors/catalogue.js'
-import type { SettingsAround } from '../../sections/source-section.js'
-import { readSecret } from '../../sections/secrets.js'
-import { hepSecret, type HepSettings } from './settings.js'
-import type { Allowed } from '../../sections/authorise.js'
-import { Authoriser, mayUse, namesOfSocket, ownGrant, tenantGrant, type TenantGrant } from '../common/authorise.js'
-import { isLimited } from '../../sections/network-list.js'
 import type { Source, SourceContext, StartSource } from '../../flow/source.js'
+import type { Allowed } from '../../sections/authorise.js'
+import { isLimited } from '../../sections/network-list.js'
+import { readSecret } from '../../sections/secrets.js'
 import { readServerTls } from '../../sections/server-tls.js'
+import type { SettingsAround } from '../../sections/source-section.js'
+import { Authoriser, mayUse, namesOfSocket, ownGrant, type TenantGrant, tenantGrant } from '../common/authorise.js'
 import { frameLength } from './frame.js'
-import { HepReader, type HepLimits, type HepNode } from './reader.js'
+import { type HepLimits, type HepNode, HepReader } from './reader.js'
 import { Ring, ringMemory } from './ring.js'
 import { Senders } from './senders.js'
+import { hepSecret, type HepSettings } from './settings.js'
 import { FrameStream } from './streams.js'
 import { udpDrops } from './udp-drops.js'
 import type { UdpThreadMessage, UdpThreadOptions } from './udp-thread.js'
@@ -37,7 +38,10 @@ const FULL_MS = 100
 const HANDSHAKE_MS = 10_000
 
 /** What HEP takes of the settings: its section, and whether another one holds call records. */
-export type HepContext = { readonly hep: HepSettings; readonly files: readonly unknown[] } & Pick<SettingsAround, 'tenants'>
+export type HepContext = { readonly hep: HepSettings; readonly files: readonly unknown[] } & Pick<
+  SettingsAround,
+  'tenants'
+>
 
 export const startHep: StartSource<HepContext> = async (context) => {
   const { hep } = context.settings
@@ -56,11 +60,17 @@ export const startHep: StartSource<HepContext> = async (context) => {
 export function hasCallRecords(settings: Pick<HepContext, 'files'>): boolean {
   // Sections that may not be there, by their names; each says in its own way whether it is on.
   const sections = settings as unknown as Readonly<Record<string, unknown>>
-  const entries = (name: string): readonly unknown[] => Array.isArray(sections[name]) ? sections[name] as unknown[] : []
-  const listens = (name: string): boolean => typeof (sections[name] as { listen?: unknown } | undefined)?.listen === 'string'
-  return settings.files.length > 0
-    || entries('ami').some((entry) => (entry as { calls?: unknown }).calls !== 'never')
-    || listens('freeswitch') || listens('http') || entries('kafkaInput').length > 0
+  const entries = (name: string): readonly unknown[] =>
+    Array.isArray(sections[name]) ? (sections[name] as unknown[]) : []
+  const listens = (name: string): boolean =>
+    typeof (sections[name] as { listen?: unknown } | undefined)?.listen === 'string'
+  return (
+    settings.files.length > 0 ||
+    entries('ami').some((entry) => (entry as { calls?: unknown }).calls !== 'never') ||
+    listens('freeswitch') ||
+    listens('http') ||
+    entries('kafkaInput').length > 0
+  )
 }
 
 /** Splits `host:port`, `[host]:port`. */
@@ -110,16 +120,32 @@ class HepServer implements Source {
     const tenants = Object.keys(settings.tenants)
     this.#authoriser = (hep.tls?.clientCa ?? null) === null ? null : new Authoriser(hep.authorise, hep.tenant, tenants)
     this.#own = ownGrant(hep.tenant, tenants)
-    this.#nodes = new Map(hep.nodes.map((n) => [n.captureId, { tenant: n.tenant ?? null, calls: calls(n.calls ?? hep.calls) }]))
+    this.#nodes = new Map(
+      hep.nodes.map((n) => [n.captureId, { tenant: n.tenant ?? null, calls: calls(n.calls ?? hep.calls) }]),
+    )
     this.#calls = node.calls
     this.#limits = hep.allow.map((entry) => this.#limitsOf(entry, null))
     this.#reader = new HepReader({
-      catalogue, inlet, counters: context.counters('hep'), key: readSecret(hepSecret(hep)), node,
+      catalogue,
+      inlet,
+      counters: context.counters('hep'),
+      key: readSecret(hepSecret(hep)),
+      node,
       nodes: new Map([...this.#nodes].map(([id, n]) => [id, { tenant: n.tenant ?? hep.tenant, calls: n.calls }])),
-      setupMs: hep.setupSeconds * 1000, callMs: hep.callSeconds * 1000, maxCalls: hep.maxCalls,
-      maxFrameBytes: hep.maxFrameBytes, maxInflatedBytes: hep.maxInflatedBytes, inflationsPerSecond: hep.inflationsPerSecond,
+      setupMs: hep.setupSeconds * 1000,
+      callMs: hep.callSeconds * 1000,
+      maxCalls: hep.maxCalls,
+      maxFrameBytes: hep.maxFrameBytes,
+      maxInflatedBytes: hep.maxInflatedBytes,
+      inflationsPerSecond: hep.inflationsPerSecond,
     })
-    if (hep.calls === 'auto') context.log.info({ calls: node.calls }, node.calls ? 'calls are made of captured signalling' : 'another source gives call records: none are made of captured signalling')
+    if (hep.calls === 'auto')
+      context.log.info(
+        { calls: node.calls },
+        node.calls
+          ? 'calls are made of captured signalling'
+          : 'another source gives call records: none are made of captured signalling',
+      )
   }
 
   /**
@@ -129,9 +155,13 @@ class HepServer implements Source {
   #limitsOf(entry: Allowed | undefined, names: readonly string[] | null): HepLimits {
     const network = entry !== undefined && isLimited(entry) ? entry : null
     const authoriser = names === null ? null : this.#authoriser
-    const grant = tenantGrant([network?.tenants ?? null, authoriser?.tenantsOf(names!) ?? null], authoriser === null ? { ...this.#own, tenants: null } : this.#own)
+    const grant = tenantGrant(
+      [network?.tenants ?? null, authoriser?.tenantsOf(names!) ?? null],
+      authoriser === null ? { ...this.#own, tenants: null } : this.#own,
+    )
     const ids = [network?.captureIds ?? null, authoriser?.captureIdsOf(names!) ?? null].filter((list) => list !== null)
-    const nodeOf = (tenant: string | null, calls: boolean): HepNode | null => mayUse(grant, tenant ?? grant.tenant) ? { tenant: tenant ?? grant.tenant, calls } : null
+    const nodeOf = (tenant: string | null, calls: boolean): HepNode | null =>
+      mayUse(grant, tenant ?? grant.tenant) ? { tenant: tenant ?? grant.tenant, calls } : null
     return {
       captureIds: ids.length === 0 ? null : new Set(ids[0].filter((id) => ids.every((list) => list.includes(id)))),
       node: nodeOf(null, this.#calls),
@@ -145,16 +175,27 @@ class HepServer implements Source {
     if (tcp !== null) await this.#listenTcp('tcp', tcp, createServer({ noDelay: false }))
     if (tlsListen !== null && tls !== null) {
       const { cert, key, ca } = readServerTls({ ...tls, clientCa: tls.clientCa ?? null }, 'hep.tls')
-      const server = createTlsServer({ cert, key, handshakeTimeout: HANDSHAKE_MS, ...(ca === null ? {} : { ca, requestCert: true, rejectUnauthorized: true }) })
-      server.on('tlsClientError', () => this.#reader.refuse('unauthorised'))
+      const server = createTlsServer({
+        cert,
+        key,
+        handshakeTimeout: HANDSHAKE_MS,
+        ...(ca === null ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
+      })
+      server.on('tlsClientError', () => {
+        this.#reader.refuse('unauthorised')
+      })
       await this.#listenTcp('tlsListen', tlsListen, server)
     }
     this.#timers = [
-      setInterval(() => this.#guarded(() => {
-        this.#countThread()
-        this.#reader.sweep(performance.now())
-      }), SWEEP_MS),
-      setInterval(() => { void this.#countDrops() }, DROPS_MS),
+      setInterval(() => {
+        this.#guarded(() => {
+          this.#countThread()
+          this.#reader.sweep(performance.now())
+        })
+      }, SWEEP_MS),
+      setInterval(() => {
+        void this.#countDrops()
+      }, DROPS_MS),
     ]
   }
 
@@ -165,12 +206,28 @@ class HepServer implements Source {
     if (udp !== null) {
       await this.#countDrops()
       await closed(udp.thread, this.#listening)
-      while (udp.ring.read(DRAIN_PACKETS, (bytes, at, end, place) => this.#guarded(() => { this.#reader.packet(bytes, at, at + frameLength(bytes, at, end), performance.now(), this.#limits[place]) }))) await Promise.resolve()
+      while (
+        udp.ring.read(DRAIN_PACKETS, (bytes, at, end, place) => {
+          this.#guarded(() => {
+            this.#reader.packet(bytes, at, at + frameLength(bytes, at, end), performance.now(), this.#limits[place])
+          })
+        })
+      )
+        await Promise.resolve()
       this.#countThread()
       this.#udp = null
     }
     for (const connection of this.#connections) connection.destroy()
-    await Promise.all(this.#servers.splice(0).map((server) => new Promise<void>((resolve) => { server.close(() => resolve()) })))
+    await Promise.all(
+      this.#servers.splice(0).map(
+        (server) =>
+          new Promise<void>((resolve) => {
+            server.close(() => {
+              resolve()
+            })
+          }),
+      ),
+    )
     await this.#reader.stop(performance.now())
   }
 
@@ -185,27 +242,36 @@ class HepServer implements Source {
     const options: UdpThreadOptions = { host, port, receiveBufferBytes, allow, ratePerSecond, ring: memory }
     const thread = new Worker(new URL('./udp-thread.js', import.meta.url), { workerData: options })
     this.#udp = { thread, ring: new Ring(memory), address: '', port: 0 }
-    const bound = await new Promise<{ readonly address: string; readonly port: number; readonly bufferBytes: number }>((resolve, reject) => {
-      const failed = (cause: unknown): void => reject(new MinimError('MINIM_HEP_LISTEN', { by: 'udp', listen }, { cause }))
-      thread.once('error', failed)
-      thread.on('message', (message: UdpThreadMessage) => {
-        if (message === null) this.#drain()
-        else if (message.kind === 'listening') resolve(message)
-        else if (message.kind === 'failed') {
-          failed(new Error(message.code))
-          this.#broken(new Error(`the UDP socket failed: ${message.code}`))
+    const bound = await new Promise<{ readonly address: string; readonly port: number; readonly bufferBytes: number }>(
+      (resolve, reject) => {
+        const failed = (cause: unknown): void => {
+          reject(new MinimError('MINIM_HEP_LISTEN', { by: 'udp', listen }, { cause }))
         }
-      })
-    })
+        thread.once('error', failed)
+        thread.on('message', (message: UdpThreadMessage) => {
+          if (message === null) this.#drain()
+          else if (message.kind === 'listening') resolve(message)
+          else if (message.kind === 'failed') {
+            failed(new Error(message.code))
+            this.#broken(new Error(`the UDP socket failed: ${message.code}`))
+          }
+        })
+      },
+    )
     thread.removeAllListeners('error')
-    thread.on('error', (error) => this.#broken(error))
+    thread.on('error', (error) => {
+      this.#broken(error)
+    })
     if (bound.bufferBytes < receiveBufferBytes) {
-      this.#context.log.warn({ wanted: receiveBufferBytes, given: bound.bufferBytes }, 'the kernel gives less than hep.receiveBufferBytes: raise net.core.rmem_max, or bursts are lost')
+      this.#context.log.warn(
+        { wanted: receiveBufferBytes, given: bound.bufferBytes },
+        'the kernel gives less than hep.receiveBufferBytes: raise net.core.rmem_max, or bursts are lost',
+      )
     }
     this.#udp = { ...this.#udp, address: bound.address, port: bound.port }
     this.#listening = true
     this.addresses['hepUdp'] = addressText({ address: bound.address, port: bound.port, family: '' })
-    this.#drops = await udpDrops(bound.address, bound.port) ?? 0
+    this.#drops = (await udpDrops(bound.address, bound.port)) ?? 0
   }
 
   /** Takes what is in the ring, some at a time, so that others have their turn. */
@@ -214,10 +280,15 @@ class HepServer implements Source {
     if (udp === null) return
     udp.ring.woken()
     const now = performance.now()
-    const more = udp.ring.read(DRAIN_PACKETS, (bytes, at, end, place) => this.#guarded(() => {
-      this.#reader.packet(bytes, at, at + frameLength(bytes, at, end), now, this.#limits[place])
-    }))
-    if (more) setImmediate(() => this.#drain())
+    const more = udp.ring.read(DRAIN_PACKETS, (bytes, at, end, place) => {
+      this.#guarded(() => {
+        this.#reader.packet(bytes, at, at + frameLength(bytes, at, end), now, this.#limits[place])
+      })
+    })
+    if (more)
+      setImmediate(() => {
+        this.#drain()
+      })
   }
 
   /** What the thread has counted; the packets in the ring are counted as they are read. */
@@ -236,18 +307,24 @@ class HepServer implements Source {
   async #listenTcp(by: 'tcp' | 'tlsListen', listen: string, server: Server): Promise<void> {
     const { host, port } = hostPort(listen)
     await new Promise<void>((resolve, reject) => {
-      server.once('error', (error) => reject(new MinimError('MINIM_HEP_LISTEN', { by, listen }, { cause: error })))
+      server.once('error', (error) => {
+        reject(new MinimError('MINIM_HEP_LISTEN', { by, listen }, { cause: error }))
+      })
       server.listen({ port, host, exclusive: true }, resolve)
     })
     server.removeAllListeners('error')
-    server.on('error', (error) => this.#broken(error))
+    server.on('error', (error) => {
+      this.#broken(error)
+    })
     // With TLS, before its handshake: that is what costs.
     server.on('connection', (socket: Socket) => {
       if (this.#connections.size >= this.#settings.maxConnections) this.#turnAway(socket, 'connections')
       else if (!this.#senders.allows(socket.remoteAddress ?? '')) this.#turnAway(socket, 'unauthorised')
       else this.#track(socket)
     })
-    server.on(by === 'tlsListen' ? 'secureConnection' : 'connection', (socket: Socket) => { if (!socket.destroyed) this.#serve(socket) })
+    server.on(by === 'tlsListen' ? 'secureConnection' : 'connection', (socket: Socket) => {
+      if (!socket.destroyed) this.#serve(socket)
+    })
     this.#servers.push(server)
     this.addresses[by === 'tlsListen' ? 'hepTls' : 'hepTcp'] = addressText(server.address() as AddressInfo)
   }
@@ -273,7 +350,10 @@ class HepServer implements Source {
     const address = socket.remoteAddress ?? ''
     const place = this.#senders.place(address)
     // Only a listener with TLS has sockets of it.
-    const limits = this.#authoriser === null || !('getPeerCertificate' in socket) ? this.#limits[place] : this.#limitsOf(this.#settings.allow[place], namesOfSocket(socket as TLSSocket))
+    const limits =
+      this.#authoriser === null || !('getPeerCertificate' in socket)
+        ? this.#limits[place]
+        : this.#limitsOf(this.#settings.allow[place], namesOfSocket(socket as TLSSocket))
     let now = 0
     const stream = new FrameStream((bytes, at, end) => {
       if (socket.destroyed) return
@@ -288,14 +368,16 @@ class HepServer implements Source {
       this.#reader.refuse('idle')
       socket.destroy()
     })
-    socket.on('data', (chunk: Buffer) => this.#guarded(() => {
-      now = performance.now()
-      if (!stream.push(chunk) && !socket.destroyed) {
-        this.#reader.refuse('malformed')
-        socket.destroy()
-      }
-      if (this.#context.inlet.full) this.#pause(socket)
-    }))
+    socket.on('data', (chunk: Buffer) => {
+      this.#guarded(() => {
+        now = performance.now()
+        if (!stream.push(chunk) && !socket.destroyed) {
+          this.#reader.refuse('malformed')
+          socket.destroy()
+        }
+        if (this.#context.inlet.full) this.#pause(socket)
+      })
+    })
   }
 
   /** Nothing can be stored: the sender is made to wait, as TCP can. */
@@ -347,8 +429,12 @@ class HepServer implements Source {
 async function closed(thread: Worker, listening: boolean): Promise<void> {
   if (listening) {
     await new Promise<void>((resolve) => {
-      thread.once('exit', () => resolve())
-      thread.on('message', (message: UdpThreadMessage) => { if (message !== null && message.kind === 'closed') resolve() })
+      thread.once('exit', () => {
+        resolve()
+      })
+      thread.on('message', (message: UdpThreadMessage) => {
+        if (message !== null && message.kind === 'closed') resolve()
+      })
       thread.postMessage('close')
     })
   }

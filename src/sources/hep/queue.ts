@@ -1,4 +1,7 @@
-/** A list in order of time whose members leave from anywhere at the same small cost: what waits for an answer, an end, a limit. */
+/**
+ * A list in order of time whose members leave from anywhere at the same small cost: what waits for an answer, an end, a
+ * limit.
+ */
 
 /** What can stand in a queue. A class, as its heirs are: an object put together by spreading takes 30 µs to make. */
 export class Queued {

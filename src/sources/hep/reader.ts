@@ -1,24 +1,32 @@
 /**
- * HEP3 packets to records: each frame is checked and read in place, its payload goes to where such payloads are put together, and what
- * comes out goes to the spool: each call by itself, under its Call-ID, so that it is taken once over restarts and by many proxies; quality
- * and devices gathered.
+ * HEP3 packets to records: each frame is checked and read in place, its payload goes to where such payloads are put
+ * together, and what comes out goes to the spool: each call by itself, under its Call-ID, so that it is taken once over
+ * restarts and by many proxies; quality and devices gathered.
  *
- * Most packets of a call (100, 180, ACK, and all copies) give nothing: they cost a glance at their first lines and a look into a table.
+ * Most packets of a call (100, 180, ACK, and all copies) give nothing: they cost a glance at their first lines and a
+ * look into a table.
  */
 import { timingSafeEqual } from 'node:crypto'
 import { inflateSync } from 'node:zlib'
 import type { Catalogue } from '../../catalogue/catalogue.js'
-import { Outbox } from '../common/outbox.js'
+import type { SourceCounters, SourceRefusal } from '../../flow/counters.js'
+import type { Inlet } from '../../flow/source.js'
 import type { RecordFields } from '../../formats/record-writer.js'
 import { peekSip, readSip, type SipMessage, type SipPeek } from '../../formats/sip/message.js'
-import { publishToQuality, registerToDevice, statisticsToQuality, VQ_CONTENT_TYPE, VQ_EVENT, vqToQuality } from '../../formats/sip/records.js'
+import {
+  publishToQuality,
+  registerToDevice,
+  statisticsToQuality,
+  VQ_CONTENT_TYPE,
+  VQ_EVENT,
+  vqToQuality,
+} from '../../formats/sip/records.js'
 import { readVqRtcpxr } from '../../formats/sip/vq-rtcpxr.js'
-import type { Inlet } from '../../flow/source.js'
-import { CallTable, MAX_CALL_ID, type Captured, type FollowedCall, type Taken } from './calls.js'
+import { Outbox } from '../common/outbox.js'
+import { CallTable, type Captured, type FollowedCall, MAX_CALL_ID, type Taken } from './calls.js'
 import { HepFrame, PAYLOAD } from './frame.js'
 import { RequestTable } from './requests.js'
-import { LegTable, readRtcp, readRtpReport, type LegCall } from './rtcp.js'
-import type { SourceCounters, SourceRefusal } from '../../flow/counters.js'
+import { type LegCall, LegTable, readRtcp, readRtpReport } from './rtcp.js'
 
 /** How records of one capture agent are treated. */
 export interface HepNode {
@@ -89,13 +97,45 @@ export class HepReader {
     this.#expectedKey = options.key === null ? null : paddedKey(options.key)
     // What is refused is counted by entry: nobody can be told of it, so it is lost.
     const { catalogue, inlet } = options
-    this.#outbox = new Outbox({ source: 'hep', catalogue, inlet, maxPending: MAX_PENDING, refused: (reason) => { this.refuse(reason) }, waiting: null })
-    this.#calls = new CallTable({
-      maxCalls: options.maxCalls, setupMs: options.setupMs, callMs: options.callMs,
-      onCall: (call, fields) => this.#onCall(call, fields), onEvicted: () => this.refuse('too_many'), onUnanswered: () => this.refuse('unused'),
+    this.#outbox = new Outbox({
+      source: 'hep',
+      catalogue,
+      inlet,
+      maxPending: MAX_PENDING,
+      refused: (reason) => {
+        this.refuse(reason)
+      },
+      waiting: null,
     })
-    this.#requests = new RequestTable({ max: options.maxCalls, onRecord: (kind, fields, tenant) => this.#outbox.add(kind, fields, tenant) })
-    this.#legs = new LegTable({ max: options.maxCalls, onRecord: (fields, tenant) => this.#outbox.add('quality', fields, tenant), onEvicted: () => this.refuse('too_many') })
+    this.#calls = new CallTable({
+      maxCalls: options.maxCalls,
+      setupMs: options.setupMs,
+      callMs: options.callMs,
+      onCall: (call, fields) => {
+        this.#onCall(call, fields)
+      },
+      onEvicted: () => {
+        this.refuse('too_many')
+      },
+      onUnanswered: () => {
+        this.refuse('unused')
+      },
+    })
+    this.#requests = new RequestTable({
+      max: options.maxCalls,
+      onRecord: (kind, fields, tenant) => {
+        this.#outbox.add(kind, fields, tenant)
+      },
+    })
+    this.#legs = new LegTable({
+      max: options.maxCalls,
+      onRecord: (fields, tenant) => {
+        this.#outbox.add('quality', fields, tenant)
+      },
+      onEvicted: () => {
+        this.refuse('too_many')
+      },
+    })
   }
 
   /** Calls that are followed. */
@@ -139,7 +179,8 @@ export class HepReader {
     }
     const found = limits.nodes.get(frame.captureId)
     const node = found === undefined ? limits.node : found
-    if (node === null || (limits.captureIds !== null && !limits.captureIds.has(frame.captureId))) return this.#wrong('unauthorised')
+    if (node === null || (limits.captureIds !== null && !limits.captureIds.has(frame.captureId)))
+      return this.#wrong('unauthorised')
     const payload = frame.compressed ? this.#inflated(bytes, now) : bytes.subarray(frame.payloadAt, frame.payloadEnd)
     if (payload === null) return true
     const taken = this.#payload(payload, bytes, node, now)
@@ -193,7 +234,9 @@ export class HepReader {
       return null
     }
     try {
-      return inflateSync(bytes.subarray(this.#frame.payloadAt, this.#frame.payloadEnd), { maxOutputLength: maxInflatedBytes })
+      return inflateSync(bytes.subarray(this.#frame.payloadAt, this.#frame.payloadEnd), {
+        maxOutputLength: maxInflatedBytes,
+      })
     } catch (error) {
       this.refuse((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? 'too_large' : 'malformed')
       return null
@@ -202,7 +245,8 @@ export class HepReader {
 
   #payload(payload: Buffer, bytes: Buffer, node: HepNode, now: number): Taken {
     switch (this.#frame.kind) {
-      case PAYLOAD.sip: return this.#sip(payload, bytes, node, now)
+      case PAYLOAD.sip:
+        return this.#sip(payload, bytes, node, now)
       case PAYLOAD.rtcp: {
         const report = readRtcp(payload)
         if (report === null) return 'malformed'
@@ -219,8 +263,10 @@ export class HepReader {
         this.#legs.rtpReport(id, this.#legCall(id), report, this.#captured(bytes), node.tenant, now)
         return 'taken'
       }
-      case PAYLOAD.vqRtcpXr: return this.#vqRtcpXr(payload, bytes, node, now)
-      default: return 'unused'
+      case PAYLOAD.vqRtcpXr:
+        return this.#vqRtcpXr(payload, bytes, node, now)
+      default:
+        return 'unused'
     }
   }
 
@@ -230,11 +276,24 @@ export class HepReader {
     if (peek === null) return payload.length <= 4 ? 'unused' : 'malformed'
     const { method } = peek
     const about = method ?? peek.cseqMethod
-    if (about === 'REGISTER' || about === 'PUBLISH' || about === 'NOTIFY') return this.#request(peek, payload, bytes, node, now)
+    if (about === 'REGISTER' || about === 'PUBLISH' || about === 'NOTIFY')
+      return this.#request(peek, payload, bytes, node, now)
     // They belong to an INVITE, and say nothing more; nor do 100 and an answer to CANCEL.
-    if (about === 'ACK' || about === 'PRACK' || (method === null && (about === 'CANCEL' || (about === 'INVITE' && peek.status <= 100)))) return 'taken'
+    if (
+      about === 'ACK' ||
+      about === 'PRACK' ||
+      (method === null && (about === 'CANCEL' || (about === 'INVITE' && peek.status <= 100)))
+    )
+      return 'taken'
     if (about === 'INVITE' || about === 'CANCEL') {
-      const taken = this.#calls.message(peek, () => readSip(payload), this.#captured(bytes), node.tenant, node.calls, now)
+      const taken = this.#calls.message(
+        peek,
+        () => readSip(payload),
+        this.#captured(bytes),
+        node.tenant,
+        node.calls,
+        now,
+      )
       if (method === 'INVITE' && taken === 'taken') this.#nameCall(bytes, peek.callId)
       return taken
     }
@@ -242,7 +301,10 @@ export class HepReader {
     const message = readSip(payload)
     if (message === null) return 'malformed'
     const measured = this.#statistics(peek, message, node, bytes, now)
-    const taken = method === null ? 'taken' : this.#calls.message(peek, () => message, this.#captured(bytes), node.tenant, node.calls, now)
+    const taken =
+      method === null
+        ? 'taken'
+        : this.#calls.message(peek, () => message, this.#captured(bytes), node.tenant, node.calls, now)
     return measured ? 'taken' : taken
   }
 
@@ -281,7 +343,15 @@ export class HepReader {
     if (this.#requests.knows(key)) return true
     this.#requests.remember(key, now)
     // The end that measured is the one that this was sent by, on the first hop that is seen of it.
-    this.#outbox.add('quality', { ...record, local_ip: record['local_ip'] ?? this.#frame.sourceIp(bytes), codec: record['codec'] ?? call?.codec?.name }, node.tenant)
+    this.#outbox.add(
+      'quality',
+      {
+        ...record,
+        local_ip: record['local_ip'] ?? this.#frame.sourceIp(bytes),
+        codec: record['codec'] ?? call?.codec?.name,
+      },
+      node.tenant,
+    )
     return true
   }
 
@@ -295,8 +365,9 @@ export class HepReader {
     const records = vqToQuality(reports, null, { seenMs: this.#atMs })
     if (records.length === 0) return 'unused'
     const id = this.#correlation(bytes)
-    const callId = id === '' ? null : this.#names.get(id) ?? id
-    for (const record of records) this.#outbox.add('quality', record['call_id'] === null ? { ...record, call_id: callId } : record, node.tenant)
+    const callId = id === '' ? null : (this.#names.get(id) ?? id)
+    for (const record of records)
+      this.#outbox.add('quality', record['call_id'] === null ? { ...record, call_id: callId } : record, node.tenant)
     return 'taken'
   }
 
@@ -310,7 +381,11 @@ export class HepReader {
   #captured(bytes: Buffer): Captured {
     const frame = this.#frame
     return {
-      atMs: this.#atMs, sourceIp: frame.sourceIp(bytes), sourcePort: frame.sourcePort, destinationIp: frame.destinationIp(bytes), destinationPort: frame.destinationPort,
+      atMs: this.#atMs,
+      sourceIp: frame.sourceIp(bytes),
+      sourcePort: frame.sourcePort,
+      destinationIp: frame.destinationIp(bytes),
+      destinationPort: frame.destinationPort,
     }
   }
 
@@ -318,7 +393,9 @@ export class HepReader {
     const { correlationAt, correlationEnd } = this.#frame
     const length = correlationEnd - correlationAt
     // Asterisk ends it with a NUL in some versions.
-    return correlationAt < 0 || length > MAX_CALL_ID ? '' : bytes.toString('utf8', correlationAt, correlationEnd).replace(/\0+$/, '')
+    return correlationAt < 0 || length > MAX_CALL_ID
+      ? ''
+      : bytes.toString('utf8', correlationAt, correlationEnd).replace(/\0+$/, '')
   }
 
   /** Asterisk may tie RTCP to a channel's name: the SIP packets of that channel carry it too. */
@@ -338,7 +415,12 @@ export class HepReader {
   #legCall(id: string): LegCall | null {
     const callId = this.#names.get(id) ?? id
     const call = this.#calls.find(callId)
-    return call ?? (callId === id ? null : { callId, codec: null, calling: null, called: null, source: { ip: '' }, destination: { ip: '' } })
+    return (
+      call ??
+      (callId === id
+        ? null
+        : { callId, codec: null, calling: null, called: null, source: { ip: '' }, destination: { ip: '' } })
+    )
   }
 
   #onCall(call: FollowedCall, fields: RecordFields): void {

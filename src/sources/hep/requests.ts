@@ -1,10 +1,11 @@
 /**
- * Requests that a record is made of (REGISTER, PUBLISH and NOTIFY of quality reports), each once, whatever of it was captured: it is sent
- * again, passes proxies, and is seen by two capture points.
+ * Requests that a record is made of (REGISTER, PUBLISH and NOTIFY of quality reports), each once, whatever of it was
+ * captured: it is sent again, passes proxies, and is seen by two capture points.
  *
- * A request that is challenged comes again with credentials and a higher CSeq, so it counts for nothing. What its answer was says whether a
- * device is registered: 2xx yes, 401, 407, 423 and 3xx not yet, other failures that it was rejected. Where no answer is seen for
- * {@link ANSWER_MS} (captures of one direction) the record is written all the same, without saying that it was accepted.
+ * A request that is challenged comes again with credentials and a higher CSeq, so it counts for nothing. What its
+ * answer was says whether a device is registered: 2xx yes, 401, 407, 423 and 3xx not yet, other failures that it was
+ * rejected. Where no answer is seen for {@link ANSWER_MS} (captures of one direction) the record is written all the
+ * same, without saying that it was accepted.
  */
 import type { Kind } from '../../catalogue/catalogue.js'
 import type { RecordFields } from '../../formats/record-writer.js'
@@ -80,18 +81,24 @@ export class RequestTable {
   }
 
   sweep(now: number): void {
-    this.#waiting.sweep(now, SWEEP, (request) => this.#settle(request, null, now))
-    this.#done.sweep(now, SWEEP, (request) => { this.#byKey.delete(request.key) })
+    this.#waiting.sweep(now, SWEEP, (request) => {
+      this.#settle(request, null, now)
+    })
+    this.#done.sweep(now, SWEEP, (request) => {
+      this.#byKey.delete(request.key)
+    })
   }
 
   /** Writes what waits. */
   flush(now: number): void {
-    for (let request = this.#waiting.first; request !== null; request = this.#waiting.first) this.#settle(request, null, now)
+    for (let request = this.#waiting.first; request !== null; request = this.#waiting.first)
+      this.#settle(request, null, now)
   }
 
   #settle(request: Request, status: number | null, now: number): void {
     const { kind, tenant, records } = request
-    for (const fields of records) this.#options.onRecord(kind, kind === 'device' ? answered(fields, status) : fields, tenant)
+    for (const fields of records)
+      this.#options.onRecord(kind, kind === 'device' ? answered(fields, status) : fields, tenant)
     request.records = []
     this.#finish(request, now)
   }

@@ -1,6 +1,7 @@
 /**
- * Packets from one thread to another: a ring of bytes in shared memory, one writer, one reader. Each packet lies in one piece, its length
- * before it and a tag (who sent it), at a multiple of four; where the rest of the ring is too short for one, a mark sends the reader back to the beginning.
+ * Packets from one thread to another: a ring of bytes in shared memory, one writer, one reader. Each packet lies in one
+ * piece, its length before it and a tag (who sent it), at a multiple of four; where the rest of the ring is too short
+ * for one, a mark sends the reader back to the beginning.
  */
 
 const WRITTEN = 0
@@ -44,7 +45,8 @@ export class Ring {
 
   /**
    * Writes a packet. Only the writer's thread may.
-   * @param tag a number up to 1023 (what is left of a word above {@link LENGTH_BITS}, less its sign) that is read with it
+   * @param tag a number up to 1023 (what is left of a word above {@link LENGTH_BITS}, less its sign) that is read with
+   * it
    * @returns false where there is no room
    */
   write(packet: Uint8Array, tag = 0): boolean {
@@ -67,7 +69,8 @@ export class Ring {
   }
 
   /**
-   * Reads at most so many packets. Only the reader's thread may. The bytes are the ring's own: they are written over when this returns.
+   * Reads at most so many packets. Only the reader's thread may. The bytes are the ring's own: they are written over
+   * when this returns.
    * @returns whether there may be more
    */
   read(atMost: number, onPacket: (bytes: Buffer, at: number, end: number, tag: number) => void): boolean {

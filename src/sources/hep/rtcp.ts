@@ -1,13 +1,14 @@
 /**
- * RTCP as HEP carries it: JSON (payload kind 5; Asterisk `res_hep_rtcp`, heplify, captagent), and the reports that RTP agents make of
- * what they heard (kind 34). All the reports of a call leg become one `Quality` record.
+ * RTCP as HEP carries it: JSON (payload kind 5; Asterisk `res_hep_rtcp`, heplify, captagent), and the reports that RTP
+ * agents make of what they heard (kind 34). All the reports of a call leg become one `Quality` record.
  *
- * - Numbers come as numbers or as texts of digits, by sender; `lsr` may be negative; `packets_lost` is 24 bits with a sign (RFC 3550 §6.4.1),
- *   printed without it by some.
- * - Jitter is in RTP timestamp units: divided by the clock of the codec that the call's SDP names, else by 8000 Hz, which nearly every
- *   telephone codec has (RFC 3551 §6).
- * - The record is of the end that reported most; what the other end sent is known from its sender reports. A leg's round trip is worked out
- *   on the capture's clock alone: from the other end's last sender report to this report, less the time it was held (`dlsr`).
+ * - Numbers come as numbers or as texts of digits, by sender; `lsr` may be negative; `packets_lost` is 24 bits with a
+ *   sign (RFC 3550 §6.4.1), printed without it by some.
+ * - Jitter is in RTP timestamp units: divided by the clock of the codec that the call's SDP names, else by 8000 Hz,
+ *   which nearly every telephone codec has (RFC 3551 §6).
+ * - The record is of the end that reported most; what the other end sent is known from its sender reports. A leg's
+ *   round trip is worked out on the capture's clock alone: from the other end's last sender report to this report, less
+ *   the time it was held (`dlsr`).
  * - SDES (`CNAME`: user@address) is not looked at.
  */
 import type { RecordFields } from '../../formats/record-writer.js'
@@ -59,14 +60,22 @@ function numeric(value: unknown): number {
 }
 
 function objectOf(value: unknown): Readonly<Record<string, unknown>> | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value as Readonly<Record<string, unknown>> : null
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Readonly<Record<string, unknown>>)
+    : null
 }
 
 function jsonObject(bytes: Uint8Array): Readonly<Record<string, unknown>> | null {
   if (bytes.length > MAX_JSON_BYTES) return null
   try {
     // Some end it with a NUL, as C does its texts.
-    return objectOf(JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8').replace(/[\0\s]+$/, '')))
+    return objectOf(
+      JSON.parse(
+        Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+          .toString('utf8')
+          .replace(/[\0\s]+$/, ''),
+      ),
+    )
   } catch {
     return null
   }
@@ -81,8 +90,12 @@ export function readRtcp(bytes: Uint8Array): RtcpReport | null {
   const json = jsonObject(bytes)
   if (json === null) return null
   const sender = objectOf(json['sender_information'])
-  const listed = Array.isArray(json['report_blocks']) ? json['report_blocks'].slice(0, MAX_BLOCKS) as unknown[] : []
-  const blocks = listed.map(objectOf).filter((block) => block !== null).map(blockOf).filter((block) => block !== null)
+  const listed = Array.isArray(json['report_blocks']) ? (json['report_blocks'].slice(0, MAX_BLOCKS) as unknown[]) : []
+  const blocks = listed
+    .map(objectOf)
+    .filter((block) => block !== null)
+    .map(blockOf)
+    .filter((block) => block !== null)
   const xr = objectOf(json['report_blocks_xr'])
   // Senders that have none write one of zeros.
   const measured = xr !== null && numeric(xr['type']) === 7
@@ -90,8 +103,10 @@ export function readRtcp(bytes: Uint8Array): RtcpReport | null {
   const delay = measured ? inRange(numeric(xr['end_system_delay']), 1, 65_534) : NaN
   const discard = measured ? inRange(numeric(xr['fraction_discard']), 0, 255) : NaN
   return {
-    packetsSent: sender === null ? NaN : inRange(numeric(sender['packets']), 0, 0xffff_ffff), blocks,
-    endSystemDelayMs: Number.isNaN(delay) ? null : delay, discardPercent: Number.isNaN(discard) ? null : discard * 100 / 256,
+    packetsSent: sender === null ? NaN : inRange(numeric(sender['packets']), 0, 0xffff_ffff),
+    blocks,
+    endSystemDelayMs: Number.isNaN(delay) ? null : delay,
+    discardPercent: Number.isNaN(discard) ? null : (discard * 100) / 256,
   }
 }
 
@@ -104,7 +119,12 @@ function blockOf(block: Readonly<Record<string, unknown>>): RtcpBlock | null {
   const lsr = numeric(block['lsr'])
   const dlsr = inRange(numeric(block['dlsr']), 0, 0xffff_ffff)
   if (Number.isNaN(jitter) && Number.isNaN(fraction) && Number.isNaN(lost)) return null
-  return { fractionLost: fraction, packetsLost: inRange(Math.max(0, lost), 0, 0x7f_ffff), jitter, heldMs: Number.isNaN(lsr) || lsr === 0 ? NaN : dlsr * 1000 / 65_536 }
+  return {
+    fractionLost: fraction,
+    packetsLost: inRange(Math.max(0, lost), 0, 0x7f_ffff),
+    jitter,
+    heldMs: Number.isNaN(lsr) || lsr === 0 ? NaN : (dlsr * 1000) / 65_536,
+  }
 }
 
 /** Figures of an RTP agent's report, by the names of `Quality`'s fields, and whether another may follow. */
@@ -131,19 +151,28 @@ export function readRtpReport(bytes: Uint8Array): RtpReport | null {
     const value = json[name]
     return typeof value === 'string' && value.length <= most ? value : ''
   }
-  const [received, expected, lost] = [figure(0, 0xffff_ffff, 'TOTAL_PK'), figure(0, 0xffff_ffff, 'EXPECTED_PK'), figure(0, 0xffff_ffff, 'PACKET_LOSS')]
+  const [received, expected, lost] = [
+    figure(0, 0xffff_ffff, 'TOTAL_PK'),
+    figure(0, 0xffff_ffff, 'EXPECTED_PK'),
+    figure(0, 0xffff_ffff, 'PACKET_LOSS'),
+  ]
   const fields = {
     // Heard and worked out from loss alone: a listening quality.
-    mos_lq: figure(1, 5, 'MEAN_MOS', 'MOS'), r_factor: figure(1, 120, 'MEAN_RFACTOR', 'RFACTOR'),
-    jitter_ms: figure(0, 60_000, 'MEAN_JITTER', 'JITTER'), jitter_max_ms: figure(0, 60_000, 'MAX_JITTER'),
-    packets_received: received, packets_lost: lost, loss_percent: lost !== null && expected !== null && expected > 0 ? Math.min(100, 100 * lost / expected) : null,
+    mos_lq: figure(1, 5, 'MEAN_MOS', 'MOS'),
+    r_factor: figure(1, 120, 'MEAN_RFACTOR', 'RFACTOR'),
+    jitter_ms: figure(0, 60_000, 'MEAN_JITTER', 'JITTER'),
+    jitter_max_ms: figure(0, 60_000, 'MAX_JITTER'),
+    packets_received: received,
+    packets_lost: lost,
+    loss_percent: lost !== null && expected !== null && expected > 0 ? Math.min(100, (100 * lost) / expected) : null,
   }
   if (Object.values(fields).every((value) => value === null)) return null
   const type = text('TYPE', 16).toUpperCase()
   return {
     // The end that heard the stream is the one it went to.
     fields: { ...fields, codec: text('CODEC_NAME', 32), local_ip: text('DST_IP', 45), remote_ip: text('SRC_IP', 45) },
-    final: type !== 'PERIODIC', callId: text('RTP_SIP_CALL_ID', 256) || text('CORRELATION_ID', 256),
+    final: type !== 'PERIODIC',
+    callId: text('RTP_SIP_CALL_ID', 256) || text('CORRELATION_ID', 256),
   }
 }
 
@@ -171,7 +200,10 @@ class Leg extends Queued {
   readonly name: string
   readonly tenant: string
   readonly ends: [End, End] | null
-  /** What the call's signalling knows: fetched anew with each report, since it is forgotten before a leg that goes silent is. */
+  /**
+   * What the call's signalling knows: fetched anew with each report, since it is forgotten before a leg that goes
+   * silent is.
+   */
   call: LegCall | null = null
   firstMs = Infinity
   lastMs = 0
@@ -231,14 +263,18 @@ export class LegTable {
     const from = sameIp ? String(packet.sourcePort) : packet.sourceIp
     const to = sameIp ? String(packet.destinationPort) : packet.destinationIp
     const name = from < to ? `${from} ${to}` : `${to} ${from}`
-    const leg = this.#leg(id, name, tenant, now, () => [emptyEnd(from, packet.sourceIp), emptyEnd(to, packet.destinationIp)])
+    const leg = this.#leg(id, name, tenant, now, () => [
+      emptyEnd(from, packet.sourceIp),
+      emptyEnd(to, packet.destinationIp),
+    ])
     if (leg === null || leg.over || leg.ends === null) return
     if (call !== null) leg.call = call
     const [end, other] = leg.ends[0].name === from ? leg.ends : [leg.ends[1], leg.ends[0]]
     leg.firstMs = Math.min(leg.firstMs, packet.atMs)
     leg.lastMs = Math.max(leg.lastMs, packet.atMs)
     if (!Number.isNaN(report.packetsSent)) {
-      end.packetsSent = report.packetsSent > end.packetsSent || Number.isNaN(end.packetsSent) ? report.packetsSent : end.packetsSent
+      end.packetsSent =
+        report.packetsSent > end.packetsSent || Number.isNaN(end.packetsSent) ? report.packetsSent : end.packetsSent
       end.sentAtMs = packet.atMs
     }
     for (const block of report.blocks) take(end, block, other, packet.atMs)
@@ -260,18 +296,26 @@ export class LegTable {
 
   /** A call has ended: its legs are written when the last reports have had time to come. */
   callEnded(id: string, now: number): void {
-    for (const leg of this.#byId.get(id) ?? []) if (!leg.over && leg.queue === (this.#open as unknown)) this.#ending.add(leg, now)
+    for (const leg of this.#byId.get(id) ?? [])
+      if (!leg.over && leg.queue === (this.#open as unknown)) this.#ending.add(leg, now)
   }
 
   sweep(now: number): void {
-    this.#open.sweep(now, SWEEP, (leg) => this.#end(leg, now))
-    this.#ending.sweep(now, SWEEP, (leg) => this.#end(leg, now))
-    this.#over.sweep(now, SWEEP, (leg) => this.#forget(leg))
+    this.#open.sweep(now, SWEEP, (leg) => {
+      this.#end(leg, now)
+    })
+    this.#ending.sweep(now, SWEEP, (leg) => {
+      this.#end(leg, now)
+    })
+    this.#over.sweep(now, SWEEP, (leg) => {
+      this.#forget(leg)
+    })
   }
 
   /** Writes all legs, as far as they are known. */
   flush(now: number): void {
-    for (const queue of [this.#ending, this.#open]) for (let leg = queue.first; leg !== null; leg = queue.first) this.#end(leg, now)
+    for (const queue of [this.#ending, this.#open])
+      for (let leg = queue.first; leg !== null; leg = queue.first) this.#end(leg, now)
   }
 
   #leg(id: string, name: string, tenant: string, now: number, ends: () => [End, End] | null): Leg | null {
@@ -317,8 +361,21 @@ export class LegTable {
 
 function emptyEnd(name: string, ip: string): End {
   return {
-    name, ip, reports: 0, jitters: 0, jitterSum: 0, jitterMax: 0, fractions: 0, fractionSum: 0, packetsLost: NaN, packetsSent: NaN, sentAtMs: NaN,
-    roundTrips: 0, roundTripSum: 0, endSystemDelayMs: null, discardPercent: null,
+    name,
+    ip,
+    reports: 0,
+    jitters: 0,
+    jitterSum: 0,
+    jitterMax: 0,
+    fractions: 0,
+    fractionSum: 0,
+    packetsLost: NaN,
+    packetsSent: NaN,
+    sentAtMs: NaN,
+    roundTrips: 0,
+    roundTripSum: 0,
+    endSystemDelayMs: null,
+    discardPercent: null,
   }
 }
 
@@ -346,8 +403,12 @@ function take(end: End, block: RtcpBlock, other: End, atMs: number): void {
 function fieldsOf(leg: Leg): RecordFields | null {
   const { call } = leg
   const common = {
-    call_id: call?.callId ?? leg.id, start_ms: leg.firstMs, end_ms: leg.lastMs, duration_seconds: Math.floor((leg.lastMs - leg.firstMs) / 1000),
-    codec: call?.codec?.name, origin: 'REPORT',
+    call_id: call?.callId ?? leg.id,
+    start_ms: leg.firstMs,
+    end_ms: leg.lastMs,
+    duration_seconds: Math.floor((leg.lastMs - leg.firstMs) / 1000),
+    codec: call?.codec?.name,
+    origin: 'REPORT',
   }
   if (leg.report !== null) {
     const codec = leg.report['codec']
@@ -357,17 +418,28 @@ function fieldsOf(leg: Leg): RecordFields | null {
   const [first, second] = leg.ends
   const [end, other] = second.reports > first.reports ? [second, first] : [first, second]
   if (end.reports === 0) return null
-  const toMs = (units: number): number => units * 1000 / (call?.codec?.clockHz ?? DEFAULT_CLOCK_HZ)
+  const toMs = (units: number): number => (units * 1000) / (call?.codec?.clockHz ?? DEFAULT_CLOCK_HZ)
   const counted = other.packetsSent > 0 && end.packetsLost >= 0
   const trips = first.roundTrips + second.roundTrips
   return {
     ...common,
-    jitter_ms: end.jitters > 0 ? toMs(end.jitterSum / end.jitters) : null, jitter_max_ms: end.jitters > 0 ? toMs(end.jitterMax) : null,
-    loss_percent: counted ? Math.min(100, 100 * end.packetsLost / other.packetsSent) : end.fractions > 0 ? end.fractionSum / end.fractions * 100 / 256 : null,
-    packets_lost: end.packetsLost, packets_sent: end.packetsSent, packets_received: counted ? Math.max(0, other.packetsSent - end.packetsLost) : null,
+    jitter_ms: end.jitters > 0 ? toMs(end.jitterSum / end.jitters) : null,
+    jitter_max_ms: end.jitters > 0 ? toMs(end.jitterMax) : null,
+    loss_percent: counted
+      ? Math.min(100, (100 * end.packetsLost) / other.packetsSent)
+      : end.fractions > 0
+        ? ((end.fractionSum / end.fractions) * 100) / 256
+        : null,
+    packets_lost: end.packetsLost,
+    packets_sent: end.packetsSent,
+    packets_received: counted ? Math.max(0, other.packetsSent - end.packetsLost) : null,
     round_trip_ms: trips > 0 ? (first.roundTripSum + second.roundTripSum) / trips : null,
-    end_system_delay_ms: end.endSystemDelayMs, discard_percent: end.discardPercent,
-    local_party: partyAt(call, end.ip, other.ip), remote_party: partyAt(call, other.ip, end.ip), local_ip: end.ip, remote_ip: other.ip,
+    end_system_delay_ms: end.endSystemDelayMs,
+    discard_percent: end.discardPercent,
+    local_party: partyAt(call, end.ip, other.ip),
+    remote_party: partyAt(call, other.ip, end.ip),
+    local_ip: end.ip,
+    remote_ip: other.ip,
   }
 }
 

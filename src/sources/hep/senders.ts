@@ -9,7 +9,10 @@ const NOWHERE = -1
 export class Senders {
   readonly #networks: Networks
   readonly #rates: RateLimit
-  /** Of each, the place in the list of networks of the one whose limits it has. UDP's addresses can be made up, so the oldest leave. */
+  /**
+   * Of each, the place in the list of networks of the one whose limits it has. UDP's addresses can be made up, so the
+   * oldest leave.
+   */
   readonly #places = new Map<string, number>()
   #lastAddress: string | null = null
   #lastPlace = NOWHERE
@@ -25,7 +28,10 @@ export class Senders {
     return this.#placeOf(address) !== NOWHERE
   }
 
-  /** Which of the networks' limits an address has that may send; of one that may not, the first's: nothing of it is taken. */
+  /**
+   * Which of the networks' limits an address has that may send; of one that may not, the first's: nothing of it is
+   * taken.
+   */
   place(address: string): number {
     return Math.max(0, this.#placeOf(address))
   }

@@ -1,9 +1,9 @@
 /** HEP3 by TCP: frames follow each other, and are split anywhere. */
-import { HEADER_BYTES, frameLength } from './frame.js'
+import { frameLength, HEADER_BYTES } from './frame.js'
 
 /**
- * Puts the frames of one connection together. A chunk's whole frames are read where they are; what is left of it is copied, and stays in
- * a buffer of its own until the rest has come.
+ * Puts the frames of one connection together. A chunk's whole frames are read where they are; what is left of it is
+ * copied, and stays in a buffer of its own until the rest has come.
  */
 export class FrameStream {
   readonly #onFrame: (bytes: Buffer, at: number, end: number) => void
@@ -16,7 +16,8 @@ export class FrameStream {
 
   /**
    * Takes what has come.
-   * @returns false where no frame begins that should: nothing tells where the next one does, so the connection is of no more use
+   * @returns false where no frame begins that should: nothing tells where the next one does, so the connection is of no
+   * more use
    */
   push(chunk: Buffer): boolean {
     let at = 0

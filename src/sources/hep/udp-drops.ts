@@ -2,7 +2,10 @@
 import { readFile } from 'node:fs/promises'
 import { isIPv6 } from 'node:net'
 
-/** The table's count for the sockets of this port; null where there is no such table (another system), or no such socket. */
+/**
+ * The table's count for the sockets of this port; null where there is no such table (another system), or no such
+ * socket.
+ */
 export async function udpDrops(address: string, port: number): Promise<number | null> {
   try {
     return dropsIn(await readFile(isIPv6(address) ? '/proc/net/udp6' : '/proc/net/udp', 'latin1'), port)

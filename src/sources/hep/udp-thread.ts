@@ -1,6 +1,7 @@
 /**
- * The thread that reads the UDP socket, and does nothing else, so that nothing holds it up: a commit, a garbage collection of the main
- * thread is a second's packets that the kernel's buffer would not hold. What is no HEP3, or may not send, goes no further.
+ * The thread that reads the UDP socket, and does nothing else, so that nothing holds it up: a commit, a garbage
+ * collection of the main thread is a second's packets that the kernel's buffer would not hold. What is no HEP3, or may
+ * not send, goes no further.
  */
 import { createSocket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
@@ -33,19 +34,32 @@ if (parentPort !== null) serve(parentPort, workerData as UdpThreadOptions)
 
 function serve(main: NonNullable<typeof parentPort>, options: UdpThreadOptions): void {
   const { host, port, receiveBufferBytes, allow, ratePerSecond } = options
-  const say = (message: UdpThreadMessage): void => main.postMessage(message)
+  const say = (message: UdpThreadMessage): void => {
+    main.postMessage(message)
+  }
   const ring = new Ring(options.ring)
   const senders = new Senders(allow, ratePerSecond)
   let waking = false
   const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4' })
-  socket.on('error', (error) => say({ kind: 'failed', code: (error as NodeJS.ErrnoException).code ?? 'error' }))
+  socket.on('error', (error) => {
+    say({ kind: 'failed', code: (error as NodeJS.ErrnoException).code ?? 'error' })
+  })
   socket.on('message', (bytes, remote) => {
     ring.count('received')
     const taken = senders.take(remote.address, performance.now())
-    if (taken !== 'taken') return ring.count(taken)
+    if (taken !== 'taken') {
+      ring.count(taken)
+      return
+    }
     const length = frameLength(bytes, 0, bytes.length)
-    if (length <= 0 || length > bytes.length) return ring.count('malformed')
-    if (!ring.write(bytes, senders.place(remote.address))) return ring.count('dropped')
+    if (length <= 0 || length > bytes.length) {
+      ring.count('malformed')
+      return
+    }
+    if (!ring.write(bytes, senders.place(remote.address))) {
+      ring.count('dropped')
+      return
+    }
     if (waking) return
     // A message to the other thread costs more than a packet: one for all that come within a millisecond.
     waking = true
@@ -62,7 +76,12 @@ function serve(main: NonNullable<typeof parentPort>, options: UdpThreadOptions):
     }
     // Linux says twice what it gives: the other half is for its own use (socket(7)).
     const size = socket.getRecvBufferSize()
-    say({ kind: 'listening', address: socket.address().address, port: socket.address().port, bufferBytes: process.platform === 'linux' ? size / 2 : size })
+    say({
+      kind: 'listening',
+      address: socket.address().address,
+      port: socket.address().port,
+      bufferBytes: process.platform === 'linux' ? size / 2 : size,
+    })
   })
   main.once('message', () => {
     socket.close(() => {

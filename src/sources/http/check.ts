@@ -1,14 +1,15 @@
 /**
- * Whether a post may be taken as it is: every record of it is read, as it will be read again from the spool, and the first that
- * could not become one is named by its line and its field. Names of fields are the catalogue's; no value is ever told.
+ * Whether a post may be taken as it is: every record of it is read, as it will be read again from the spool, and the
+ * first that could not become one is named by its line and its field. Names of fields are the catalogue's; no value is
+ * ever told.
  */
-import { Batch, REFUSALS, type Reader, type Refusal } from '../../batch/batch.js'
+import { Batch, type Reader, type Refusal, REFUSALS } from '../../batch/batch.js'
 import type { Columns } from '../../batch/columns.js'
+import { ProtobufReader, readEnvelope } from '../../batch/scanner.js'
 import type { Catalogue, Kind, KindCatalogue } from '../../catalogue/catalogue.js'
 import { JsonLinesReader } from '../../formats/json-lines.js'
 import { builtInMapping } from '../../formats/mapping.js'
 import { mayUse, type TenantGrant } from '../common/authorise.js'
-import { ProtobufReader, readEnvelope } from '../../batch/scanner.js'
 
 const LF = 0x0a
 /** Rows read at a time: this batch is for looking only. */
@@ -32,7 +33,8 @@ export interface BadRecord {
   readonly field: string | null
 }
 
-export type Checked = { readonly records: number; readonly bad: null } | { readonly records: 0; readonly bad: BadRecord }
+export type Checked =
+  { readonly records: number; readonly bad: null } | { readonly records: 0; readonly bad: BadRecord }
 
 export interface CheckOptions {
   readonly catalogue: Catalogue
@@ -69,7 +71,10 @@ export class PostChecker {
     this.single = new Batch(catalogue, 2)
   }
 
-  /** @param arena lines up to `end`; behind it room for a line, where one may have escapes in it @param grant what their sender may use */
+  /**
+   * @param arena lines up to `end`; behind it room for a line, where one may have escapes in it @param grant what their
+   * sender may use
+   */
   jsonLines(arena: Buffer, end: number, grant: TenantGrant): Checked {
     this.grant = grant
     return this.read(this.lines, arena, end, ({ start }) => {
@@ -87,7 +92,12 @@ export class PostChecker {
     const header = source !== '' ? 'source' : incarnation !== '' ? 'incarnation' : sequence !== 0 ? 'sequence' : null
     // They number the batches of a stream, and a post is none.
     if (header !== null) return { records: 0, bad: { reason: 'malformed_batch', line: 1, field: header } }
-    return this.read(new ProtobufReader(this.options.catalogue, 'whole'), bytes, bytes.length, ({ row }, before) => before + row + 1)
+    return this.read(
+      new ProtobufReader(this.options.catalogue, 'whole'),
+      bytes,
+      bytes.length,
+      ({ row }, before) => before + row + 1,
+    )
   }
 
   private read(reader: Reader, arena: Buffer, end: number, lineOf: (found: Found, before: number) => number): Checked {
@@ -97,8 +107,11 @@ export class PostChecker {
     for (let at = 0; at < end;) {
       batch.reset(arena, end)
       const next = reader.fill(batch, at, end, true)
-      const found = this.firstBad(columns, arena, reader === this.lines) ?? (next > at ? null : { reason: 'too_large' as const, field: null, start: at, row: 0 })
-      if (found !== null) return { records: 0, bad: { reason: found.reason, field: found.field, line: lineOf(found, records) } }
+      const found =
+        this.firstBad(columns, arena, reader === this.lines) ??
+        (next > at ? null : { reason: 'too_large' as const, field: null, start: at, row: 0 })
+      if (found !== null)
+        return { records: 0, bad: { reason: found.reason, field: found.field, line: lineOf(found, records) } }
       records += columns.rows
       at = next
     }
@@ -132,7 +145,10 @@ export class PostChecker {
       const cell = row * columns.width
       const ms = columns.num[cell + start]
       // In this form NaN is found too.
-      const wrong = columns.off[cell + tenant] < 0 ? nameless : this.wrongTenant(arena, columns.off[cell + tenant], columns.len[cell + tenant])
+      const wrong =
+        columns.off[cell + tenant] < 0
+          ? nameless
+          : this.wrongTenant(arena, columns.off[cell + tenant], columns.len[cell + tenant])
       if (ms <= latest && wrong === null) continue
       const reason = Number.isNaN(ms) ? 'no_start_time' : ms > latest ? 'clock' : wrong!
       return { reason, field: reason === wrong ? 'tenant' : 'start_ms', start: rawStart[row], row }
@@ -162,10 +178,18 @@ export class PostChecker {
   }
 }
 
-const QUOTE = 0x22, COMMA = 0x2c, BACKSLASH = 0x5c, OPEN = 0x7b, CLOSE = 0x7d
+const QUOTE = 0x22,
+  COMMA = 0x2c,
+  BACKSLASH = 0x5c,
+  OPEN = 0x7b,
+  CLOSE = 0x7d
 
 /** The pairs of an object, by their bytes: `"name":value`. Of what is no object, whatever looks like some. */
-function* pairsOf(arena: Buffer, start: number, end: number): Generator<{ readonly name: string; readonly from: number; readonly to: number }> {
+function* pairsOf(
+  arena: Buffer,
+  start: number,
+  end: number,
+): Generator<{ readonly name: string; readonly from: number; readonly to: number }> {
   let p = arena.indexOf(OPEN, start) + 1
   if (p <= 0) return
   let from = p

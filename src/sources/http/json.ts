@@ -1,10 +1,21 @@
-/** One JSON text, an object or a list of them, as JSON Lines: so that both go through the same reader, and keep their digits. */
+/**
+ * One JSON text, an object or a list of them, as JSON Lines: so that both go through the same reader, and keep their
+ * digits.
+ */
 
-const SPACE = 0x20, QUOTE = 0x22, COMMA = 0x2c, OPEN_LIST = 0x5b, BACKSLASH = 0x5c, CLOSE_LIST = 0x5d, OPEN = 0x7b, CLOSE = 0x7d, LF = 0x0a
+const SPACE = 0x20,
+  QUOTE = 0x22,
+  COMMA = 0x2c,
+  OPEN_LIST = 0x5b,
+  BACKSLASH = 0x5c,
+  CLOSE_LIST = 0x5d,
+  OPEN = 0x7b,
+  CLOSE = 0x7d,
+  LF = 0x0a
 
 /**
- * Moves the entries of a list to lines of their own. What an entry is, the reader of the lines finds out; here only the outermost
- * brackets and commas are read, one pass over the bytes.
+ * Moves the entries of a list to lines of their own. What an entry is, the reader of the lines finds out; here only the
+ * outermost brackets and commas are read, one pass over the bytes.
  * @returns null where there is no object and no list of things, or its outermost brackets are wrong
  */
 export function jsonToLines(json: Buffer): Buffer | null {

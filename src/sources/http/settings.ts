@@ -1,7 +1,14 @@
 /** `http:` where anything that can post JSON or protobuf posts records. */
 import { section } from '../../sections/parts.js'
 import type { SourceSection } from '../../sections/source-section.js'
-import { type PostedSettings, POSTED_DEFAULTS, postedParts, checkPosted, postedFileProblems, POSTED_PATHS } from '../common/posted-settings.js'
+import {
+  checkPosted,
+  POSTED_DEFAULTS,
+  POSTED_PATHS,
+  postedFileProblems,
+  postedParts,
+  type PostedSettings,
+} from '../common/posted-settings.js'
 
 export type HttpSettings = PostedSettings
 
@@ -18,5 +25,8 @@ export const HTTP: SourceSection<HttpSettings, 'http'> = {
   listens: ['listen'],
   check: (value, around) => checkPosted('http', value, around),
   checkFiles: (value, around) => postedFileProblems('http', value, around),
-  schema: section(postedParts(DEFAULTS.maxBodyBytes, 'where records are posted', 8080, ['tenants']), 'records posted as JSON, JSON Lines or protobuf: /v1/calls, /v1/qualities, /v1/devices'),
+  schema: section(
+    postedParts(DEFAULTS.maxBodyBytes, 'where records are posted', 8080, ['tenants']),
+    'records posted as JSON, JSON Lines or protobuf: /v1/calls, /v1/qualities, /v1/devices',
+  ),
 }

@@ -1,10 +1,11 @@
 /**
- * FreeSWITCH's events as mod_event_kafka writes them (`switch_event_serialize_json`: one flat object). A channel's last one with its
- * facts, CHANNEL_HANGUP_COMPLETE, holds what mod_json_cdr would have posted: the channel's variables, with `variable_` before their
- * names, and its caller profile, with `Caller-` before them. All others are of no use here: most say the same call once more.
+ * FreeSWITCH's events as mod_event_kafka writes them (`switch_event_serialize_json`: one flat object). A channel's last
+ * one with its facts, CHANNEL_HANGUP_COMPLETE, holds what mod_json_cdr would have posted: the channel's variables, with
+ * `variable_` before their names, and its caller profile, with `Caller-` before them. All others are of no use here:
+ * most say the same call once more.
  */
-import { WANTED_VARIABLES, type Cdr } from '../../formats/freeswitch/body.js'
-import { writeCdr, type Legs } from '../../formats/freeswitch/records.js'
+import { type Cdr, WANTED_VARIABLES } from '../../formats/freeswitch/body.js'
+import { type Legs, writeCdr } from '../../formats/freeswitch/records.js'
 import type { RecordWriter } from '../../formats/record-writer.js'
 import type { Converted } from './messages.js'
 
@@ -13,14 +14,24 @@ const WANTED = Buffer.from('"CHANNEL_HANGUP_COMPLETE"')
 const COLON = 0x3a
 const SPACE = 0x20
 
-/** Names of the event's own headers, by those of a caller profile (switch_caller.c, `switch_caller_profile_event_set_data`). */
+/**
+ * Names of the event's own headers, by those of a caller profile (switch_caller.c,
+ * `switch_caller_profile_event_set_data`).
+ */
 const CALLER = [
-  ['caller_id_number', 'Caller-Caller-ID-Number'], ['caller_id_name', 'Caller-Caller-ID-Name'], ['ani', 'Caller-ANI'],
-  ['destination_number', 'Caller-Destination-Number'], ['network_addr', 'Caller-Network-Addr'], ['uuid', 'Unique-ID'],
+  ['caller_id_number', 'Caller-Caller-ID-Number'],
+  ['caller_id_name', 'Caller-Caller-ID-Name'],
+  ['ani', 'Caller-ANI'],
+  ['destination_number', 'Caller-Destination-Number'],
+  ['network_addr', 'Caller-Network-Addr'],
+  ['uuid', 'Unique-ID'],
 ] as const
 const TIMES = [
-  ['created_time', 'Caller-Channel-Created-Time'], ['profile_created_time', 'Caller-Profile-Created-Time'], ['answered_time', 'Caller-Channel-Answered-Time'],
-  ['bridged_time', 'Caller-Channel-Bridged-Time'], ['hangup_time', 'Caller-Channel-Hangup-Time'],
+  ['created_time', 'Caller-Channel-Created-Time'],
+  ['profile_created_time', 'Caller-Profile-Created-Time'],
+  ['answered_time', 'Caller-Channel-Answered-Time'],
+  ['bridged_time', 'Caller-Channel-Bridged-Time'],
+  ['hangup_time', 'Caller-Channel-Hangup-Time'],
 ] as const
 
 /** Whether an event is one that records are made of, without reading all of it. */
@@ -36,7 +47,10 @@ function textOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : typeof value === 'number' ? String(value) : undefined
 }
 
-function pick(names: readonly (readonly [to: string, from: string])[], event: ReadonlyMap<string, unknown>): Map<string, string> {
+function pick(
+  names: readonly (readonly [to: string, from: string])[],
+  event: ReadonlyMap<string, unknown>,
+): Map<string, string> {
   const found = new Map<string, string>()
   for (const [to, from] of names) {
     const value = textOf(event.get(from))
@@ -61,13 +75,22 @@ export function convertEvent(message: Buffer, legs: Legs, writer: RecordWriter):
 }
 
 function cdrOf(event: ReadonlyMap<string, unknown>): Cdr {
-  const variables = pick(WANTED_VARIABLES.map((name) => [name, `variable_${name}`] as const), event)
-  for (const [name, header] of [['hangup_cause', 'Hangup-Cause'], ['uuid', 'Unique-ID'], ['read_codec', 'Channel-Read-Codec-Name']] as const) {
+  const variables = pick(
+    WANTED_VARIABLES.map((name) => [name, `variable_${name}`] as const),
+    event,
+  )
+  for (const [name, header] of [
+    ['hangup_cause', 'Hangup-Cause'],
+    ['uuid', 'Unique-ID'],
+    ['read_codec', 'Channel-Read-Codec-Name'],
+  ] as const) {
     const value = textOf(event.get(header))
     if (value !== undefined && !variables.has(name)) variables.set(name, value)
   }
   const profile = {
-    caller: pick(CALLER, event), times: pick(TIMES, event), index: 0,
+    caller: pick(CALLER, event),
+    times: pick(TIMES, event),
+    index: 0,
     // What the other end of the channel is: its originator, so this one was made by another.
     originated: event.get('Other-Type') === 'originator',
   }

@@ -5,22 +5,23 @@
  *     ▲                                          ▲                                                │
  *     └── another generation ────────────────────┴── a piece failed: nobody here knows what was taken, the group does ──┘
  *
- * Nothing is remembered here that Kafka does not hold: what is committed is committed with its offsets, and whatever goes wrong, reading
- * starts again from them. Before a new generation the pieces under way are given a moment to be committed, so that nothing is done twice.
+ * Nothing is remembered here that Kafka does not hold: what is committed is committed with its offsets, and whatever
+ * goes wrong, reading starts again from them. Before a new generation the pieces under way are given a moment to be
+ * committed, so that nothing is done twice.
  */
 import { Backoff } from '../../base/backoff.js'
-import type { Cluster, Link } from '../../kafka/cluster.js'
-import { KafkaError, isNotYet } from '../../kafka/errors.js'
-import { CODE } from '../../kafka/codes.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { Logger } from '../../flow/log.js'
-import type { KafkaInputSettings } from './settings.js'
-import type { Intake } from '../../flow/intake.js'
-import { GroupMember, type Assignment } from '../../kafka/member.js'
-import { ArenaPool, PieceBuilder, PieceReader, type MessageFormat, type Piece } from './messages.js'
-import { readRecordSet, type Unpack } from '../../kafka/record-set.js'
-import { EARLIEST, LATEST, MOVED, fetch, offsetAt, type FetchAnswer } from '../../kafka/requests.js'
 import type { SourceCounters } from '../../flow/counters.js'
+import type { Intake } from '../../flow/intake.js'
+import type { Logger } from '../../flow/log.js'
+import type { Cluster, Link } from '../../kafka/cluster.js'
+import { CODE } from '../../kafka/codes.js'
+import { isNotYet, KafkaError } from '../../kafka/errors.js'
+import { type Assignment, GroupMember } from '../../kafka/member.js'
+import { readRecordSet, type Unpack } from '../../kafka/record-set.js'
+import { EARLIEST, fetch, type FetchAnswer, LATEST, MOVED, offsetAt } from '../../kafka/requests.js'
+import { ArenaPool, type MessageFormat, type Piece, PieceBuilder, PieceReader } from './messages.js'
+import type { KafkaInputSettings } from './settings.js'
 
 const FETCH_WAIT_MS = 500
 const BACKOFF_MIN_MS = 200
@@ -80,7 +81,12 @@ export class KafkaInput {
 
   constructor(options: KafkaInputOptions) {
     this.#options = options
-    const { settings: { topic, group, sessionMs }, cluster, instance, rebalanceMs } = options
+    const {
+      settings: { topic, group, sessionMs },
+      cluster,
+      instance,
+      rebalanceMs,
+    } = options
     this.#member = new GroupMember({ cluster, group, topic, instance, sessionMs, rebalanceMs })
   }
 
@@ -118,7 +124,12 @@ export class KafkaInput {
         await this.#serve(await this.#member.join())
       } catch (error) {
         if (this.#stopping) return
-        if (isFenced(error)) throw new MinimError('MINIM_KAFKA_INPUT_FENCED', { topic: this.#options.settings.topic, group: this.#options.settings.group }, { cause: error })
+        if (isFenced(error))
+          throw new MinimError(
+            'MINIM_KAFKA_INPUT_FENCED',
+            { topic: this.#options.settings.topic, group: this.#options.settings.group },
+            { cause: error },
+          )
         await this.#pause.wait(this.#said(error))
       }
     }
@@ -126,16 +137,25 @@ export class KafkaInput {
 
   /** Reads a generation's partitions until it is over. */
   async #serve(assignment: Assignment): Promise<void> {
-    const { settings: { topic, group }, log } = this.#options
-    log.info({ topic, group, generation: assignment.generation, partitions: assignment.partitions }, 'partitions of a topic are read')
+    const {
+      settings: { topic, group },
+      log,
+    } = this.#options
+    log.info(
+      { topic, group, generation: assignment.generation, partitions: assignment.partitions },
+      'partitions of a topic are read',
+    )
     const tenure = new Tenure(this.#options, this.#member, this.#pool, assignment, this.#tenure, {
-      failed: (error) => this.#said(error), advanced: () => { this.#backoff.reset() },
+      failed: (error) => this.#said(error),
+      advanced: () => {
+        this.#backoff.reset()
+      },
     })
     this.#tenure = tenure
     // It was told to stop while it joined.
     if (this.#stopping) tenure.end()
     try {
-      if (await this.#untilOver() === 'lost') return
+      if ((await this.#untilOver()) === 'lost') return
       tenure.end()
       await this.#untilSettled(tenure)
     } finally {
@@ -146,7 +166,10 @@ export class KafkaInput {
 
   /** Says that this member is there until the group wants another generation of it, or has one without it. */
   async #untilOver(): Promise<'rebalance' | 'lost'> {
-    const { settings: { topic, sessionMs }, cluster } = this.#options
+    const {
+      settings: { topic, sessionMs },
+      cluster,
+    } = this.#options
     let heardAt = performance.now()
     let lookedAt = heardAt
     for (;;) {
@@ -171,9 +194,15 @@ export class KafkaInput {
     }
   }
 
-  /** Waits for what is under way, while the others wait for this member. What takes longer is refused by Kafka, and read again. */
+  /**
+   * Waits for what is under way, while the others wait for this member. What takes longer is refused by Kafka, and read
+   * again.
+   */
   async #untilSettled(tenure: Tenure): Promise<void> {
-    const { settings: { sessionMs }, rebalanceMs } = this.#options
+    const {
+      settings: { sessionMs },
+      rebalanceMs,
+    } = this.#options
     const deadline = performance.now() + rebalanceMs / 2
     while (tenure.pending > 0 && performance.now() < deadline && !this.#leaving) {
       await Promise.race([tenure.settled(), this.#pause.wait(sessionMs / HEARTBEATS)])
@@ -184,9 +213,17 @@ export class KafkaInput {
 
   /** Tells the log. @returns how long to wait */
   #said(error: unknown): number {
-    const { settings: { topic }, log } = this.#options
+    const {
+      settings: { topic },
+      log,
+    } = this.#options
     const delayMs = this.#backoff.next()
-    const what = error instanceof MinimError ? String(error.details['what'] ?? error.code) : error instanceof KafkaError ? error.message : 'a request failed'
+    const what =
+      error instanceof MinimError
+        ? String(error.details['what'] ?? error.code)
+        : error instanceof KafkaError
+          ? error.message
+          : 'a request failed'
     // A coordinator that loads, or has moved, says so at any restart.
     const level = error instanceof KafkaError && isNotYet(error.code) ? 'debug' : 'warn'
     log[level]({ err: new MinimError('MINIM_KAFKA_INPUT', { topic, what, delayMs }, { cause: error }) })
@@ -232,7 +269,14 @@ class Tenure {
   #settled: (() => void)[] = []
   #onEnd: () => void = () => undefined
 
-  constructor(options: KafkaInputOptions, member: GroupMember, pool: ArenaPool, assignment: Assignment, previous: Tenure | null, listener: Listener) {
+  constructor(
+    options: KafkaInputOptions,
+    member: GroupMember,
+    pool: ArenaPool,
+    assignment: Assignment,
+    previous: Tenure | null,
+    listener: Listener,
+  ) {
     this.#options = options
     this.#member = member
     this.#pool = pool
@@ -259,12 +303,20 @@ class Tenure {
   /** Resolves when no piece is under way. */
   settled(): Promise<void> {
     if (this.pending === 0) return Promise.resolve()
-    return new Promise((resolve) => { this.#settled.push(resolve) })
+    return new Promise((resolve) => {
+      this.#settled.push(resolve)
+    })
   }
 
   async #run(previous: Tenure | null): Promise<void> {
-    // A group that was only asked again may have the generation that it had: what is under way is committed then, and must not be read twice.
-    await Promise.race([previous?.settled(), new Promise<void>((resolve) => { this.#onEnd = resolve })])
+    // A group that was only asked again may have the generation that it had: what is under way is committed then, and
+    // must not be read twice.
+    await Promise.race([
+      previous?.settled(),
+      new Promise<void>((resolve) => {
+        this.#onEnd = resolve
+      }),
+    ])
     // Of more members than partitions.
     if (this.#assignment.partitions.length === 0) return
     while (!this.#over) {
@@ -291,26 +343,37 @@ class Tenure {
 
   /** Finds out where to read on: where the group has got to, else at an end of the topic. */
   async #locate(): Promise<void> {
-    const { settings: { topic, group, fromBeginning }, log } = this.#options
+    const {
+      settings: { topic, group, fromBeginning },
+      log,
+    } = this.#options
     const { partitions, generation, member } = this.#assignment
     const unknown = partitions.filter((partition) => !this.#positions.has(partition))
     if (unknown.length === 0) return
-    const committed = await this.#member.committed(unknown, () => !this.#over, () => {
-      log.info({ topic, group }, 'a partition waits for the end of another member\'s transaction')
-    })
+    const committed = await this.#member.committed(
+      unknown,
+      () => !this.#over,
+      () => {
+        log.info({ topic, group }, "a partition waits for the end of another member's transaction")
+      },
+    )
     const fresh = new Map<number, number>()
     for (const [partition, offset] of committed) {
       if (offset >= 0) this.#positions.set(partition, offset)
       else fresh.set(partition, await this.#end(partition, fromBeginning ? EARLIEST : LATEST))
     }
     // What comes from now on is not to be missed, though nothing of it was committed when this process ends.
-    if (!fromBeginning && fresh.size > 0) await this.#member.commit({ group, generation, member, partitions: new Map([[topic, fresh]]) })
+    if (!fromBeginning && fresh.size > 0)
+      await this.#member.commit({ group, generation, member, partitions: new Map([[topic, fresh]]) })
     for (const [partition, offset] of fresh) this.#positions.set(partition, offset)
   }
 
   /** First offset of a partition, or the one behind its last. */
   async #end(partition: number, time: typeof EARLIEST | typeof LATEST): Promise<number> {
-    const { cluster, settings: { topic } } = this.#options
+    const {
+      cluster,
+      settings: { topic },
+    } = this.#options
     const link = await this.#open(cluster.leader(topic, partition))
     try {
       return await offsetAt(link, topic, partition, time)
@@ -321,20 +384,25 @@ class Tenure {
 
   /** Reads from all leaders at once, until one of them is none any more, or a piece fails. */
   async #read(): Promise<void> {
-    const { cluster, settings: { topic } } = this.#options
+    const {
+      cluster,
+      settings: { topic },
+    } = this.#options
     const leaders = new Map<number, number[]>()
     for (const partition of this.#assignment.partitions) {
       const leader = cluster.leader(topic, partition)
-      leaders.set(leader, [...leaders.get(leader) ?? [], partition])
+      leaders.set(leader, [...(leaders.get(leader) ?? []), partition])
     }
     const round = { over: false }
-    const ends = await Promise.allSettled([...leaders].map(async ([node, partitions]) => {
-      try {
-        await this.#readFrom(node, partitions, round)
-      } finally {
-        round.over = true
-      }
-    }))
+    const ends = await Promise.allSettled(
+      [...leaders].map(async ([node, partitions]) => {
+        try {
+          await this.#readFrom(node, partitions, round)
+        } finally {
+          round.over = true
+        }
+      }),
+    )
     if (this.#over) return
     const failed = ends.find((end) => end.status === 'rejected')
     // Who leads what may have changed, whatever it was.
@@ -344,15 +412,23 @@ class Tenure {
   }
 
   async #readFrom(node: number, partitions: readonly number[], round: { over: boolean }): Promise<void> {
-    const { settings: { topic, fetchBytes } } = this.#options
+    const {
+      settings: { topic, fetchBytes },
+    } = this.#options
     const link = await this.#open(node)
     let stalled = 0
     try {
       for (let turn = 0; !this.#over && !round.over && this.#failure === null; turn++) {
         // Brokers fill an answer in the order of the question, and cut what does not fit: each comes first in its turn.
         const first = turn % partitions.length
-        const asked = [...partitions.slice(first), ...partitions.slice(0, first)].map((p) => [p, this.#positions.get(p) ?? 0] as const)
-        const answers = await fetch(link, topic, asked, { waitMs: FETCH_WAIT_MS, maxBytes: fetchBytes, partitionBytes: Math.max(65_536, Math.floor(fetchBytes / 2)) })
+        const asked = [...partitions.slice(first), ...partitions.slice(0, first)].map(
+          (p) => [p, this.#positions.get(p) ?? 0] as const,
+        )
+        const answers = await fetch(link, topic, asked, {
+          waitMs: FETCH_WAIT_MS,
+          maxBytes: fetchBytes,
+          partitionBytes: Math.max(65_536, Math.floor(fetchBytes / 2)),
+        })
         let advanced = false
         let octets = 0
         for (const answer of answers) {
@@ -367,11 +443,16 @@ class Tenure {
           }
           if (answer.code !== 0) throw new KafkaError(answer.code, 'Fetch')
           octets += answer.set.length
-          if (answer.set.length > 0) advanced = await this.#take(answer) || advanced
+          if (answer.set.length > 0) advanced = (await this.#take(answer)) || advanced
           else this.#behind.delete(answer.partition)
         }
         stalled = octets === 0 || advanced ? 0 : stalled + 1
-        if (stalled > STALLED) throw new MinimError('MINIM_KAFKA_INPUT', { topic, what: 'a broker answers with what are no messages', delayMs: 0 })
+        if (stalled > STALLED)
+          throw new MinimError('MINIM_KAFKA_INPUT', {
+            topic,
+            what: 'a broker answers with what are no messages',
+            delayMs: 0,
+          })
       }
     } finally {
       this.#close(link)
@@ -380,7 +461,11 @@ class Tenure {
 
   /** Offers the messages of an answer, piece by piece. @returns whether there was a step forward */
   async #take(answer: FetchAnswer): Promise<boolean> {
-    const { settings: { maxMessageBytes }, format, unpack } = this.#options
+    const {
+      settings: { maxMessageBytes },
+      format,
+      unpack,
+    } = this.#options
     const { partition } = answer
     const from = this.#positions.get(partition) ?? 0
     const builder = new PieceBuilder(this.#pool, format, maxMessageBytes)
@@ -418,7 +503,12 @@ class Tenure {
 
   /** Resolves when delivery has it: late when delivery is behind, and until then nothing more is fetched. */
   async #offer(partition: number, piece: Piece, next: number): Promise<void> {
-    const { settings: { topic, group, tenant }, intake, format, counters } = this.#options
+    const {
+      settings: { topic, group, tenant },
+      intake,
+      format,
+      counters,
+    } = this.#options
     const { generation, member } = this.#assignment
     const reader = new PieceReader(format, piece)
     const { arena, length } = piece
@@ -426,7 +516,9 @@ class Tenure {
     this.pending++
     await intake.offer({
       id: { source: `kafka.${topic}.${partition}`, incarnation: this.#reading },
-      sequence: next, bytes: arena.length, receivedAt: performance.now(),
+      sequence: next,
+      bytes: arena.length,
+      receivedAt: performance.now(),
       offset: { group, generation, member, topic, partition, next },
       minimise: (excluded) => intake.minimise(input, excluded),
       committed: () => {
@@ -450,16 +542,26 @@ class Tenure {
     for (const resolve of settled) resolve()
   }
 
-  /** The topic does not have the position any more: retention was faster, or it was made anew. What is there is read, from its beginning. */
+  /**
+   * The topic does not have the position any more: retention was faster, or it was made anew. What is there is read,
+   * from its beginning.
+   */
   async #leap(partition: number): Promise<void> {
-    const { settings: { topic }, log } = this.#options
+    const {
+      settings: { topic },
+      log,
+    } = this.#options
     const position = this.#positions.get(partition) ?? 0
     const earliest = await this.#end(partition, EARLIEST)
     const latest = await this.#end(partition, LATEST)
     // Behind the end, what was read is not there any more: going back would take what is before it twice.
     const next = position < earliest ? earliest : latest
-    log.error({ topic, partition, missing: Math.max(0, earliest - position) }, position < earliest
-      ? 'messages were deleted by the topic\'s retention before they were read' : 'the topic ends before what was read of it: reading goes on at its end')
+    log.error(
+      { topic, partition, missing: Math.max(0, earliest - position) },
+      position < earliest
+        ? "messages were deleted by the topic's retention before they were read"
+        : 'the topic ends before what was read of it: reading goes on at its end',
+    )
     this.#positions.set(partition, next)
   }
 

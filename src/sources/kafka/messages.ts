@@ -1,4 +1,7 @@
-/** Kafka's messages put into arenas for the readers: what of one partition is offered at once, and how its bytes are to be read. */
+/**
+ * Kafka's messages put into arenas for the readers: what of one partition is offered at once, and how its bytes are to
+ * be read.
+ */
 import type { Batch, Reader, Refusal } from '../../batch/batch.js'
 
 /** Room behind the messages for what readers make: unescaped text. */
@@ -8,13 +11,15 @@ const PIECE_BYTES = 262_144
 const PIECE_MESSAGES = 4096
 const SPARE_ARENAS = 32
 
-const LF = 0x0a, CR = 0x0d, SPACE = 0x20, TAB = 0x09, OPEN = 0x7b, CLOSE = 0x7d
+const LF = 0x0a,
+  CR = 0x0d,
+  SPACE = 0x20,
+  TAB = 0x09,
+  OPEN = 0x7b,
+  CLOSE = 0x7d
 
 /** What a message becomes: bytes for the reader, bytes for quarantine, or nothing. */
-export type Converted =
-  | { readonly bytes: Uint8Array }
-  | { readonly reason: Refusal }
-  | { readonly unused: true }
+export type Converted = { readonly bytes: Uint8Array } | { readonly reason: Refusal } | { readonly unused: true }
 
 /** How the messages of a topic are read. */
 export interface MessageFormat {
@@ -115,8 +120,12 @@ export class PieceBuilder {
   /** What was added since the last call. */
   take(): Piece {
     const piece: Piece = {
-      arena: this.#arena ?? this.#pool.take(0), length: this.#length, ends: this.#ends, reasons: this.#reasons,
-      messages: this.#messages, unused: this.#unused,
+      arena: this.#arena ?? this.#pool.take(0),
+      length: this.#length,
+      ends: this.#ends,
+      reasons: this.#reasons,
+      messages: this.#messages,
+      unused: this.#unused,
     }
     this.#arena = null
     this.#length = 0
@@ -133,7 +142,8 @@ export class PieceBuilder {
     this.#length += end - start
     const last = this.#ends.length - 1
     // Lines that follow each other are one stretch.
-    if (reason === null && this.#format.lines && last >= 0 && this.#reasons[last] === null) this.#ends[last] = this.#length
+    if (reason === null && this.#format.lines && last >= 0 && this.#reasons[last] === null)
+      this.#ends[last] = this.#length
     else {
       this.#ends.push(this.#length)
       this.#reasons.push(reason)
@@ -152,18 +162,19 @@ export class PieceBuilder {
 
   #room(bytes: number): Buffer {
     const needed = this.#length + bytes + SCRATCH_BYTES
-    const arena = this.#arena ??= this.#pool.take(needed)
+    const arena = (this.#arena ??= this.#pool.take(needed))
     if (needed <= arena.length) return arena
     const larger = this.#pool.take(Math.max(needed, arena.length * 2))
     arena.copy(larger, 0, 0, this.#length)
     this.#pool.give(arena)
-    return this.#arena = larger
+    return (this.#arena = larger)
   }
 }
 
 /**
- * Makes one line of an object that is written over several: its line ends become spaces. JSON has line ends between its words only,
- * within a text they are escaped. A message of several objects, one a line, stays as it is: its first line is a whole one.
+ * Makes one line of an object that is written over several: its line ends become spaces. JSON has line ends between its
+ * words only, within a text they are escaped. A message of several objects, one a line, stays as it is: its first line
+ * is a whole one.
  */
 function joinLines(arena: Buffer, start: number, end: number): void {
   let first = start
@@ -183,7 +194,10 @@ function isSpace(byte: number): boolean {
 export class PieceReader implements Reader {
   readonly format: string
 
-  constructor(private readonly messages: MessageFormat, private readonly piece: Piece) {
+  constructor(
+    private readonly messages: MessageFormat,
+    private readonly piece: Piece,
+  ) {
     this.format = messages.reader.format
   }
 

@@ -1,22 +1,22 @@
 /**
- * The same answers through a drachtio-server, which has the SIP transports and transactions: minim connects to it as an application, by
- * `drachtio-srf`, and is handed PUBLISH, NOTIFY, REGISTER and OPTIONS.
+ * The same answers through a drachtio-server, which has the SIP transports and transactions: minim connects to it as an
+ * application, by `drachtio-srf`, and is handed PUBLISH, NOTIFY, REGISTER and OPTIONS.
  *
- * `drachtio-srf` 5.0 prints messages that it cannot read on stderr, throws on frames that it does not know, which would end the process,
- * and connects again without TLS. So each frame is looked at before it gets there ({@link FrameGuard}), and each connection is
- * a new client's; the waits between them are minim's.
+ * `drachtio-srf` 5.0 prints messages that it cannot read on stderr, throws on frames that it does not know, which would
+ * end the process, and connects again without TLS. So each frame is looked at before it gets there ({@link
+ * FrameGuard}), and each connection is a new client's; the waits between them are minim's.
  */
 import type { Socket } from 'node:net'
 import type { SrfRequest, SrfResponse } from 'drachtio-srf'
 import { Backoff } from '../../base/backoff.js'
 import { MinimError } from '../../errors/catalogue.js'
+import type { SourceCounters } from '../../flow/counters.js'
 import type { Logger } from '../../flow/log.js'
-import { readSecret } from '../../sections/secrets.js'
-import { drachtioSecret, type DrachtioSettings } from './settings.js'
 import { readSip } from '../../formats/sip/message.js'
 import { plainAddress } from '../../sections/network-list.js'
+import { readSecret } from '../../sections/secrets.js'
 import type { SipService } from './service.js'
-import type { SourceCounters } from '../../flow/counters.js'
+import { drachtioSecret, type DrachtioSettings } from './settings.js'
 
 export interface DrachtioOptions {
   readonly settings: DrachtioSettings
@@ -76,9 +76,14 @@ export class DrachtioApplication {
   #connect(): void {
     const { host, port, tls } = this.#options.settings
     const srf = new this.#srf!() as Client
-    for (const method of METHODS) srf.use(method, (req, res) => { this.#handle(req, res) })
+    for (const method of METHODS)
+      srf.use(method, (req, res) => {
+        this.#handle(req, res)
+      })
     let what = 'cannot be reached'
-    srf.on('error', () => { /* its connection closes */ })
+    srf.on('error', () => {
+      /* its connection closes */
+    })
     srf.on('connect', (error) => {
       const socket = this.#socket
       if (error !== null && error !== undefined) {
@@ -92,7 +97,13 @@ export class DrachtioApplication {
       this.#options.counters.gap((performance.now() - this.#lostAt) / 1000)
       this.#options.log.info({ host, port }, 'connected to drachtio-server')
     })
-    srf.connect({ host, port, secret: this.#secret, reconnect: { maxAttempts: 1 }, ...(tls ? { tls: { servername: host } } : {}) })
+    srf.connect({
+      host,
+      port,
+      secret: this.#secret,
+      reconnect: { maxAttempts: 1 },
+      ...(tls ? { tls: { servername: host } } : {}),
+    })
     const { wp } = srf.app.client
     // Before anything can have come.
     wp.on('connect', (socket) => {
@@ -125,7 +136,9 @@ export class DrachtioApplication {
     const { maxMessageBytes, counters } = this.#options
     const readers = socket.listeners('data') as ((chunk: Buffer) => void)[]
     socket.removeAllListeners('data')
-    const guard = new FrameGuard(maxMessageBytes + FRAME_OVERHEAD_BYTES, (reason) => { counters.refused(reason) })
+    const guard = new FrameGuard(maxMessageBytes + FRAME_OVERHEAD_BYTES, (reason) => {
+      counters.refused(reason)
+    })
     socket.on('data', (chunk: Buffer) => {
       try {
         const frames = guard.feed(chunk)
@@ -142,15 +155,19 @@ export class DrachtioApplication {
     const { service, counters, onBroken } = this.#options
     counters.received(1)
     const message = readSip(Buffer.from(req.msg.raw))
-    const answered = message === null
-      ? Promise.resolve(service.refused('malformed', 400))
-      : service.handle(message, plainAddress(req.source_address))
-    answered.then((answer) => {
-      if (answer === null || this.#socket === null) return
-      const headers: Record<string, string> = {}
-      for (const [name, value] of [...answer.headers, ...answer.more]) headers[name] = name in headers ? `${headers[name]}, ${value}` : value
-      res.send(answer.status, answer.reason, { headers })
-    }).catch(onBroken)
+    const answered =
+      message === null
+        ? Promise.resolve(service.refused('malformed', 400))
+        : service.handle(message, plainAddress(req.source_address))
+    answered
+      .then((answer) => {
+        if (answer === null || this.#socket === null) return
+        const headers: Record<string, string> = {}
+        for (const [name, value] of [...answer.headers, ...answer.more])
+          headers[name] = name in headers ? `${headers[name]}, ${value}` : value
+        res.send(answer.status, answer.reason, { headers })
+      })
+      .catch(onBroken)
   }
 }
 
@@ -161,8 +178,8 @@ const MAX_DIGITS = 8
 const MAX_LEADER_BYTES = 1024
 
 /**
- * Lets only those frames pass (`<octets>#<id>|<what>|…`) that the library can take: answers to what it asked, and requests that it can
- * read. Others are counted and left out.
+ * Lets only those frames pass (`<octets>#<id>|<what>|…`) that the library can take: answers to what it asked, and
+ * requests that it can read. Others are counted and left out.
  */
 export class FrameGuard {
   readonly #maxBytes: number
@@ -176,7 +193,9 @@ export class FrameGuard {
     this.#onRefused = onRefused
   }
 
-  /** @returns whole frames, with their length before them; null when the stream is not in step: nothing more can be read */
+  /**
+   * @returns whole frames, with their length before them; null when the stream is not in step: nothing more can be read
+   */
   feed(chunk: Buffer): Buffer[] | null {
     this.#buffer = this.#buffer.length === 0 ? chunk : Buffer.concat([this.#buffer, chunk])
     const frames: Buffer[] = []
@@ -188,7 +207,8 @@ export class FrameGuard {
         if (this.#skip > 0) return frames
       }
       const hash = this.#buffer.subarray(0, MAX_DIGITS + 1).indexOf(HASH)
-      if (hash < 0) return this.#buffer.length > MAX_DIGITS || !/^\d*$/.test(this.#buffer.toString('latin1')) ? null : frames
+      if (hash < 0)
+        return this.#buffer.length > MAX_DIGITS || !/^\d*$/.test(this.#buffer.toString('latin1')) ? null : frames
       const digits = this.#buffer.toString('latin1', 0, hash)
       if (!/^[1-9]\d*$/.test(digits)) return null
       const start = hash + 1
@@ -223,13 +243,15 @@ function refusalOf(text: string): 'malformed' | 'unused' | null {
   return parses(text.slice(cr + 2)) ? null : 'malformed'
 }
 
-interface LibraryMessage { readonly method?: string }
+interface LibraryMessage {
+  readonly method?: string
+}
 let librarySipMessage: (new (raw: string) => LibraryMessage) | null = null
 
 /** Loads the library's own reader of messages, which the guard asks. */
 export async function loadLibraryReader(): Promise<void> {
   const path = 'drachtio-srf/lib/sip-parser/message.js'
-  librarySipMessage = (await import(path) as { default: new (raw: string) => LibraryMessage }).default
+  librarySipMessage = ((await import(path)) as { default: new (raw: string) => LibraryMessage }).default
 }
 
 function parses(raw: string): boolean {

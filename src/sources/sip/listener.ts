@@ -1,27 +1,28 @@
 /**
- * The embedded SIP listener: UDP, TCP and TLS, for those who run no drachtio-server. It is an end, not a proxy: it answers requests
- * (`service.ts`) and sends none.
+ * The embedded SIP listener: UDP, TCP and TLS, for those who run no drachtio-server. It is an end, not a proxy: it
+ * answers requests (`service.ts`) and sends none.
  *
- * What keeps it from being used against others: it answers only to networks of `allow`, only to the address that a request came from,
- * and by UDP with no more than the request's own size and a fixed part. What keeps one sender from hurting the rest: its own
- * rate; by TCP it is not read for a while, which slows it down, by UDP what is too much is dropped.
+ * What keeps it from being used against others: it answers only to networks of `allow`, only to the address that a
+ * request came from, and by UDP with no more than the request's own size and a fixed part. What keeps one sender from
+ * hurting the rest: its own rate; by TCP it is not read for a while, which slows it down, by UDP what is too much is
+ * dropped.
  */
 import { randomBytes } from 'node:crypto'
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
-import { createServer, isIP, type AddressInfo, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, isIP, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
 import { RateLimit } from '../../base/rate-limit.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { Allowed } from '../../sections/authorise.js'
-import { mayUse, namesOfSocket, tenantGrant, type Authoriser } from '../common/authorise.js'
-import { readServerTls } from '../../sections/server-tls.js'
+import type { SourceCounters } from '../../flow/counters.js'
 import { paramsOf, readSip, type SipMessage } from '../../formats/sip/message.js'
+import type { Allowed } from '../../sections/authorise.js'
 import { isLimited, Networks, plainAddress } from '../../sections/network-list.js'
+import { readServerTls } from '../../sections/server-tls.js'
+import type { TlsSettings } from '../../sections/tls-files.js'
+import { type Authoriser, mayUse, namesOfSocket, tenantGrant } from '../common/authorise.js'
 import type { SipAnswer, SipService } from './service.js'
 import { SipStream } from './stream.js'
-import type { SourceCounters } from '../../flow/counters.js'
-import type { TlsSettings } from '../../sections/tls-files.js'
 
 export interface SipListenerSettings {
   readonly udp: string | null
@@ -72,7 +73,11 @@ export class SipListener {
   readonly #options: SipListenerOptions
   readonly #allowed: Networks
   readonly #rates: RateLimit
-  readonly #transactions = new LRUCache<string, Transaction>({ max: MAX_TRANSACTIONS, ttl: TRANSACTION_MS, ttlResolution: 1000 })
+  readonly #transactions = new LRUCache<string, Transaction>({
+    max: MAX_TRANSACTIONS,
+    ttl: TRANSACTION_MS,
+    ttlResolution: 1000,
+  })
   readonly #connections = new Set<Socket>()
   /** How many of them each address has. */
   readonly #connectionsOf = new Map<string, number>()
@@ -92,10 +97,17 @@ export class SipListener {
     const { udp, tcp, tlsListen, tls } = this.#options.settings
     try {
       if (udp !== null) this.addresses['sipUdp'] = await this.#listenUdp(udp)
-      if (tcp !== null) this.addresses['sipTcp'] = await this.#listenTcp(tcp, 'sip.tcp', createServer({ noDelay: true }))
+      if (tcp !== null)
+        this.addresses['sipTcp'] = await this.#listenTcp(tcp, 'sip.tcp', createServer({ noDelay: true }))
       if (tlsListen !== null && tls !== null) {
         const { cert, key, ca } = readServerTls(tls, 'sip.tls')
-        const server = createTlsServer({ cert, key, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE_MS, ...(ca === null ? {} : { ca, requestCert: true, rejectUnauthorized: true }) })
+        const server = createTlsServer({
+          cert,
+          key,
+          minVersion: 'TLSv1.2',
+          handshakeTimeout: HANDSHAKE_MS,
+          ...(ca === null ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
+        })
         this.addresses['sipTls'] = await this.#listenTcp(tlsListen, 'sip.tlsListen', server)
       }
     } catch (error) {
@@ -107,10 +119,20 @@ export class SipListener {
   async stop(): Promise<void> {
     for (const socket of this.#connections) socket.destroy()
     await Promise.all([
-      ...this.#servers.splice(0).map((server) => new Promise<void>((resolve) => { server.close(() => { resolve() }) })),
+      ...this.#servers.splice(0).map(
+        (server) =>
+          new Promise<void>((resolve) => {
+            server.close(() => {
+              resolve()
+            })
+          }),
+      ),
       new Promise<void>((resolve) => {
         if (this.#udp === null) resolve()
-        else this.#udp.close(() => { resolve() })
+        else
+          this.#udp.close(() => {
+            resolve()
+          })
         this.#udp = null
       }),
     ])
@@ -120,13 +142,19 @@ export class SipListener {
     const { host, port } = hostPort(listen)
     const socket = createSocket({ type: isIP(host) === 6 ? 'udp6' : 'udp4', reuseAddr: false })
     await new Promise<void>((resolve, reject) => {
-      socket.once('error', (error: NodeJS.ErrnoException) => { reject(new MinimError('MINIM_SIP_LISTEN', { setting: 'sip.udp', listen, what: error.code ?? 'error' })) })
+      socket.once('error', (error: NodeJS.ErrnoException) => {
+        reject(new MinimError('MINIM_SIP_LISTEN', { setting: 'sip.udp', listen, what: error.code ?? 'error' }))
+      })
       socket.bind(port, host, resolve)
     })
     socket.removeAllListeners('error')
     // ICMP's answers to answers: nothing to be done about them. Others end the socket.
-    socket.on('error', (error) => { this.#options.onBroken(error) })
-    socket.on('message', (bytes, from) => { this.#datagram(bytes, from) })
+    socket.on('error', (error) => {
+      this.#options.onBroken(error)
+    })
+    socket.on('message', (bytes, from) => {
+      this.#datagram(bytes, from)
+    })
     try {
       socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
     } catch {
@@ -158,7 +186,10 @@ export class SipListener {
     const tenant = this.#tenantOf(address, null) ?? undefined
     const send = (answer: Buffer): void => {
       const to = message.method === null ? null : udpTarget(message, from)
-      if (to !== null) this.#udp?.send(answer, to, from.address, () => { /* gone or not: the sender asks again */ })
+      if (to !== null)
+        this.#udp?.send(answer, to, from.address, () => {
+          /* gone or not: the sender asks again */
+        })
     }
     if (message.method === null || message.method === 'ACK') {
       void service.handle(message, address, tenant)
@@ -188,25 +219,38 @@ export class SipListener {
       answered(service.refused('too_large', 513))
       return
     }
-    void service.handle(message, address, tenant).then((answer) => {
-      // What could not be kept may be tried again at once.
-      if (answer?.status === 503) this.#transactions.delete(key)
-      if (answer !== null) answered(answer)
-    }).catch(this.#options.onBroken)
+    void service
+      .handle(message, address, tenant)
+      .then((answer) => {
+        // What could not be kept may be tried again at once.
+        if (answer?.status === 503) this.#transactions.delete(key)
+        if (answer !== null) answered(answer)
+      })
+      .catch(this.#options.onBroken)
   }
 
   async #listenTcp(listen: string, setting: string, server: Server): Promise<string> {
     const { host, port } = hostPort(listen)
     await new Promise<void>((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) => { reject(new MinimError('MINIM_SIP_LISTEN', { setting, listen, what: error.code ?? 'error' })) })
+      server.once('error', (error: NodeJS.ErrnoException) => {
+        reject(new MinimError('MINIM_SIP_LISTEN', { setting, listen, what: error.code ?? 'error' }))
+      })
       server.listen(port, host, resolve)
     })
     server.removeAllListeners('error')
-    server.on('error', (error) => { this.#options.onBroken(error) })
+    server.on('error', (error) => {
+      this.#options.onBroken(error)
+    })
     // Before the handshake of TLS: who may not send does not get that far.
-    server.on('connection', (socket: Socket) => { this.#admit(socket) })
-    server.on(setting === 'sip.tcp' ? 'connection' : 'secureConnection', (socket: Socket) => { if (!socket.destroyed) this.#serve(socket) })
-    server.on('tlsClientError', () => { this.#options.counters.refused('unauthorised') })
+    server.on('connection', (socket: Socket) => {
+      this.#admit(socket)
+    })
+    server.on(setting === 'sip.tcp' ? 'connection' : 'secureConnection', (socket: Socket) => {
+      if (!socket.destroyed) this.#serve(socket)
+    })
+    server.on('tlsClientError', () => {
+      this.#options.counters.refused('unauthorised')
+    })
     this.#servers.push(server)
     return addressText(server.address() as AddressInfo)
   }
@@ -214,7 +258,9 @@ export class SipListener {
   /** Counts a connection, or ends it. */
   #admit(socket: Socket): void {
     const { counters, settings } = this.#options
-    socket.on('error', () => { /* it closes, and that is all */ })
+    socket.on('error', () => {
+      /* it closes, and that is all */
+    })
     const address = plainAddress(socket.remoteAddress ?? '0.0.0.0')
     if (!this.#allowed.has(address)) {
       counters.refused('unauthorised')
@@ -253,12 +299,16 @@ export class SipListener {
     const stream = new SipStream(settings.maxMessageBytes)
     let timer: NodeJS.Timeout | null = null
     let slowed = false
-    socket.on('error', () => { /* it closes, and that is all */ })
+    socket.on('error', () => {
+      /* it closes, and that is all */
+    })
     socket.setTimeout(settings.idleMs, () => {
       counters.refused('idle')
       socket.destroy()
     })
-    socket.on('close', () => { if (timer !== null) clearTimeout(timer) })
+    socket.on('close', () => {
+      if (timer !== null) clearTimeout(timer)
+    })
     const write = (bytes: Buffer | string): void => {
       if (socket.destroyed) return
       // Who reads no answers asks for no more of them.
@@ -276,7 +326,9 @@ export class SipListener {
           counters.refused('rate')
           slowed = true
           socket.pause()
-          timer = setTimeout(() => { work(silent) }, 100)
+          timer = setTimeout(() => {
+            work(silent)
+          }, 100)
           return
         }
         const frame = silent ? stream.flush() : stream.next()
@@ -286,8 +338,16 @@ export class SipListener {
         else {
           counters.received(1)
           counters.refused(frame.kind)
-          const answer = frame.kind === 'too_large' && frame.message !== null && frame.message.method !== null
-            ? encodeAnswer(frame.message, { status: 413, reason: 'Request Entity Too Large', headers: [], more: [] }, address, port, Infinity) : null
+          const answer =
+            frame.kind === 'too_large' && frame.message !== null && frame.message.method !== null
+              ? encodeAnswer(
+                  frame.message,
+                  { status: 413, reason: 'Request Entity Too Large', headers: [], more: [] },
+                  address,
+                  port,
+                  Infinity,
+                )
+              : null
           if (answer !== null) socket.end(answer)
           else socket.end()
           setTimeout(() => socket.destroy(), SHORT_BODY_MS).unref()
@@ -295,7 +355,10 @@ export class SipListener {
         }
       }
       socket.resume()
-      if (stream.waiting) timer = setTimeout(() => { work(true) }, SHORT_BODY_MS)
+      if (stream.waiting)
+        timer = setTimeout(() => {
+          work(true)
+        }, SHORT_BODY_MS)
     }
     socket.on('data', (chunk: Buffer) => {
       stream.feed(chunk)
@@ -307,17 +370,26 @@ export class SipListener {
     })
   }
 
-  #request(message: SipMessage, address: string, port: number, tenant: string | undefined, write: (bytes: Buffer) => void): void {
+  #request(
+    message: SipMessage,
+    address: string,
+    port: number,
+    tenant: string | undefined,
+    write: (bytes: Buffer) => void,
+  ): void {
     const { counters, service } = this.#options
     counters.received(1)
     if (message.method !== null && message.method !== 'ACK' && transactionOf(message, address, port) === null) {
       counters.refused('malformed')
       return
     }
-    void service.handle(message, address, tenant).then((answer) => {
-      const encoded = answer === null ? null : encodeAnswer(message, answer, address, port, Infinity)
-      if (encoded !== null) write(encoded)
-    }).catch(this.#options.onBroken)
+    void service
+      .handle(message, address, tenant)
+      .then((answer) => {
+        const encoded = answer === null ? null : encodeAnswer(message, answer, address, port, Infinity)
+        if (encoded !== null) write(encoded)
+      })
+      .catch(this.#options.onBroken)
   }
 
   /**
@@ -327,8 +399,8 @@ export class SipListener {
   #tenantOf(address: string, names: readonly string[] | null): string | null | undefined {
     const { settings, authoriser = null } = this.#options
     const entry = settings.allow.at(this.#allowed.place(address))
-    const network = entry !== undefined && isLimited(entry) ? entry.tenants ?? null : null
-    const certified = names === null ? null : authoriser?.tenantsOf(names) ?? null
+    const network = entry !== undefined && isLimited(entry) ? (entry.tenants ?? null) : null
+    const certified = names === null ? null : (authoriser?.tenantsOf(names) ?? null)
     if (network === null && certified === null) return undefined
     const grant = tenantGrant([network, certified], { tenant: '', tenants: null })
     return mayUse(grant, grant.tenant) ? grant.tenant : null
@@ -339,16 +411,29 @@ export class SipListener {
   }
 }
 
-/** What tells a request from all others while it may be sent again (RFC 3261 §17.2.3); null where an answer would lack what it needs. */
+/**
+ * What tells a request from all others while it may be sent again (RFC 3261 §17.2.3); null where an answer would lack
+ * what it needs.
+ */
 function transactionOf(message: SipMessage, address: string, port: number): string | null {
   const via = message.header('via')
   const cseq = message.header('cseq')
   const callId = message.callId
-  if (via === null || cseq === null || callId === '' || message.header('from') === null || message.header('to') === null) return null
+  if (
+    via === null ||
+    cseq === null ||
+    callId === '' ||
+    message.header('from') === null ||
+    message.header('to') === null
+  )
+    return null
   return `${address} ${port} ${callId} ${cseq} ${via}`
 }
 
-/** The port that an answer goes to (RFC 3261 §18.2.2, RFC 3581 §4); its address is always the one that the request came from. */
+/**
+ * The port that an answer goes to (RFC 3261 §18.2.2, RFC 3581 §4); its address is always the one that the request came
+ * from.
+ */
 function udpTarget(message: SipMessage, from: RemoteInfo): number | null {
   const via = message.header('via')
   if (via === null) return null
@@ -359,17 +444,30 @@ function udpTarget(message: SipMessage, from: RemoteInfo): number | null {
 }
 
 /**
- * An answer's bytes: what it copies of the request (RFC 3261 §8.2.6.2), the first Via with where the request came from, a tag for To.
+ * An answer's bytes: what it copies of the request (RFC 3261 §8.2.6.2), the first Via with where the request came from,
+ * a tag for To.
  * @param maxBytes what does not need to be in it is left out beyond that
  * @returns null where it would be larger even so: then there is none
  */
-export function encodeAnswer(message: SipMessage, { status, reason, headers, more }: SipAnswer, address: string, port: number, maxBytes: number): Buffer | null {
+export function encodeAnswer(
+  message: SipMessage,
+  { status, reason, headers, more }: SipAnswer,
+  address: string,
+  port: number,
+  maxBytes: number,
+): Buffer | null {
   const lines = [`SIP/2.0 ${status} ${reason}`]
   message.headers('via').forEach((via, i) => lines.push(`Via: ${i === 0 ? receivedVia(via, address, port) : via}`))
   const to = message.header('to') ?? ''
-  lines.push(`From: ${message.header('from') ?? ''}`, `To: ${/;\s*tag\s*=/i.test(to) ? to : `${to};tag=${TAG}`}`, `Call-ID: ${message.callId}`, `CSeq: ${message.header('cseq') ?? ''}`)
+  lines.push(
+    `From: ${message.header('from') ?? ''}`,
+    `To: ${/;\s*tag\s*=/i.test(to) ? to : `${to};tag=${TAG}`}`,
+    `Call-ID: ${message.callId}`,
+    `CSeq: ${message.header('cseq') ?? ''}`,
+  )
   for (const [name, value] of headers) lines.push(`${name}: ${value}`)
-  const encode = (extra: readonly string[]): Buffer => Buffer.from(`${[...lines, ...extra, 'Content-Length: 0'].join('\r\n')}\r\n\r\n`)
+  const encode = (extra: readonly string[]): Buffer =>
+    Buffer.from(`${[...lines, ...extra, 'Content-Length: 0'].join('\r\n')}\r\n\r\n`)
   const full = encode(more.map(([name, value]) => `${name}: ${value}`))
   if (full.length <= maxBytes) return full
   const least = encode([])

@@ -1,11 +1,11 @@
 /**
  * What minim answers to SIP requests, whoever brings them: the listener, or a drachtio-server.
  *
- * - PUBLISH of `vq-rtcpxr` (RFC 6035, RFC 3903): 200 with SIP-ETag and Expires, once the records are safe. Other packages 489, other
- *   bodies 415, what cannot be understood 400, an entity tag that is not known 412
+ * - PUBLISH of `vq-rtcpxr` (RFC 6035, RFC 3903): 200 with SIP-ETag and Expires, once the records are safe. Other
+ *   packages 489, other bodies 415, what cannot be understood 400, an entity tag that is not known 412
  * - NOTIFY of the same: 200
- * - REGISTER, a copy that a proxy or registrar forks here: 200 with the contacts that it has, or 405. minim is no registrar: nothing is
- *   remembered of it
+ * - REGISTER, a copy that a proxy or registrar forks here: 200 with the contacts that it has, or 405. minim is no
+ *   registrar: nothing is remembered of it
  * - OPTIONS: 200 with what can be done here (RFC 3261 §11)
  * - the spool full or broken: 503 with Retry-After
  */
@@ -13,12 +13,12 @@ import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Catalogue } from '../../catalogue/catalogue.js'
 import { MinimError } from '../../errors/catalogue.js'
-import { Outbox } from '../common/outbox.js'
-import type { RecordFields } from '../../formats/record-writer.js'
+import type { SourceCounters, SourceRefusal } from '../../flow/counters.js'
 import type { Inlet } from '../../flow/source.js'
+import type { RecordFields } from '../../formats/record-writer.js'
 import type { SipMessage } from '../../formats/sip/message.js'
 import { publishToQuality, registerToDevice, VQ_CONTENT_TYPE, VQ_EVENT } from '../../formats/sip/records.js'
-import type { SourceCounters, SourceRefusal } from '../../flow/counters.js'
+import { Outbox } from '../common/outbox.js'
 
 /** An answer, but for what every answer copies from its request. */
 export interface SipAnswer {
@@ -44,8 +44,17 @@ export interface SipServiceOptions {
 
 /** Reason phrases (RFC 3261 §21, RFC 3903 §11, RFC 6665 §8.3.2). */
 const REASONS = {
-  200: 'OK', 400: 'Bad Request', 405: 'Method Not Allowed', 412: 'Conditional Request Failed', 413: 'Request Entity Too Large', 415: 'Unsupported Media Type',
-  481: 'Call/Transaction Does Not Exist', 489: 'Bad Event', 500: 'Server Internal Error', 503: 'Service Unavailable', 513: 'Message Too Large',
+  200: 'OK',
+  400: 'Bad Request',
+  405: 'Method Not Allowed',
+  412: 'Conditional Request Failed',
+  413: 'Request Entity Too Large',
+  415: 'Unsupported Media Type',
+  481: 'Call/Transaction Does Not Exist',
+  489: 'Bad Event',
+  500: 'Server Internal Error',
+  503: 'Service Unavailable',
+  513: 'Message Too Large',
 } as const
 type Status = keyof typeof REASONS
 type Headers = readonly (readonly [string, string])[]
@@ -54,7 +63,9 @@ const METHODS = 'PUBLISH, NOTIFY, OPTIONS'
 /** When to come again after a 503, s: not all at once. */
 const RETRY_MIN_SECONDS = 10
 const RETRY_MAX_SECONDS = 60
-/** Publications whose entity tag is known. A tag that was forgotten is answered with 412, and the phone publishes anew. */
+/**
+ * Publications whose entity tag is known. A tag that was forgotten is answered with 412, and the phone publishes anew.
+ */
 const MAX_PUBLICATIONS = 10_000
 /** Requests whose records are being made safe. */
 const MAX_PENDING = 4096
@@ -71,7 +82,16 @@ export class SipService {
   constructor(options: SipServiceOptions) {
     this.#options = options
     const { catalogue, inlet } = options
-    this.#outbox = new Outbox({ source: 'sip', catalogue, inlet, maxPending: MAX_PENDING, refused: (reason) => { this.refuse(reason) }, waiting: null })
+    this.#outbox = new Outbox({
+      source: 'sip',
+      catalogue,
+      inlet,
+      maxPending: MAX_PENDING,
+      refused: (reason) => {
+        this.refuse(reason)
+      },
+      waiting: null,
+    })
     this.#now = options.now ?? Date.now
     this.#allow = options.registerCopies ? `${METHODS}, REGISTER` : METHODS
   }
@@ -95,16 +115,36 @@ export class SipService {
     }
     try {
       switch (message.method) {
-        case 'PUBLISH': return await this.#publish(message, remoteIp, tenant)
-        case 'NOTIFY': return await this.#notify(message, remoteIp, tenant)
-        case 'REGISTER': return this.#options.registerCopies ? await this.#register(message, remoteIp, tenant) : this.#notAllowed()
+        case 'PUBLISH':
+          return await this.#publish(message, remoteIp, tenant)
+        case 'NOTIFY':
+          return await this.#notify(message, remoteIp, tenant)
+        case 'REGISTER':
+          return this.#options.registerCopies ? await this.#register(message, remoteIp, tenant) : this.#notAllowed()
         // Asked by proxies to see whether anybody is there; no record comes of it.
-        case 'OPTIONS': return this.refused('unused', 200, [], this.#capabilities())
-        case 'CANCEL': return this.refused('unused', 481)
-        case 'INVITE': case 'BYE': case 'SUBSCRIBE': case 'INFO': case 'PRACK': case 'UPDATE': case 'MESSAGE': case 'REFER': case 'OTHER': return this.#notAllowed()
+        case 'OPTIONS':
+          return this.refused('unused', 200, [], this.#capabilities())
+        case 'CANCEL':
+          return this.refused('unused', 481)
+        case 'INVITE':
+        case 'BYE':
+        case 'SUBSCRIBE':
+        case 'INFO':
+        case 'PRACK':
+        case 'UPDATE':
+        case 'MESSAGE':
+        case 'REFER':
+        case 'OTHER':
+          return this.#notAllowed()
       }
     } catch (error) {
-      if (error instanceof MinimError && (error.code === 'MINIM_SPOOL_FULL' || error.code === 'MINIM_SPOOL_BROKEN' || error.code === 'MINIM_DELIVERY_STOPPED')) return this.unavailable()
+      if (
+        error instanceof MinimError &&
+        (error.code === 'MINIM_SPOOL_FULL' ||
+          error.code === 'MINIM_SPOOL_BROKEN' ||
+          error.code === 'MINIM_DELIVERY_STOPPED')
+      )
+        return this.unavailable()
       this.#options.onBroken(error)
       return answer(500)
     }
@@ -131,7 +171,11 @@ export class SipService {
   }
 
   #capabilities(): Headers {
-    return [['Allow', this.#allow], ['Accept', VQ_CONTENT_TYPE], ['Allow-Events', VQ_EVENT]]
+    return [
+      ['Allow', this.#allow],
+      ['Accept', VQ_CONTENT_TYPE],
+      ['Allow-Events', VQ_EVENT],
+    ]
   }
 
   /** RFC 3903 §6, step by step. */
@@ -147,7 +191,8 @@ export class SipService {
       if (until === undefined || until < now) return this.refused('unused', 412)
     }
     if (isEmpty(message)) {
-      // Without a body it refreshes or removes what was published: there is nothing new in it. Without a tag it is nothing at all.
+      // Without a body it refreshes or removes what was published: there is nothing new in it. Without a tag it is
+      // nothing at all.
       if (match === null) return this.refused('malformed', 400)
       this.refuse('unused')
     } else {
@@ -159,49 +204,92 @@ export class SipService {
     if (match !== null) this.#publications.delete(match)
     const tag = randomBytes(9).toString('base64url')
     if (expires > 0) this.#publications.set(tag, now + expires * 1000)
-    return answer(200, [['SIP-ETag', tag], ['Expires', String(expires)]])
+    return answer(200, [
+      ['SIP-ETag', tag],
+      ['Expires', String(expires)],
+    ])
   }
 
   async #notify(message: SipMessage, remoteIp: string | null, tenant: string): Promise<SipAnswer> {
     if (!isVqEvent(message)) return this.refused('unused', 489, [['Allow-Events', VQ_EVENT]])
     if (isEmpty(message)) return this.refused('unused', 200)
-    return this.#bodyProblem(message) ?? await this.#takeReports(message, remoteIp, tenant, this.#now()) ?? answer(200)
+    return (
+      this.#bodyProblem(message) ?? (await this.#takeReports(message, remoteIp, tenant, this.#now())) ?? answer(200)
+    )
   }
 
   async #register(message: SipMessage, remoteIp: string | null, tenant: string): Promise<SipAnswer> {
     const devices = registerToDevice(message, { seenMs: this.#now(), remoteIp })
     if (devices.length === 0) return this.refused('unused', 200)
     const cseq = message.header('cseq') ?? ''
-    if (!await this.#put('device', devices, tenant, idOf('register', message.callId, cseq, message.header('contact') ?? ''))) this.refuse('repeated')
+    if (
+      !(await this.#put(
+        'device',
+        devices,
+        tenant,
+        idOf('register', message.callId, cseq, message.header('contact') ?? ''),
+      ))
+    )
+      this.refuse('repeated')
     const expires = message.header('expires')
-    const contacts = message.headers('contact').filter((contact) => contact !== '*').map((contact): readonly [string, string] => ['Contact', contact])
-    return answer(200, [...contacts, ...(expires === null || !/^\d{1,10}$/.test(expires) ? [] : [['Expires', expires] as const])])
+    const contacts = message
+      .headers('contact')
+      .filter((contact) => contact !== '*')
+      .map((contact): readonly [string, string] => ['Contact', contact])
+    return answer(200, [
+      ...contacts,
+      ...(expires === null || !/^\d{1,10}$/.test(expires) ? [] : [['Expires', expires] as const]),
+    ])
   }
 
   /** What is wrong with a body before it is read; null if nothing is. */
   #bodyProblem(message: SipMessage): SipAnswer | null {
     const type = message.header('content-type')
     // Some phones leave it out: the event package says what it must be.
-    if (type !== null && type !== '' && type.split(';', 1)[0].trim().toLowerCase() !== VQ_CONTENT_TYPE) return this.refused('unused', 415, [['Accept', VQ_CONTENT_TYPE]])
+    if (type !== null && type !== '' && type.split(';', 1)[0].trim().toLowerCase() !== VQ_CONTENT_TYPE)
+      return this.refused('unused', 415, [['Accept', VQ_CONTENT_TYPE]])
     const encoding = message.header('content-encoding')
-    if (encoding !== null && encoding.toLowerCase() !== 'identity') return this.refused('unused', 415, [['Accept-Encoding', 'identity']])
+    if (encoding !== null && encoding.toLowerCase() !== 'identity')
+      return this.refused('unused', 415, [['Accept-Encoding', 'identity']])
     return null
   }
 
-  /** Takes the reports of a body. Returns the answer if they were not taken, null if they were: also where there was no figure in them. */
-  async #takeReports(message: SipMessage, remoteIp: string | null, tenant: string, seenMs: number): Promise<SipAnswer | null> {
+  /**
+   * Takes the reports of a body. Returns the answer if they were not taken, null if they were: also where there was no
+   * figure in them.
+   */
+  async #takeReports(
+    message: SipMessage,
+    remoteIp: string | null,
+    tenant: string,
+    seenMs: number,
+  ): Promise<SipAnswer | null> {
     const qualities = publishToQuality(message, { seenMs, remoteIp })
     if (qualities === null) return this.refused('malformed', 400)
     if (qualities.length === 0) this.refuse('unused')
-    // The same report is one report, however often and by whichever way it comes: so what it is known by is what it says.
-    else if (!await this.#put('quality', qualities, tenant, idOf('vq', message.header('from')?.replace(/;\s*tag=[^;]*/i, '') ?? '', message.body))) this.refuse('repeated')
+    // The same report is one report, however often and by whichever way it comes: so what it is known by is what it
+    // says.
+    else if (
+      !(await this.#put(
+        'quality',
+        qualities,
+        tenant,
+        idOf('vq', message.header('from')?.replace(/;\s*tag=[^;]*/i, '') ?? '', message.body),
+      ))
+    )
+      this.refuse('repeated')
     return null
   }
 
   /** Makes records safe; false where they were before. */
-  async #put(kind: 'quality' | 'device', records: readonly RecordFields[], tenant: string, id: string): Promise<boolean> {
+  async #put(
+    kind: 'quality' | 'device',
+    records: readonly RecordFields[],
+    tenant: string,
+    id: string,
+  ): Promise<boolean> {
     if (this.#stopping || this.#options.inlet.full) throw new MinimError('MINIM_SPOOL_FULL')
-    return await this.#outbox.put(kind, records, id, tenant) === 'stored'
+    return (await this.#outbox.put(kind, records, id, tenant)) === 'stored'
   }
 }
 

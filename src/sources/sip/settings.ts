@@ -3,12 +3,21 @@ import { Type } from '@sinclair/typebox'
 import { DAY_MS } from '../../base/time.js'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
-import { authorisePart, authoriseProblems, type Allowed, type AuthoriseSettings } from '../../sections/authorise.js'
+import { type Allowed, authorisePart, authoriseProblems, type AuthoriseSettings } from '../../sections/authorise.js'
 import { allowPart, allowProblems, LOOPBACK } from '../../sections/networks.js'
-import { closed, listenOrOff, NAME, optionalParts, secretParts, section, tlsFiles, whole } from '../../sections/parts.js'
-import { placeProblems, secretProblems, type SecretPlace } from '../../sections/secrets.js'
-import { pemFiles, pemProblems, type TlsSettings } from '../../sections/tls-files.js'
+import {
+  closed,
+  listenOrOff,
+  NAME,
+  optionalParts,
+  secretParts,
+  section,
+  tlsFiles,
+  whole,
+} from '../../sections/parts.js'
+import { placeProblems, type SecretPlace, secretProblems } from '../../sections/secrets.js'
 import type { SourceSection } from '../../sections/source-section.js'
+import { pemFiles, pemProblems, type TlsSettings } from '../../sections/tls-files.js'
 
 /** A drachtio-server that hands requests on. */
 export interface DrachtioSettings {
@@ -69,11 +78,18 @@ const DEFAULTS: SipSettings = {
 
 function check(value: SipSettings, tenants: readonly string[]): Problem[] {
   const problems: Problem[] = value.drachtio === null ? [] : placeProblems(drachtioSecret(value.drachtio), true)
-  if (!tenants.includes(value.tenant)) problems.push({ path: 'sip.tenant', what: 'is no tenant of these settings', mend: useOneOf(value.tenant, tenants) })
-  problems.push(...allowProblems('sip', value.allow, [value.udp, value.tcp, value.tlsListen], 'the phones and proxies', tenants))
+  if (!tenants.includes(value.tenant))
+    problems.push({ path: 'sip.tenant', what: 'is no tenant of these settings', mend: useOneOf(value.tenant, tenants) })
+  problems.push(
+    ...allowProblems('sip', value.allow, [value.udp, value.tcp, value.tlsListen], 'the phones and proxies', tenants),
+  )
   problems.push(...authoriseProblems('sip', value.authorise, value.tls, tenants))
   if (value.tlsListen !== null && value.tls === null) {
-    problems.push({ path: 'sip.tls', what: 'is needed by sip.tlsListen', mend: 'give { cert: PATH, key: PATH }, or leave out sip.tlsListen' })
+    problems.push({
+      path: 'sip.tls',
+      what: 'is needed by sip.tlsListen',
+      mend: 'give { cert: PATH, key: PATH }, or leave out sip.tlsListen',
+    })
   }
   return problems
 }
@@ -81,11 +97,15 @@ function check(value: SipSettings, tenants: readonly string[]): Problem[] {
 /** drachtio-server's secret. */
 export function drachtioSecret({ secretFile, secretEnv }: DrachtioSettings): SecretPlace<string> {
   return {
-    setting: 'sip.drachtio.secret', file: secretFile, variable: secretEnv,
+    setting: 'sip.drachtio.secret',
+    file: secretFile,
+    variable: secretEnv,
     parse: (bytes) => {
       const value = bytes.toString('utf8').trim()
       // It stands between bars in a line.
-      return /^[^|\s]{1,256}$/.test(value) ? { value } : { wrong: 'is no secret of up to 256 characters in one line, without spaces and bars' }
+      return /^[^|\s]{1,256}$/.test(value)
+        ? { value }
+        : { wrong: 'is no secret of up to 256 characters in one line, without spaces and bars' }
     },
     mend: 'put the secret of drachtio.conf there, and nothing else',
   }
@@ -99,31 +119,49 @@ export const SIP: SourceSection<SipSettings, 'sip'> = {
   connects: ['udp', 'drachtio'],
   check: (value, around) => check(value, Object.keys(around.tenants)),
   checkFiles: (value) => [
-    ...value.drachtio === null ? [] : secretProblems(drachtioSecret(value.drachtio)),
-    ...value.tlsListen === null || value.tls === null ? [] : pemProblems(pemFiles(value.tls, 'sip.tls')),
+    ...(value.drachtio === null ? [] : secretProblems(drachtioSecret(value.drachtio))),
+    ...(value.tlsListen === null || value.tls === null ? [] : pemProblems(pemFiles(value.tls, 'sip.tls'))),
   ],
-  schema: section({
-    udp: listenOrOff('where SIP comes by UDP', 5060),
-    tcp: listenOrOff('where SIP comes by TCP', 5060),
-    tlsListen: listenOrOff('where SIP comes by TLS', 5061),
-    tls: tlsFiles('PEM files for tlsListen'),
-    authorise: authorisePart(['tenant']),
-    allow: allowPart('others get no answer', ['tenant']),
-    tenant: Type.String({ pattern: NAME, default: DEFAULTS.tenant, description: 'tenant of the records' }),
-    registerCopies: Type.Boolean({ default: DEFAULTS.registerCopies, description: 'true or false: whether REGISTER is taken and answered with 200, else with 405' }),
-    expiresSeconds: whole(DEFAULTS.expiresSeconds, 60, 86_400, 'seconds that a publication stays at most'),
-    maxMessageBytes: whole(DEFAULTS.maxMessageBytes, 1024, 65_535, 'octets of a message at most'),
-    maxConnections: whole(DEFAULTS.maxConnections, 1, 100_000, 'TCP and TLS connections at once at most'),
-    ratePerSecond: whole(DEFAULTS.ratePerSecond, 1, 1_000_000, 'messages a second of each address at most'),
-    idleMs: whole(DEFAULTS.idleMs, 1000, DAY_MS, 'a connection on which nothing comes for so long is closed, ms'),
-    drachtio: Type.Union([
-      Type.Null(),
-      Type.Object({
-        host: Type.String({ minLength: 1, maxLength: 253, description: 'host of the drachtio-server' }),
-        port: whole(null, 1, 65_535, 'its port for applications'),
-        ...optionalParts(secretParts('secret', 'its secret')),
-        tls: Type.Optional(Type.Boolean({ default: false, description: 'true or false: whether that port is TLS' })),
-      }, closed),
-    ], { default: DEFAULTS.drachtio, description: 'a drachtio-server that hands requests on: { host: NAME, port: 9022, secretFile: PATH or secretEnv: NAME, tls: false }, or null for none' }),
-  }, 'quality reports by SIP (PUBLISH and NOTIFY of vq-rtcpxr) and copies of REGISTER'),
+  schema: section(
+    {
+      udp: listenOrOff('where SIP comes by UDP', 5060),
+      tcp: listenOrOff('where SIP comes by TCP', 5060),
+      tlsListen: listenOrOff('where SIP comes by TLS', 5061),
+      tls: tlsFiles('PEM files for tlsListen'),
+      authorise: authorisePart(['tenant']),
+      allow: allowPart('others get no answer', ['tenant']),
+      tenant: Type.String({ pattern: NAME, default: DEFAULTS.tenant, description: 'tenant of the records' }),
+      registerCopies: Type.Boolean({
+        default: DEFAULTS.registerCopies,
+        description: 'true or false: whether REGISTER is taken and answered with 200, else with 405',
+      }),
+      expiresSeconds: whole(DEFAULTS.expiresSeconds, 60, 86_400, 'seconds that a publication stays at most'),
+      maxMessageBytes: whole(DEFAULTS.maxMessageBytes, 1024, 65_535, 'octets of a message at most'),
+      maxConnections: whole(DEFAULTS.maxConnections, 1, 100_000, 'TCP and TLS connections at once at most'),
+      ratePerSecond: whole(DEFAULTS.ratePerSecond, 1, 1_000_000, 'messages a second of each address at most'),
+      idleMs: whole(DEFAULTS.idleMs, 1000, DAY_MS, 'a connection on which nothing comes for so long is closed, ms'),
+      drachtio: Type.Union(
+        [
+          Type.Null(),
+          Type.Object(
+            {
+              host: Type.String({ minLength: 1, maxLength: 253, description: 'host of the drachtio-server' }),
+              port: whole(null, 1, 65_535, 'its port for applications'),
+              ...optionalParts(secretParts('secret', 'its secret')),
+              tls: Type.Optional(
+                Type.Boolean({ default: false, description: 'true or false: whether that port is TLS' }),
+              ),
+            },
+            closed,
+          ),
+        ],
+        {
+          default: DEFAULTS.drachtio,
+          description:
+            'a drachtio-server that hands requests on: { host: NAME, port: 9022, secretFile: PATH or secretEnv: NAME, tls: false }, or null for none',
+        },
+      ),
+    },
+    'quality reports by SIP (PUBLISH and NOTIFY of vq-rtcpxr) and copies of REGISTER',
+  ),
 }

@@ -1,7 +1,9 @@
 /**
- * SIP over TCP and TLS: cuts a stream into messages by Content-Length (RFC 3261 §18.3), which phones get wrong by a few octets.
+ * SIP over TCP and TLS: cuts a stream into messages by Content-Length (RFC 3261 §18.3), which phones get wrong by a few
+ * octets.
  *
- * - too long: the next message's first line stands inside of what should be the body, or nothing more comes: the body ends there
+ * - too long: the next message's first line stands inside of what should be the body, or nothing more comes: the body
+ *   ends there
  * - too short: what is left before the next message's first line belongs to the body
  * - missing: the body ends at the next message's first line, or when nothing more comes
  *
@@ -38,7 +40,10 @@ function mayStart(bytes: Uint8Array, at: number): boolean {
 
 /** Whether a message surely begins there, at the start of a line. */
 function starts(bytes: Uint8Array, at: number): boolean {
-  return bytes[at - 1] === LF && STARTS.some((start) => at + start.length <= bytes.length && start.every((byte, i) => bytes[at + i] === byte))
+  return (
+    bytes[at - 1] === LF &&
+    STARTS.some((start) => at + start.length <= bytes.length && start.every((byte, i) => bytes[at + i] === byte))
+  )
 }
 
 /** Whether in `[from, to)` a line stands that ends with the bytes there are, and may become a first line. */
@@ -49,14 +54,18 @@ function startsToo(bytes: Uint8Array, from: number, to: number): boolean {
 
 /** Where in `[from, to)` a message begins; -1 if nowhere. */
 function startIn(bytes: Uint8Array, from: number, to: number): number {
-  for (let at = Math.max(1, from); at < Math.min(to, bytes.length); at++) if (bytes[at - 1] === LF && starts(bytes, at)) return at
+  for (let at = Math.max(1, from); at < Math.min(to, bytes.length); at++)
+    if (bytes[at - 1] === LF && starts(bytes, at)) return at
   return -1
 }
 
 export class SipStream {
   readonly #maxBytes: number
   #buffer: Buffer = Buffer.alloc(0)
-  /** Up to where the buffer was searched, for the end of the headers and then for the next message: a byte at a time costs no more than all at once. */
+  /**
+   * Up to where the buffer was searched, for the end of the headers and then for the next message: a byte at a time
+   * costs no more than all at once.
+   */
   #searched = 0
   /** Of the message that has begun, once they are whole. */
   #headers: { readonly message: SipMessage; readonly end: number } | null = null
@@ -74,13 +83,17 @@ export class SipStream {
     return this.#buffer.length
   }
 
-  /** Whether a message has begun and would be whole if its sender has miscounted: {@link flush} after a while of silence. */
+  /**
+   * Whether a message has begun and would be whole if its sender has miscounted: {@link flush} after a while of
+   * silence.
+   */
   get waiting(): boolean {
     return !this.#over && this.#buffer.length > 0
   }
 
   feed(chunk: Uint8Array): void {
-    if (!this.#over) this.#buffer = this.#buffer.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#buffer, chunk])
+    if (!this.#over)
+      this.#buffer = this.#buffer.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#buffer, chunk])
   }
 
   /** The next that is whole; null where more must come. */
@@ -109,7 +122,8 @@ export class SipStream {
     }
     if (this.#headers === null) {
       const end = this.#headersEnd()
-      if (end > this.#maxBytes || (end < 0 && this.#buffer.length > this.#maxBytes)) return this.#fail({ kind: 'too_large', message: null })
+      if (end > this.#maxBytes || (end < 0 && this.#buffer.length > this.#maxBytes))
+        return this.#fail({ kind: 'too_large', message: null })
       if (end < 0) return null
       const message = readSip(Buffer.from(this.#buffer.subarray(0, end)))
       if (message === null) return this.#fail({ kind: 'malformed' })
@@ -121,7 +135,8 @@ export class SipStream {
     if (length === null && headers.header('content-length') !== null) return this.#fail({ kind: 'malformed' })
     if ((length ?? 0) + bodyStart > this.#maxBytes) return this.#fail({ kind: 'too_large', message: headers })
     const end = this.#bodyEnd(bodyStart, length, silent)
-    if (end < 0) return this.#buffer.length > this.#maxBytes + SLACK ? this.#fail({ kind: 'too_large', message: headers }) : null
+    if (end < 0)
+      return this.#buffer.length > this.#maxBytes + SLACK ? this.#fail({ kind: 'too_large', message: headers }) : null
     const message = readSip(Buffer.from(this.#buffer.subarray(0, end)))
     this.#drop(end)
     this.#slack = SLACK
@@ -143,7 +158,8 @@ export class SipStream {
       const early = length === 0 ? -1 : startIn(bytes, Math.max(bodyStart, end - SLACK), end)
       if (early >= 0) return early
       // A first line that has only begun: whether it is one, the next bytes tell.
-      if (length > 0 && !silent && bytes.length < end + 8 && startsToo(bytes, Math.max(bodyStart, end - SLACK), end)) return -1
+      if (length > 0 && !silent && bytes.length < end + 8 && startsToo(bytes, Math.max(bodyStart, end - SLACK), end))
+        return -1
       // A little more before the next message: it is this one's.
       if (length > 0 && bytes.length > end && bytes[end] !== CR && bytes[end] !== LF && !mayStart(bytes, end)) {
         const late = startIn(bytes, end, end + SLACK + 1)
@@ -173,7 +189,8 @@ export class SipStream {
   #skipEmptyLines(): boolean {
     let at = 0
     let ends = 0
-    while (at < this.#buffer.length && (this.#buffer[at] === CR || this.#buffer[at] === LF)) if (this.#buffer[at++] === LF) ends++
+    while (at < this.#buffer.length && (this.#buffer[at] === CR || this.#buffer[at] === LF))
+      if (this.#buffer[at++] === LF) ends++
     if (at > 0) this.#drop(at)
     return ends >= 2
   }

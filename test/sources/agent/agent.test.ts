@@ -1,19 +1,33 @@
-/** The agent against a gRPC source in this process: what it does when state and proxy do not fit, and when lines are gone. */
-import { appendFileSync, copyFileSync, readFileSync, renameSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs'
+/**
+ * The agent against a gRPC source in this process: what it does when state and proxy do not fit, and when lines are
+ * gone.
+ */
+import {
+  appendFileSync,
+  copyFileSync,
+  readFileSync,
+  renameSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { readEnvelope } from '../../../src/batch/scanner.js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
+import type { Intake } from '../../../src/flow/intake.js'
+import type { Minimised } from '../../../src/flow/minimised.js'
 import type { WorkItem } from '../../../src/flow/work-item.js'
-import { startAgent, type Agent } from '../../../src/sources/agent/agent.js'
+import { createLog } from '../../../src/ops/log.js'
+import { loadSettings } from '../../../src/settings/load.js'
+import { type Agent, startAgent } from '../../../src/sources/agent/agent.js'
 import { AgentState } from '../../../src/sources/agent/state.js'
 import { GrpcSource } from '../../../src/sources/grpc/grpc.js'
-import type { Intake } from '../../../src/flow/intake.js'
-import { createLog } from '../../../src/ops/log.js'
-import type { Minimised } from '../../../src/flow/minimised.js'
-import { loadSettings } from '../../../src/settings/load.js'
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 async function until(what: string, probe: () => boolean): Promise<void> {
   for (const deadline = Date.now() + 20_000; !probe();) {
     if (Date.now() > deadline) throw new Error(`never: ${what}`)
@@ -57,23 +71,49 @@ class Ledger implements Intake {
   }
 }
 
-interface Started { readonly agent: Agent; readonly log: string[] }
+interface Started {
+  readonly agent: Agent
+  readonly log: string[]
+}
 
 async function place(t: Test): Promise<{ file: string; stateFile: string; ledger: Ledger; start: () => Started }> {
   const folder = t.testdir()
   const file = join(folder, 'calls.jsonl')
   const stateFile = join(folder, 'agent.json')
   const ledger = new Ledger()
-  const source = new GrpcSource({ listen: '127.0.0.1:0', maxMessageBytes: 4_194_304, maxStreams: 8, idleMs: 60_000, tls: null, catalogue: catalogue(), intake: ledger, tenant: 'default' })
+  const source = new GrpcSource({
+    listen: '127.0.0.1:0',
+    maxMessageBytes: 4_194_304,
+    maxStreams: 8,
+    idleMs: 60_000,
+    tls: null,
+    catalogue: catalogue(),
+    intake: ledger,
+    tenant: 'default',
+  })
   const proxy = await source.start()
   t.teardown(() => source.stop())
-  const settings = loadSettings(null, { agent: { proxy, source: 'pbx-1', stateFile, reconnectMaxMs: 250, windowBatches: 4 }, files: [{ path: file, format: 'jsonl', pollMs: 10, settleMs: 50 }] })
+  const settings = loadSettings(null, {
+    agent: { proxy, source: 'pbx-1', stateFile, reconnectMaxMs: 250, windowBatches: 4 },
+    files: [{ path: file, format: 'jsonl', pollMs: 10, settleMs: 50 }],
+  })
   const none = (): void => undefined
   return {
-    file, stateFile, ledger,
+    file,
+    stateFile,
+    ledger,
     start: () => {
       const log: string[] = []
-      const agent = startAgent({ settings, catalogue: catalogue(), log: createLog('info', { write: (line: string) => { log.push(line) } }), counters: { received: none, refused: none, lag: none, connections: none, gap: none } })
+      const agent = startAgent({
+        settings,
+        catalogue: catalogue(),
+        log: createLog('info', {
+          write: (line: string) => {
+            log.push(line)
+          },
+        }),
+        counters: { received: none, refused: none, lag: none, connections: none, gap: none },
+      })
       return { agent, log }
     },
   }
@@ -117,14 +157,36 @@ t.test('a proxy that is not there: a short line with the code, and the mend the 
   const file = join(folder, 'calls.jsonl')
   writeFileSync(file, '{"call_id":"a"}\n')
   const ledger = new Ledger()
-  const proxy = (listen: string): GrpcSource => new GrpcSource({ listen, maxMessageBytes: 4_194_304, maxStreams: 8, idleMs: 60_000, tls: null, catalogue: catalogue(), intake: ledger, tenant: 'default' })
+  const proxy = (listen: string): GrpcSource =>
+    new GrpcSource({
+      listen,
+      maxMessageBytes: 4_194_304,
+      maxStreams: 8,
+      idleMs: 60_000,
+      tls: null,
+      catalogue: catalogue(),
+      intake: ledger,
+      tenant: 'default',
+    })
   const first = proxy('127.0.0.1:0')
   const address = await first.start()
   await first.stop()
-  const settings = loadSettings(null, { agent: { proxy: address, source: 'pbx-1', stateFile: join(folder, 'agent.json'), reconnectMaxMs: 250 }, files: [{ path: file, format: 'jsonl', pollMs: 10 }] })
+  const settings = loadSettings(null, {
+    agent: { proxy: address, source: 'pbx-1', stateFile: join(folder, 'agent.json'), reconnectMaxMs: 250 },
+    files: [{ path: file, format: 'jsonl', pollMs: 10 }],
+  })
   const none = (): void => undefined
   const log: { msg: string; code?: string; err?: { code: string; fix: string } }[] = []
-  const agent = startAgent({ settings, catalogue: catalogue(), log: createLog('warn', { write: (line: string) => { log.push(JSON.parse(line) as typeof log[number]) } }), counters: { received: none, refused: none, lag: none, connections: none, gap: none } })
+  const agent = startAgent({
+    settings,
+    catalogue: catalogue(),
+    log: createLog('warn', {
+      write: (line: string) => {
+        log.push(JSON.parse(line) as (typeof log)[number])
+      },
+    }),
+    counters: { received: none, refused: none, lag: none, connections: none, gap: none },
+  })
   t.teardown(() => agent.stop())
   await until('said', () => log.length > 0)
   t.match(log[0], { err: { code: 'MINIM_AGENT_DISCONNECTED', fix: /agent\.proxy/ } })
@@ -182,7 +244,10 @@ t.test('lines that were cut, and whose file is gone: said, and the numbers go on
 t.test('a state file that is damaged, or in use', async (t) => {
   const { file, stateFile, start } = await place(t)
   writeFileSync(file, '{"call_id":"a"}\n')
-  writeFileSync(stateFile, '{"version":1,"streams":{"x":{"incarnation":"i","acknowledged":0,"cuts":[{"sequence":1}],"places":[]}}}')
+  writeFileSync(
+    stateFile,
+    '{"version":1,"streams":{"x":{"incarnation":"i","acknowledged":0,"cuts":[{"sequence":1}],"places":[]}}}',
+  )
   t.throws(start, { code: 'MINIM_AGENT_STATE', message: /is damaged/ })
   unlinkSync(stateFile)
   const state = AgentState.open(stateFile)
@@ -191,7 +256,11 @@ t.test('a state file that is damaged, or in use', async (t) => {
   const saved = [state.save(), state.save()]
   state.stream('s').acknowledged = 8
   await Promise.all([...saved, state.save()])
-  t.match(JSON.parse(readFileSync(stateFile, 'utf8')), { streams: { s: { acknowledged: 8 } } }, 'what was changed while it was written is written as well')
+  t.match(
+    JSON.parse(readFileSync(stateFile, 'utf8')),
+    { streams: { s: { acknowledged: 8 } } },
+    'what was changed while it was written is written as well',
+  )
   state.close()
   const again = start()
   await again.agent.stop()

@@ -1,10 +1,11 @@
 /**
- * A server that behaves as Asterisk's manager interface does: banner without an empty line, log-in plain and by challenge, answers with the
- * action's id, events after the log-in only. It can split what it sends anywhere, be slow, be silent, and end in the middle of a line.
+ * A server that behaves as Asterisk's manager interface does: banner without an empty line, log-in plain and by
+ * challenge, answers with the action's id, events after the log-in only. It can split what it sends anywhere, be slow,
+ * be silent, and end in the middle of a line.
  */
 import { createHash, randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import type { Test } from 'tap'
@@ -40,14 +41,28 @@ export function crlf(text: string): string {
 /** A `Cdr` event. */
 export function cdr(fields: Readonly<Record<string, string | number>>): string {
   const all = {
-    AccountCode: 'acme', Source: '447700900123', Destination: '02079460101', CallerID: '"" <447700900123>', Channel: 'PJSIP/447700900123-00000001', DestinationChannel: 'PJSIP/trunk-00000002',
-    StartTime: '2026-11-24 13:20:00', AnswerTime: '2026-11-24 13:20:05', EndTime: '2026-11-24 13:21:15', Duration: 75, BillableSeconds: 70, Disposition: 'ANSWERED', UniqueID: '1795526400.1', ...fields,
+    AccountCode: 'acme',
+    Source: '447700900123',
+    Destination: '02079460101',
+    CallerID: '"" <447700900123>',
+    Channel: 'PJSIP/447700900123-00000001',
+    DestinationChannel: 'PJSIP/trunk-00000002',
+    StartTime: '2026-11-24 13:20:00',
+    AnswerTime: '2026-11-24 13:20:05',
+    EndTime: '2026-11-24 13:21:15',
+    Duration: 75,
+    BillableSeconds: 70,
+    Disposition: 'ANSWERED',
+    UniqueID: '1795526400.1',
+    ...fields,
   }
   return stanza({ Event: 'Cdr', Privilege: 'cdr,all', ...all })
 }
 
 export function stanza(fields: Readonly<Record<string, string | number>>): string {
-  return `${Object.entries(fields).map(([key, value]) => `${key}: ${value}\r\n`).join('')}\r\n`
+  return `${Object.entries(fields)
+    .map(([key, value]) => `${key}: ${value}\r\n`)
+    .join('')}\r\n`
 }
 
 export class AmiServer {
@@ -72,7 +87,9 @@ export class AmiServer {
   private constructor(options: AmiServerOptions) {
     this.#options = options
     this.deaf = options.deaf ?? false
-    const serve = (socket: Socket): void => { this.#serve(socket) }
+    const serve = (socket: Socket): void => {
+      this.#serve(socket)
+    }
     this.#server = options.tls ? createTlsServer(options.tls, serve) : createServer(serve)
   }
 
@@ -97,7 +114,10 @@ export class AmiServer {
 
   /** Resolves once a client is logged in. */
   async loggedIn(): Promise<void> {
-    while (this.#loggedIn.size === 0) await new Promise<void>((resolve) => { this.#waiting.push(resolve) })
+    while (this.#loggedIn.size === 0)
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve)
+      })
   }
 
   /** Sends events to all who are logged in. Resolves when they are written. */
@@ -112,7 +132,11 @@ export class AmiServer {
 
   async close(): Promise<void> {
     this.drop()
-    await new Promise<void>((resolve) => { this.#server.close(() => { resolve() }) })
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => {
+        resolve()
+      })
+    })
   }
 
   #serve(socket: Socket): void {
@@ -129,7 +153,12 @@ export class AmiServer {
     socket.setEncoding('utf8').on('data', (chunk: string) => {
       text += chunk
       for (let end = text.indexOf('\r\n\r\n'); end >= 0; end = text.indexOf('\r\n\r\n')) {
-        const action: Action = new Map(text.slice(0, end).split('\r\n').map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 2)]))
+        const action: Action = new Map(
+          text
+            .slice(0, end)
+            .split('\r\n')
+            .map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 2)]),
+        )
         text = text.slice(end + 4)
         challenge = this.#act(socket, action, challenge)
       }
@@ -140,7 +169,10 @@ export class AmiServer {
     const { user = 'minim', secret = 'a secret', contacts = '', readOnly = false } = this.#options
     const name = action.get('action') ?? ''
     const answer = (fields: Readonly<Record<string, string>>): Promise<void> => {
-      return this.#write(socket, stanza({ Response: fields['Response'] ?? 'Success', ActionID: action.get('actionid') ?? '', ...fields }))
+      return this.#write(
+        socket,
+        stanza({ Response: fields['Response'] ?? 'Success', ActionID: action.get('actionid') ?? '', ...fields }),
+      )
     }
     if (name === 'Ping') this.pings++
     else this.actions.push(name)
@@ -150,11 +182,19 @@ export class AmiServer {
       return made
     }
     if (name === 'Login') {
-      const key = createHash('md5').update(challenge + secret).digest('hex')
-      const right = action.get('username') === user && (action.get('authtype') === 'MD5' ? challenge !== '' && action.get('key') === key : action.get('secret') === secret)
+      const key = createHash('md5')
+        .update(challenge + secret)
+        .digest('hex')
+      const right =
+        action.get('username') === user &&
+        (action.get('authtype') === 'MD5'
+          ? challenge !== '' && action.get('key') === key
+          : action.get('secret') === secret)
       if (!right) {
         this.refused++
-        void answer({ Response: 'Error', Message: 'Authentication failed' }).then(() => { socket.end() })
+        void answer({ Response: 'Error', Message: 'Authentication failed' }).then(() => {
+          socket.end()
+        })
         return ''
       }
       this.logins++
@@ -162,22 +202,46 @@ export class AmiServer {
       void answer({ Message: 'Authentication accepted' })
       this.#loggedIn.add(socket)
       for (const resolve of this.#waiting.splice(0)) resolve()
-      void this.#write(socket, stanza({ Event: 'FullyBooted', Privilege: 'system,all', Uptime: 100, LastReload: 100, Status: 'Fully Booted' }) + this.greeting)
+      void this.#write(
+        socket,
+        stanza({
+          Event: 'FullyBooted',
+          Privilege: 'system,all',
+          Uptime: 100,
+          LastReload: 100,
+          Status: 'Fully Booted',
+        }) + this.greeting,
+      )
       return ''
     }
     if (!this.#loggedIn.has(socket)) void answer({ Response: 'Error', Message: 'Permission denied' })
     else if (name === 'Ping') {
       if (!this.deaf) void answer({ Ping: 'Pong', Timestamp: `${Date.now() / 1000}` })
     } else if (name === 'Logoff') {
-      void answer({ Response: 'Goodbye', Message: 'Thanks for all the fish.' }).then(() => { socket.end() })
+      void answer({ Response: 'Goodbye', Message: 'Thanks for all the fish.' }).then(() => {
+        socket.end()
+      })
     } else if (readOnly) void answer({ Response: 'Error', Message: 'Permission denied' })
     else if (name === 'Filter') {
       this.filters.push(action.get('filter') ?? '')
       void answer({ Message: 'Filter Added' })
     } else if (name === 'PJSIPShowContacts' && contacts !== null) {
       void answer({ EventList: 'start', Message: 'A listing of Contacts follows, presented as ContactList events' })
-      void this.#write(socket, contacts.replace(/^Event: (.*)$/gm, `Event: $1\r\nActionID: ${action.get('actionid') ?? ''}`).replace(/\r+\n/g, '\r\n'))
-      void this.#write(socket, stanza({ Event: 'ContactListComplete', ActionID: action.get('actionid') ?? '', EventList: 'Complete', ListItems: 2 }))
+      void this.#write(
+        socket,
+        contacts
+          .replace(/^Event: (.*)$/gm, `Event: $1\r\nActionID: ${action.get('actionid') ?? ''}`)
+          .replace(/\r+\n/g, '\r\n'),
+      )
+      void this.#write(
+        socket,
+        stanza({
+          Event: 'ContactListComplete',
+          ActionID: action.get('actionid') ?? '',
+          EventList: 'Complete',
+          ListItems: 2,
+        }),
+      )
     } else void answer({ Response: 'Error', Message: 'Invalid/unknown command' })
     return challenge
   }
@@ -197,8 +261,15 @@ export class AmiServer {
     const size = this.#options.pieceBytes ?? bytes.length
     for (let at = 0; at < bytes.length; at += size) {
       if (socket.destroyed) return
-      await new Promise<void>((resolve) => { socket.write(bytes.subarray(at, at + size), () => { resolve() }) })
-      if (size < bytes.length) await new Promise((resolve) => { setImmediate(resolve) })
+      await new Promise<void>((resolve) => {
+        socket.write(bytes.subarray(at, at + size), () => {
+          resolve()
+        })
+      })
+      if (size < bytes.length)
+        await new Promise((resolve) => {
+          setImmediate(resolve)
+        })
     }
   }
 }

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync, appendFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -7,15 +7,23 @@ import { Batch } from '../../../src/batch/batch.js'
 import { SharedBatch } from '../../../src/batch/lease.js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
 import { MinimError } from '../../../src/errors/catalogue.js'
-import { ChunkPool, FileSource, type FileChunk, type FilePiece, type FileSourceOptions } from '../../../src/sources/common/files.js'
 import { CsvReader } from '../../../src/formats/csv.js'
 import { JsonLinesReader } from '../../../src/formats/json-lines.js'
 import { builtInMapping } from '../../../src/formats/mapping.js'
-import { collect, nothing, readAll, type Outcome } from '../../formats/reading.js'
+import {
+  ChunkPool,
+  type FileChunk,
+  type FilePiece,
+  FileSource,
+  type FileSourceOptions,
+} from '../../../src/sources/common/files.js'
+import { collect, nothing, type Outcome, readAll } from '../../formats/reading.js'
 
 const mapping = builtInMapping('minim', catalogue())
 const folder = mkdtempSync(join(tmpdir(), 'minim-files-'))
-t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+t.teardown(() => {
+  rmSync(folder, { recursive: true, force: true })
+})
 let files = 0
 
 function file(content: string | Buffer): string {
@@ -28,7 +36,8 @@ const small = { chunkBytes: 64, maxRecordBytes: 60, scratchBytes: 64, buffers: 3
 
 /** Reads a file piece by piece, releasing each at once, and says where each ended. */
 async function readFile(
-  path: string, options: FileSourceOptions & { from?: number; capacity?: number } = {},
+  path: string,
+  options: FileSourceOptions & { from?: number; capacity?: number } = {},
 ): Promise<Outcome & { ends: number[]; used: number }> {
   const pool = options.pool ?? new ChunkPool(small)
   const source = await FileSource.open(path, { ...options, pool })
@@ -55,7 +64,8 @@ async function readFile(
   return { ...out, ends, used: pool.used }
 }
 
-const line = (n: number): string => JSON.stringify({ calling: `+4477009${String(n).padStart(5, '0')}`, duration_seconds: n })
+const line = (n: number): string =>
+  JSON.stringify({ calling: `+4477009${String(n).padStart(5, '0')}`, duration_seconds: n })
 
 t.test('a file of many chunks gives what its bytes give at once', async (t) => {
   const text = Array.from({ length: 200 }, (_, i) => (i % 7 === 0 ? 'bad' : line(i))).join('\n')
@@ -88,7 +98,11 @@ t.test('a line that spans chunks is refused once, and reading goes on behind it'
     { name: 'at the start', text: `${'{'.repeat(1000)}\n${line(2)}\n`, rows: 1 },
     { name: 'at the end, with a line end', text: `${line(1)}\n${'x'.repeat(500)}\n`, rows: 1 },
     { name: 'at the end, without one', text: `${line(1)}\n${'x'.repeat(500)}`, rows: 1 },
-    { name: 'that holds what looks like a record', text: `${'x'.repeat(64 - line(1).length)}${line(1).repeat(8)}\n${line(2)}\n`, rows: 1 },
+    {
+      name: 'that holds what looks like a record',
+      text: `${'x'.repeat(64 - line(1).length)}${line(1).repeat(8)}\n${line(2)}\n`,
+      rows: 1,
+    },
     { name: 'two of them', text: `${'x'.repeat(300)}\n${'y'.repeat(300)}\n${line(1)}\n`, rows: 1, refused: 2 },
   ]
   for (const c of cases) {
@@ -102,34 +116,50 @@ t.test('a line that spans chunks is refused once, and reading goes on behind it'
 })
 
 t.test('whatever the sizes, nothing is lost and nothing is counted twice', async () => {
-  const anyLine = fc.oneof({ weight: 5, arbitrary: fc.nat(99_999).map(line) }, fc.nat(200).map((n) => 'x'.repeat(n)), fc.constant('{"calling":"\\u0031"}'), fc.constant(''))
+  const anyLine = fc.oneof(
+    { weight: 5, arbitrary: fc.nat(99_999).map(line) },
+    fc.nat(200).map((n) => 'x'.repeat(n)),
+    fc.constant('{"calling":"\\u0031"}'),
+    fc.constant(''),
+  )
   await fc.assert(
-    fc.asyncProperty(fc.array(anyLine, { maxLength: 20 }), fc.integer({ min: 1, max: 200 }), fc.integer({ min: 50, max: 90 }), fc.integer({ min: 1, max: 4 }), async (lines, chunkBytes, maxRecordBytes, capacity) => {
-      const text = lines.join('\n')
-      const whole = readAll(new JsonLinesReader(mapping, catalogue(), { maxRecordBytes }), 'call', Buffer.from(text))
-      const pool = new ChunkPool({ chunkBytes, maxRecordBytes, buffers: 3 })
-      const path = join(folder, 'generated')
-      writeFileSync(path, text)
-      const source = await FileSource.open(path, { pool })
-      const reader = new JsonLinesReader(mapping, catalogue(), { maxRecordBytes })
-      const batch = new Batch(catalogue(), capacity)
-      const shared = new SharedBatch(batch)
-      const out = nothing()
-      let end = 0
-      for await (const chunk of source.chunks()) {
-        for (let piece = chunk.take(reader, shared.lease()); piece !== null; piece = chunk.take(reader, shared.lease())) {
-          collect(batch, 'call', out)
-          if (piece.endOffset <= end) throw new Error(`offset ${piece.endOffset} after ${end}`)
-          end = piece.endOffset
-          piece.release()
+    fc.asyncProperty(
+      fc.array(anyLine, { maxLength: 20 }),
+      fc.integer({ min: 1, max: 200 }),
+      fc.integer({ min: 50, max: 90 }),
+      fc.integer({ min: 1, max: 4 }),
+      async (lines, chunkBytes, maxRecordBytes, capacity) => {
+        const text = lines.join('\n')
+        const whole = readAll(new JsonLinesReader(mapping, catalogue(), { maxRecordBytes }), 'call', Buffer.from(text))
+        const pool = new ChunkPool({ chunkBytes, maxRecordBytes, buffers: 3 })
+        const path = join(folder, 'generated')
+        writeFileSync(path, text)
+        const source = await FileSource.open(path, { pool })
+        const reader = new JsonLinesReader(mapping, catalogue(), { maxRecordBytes })
+        const batch = new Batch(catalogue(), capacity)
+        const shared = new SharedBatch(batch)
+        const out = nothing()
+        let end = 0
+        for await (const chunk of source.chunks()) {
+          for (
+            let piece = chunk.take(reader, shared.lease());
+            piece !== null;
+            piece = chunk.take(reader, shared.lease())
+          ) {
+            collect(batch, 'call', out)
+            if (piece.endOffset <= end) throw new Error(`offset ${piece.endOffset} after ${end}`)
+            end = piece.endOffset
+            piece.release()
+          }
         }
-      }
-      await source.close()
-      if (pool.used !== 0) throw new Error(`${pool.used} buffers are lost`)
-      for (const what of ['rows', 'raw', 'refused', 'refusedRaw', 'unknown'] as const) {
-        if (JSON.stringify(out[what]) !== JSON.stringify(whole[what])) throw new Error(`${what}: ${JSON.stringify(out[what])}, not ${JSON.stringify(whole[what])}`)
-      }
-    }),
+        await source.close()
+        if (pool.used !== 0) throw new Error(`${pool.used} buffers are lost`)
+        for (const what of ['rows', 'raw', 'refused', 'refusedRaw', 'unknown'] as const) {
+          if (JSON.stringify(out[what]) !== JSON.stringify(whole[what]))
+            throw new Error(`${what}: ${JSON.stringify(out[what])}, not ${JSON.stringify(whole[what])}`)
+        }
+      },
+    ),
     { numRuns: 1000 },
   )
 })
@@ -171,7 +201,11 @@ t.test('a file that may still grow keeps its unfinished line', async (t) => {
   appendFileSync(path, '\n')
   const rest = await readFile(path, { finished: false, from: got.ends[0] })
   t.equal(rest.rows.length, 1)
-  t.equal((await readFile(file('x'.repeat(500)), { finished: false })).ends.length, 0, 'even one that is too long already')
+  t.equal(
+    (await readFile(file('x'.repeat(500)), { finished: false })).ends.length,
+    0,
+    'even one that is too long already',
+  )
 })
 
 t.test('after a length-delimited record that is too long nothing is read', async (t) => {
@@ -256,8 +290,10 @@ t.test('an empty file has nothing', async (t) => {
 
 t.test('CSV over many chunks, with records on several lines and torn ones', async (t) => {
   const cdr = builtInMapping('asterisk-cdr', catalogue())
-  const record = (i: number): string => `"a","${1000 + i}","+442079460101","x","""A"" <1>","PJSIP/1","","Dial","x\ny","2026-01-02 03:04:05",,"2026-01-02 03:05:05",60,0,"NO ANSWER","DOCUMENTATION"`
-  const text = Array.from({ length: 300 }, (_, i) => (i % 10 === 3 ? record(i).slice(0, 70) : record(i))).join('\n') + '\n'
+  const record = (i: number): string =>
+    `"a","${1000 + i}","+442079460101","x","""A"" <1>","PJSIP/1","","Dial","x\ny","2026-01-02 03:04:05",,"2026-01-02 03:05:05",60,0,"NO ANSWER","DOCUMENTATION"`
+  const text =
+    Array.from({ length: 300 }, (_, i) => (i % 10 === 3 ? record(i).slice(0, 70) : record(i))).join('\n') + '\n'
   const pool = new ChunkPool({ chunkBytes: 300, maxRecordBytes: 1024, buffers: 3 })
   const source = await FileSource.open(file(text), { pool })
   const reader = new CsvReader(cdr, catalogue(), { maxRecordBytes: 1024 })

@@ -1,29 +1,46 @@
 /** Followed files: rotated, truncated, replaced, half-written, and followers that end at any moment. */
-import { appendFileSync, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, rmdirSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { Batch, REFUSALS, type Reader } from '../../../src/batch/batch.js'
+import { Batch, type Reader, REFUSALS } from '../../../src/batch/batch.js'
 import { SharedBatch } from '../../../src/batch/lease.js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
-import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
 import { MinimError } from '../../../src/errors/catalogue.js'
-import { IntakeSink } from '../../../src/sources/files/feed-file.js'
-import { CsvReader } from '../../../src/formats/csv.js'
-import { Follower, rotatedFiles, type FollowOptions } from '../../../src/sources/common/follow-file.js'
 import type { Intake } from '../../../src/flow/intake.js'
+import type { Minimised } from '../../../src/flow/minimised.js'
+import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
+import { CsvReader } from '../../../src/formats/csv.js'
 import { JsonLinesReader } from '../../../src/formats/json-lines.js'
 import { builtInMapping } from '../../../src/formats/mapping.js'
 import { createLog } from '../../../src/ops/log.js'
-import type { Minimised } from '../../../src/flow/minimised.js'
 import { DEFAULTS } from '../../../src/settings/defaults.js'
 import type { Settings } from '../../../src/settings/schema.js'
-import { fuzzRuns } from '../../helpers/fuzz.js'
+import { Follower, type FollowOptions, rotatedFiles } from '../../../src/sources/common/follow-file.js'
 import { followersOf } from '../../../src/sources/common/followers.js'
+import { IntakeSink } from '../../../src/sources/files/feed-file.js'
+import { fuzzRuns } from '../../helpers/fuzz.js'
 
 t.setTimeout(300_000)
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
 async function until(what: string, probe: () => boolean, explain: () => unknown = () => ''): Promise<void> {
   for (const deadline = Date.now() + 20_000; !probe();) {
@@ -32,7 +49,10 @@ async function until(what: string, probe: () => boolean, explain: () => unknown 
   }
 }
 
-/** A ledger, and what was committed, where delivery stands; with its rules: prefixes are committed, and what is taken is taken once. */
+/**
+ * A ledger, and what was committed, where delivery stands; with its rules: prefixes are committed, and what is taken is
+ * taken once.
+ */
 class Ledger implements Intake {
   readonly taken = new Map<string, { id: SourceId; sequence: number }>()
   /** Committed call ids and refusals, in order. */
@@ -50,7 +70,9 @@ class Ledger implements Intake {
     return this.taken.get(`${id.source} ${id.incarnation}`)?.sequence ?? 0
   }
   streamsOf(source: string): { incarnation: string; sequence: number }[] {
-    return [...this.taken.values()].filter(({ id }) => id.source === source).map(({ id, sequence }) => ({ incarnation: id.incarnation, sequence }))
+    return [...this.taken.values()]
+      .filter(({ id }) => id.source === source)
+      .map(({ id, sequence }) => ({ incarnation: id.incarnation, sequence }))
   }
   offer(item: WorkItem): Promise<void> {
     const key = `${item.id.source} ${item.id.incarnation}`
@@ -87,7 +109,7 @@ class Ledger implements Intake {
   commit(count = this.#waiting.length): void {
     for (const { item, made } of this.#waiting.splice(0, count)) {
       if (made === null) item.minimise()
-      this.records.push(...made ?? this.#made)
+      this.records.push(...(made ?? this.#made))
       this.taken.set(`${item.id.source} ${item.id.incarnation}`, { id: item.id, sequence: item.sequence })
       item.committed()
     }
@@ -109,7 +131,9 @@ class Ledger implements Intake {
     const { rows, width, off, len, kind } = batch.columns.call
     const index = kind.byName.get('call_id')?.index ?? -1
     this.#made = [
-      ...Array.from({ length: rows }, (_, r) => batch.arena.toString('utf8', off[r * width + index], off[r * width + index] + len[r * width + index])),
+      ...Array.from({ length: rows }, (_, r) =>
+        batch.arena.toString('utf8', off[r * width + index], off[r * width + index] + len[r * width + index]),
+      ),
       ...batch.refusedReason.map((reason) => REFUSALS[reason]),
     ]
     return {} as Minimised
@@ -125,7 +149,8 @@ interface Following {
   crash(): void
 }
 
-const jsonReader = (maxRecordBytes = 65_536): Reader => new JsonLinesReader(builtInMapping('minim', catalogue()), catalogue(), { maxRecordBytes })
+const jsonReader = (maxRecordBytes = 65_536): Reader =>
+  new JsonLinesReader(builtInMapping('minim', catalogue()), catalogue(), { maxRecordBytes })
 const csvReader = (): Reader => new CsvReader(builtInMapping('asterisk-cdr', catalogue()), catalogue())
 
 function follow(t: Test | null, path: string, ledger: Ledger, over: Partial<FollowOptions> = {}): Following {
@@ -134,9 +159,31 @@ function follow(t: Test | null, path: string, ledger: Ledger, over: Partial<Foll
   const log: string[] = []
   let received = 0
   const follower = new Follower({
-    path, position: 3, others: [], source: null, reader, shared: new SharedBatch(new Batch(catalogue())), sink: new IntakeSink(ledger, reader.format, 'default'),
-    pollMs: 10, settleMs: 30, maxRecordBytes: 65_536, signal: aborting.signal, log: createLog('info', { write: (line: string) => { log.push(line) } }),
-    counters: { received: (count) => { received += count }, refused: () => undefined, lag: () => undefined, connections: () => undefined, gap: () => undefined },
+    path,
+    position: 3,
+    others: [],
+    source: null,
+    reader,
+    shared: new SharedBatch(new Batch(catalogue())),
+    sink: new IntakeSink(ledger, reader.format, 'default'),
+    pollMs: 10,
+    settleMs: 30,
+    maxRecordBytes: 65_536,
+    signal: aborting.signal,
+    log: createLog('info', {
+      write: (line: string) => {
+        log.push(line)
+      },
+    }),
+    counters: {
+      received: (count) => {
+        received += count
+      },
+      refused: () => undefined,
+      lag: () => undefined,
+      connections: () => undefined,
+      gap: () => undefined,
+    },
     ...over,
   })
   const running = follower.run()
@@ -146,7 +193,10 @@ function follow(t: Test | null, path: string, ledger: Ledger, over: Partial<Foll
   }
   t?.teardown(stop)
   return {
-    follower, log, stop, received: () => received,
+    follower,
+    log,
+    stop,
+    received: () => received,
     crash: () => {
       aborting.abort()
       ledger.crash()
@@ -204,8 +254,16 @@ t.test('rotation by renaming: the old one first, to its end', async (t) => {
   await sleep(60)
   // A writer that still has it open.
   appendFileSync(`${path}.1`, cdr(3) + cdr(33).slice(0, -1))
-  await until('all', () => ledger.records.length === 5, () => ledger.records)
-  t.same(ledger.records, ['c1', 'c2', 'c3', 'c33', 'c4'], 'a last record that is all there is taken without its line feed')
+  await until(
+    'all',
+    () => ledger.records.length === 5,
+    () => ledger.records,
+  )
+  t.same(
+    ledger.records,
+    ['c1', 'c2', 'c3', 'c33', 'c4'],
+    'a last record that is all there is taken without its line feed',
+  )
   t.ok(log.some((l) => l.includes('file rotated')))
   t.notMatch(log.join(''), /Master/, 'the log names no path')
 })
@@ -218,34 +276,47 @@ t.test('what is added to a renamed file after it was finished is taken as well',
   await until('the first', () => ledger.records.length === 1)
   renameSync(path, `${path}.1`)
   writeFileSync(path, cdr(2))
-  await until('the old one is finished, the new one followed', () => log.some((l) => l.includes('finished')) && ledger.records.length === 2)
+  await until(
+    'the old one is finished, the new one followed',
+    () => log.some((l) => l.includes('finished')) && ledger.records.length === 2,
+  )
   // By a writer that still holds it.
   appendFileSync(`${path}.1`, cdr(3) + cdr(4))
-  await until('what was added', () => ledger.records.length === 4, () => ledger.records)
+  await until(
+    'what was added',
+    () => ledger.records.length === 4,
+    () => ledger.records,
+  )
   appendFileSync(path, cdr(5))
   await until('the new one goes on', () => ledger.records.length === 5)
   t.same(ledger.records, ['c1', 'c2', 'c3', 'c4', 'c5'])
 })
 
-t.test('what a rotated file ends in, if it is torn, goes to quarantine; a finished file is not looked at again', async (t) => {
-  const path = join(t.testdir(), 'Master.csv')
-  const ledger = new Ledger()
-  writeFileSync(path, cdr(1) + cdr(2).slice(0, 50))
-  const first = follow(t, path, ledger, { reader: csvReader() })
-  await until('the first', () => ledger.records.length === 1)
-  renameSync(path, `${path}.1`)
-  await until('torn', () => ledger.records.length === 2)
-  t.same(ledger.records, ['c1', 'malformed_csv'])
-  await until('waiting for a new one', () => first.log.some((l) => l.includes('not there yet')))
-  writeFileSync(path, cdr(3))
-  await until('the new one', () => ledger.records.length === 3)
-  t.same(await rotatedFiles(path, null, ledger), [])
-})
+t.test(
+  'what a rotated file ends in, if it is torn, goes to quarantine; a finished file is not looked at again',
+  async (t) => {
+    const path = join(t.testdir(), 'Master.csv')
+    const ledger = new Ledger()
+    writeFileSync(path, cdr(1) + cdr(2).slice(0, 50))
+    const first = follow(t, path, ledger, { reader: csvReader() })
+    await until('the first', () => ledger.records.length === 1)
+    renameSync(path, `${path}.1`)
+    await until('torn', () => ledger.records.length === 2)
+    t.same(ledger.records, ['c1', 'malformed_csv'])
+    await until('waiting for a new one', () => first.log.some((l) => l.includes('not there yet')))
+    writeFileSync(path, cdr(3))
+    await until('the new one', () => ledger.records.length === 3)
+    t.same(await rotatedFiles(path, null, ledger), [])
+  },
+)
 
 t.test('rotation by copying and truncating', async (t) => {
   const folder = t.testdir()
   const path = join(folder, 'calls.jsonl')
-  for (const [name, first] of [['short', next(3)], ['longer than what identifies it', next(1000)]] as const) {
+  for (const [name, first] of [
+    ['short', next(3)],
+    ['longer than what identifies it', next(1000)],
+  ] as const) {
     await t.test(name, async (t) => {
       const ledger = new Ledger()
       writeFileSync(path, first.text)
@@ -259,7 +330,11 @@ t.test('rotation by copying and truncating', async (t) => {
       truncateSync(path, 0)
       // More than there was: its size says nothing.
       appendFileSync(path, after.text)
-      await until('all', () => ledger.records.length === first.ids.length + unread.ids.length + after.ids.length, () => ledger.records.length)
+      await until(
+        'all',
+        () => ledger.records.length === first.ids.length + unread.ids.length + after.ids.length,
+        () => ledger.records.length,
+      )
       t.same(ledger.records, [...first.ids, ...unread.ids, ...after.ids])
       rmSync(`${path}.1`)
     })
@@ -301,7 +376,11 @@ t.test('rotated several times while nobody looked', async (t) => {
   writeFileSync(path, parts[4].text)
   follow(t, path, ledger)
   const wanted = parts.flatMap((p) => p.ids)
-  await until('all', () => ledger.records.length >= wanted.length, () => ledger.records)
+  await until(
+    'all',
+    () => ledger.records.length >= wanted.length,
+    () => ledger.records,
+  )
   await sleep(100)
   t.same(ledger.records, wanted, 'in the order of writing; what was there before the first start is not read')
 })
@@ -339,7 +418,10 @@ t.test('files whose names begin alike are each followed by their own', async (t)
   follow(t, a, ledger, { others: [b] })
   follow(t, b, ledger, { others: [a] })
   await until('both', () => ledger.records.length === 2)
-  for (const [path, name] of [[a, 'a'], [b, 'b']] as const) {
+  for (const [path, name] of [
+    [a, 'a'],
+    [b, 'b'],
+  ] as const) {
     appendFileSync(path, line(`${name}2`))
     renameSync(path, `${path}.1`)
     writeFileSync(path, line(`${name}3`))
@@ -375,7 +457,10 @@ t.test('not there yet, removed, replaced by a shorter one, a folder in its place
   writeFileSync(path, line(5))
   await until('tried again', () => ledger.records.includes('c5'))
   await until('no lag', () => follower.lagSeconds === 0)
-  t.same(ledger.records.filter((r) => !r.startsWith('co')), ['c1', 'c2', 'c3', 'c4', 'c5'])
+  t.same(
+    ledger.records.filter((r) => !r.startsWith('co')),
+    ['c1', 'c2', 'c3', 'c4', 'c5'],
+  )
   t.equal(log.filter((l) => l.includes('NOT_A_FILE')).length, 1, 'said once')
   t.match(JSON.parse(log.find((l) => l.includes('NOT_A_FILE')) ?? ''), { file: 3 })
   t.notMatch(log.join(''), /calls|jsonl|sub/)
@@ -419,7 +504,11 @@ t.test('a piece that was not taken is offered again as it was, though the file h
     await until('failed', () => following.log.some((l) => l.includes('MINIM_DELIVERY_MINIMISE')))
     const rest = next(300)
     appendFileSync(path, rest.text)
-    await until('all', () => ledger.records.length >= size + 301, () => ledger.records.length)
+    await until(
+      'all',
+      () => ledger.records.length >= size + 301,
+      () => ledger.records.length,
+    )
     t.same(ledger.records, [...all.ids, ...more.ids, ...rest.ids])
     await following.stop()
     t.equal(following.follower.buffersUsed, 0)
@@ -448,13 +537,33 @@ t.test('nothing is read ahead of a delivery that takes nothing', async (t) => {
 /** Followers of several files, as the program makes them: they share one batch. */
 function followAll(t: Test, paths: readonly string[], ledger: Ledger): void {
   const aborting = new AbortController()
-  const files = paths.map((path) => ({ ...DEFAULTS.file, path, format: 'jsonl' as const, mapping: 'minim', follow: true, source: null, pollMs: 10, settleMs: 30 }))
-  const followers = followersOf(files.map((file, position) => ({ file, position, mapping: builtInMapping('minim', catalogue()) })), {
-    settings: { files, limits: { maxRecordBytes: 65_536 } } as unknown as Settings, catalogue: catalogue(), signal: aborting.signal,
-    log: createLog('info', { write: () => undefined }),
-    counters: { received: () => undefined, refused: () => undefined, lag: () => undefined, connections: () => undefined, gap: () => undefined },
-    sinkOf: (_, reader) => new IntakeSink(ledger, reader.format, 'default'),
-  })
+  const files = paths.map((path) => ({
+    ...DEFAULTS.file,
+    path,
+    format: 'jsonl' as const,
+    mapping: 'minim',
+    follow: true,
+    source: null,
+    pollMs: 10,
+    settleMs: 30,
+  }))
+  const followers = followersOf(
+    files.map((file, position) => ({ file, position, mapping: builtInMapping('minim', catalogue()) })),
+    {
+      settings: { files, limits: { maxRecordBytes: 65_536 } } as unknown as Settings,
+      catalogue: catalogue(),
+      signal: aborting.signal,
+      log: createLog('info', { write: () => undefined }),
+      counters: {
+        received: () => undefined,
+        refused: () => undefined,
+        lag: () => undefined,
+        connections: () => undefined,
+        gap: () => undefined,
+      },
+      sinkOf: (_, reader) => new IntakeSink(ledger, reader.format, 'default'),
+    },
+  )
   const running = followers.map((follower) => follower.run())
   t.teardown(async () => {
     aborting.abort()
@@ -462,7 +571,11 @@ function followAll(t: Test, paths: readonly string[], ledger: Ledger): void {
   })
 }
 
-for (const [name, other] of [['half a line', line('b').slice(0, 9)], ['a blank line', '\n'], ['a whole line', line('b')]] as const) {
+for (const [name, other] of [
+  ['half a line', line('b').slice(0, 9)],
+  ['a blank line', '\n'],
+  ['a whole line', line('b')],
+] as const) {
   t.test(`lines that wait for delivery are all taken, though another file gets ${name} meanwhile`, async (t) => {
     const folder = t.testdir()
     const [a, b] = [join(folder, 'a.jsonl'), join(folder, 'b.jsonl')]
@@ -479,7 +592,7 @@ for (const [name, other] of [['half a line', line('b').slice(0, 9)], ['a blank l
     // It is looked at every 10 ms.
     await sleep(100)
     ledger.release()
-    const wanted = [...waiting.ids, ...other === line('b') ? ['cb'] : []]
+    const wanted = [...waiting.ids, ...(other === line('b') ? ['cb'] : [])]
     await until('they are taken', () => ledger.records.length >= 2 + wanted.length || ledger.waiting === 0)
     t.same(ledger.records.slice(2), wanted)
   })
@@ -507,7 +620,14 @@ t.test('whatever happens to the file and to the follower, each line is taken onc
     const ledger = new Ledger()
     const source = pick(3) === 0 ? 'pbx-1' : null
     const chunk = 256 << pick(8)
-    const options = (): Partial<FollowOptions> => ({ source, settleMs: 15, pollMs: 5, maxRecordBytes: 120, chunkBytes: chunk, reader: jsonReader(120) })
+    const options = (): Partial<FollowOptions> => ({
+      source,
+      settleMs: 15,
+      pollMs: 5,
+      maxRecordBytes: 120,
+      chunkBytes: chunk,
+      reader: jsonReader(120),
+    })
     const wanted: string[] = []
     let following: Following | null = null
     const rotated: string[] = []
@@ -541,7 +661,9 @@ t.test('whatever happens to the file and to the follower, each line is taken onc
       ledger.lazy = pick(2) === 0
       for (let step = 0; step < 25; step++) {
         switch (pick(8)) {
-          case 0: case 1: case 2:
+          case 0:
+          case 1:
+          case 2:
             write()
             break
           case 3:
@@ -577,15 +699,31 @@ t.test('whatever happens to the file and to the follower, each line is taken onc
       finishLine()
       ledger.lazy = false
       following ??= follow(null, path, ledger, options())
-      await until(`all of run ${n}`, () => {
-        ledger.commit()
-        return ledger.records.length >= wanted.length
-      }, () => ({ missing: wanted.filter((id) => !ledger.records.includes(id)).slice(0, 5), records: ledger.records.length, wanted: wanted.length, log: following?.log.slice(-5) }))
+      await until(
+        `all of run ${n}`,
+        () => {
+          ledger.commit()
+          return ledger.records.length >= wanted.length
+        },
+        () => ({
+          missing: wanted.filter((id) => !ledger.records.includes(id)).slice(0, 5),
+          records: ledger.records.length,
+          wanted: wanted.length,
+          log: following?.log.slice(-5),
+        }),
+      )
       await sleep(40)
       ledger.commit()
-      if (JSON.stringify(ledger.records) !== JSON.stringify(wanted)) throw new Error(`run ${n}: ${ledger.records.length} of ${wanted.length}, twice: ${ledger.records.filter((r, i) => ledger.records.indexOf(r) !== i).slice(0, 5).join()}`)
+      if (JSON.stringify(ledger.records) !== JSON.stringify(wanted))
+        throw new Error(
+          `run ${n}: ${ledger.records.length} of ${wanted.length}, twice: ${ledger.records
+            .filter((r, i) => ledger.records.indexOf(r) !== i)
+            .slice(0, 5)
+            .join()}`,
+        )
       await following.stop()
-      if (following.follower.buffersUsed !== 0) throw new Error(`run ${n}: ${following.follower.buffersUsed} buffers are lost`)
+      if (following.follower.buffersUsed !== 0)
+        throw new Error(`run ${n}: ${following.follower.buffersUsed} buffers are lost`)
     } finally {
       await following?.stop()
       rmSync(folder, { recursive: true, force: true })
@@ -595,7 +733,7 @@ t.test('whatever happens to the file and to the follower, each line is taken onc
   t.ok(crashes > runs && rotations > runs, `${crashes} crashes, ${rotations} rotations`)
 })
 
-t.test('the file system\'s own clock is not needed', async (t) => {
+t.test("the file system's own clock is not needed", async (t) => {
   // A file that is older than what it was rotated for is known by its identity alone.
   const path = join(t.testdir(), 'calls.jsonl')
   const ledger = new Ledger()

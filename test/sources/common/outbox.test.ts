@@ -7,23 +7,51 @@ import { collectingInlet } from '../../helpers/inlet.js'
 
 const CALL = { account: 'acct-1', called: '+447700900123', start_ms: 1_795_514_445_000 }
 const DEVICE = { party: '1001', start_ms: 1_795_514_445_000 }
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 
 function made(over: Partial<OutboxOptions> = {}) {
   const inlet = collectingInlet(catalogue())
   const refused: string[] = []
   const behind: boolean[] = []
   const broken: unknown[] = []
-  const waiting = { maxPendingBytes: 100, onBehind: (is: boolean) => { behind.push(is) }, onBroken: (error: unknown) => { broken.push(error) } }
-  const outbox = new Outbox({ source: 'ami', catalogue: catalogue(), inlet, maxPending: Infinity, refused: (reason, records) => { refused.push(`${reason} ${records}`) }, waiting, ...over })
+  const waiting = {
+    maxPendingBytes: 100,
+    onBehind: (is: boolean) => {
+      behind.push(is)
+    },
+    onBroken: (error: unknown) => {
+      broken.push(error)
+    },
+  }
+  const outbox = new Outbox({
+    source: 'ami',
+    catalogue: catalogue(),
+    inlet,
+    maxPending: Infinity,
+    refused: (reason, records) => {
+      refused.push(`${reason} ${records}`)
+    },
+    waiting,
+    ...over,
+  })
   return { inlet, outbox, refused, behind, broken }
 }
 
 /** An inlet whose puts are answered when the test says so. */
-function held(): { readonly put: (entry: Spooled) => Promise<'stored'>; readonly answer: (error?: Error) => void; readonly length: () => number } {
+function held(): {
+  readonly put: (entry: Spooled) => Promise<'stored'>
+  readonly answer: (error?: Error) => void
+  readonly length: () => number
+} {
   const waiting: { readonly stored: (what: 'stored') => void; readonly failed: (error: Error) => void }[] = []
   return {
-    put: () => new Promise((stored, failed) => { waiting.push({ stored, failed }) }),
+    put: () =>
+      new Promise((stored, failed) => {
+        waiting.push({ stored, failed })
+      }),
     answer: (error) => {
       for (const one of waiting.splice(0)) {
         if (error === undefined) one.stored('stored')
@@ -40,10 +68,18 @@ t.test('records go together by tenant, calls by themselves', async (t) => {
   outbox.call(CALL, 'c1', 'default')
   t.equal(inlet.entries.length, 0, 'what is put is not there in the same turn')
   await sleep(30)
-  t.same(inlet.entries.map(({ source, format, tenant, records, id }) => [source, format, tenant, records, id ?? null]), [
-    ['ami', 'protobuf', 'default', 1, 'c1'], ['ami', 'protobuf', 'default', 2, null], ['ami', 'protobuf', 'acme', 1, null],
-  ])
-  t.same(inlet.records().map(({ kind }) => kind), ['call', 'device', 'device', 'device'])
+  t.same(
+    inlet.entries.map(({ source, format, tenant, records, id }) => [source, format, tenant, records, id ?? null]),
+    [
+      ['ami', 'protobuf', 'default', 1, 'c1'],
+      ['ami', 'protobuf', 'default', 2, null],
+      ['ami', 'protobuf', 'acme', 1, null],
+    ],
+  )
+  t.same(
+    inlet.records().map(({ kind }) => kind),
+    ['call', 'device', 'device', 'device'],
+  )
   t.equal(outbox.pending, 0)
 })
 
@@ -124,7 +160,9 @@ t.test('who asks is told', async (t) => {
   const first = outbox.put('device', [DEVICE, DEVICE], 'd1', 'default')
   await t.rejects(outbox.put('device', [DEVICE], 'd2', 'default'), { code: 'MINIM_SPOOL_FULL' })
   let closed = false
-  const closing = outbox.close().then(() => { closed = true })
+  const closing = outbox.close().then(() => {
+    closed = true
+  })
   await sleep(20)
   t.notOk(closed, 'what is under way is waited for')
   inlet.answer()
@@ -138,9 +176,28 @@ t.test('who asks is told', async (t) => {
 
 t.test('a record that cannot be encoded spoils no other', async (t) => {
   const { inlet, outbox } = made()
-  await t.rejects(outbox.put('device', [DEVICE, { party: { toString: () => { throw new Error('no text') } } as unknown as string }], 'd1', 'default'))
+  await t.rejects(
+    outbox.put(
+      'device',
+      [
+        DEVICE,
+        {
+          party: {
+            toString: () => {
+              throw new Error('no text')
+            },
+          } as unknown as string,
+        },
+      ],
+      'd1',
+      'default',
+    ),
+  )
   t.equal(await outbox.put('device', [DEVICE, DEVICE], 'd2', 'default'), 'stored')
-  t.same(inlet.entries.map(({ records }) => records), [2])
+  t.same(
+    inlet.entries.map(({ records }) => records),
+    [2],
+  )
   t.equal(inlet.records().length, 2)
   t.equal(outbox.pending, 0)
 })

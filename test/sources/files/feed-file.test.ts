@@ -1,13 +1,13 @@
-import t from 'tap'
 import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import t from 'tap'
 import type { Batch } from '../../../src/batch/batch.js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
-import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
-import { feedFile } from '../../../src/sources/files/feed-file.js'
 import type { Intake } from '../../../src/flow/intake.js'
-import { builtInMapping } from '../../../src/formats/mapping.js'
 import type { Minimised } from '../../../src/flow/minimised.js'
+import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
+import { builtInMapping } from '../../../src/formats/mapping.js'
+import { feedFile } from '../../../src/sources/files/feed-file.js'
 
 /** A ledger and a count of records, where delivery and pipeline stand. */
 class FakeIntake implements Intake {
@@ -17,7 +17,9 @@ class FakeIntake implements Intake {
     return this.taken.get(`${id.source} ${id.incarnation}`)?.sequence ?? 0
   }
   streamsOf(source: string): { incarnation: string; sequence: number }[] {
-    return [...this.taken.values()].filter(({ id }) => id.source === source).map(({ id, sequence }) => ({ incarnation: id.incarnation, sequence }))
+    return [...this.taken.values()]
+      .filter(({ id }) => id.source === source)
+      .map(({ id, sequence }) => ({ incarnation: id.incarnation, sequence }))
   }
   offer(item: WorkItem): Promise<void> {
     item.minimise()
@@ -39,10 +41,18 @@ const LINE = '{"account":"ACME-101","calling":"1004","start_ms":1795514445000}\n
 t.test('a file that grew is taken from where it was left, however short it was', async (t) => {
   const path = join(t.testdir(), 'calls.jsonl')
   const intake = new FakeIntake()
-  const feed = (): Promise<{ from: number; size: number }> => feedFile({
-    path, format: 'jsonl', mapping: builtInMapping('minim', catalogue()), catalogue: catalogue(), intake, tenant: 'default', source: null,
-    maxRecordBytes: 65_536, maxMessageBytes: 1_048_576,
-  })
+  const feed = (): Promise<{ from: number; size: number }> =>
+    feedFile({
+      path,
+      format: 'jsonl',
+      mapping: builtInMapping('minim', catalogue()),
+      catalogue: catalogue(),
+      intake,
+      tenant: 'default',
+      source: null,
+      maxRecordBytes: 65_536,
+      maxMessageBytes: 1_048_576,
+    })
   writeFileSync(path, LINE)
   t.match(await feed(), { from: 0 })
   t.equal(intake.records, 1)
@@ -61,10 +71,18 @@ t.test('a file that grew is taken from where it was left, however short it was',
 t.test('another file in its place is another file', async (t) => {
   const path = join(t.testdir(), 'calls.jsonl')
   const intake = new FakeIntake()
-  const feed = (): Promise<unknown> => feedFile({
-    path, format: 'jsonl', mapping: builtInMapping('minim', catalogue()), catalogue: catalogue(), intake, tenant: 'default', source: 'node-1',
-    maxRecordBytes: 65_536, maxMessageBytes: 1_048_576,
-  })
+  const feed = (): Promise<unknown> =>
+    feedFile({
+      path,
+      format: 'jsonl',
+      mapping: builtInMapping('minim', catalogue()),
+      catalogue: catalogue(),
+      intake,
+      tenant: 'default',
+      source: 'node-1',
+      maxRecordBytes: 65_536,
+      maxMessageBytes: 1_048_576,
+    })
   writeFileSync(path, LINE)
   await feed()
   writeFileSync(path, LINE.replace('1004', '1005').repeat(2))

@@ -1,12 +1,12 @@
-import t, { type Test } from 'tap'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { status, type ServiceError } from '@grpc/grpc-js'
+import { type ServiceError, status } from '@grpc/grpc-js'
+import t, { type Test } from 'tap'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
 import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
 import { batchHeader, DeliverClient } from '../../../src/sources/common/deliver-client.js'
-import { GrpcSource } from '../../../src/sources/grpc/grpc.js'
 import { decodeAck, encodeAck } from '../../../src/sources/common/ingest-service.js'
+import { GrpcSource } from '../../../src/sources/grpc/grpc.js'
 
 /** Stands where delivery stands: takes items, commits them when told. */
 class FakeDelivery {
@@ -35,12 +35,31 @@ class FakeDelivery {
   }
 }
 
-async function started(t: Test, delivery: FakeDelivery, over: Partial<ConstructorParameters<typeof GrpcSource>[0]> = {}): Promise<string> {
+async function started(
+  t: Test,
+  delivery: FakeDelivery,
+  over: Partial<ConstructorParameters<typeof GrpcSource>[0]> = {},
+): Promise<string> {
   const source = new GrpcSource({
-    listen: '127.0.0.1:0', maxMessageBytes: 1 << 20, maxStreams: 8, idleMs: 60_000, tls: null, catalogue: catalogue(), tenant: 'default',
+    listen: '127.0.0.1:0',
+    maxMessageBytes: 1 << 20,
+    maxStreams: 8,
+    idleMs: 60_000,
+    tls: null,
+    catalogue: catalogue(),
+    tenant: 'default',
     intake: {
-      lastTaken: delivery.lastTaken, offer: delivery.offer, streamsOf: () => [], mark: delivery.mark, differs: delivery.differs,
-      minimise: () => { throw new Error('not here') }, minimiseFilled: () => { throw new Error('not here') },
+      lastTaken: delivery.lastTaken,
+      offer: delivery.offer,
+      streamsOf: () => [],
+      mark: delivery.mark,
+      differs: delivery.differs,
+      minimise: () => {
+        throw new Error('not here')
+      },
+      minimiseFilled: () => {
+        throw new Error('not here')
+      },
     },
     ...over,
   })
@@ -49,13 +68,20 @@ async function started(t: Test, delivery: FakeDelivery, over: Partial<Constructo
   return address
 }
 
-function client(t: Test, address: string, source: string, incarnation: string): { client: DeliverClient; acks: number[]; ended: Promise<ServiceError | null> } {
+function client(
+  t: Test,
+  address: string,
+  source: string,
+  incarnation: string,
+): { client: DeliverClient; acks: number[]; ended: Promise<ServiceError | null> } {
   const acks: number[] = []
   let made!: DeliverClient
   const ended = new Promise<ServiceError | null>((resolve) => {
     made = new DeliverClient({ address, source, incarnation, onAck: (s) => acks.push(s), onEnd: resolve })
   })
-  t.teardown(() => made.cancel())
+  t.teardown(() => {
+    made.cancel()
+  })
   return { client: made, acks, ended }
 }
 
@@ -79,7 +105,10 @@ void t.test('batches are taken in order and acknowledged after commit only', asy
   c.send(1, NO_RECORDS)
   c.send(2, NO_RECORDS)
   await until(() => delivery.offered.length === 2)
-  t.same(delivery.offered.map((i) => i.sequence), [1, 2])
+  t.same(
+    delivery.offered.map((i) => i.sequence),
+    [1, 2],
+  )
   t.same(acks, [], 'nothing is acknowledged before it is committed')
   delivery.commit()
   await until(() => acks.length > 0)
@@ -102,15 +131,28 @@ void t.test('a source goes on where it left off, and what was taken is not taken
   second.client.send(3, NO_RECORDS)
   second.client.send(4, NO_RECORDS)
   await until(() => second.acks.includes(4))
-  t.same(delivery.offered.map((i) => i.sequence), [1, 2, 3, 4])
+  t.same(
+    delivery.offered.map((i) => i.sequence),
+    [1, 2, 3, 4],
+  )
 
   const reinstalled = client(t, address, 'pbx-1', randomUUID())
   t.equal(await reinstalled.client.resumeAfter, 0, 'a new installation starts again at 1')
 })
 
 const refusals: { name: string; send: (c: DeliverClient) => void; code: status; says: RegExp }[] = [
-  { name: 'a gap', send: (c) => c.send(2, NO_RECORDS), code: status.FAILED_PRECONDITION, says: /MINIM_GRPC_GAP.*2 came where 1 was due/ },
-  { name: 'records without a sequence', send: (c) => c.send(0, Buffer.from([0x22, 0x00])), code: status.INVALID_ARGUMENT, says: /MINIM_GRPC_NO_SEQUENCE/ },
+  {
+    name: 'a gap',
+    send: (c) => c.send(2, NO_RECORDS),
+    code: status.FAILED_PRECONDITION,
+    says: /MINIM_GRPC_GAP.*2 came where 1 was due/,
+  },
+  {
+    name: 'records without a sequence',
+    send: (c) => c.send(0, Buffer.from([0x22, 0x00])),
+    code: status.INVALID_ARGUMENT,
+    says: /MINIM_GRPC_NO_SEQUENCE/,
+  },
 ]
 for (const { name, send, code, says } of refusals) {
   void t.test(`${name} is refused`, async (t) => {
@@ -128,7 +170,11 @@ for (const { name, send, code, says } of refusals) {
 void t.test('a name that could hold anything is refused, and not repeated', async (t) => {
   const delivery = new FakeDelivery()
   const address = await started(t, delivery)
-  for (const [source, incarnation] of [['', randomUUID()], ['+447700900123 & co', randomUUID()], ['pbx-1', 'one']]) {
+  for (const [source, incarnation] of [
+    ['', randomUUID()],
+    ['+447700900123 & co', randomUUID()],
+    ['pbx-1', 'one'],
+  ]) {
     const { ended } = client(t, address, source, incarnation)
     const error = await ended
     t.equal(error?.code, status.INVALID_ARGUMENT)
@@ -143,7 +189,10 @@ void t.test('a batch with a broken envelope counts as the next one, and the stre
   c.send(1, Buffer.from([0x22, 0x7f, 0x01]))
   c.send(2, NO_RECORDS)
   await until(() => acks.includes(2))
-  t.same(delivery.offered.map((i) => i.sequence), [1, 2])
+  t.same(
+    delivery.offered.map((i) => i.sequence),
+    [1, 2],
+  )
 })
 
 void t.test('a second stream of the same installation ends the first', async (t) => {
@@ -165,6 +214,10 @@ void t.test('a stream that says nothing for too long is ended', async (t) => {
 void t.test('the header that clients write is what the server reads', (t) => {
   const type = catalogue().root.lookupType('minim.v1.Batch')
   const incarnation = randomUUID()
-  t.match(type.toObject(type.decode(batchHeader('pbx-1', incarnation, 300)), { longs: Number }), { source: 'pbx-1', incarnation, sequence: 300 })
+  t.match(type.toObject(type.decode(batchHeader('pbx-1', incarnation, 300)), { longs: Number }), {
+    source: 'pbx-1',
+    incarnation,
+    sequence: 300,
+  })
   t.end()
 })

@@ -15,10 +15,26 @@ function read(bytes: Buffer): HepFrame | null {
 
 t.test('a whole frame', async (t) => {
   for (const asterisk of [false, true]) {
-    const bytes = hep({ payload: 'OPTIONS', from: '192.0.2.10:5061', to: '198.51.100.7:5060', atMs: 1_795_514_445_123, captureId: 4_000_000_001, key: 'k3y', correlation: 'c@x', asterisk })
+    const bytes = hep({
+      payload: 'OPTIONS',
+      from: '192.0.2.10:5061',
+      to: '198.51.100.7:5060',
+      atMs: 1_795_514_445_123,
+      captureId: 4_000_000_001,
+      key: 'k3y',
+      correlation: 'c@x',
+      asterisk,
+    })
     t.equal(frameLength(bytes, 0, bytes.length), bytes.length)
     const found = read(bytes)!
-    t.match(found, { kind: 1, captureId: 4_000_000_001, sourcePort: 5061, destinationPort: 5060, compressed: false, capturedMs: 1_795_514_445_123 })
+    t.match(found, {
+      kind: 1,
+      captureId: 4_000_000_001,
+      sourcePort: 5061,
+      destinationPort: 5060,
+      compressed: false,
+      capturedMs: 1_795_514_445_123,
+    })
     t.equal(found.sourceIp(bytes), '192.0.2.10')
     t.equal(found.destinationIp(bytes), '198.51.100.7')
     t.equal(bytes.toString('latin1', found.payloadAt, found.payloadEnd), 'OPTIONS')
@@ -37,12 +53,29 @@ t.test('IPv6, and what an earlier frame had is forgotten', async (t) => {
   t.equal(found.destinationIp(six), '2001:db8:0:0:0:2:0:3')
   const bare = frame([chunk(11, Buffer.from([100]))])
   t.ok(found.read(bare, 0, bare.length))
-  t.match(found, { ipVersion: 0, sourceAt: -1, captureId: -1, keyAt: -1, correlationAt: -1, payloadAt: -1, capturedMs: 0, kind: 100 })
+  t.match(found, {
+    ipVersion: 0,
+    sourceAt: -1,
+    captureId: -1,
+    keyAt: -1,
+    correlationAt: -1,
+    payloadAt: -1,
+    capturedMs: 0,
+    kind: 100,
+  })
   t.equal(found.sourceIp(bare), '')
 })
 
 t.test('unknown vendors and types are stepped over', async (t) => {
-  const found = read(frame([chunk(15, 'not this', 3), chunk(999, 'x'), chunk(19, 'node name'), chunk(11, Buffer.from([1])), chunk(15, 'this')]))!
+  const found = read(
+    frame([
+      chunk(15, 'not this', 3),
+      chunk(999, 'x'),
+      chunk(19, 'node name'),
+      chunk(11, Buffer.from([1])),
+      chunk(15, 'this'),
+    ]),
+  )!
   t.equal(found.kind, 1)
   t.equal(found.payloadEnd - found.payloadAt, 4)
 })
@@ -75,11 +108,23 @@ t.test('where a frame begins', async (t) => {
 })
 
 t.test('frames of a stream, split anywhere', async (t) => {
-  const frames = [hep({ payload: 'one' }), frame([]), hep({ payload: 'two'.repeat(300), captureId: 2 }), hep({ payload: '' }), hep({ payload: 'x'.repeat(65_000) })]
+  const frames = [
+    hep({ payload: 'one' }),
+    frame([]),
+    hep({ payload: 'two'.repeat(300), captureId: 2 }),
+    hep({ payload: '' }),
+    hep({ payload: 'x'.repeat(65_000) }),
+  ]
   const all = Buffer.concat(frames)
   const small = Buffer.concat(frames.slice(0, 4))
-  const pieces = (bytes: Buffer, size: number): Buffer[] => Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => Buffer.from(bytes.subarray(i * size, (i + 1) * size)))
-  for (const [bytes, sizes] of [[small, [1, 2, 3, 5, 6, 7, 64, 500, 2000]], [all, [7, 1000, 16_384, 65_536, 100_000]]] as const) {
+  const pieces = (bytes: Buffer, size: number): Buffer[] =>
+    Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+      Buffer.from(bytes.subarray(i * size, (i + 1) * size)),
+    )
+  for (const [bytes, sizes] of [
+    [small, [1, 2, 3, 5, 6, 7, 64, 500, 2000]],
+    [all, [7, 1000, 16_384, 65_536, 100_000]],
+  ] as const) {
     for (const size of sizes) {
       const got: Buffer[] = []
       const stream = new FrameStream((from, at, end) => got.push(Buffer.from(from.subarray(at, end))))
@@ -93,7 +138,9 @@ t.test('frames of a stream, split anywhere', async (t) => {
 t.test('a stream that is out of step', async (t) => {
   for (const size of [1, 3, 1000]) {
     let frames = 0
-    const stream = new FrameStream(() => { frames++ })
+    const stream = new FrameStream(() => {
+      frames++
+    })
     const bytes = Buffer.concat([hep({ payload: 'one' }), Buffer.from('garbage'), hep({ payload: 'two' })])
     let whole = true
     for (let at = 0; at < bytes.length && whole; at += size) whole = stream.push(bytes.subarray(at, at + size))
@@ -104,9 +151,24 @@ t.test('a stream that is out of step', async (t) => {
 
 t.test('real packets', async (t) => {
   const folder = shared('fixtures/hep3')
-  if (folder === null) return t.comment('../shared/fixtures/hep3 is not there: real packets were not read')
-  interface Chunk { readonly vendor: number; readonly type: number; readonly value: string }
-  for (const name of ['captagent-zlib-00', 'captagent-zlib-03', 'captagent-zlib-06', 'hepgen-00-type1', 'hepgen-02-type1', 'hepgen-04-type100', 'hepgen-07-type5']) {
+  if (folder === null) {
+    t.comment('../shared/fixtures/hep3 is not there: real packets were not read')
+    return
+  }
+  interface Chunk {
+    readonly vendor: number
+    readonly type: number
+    readonly value: string
+  }
+  for (const name of [
+    'captagent-zlib-00',
+    'captagent-zlib-03',
+    'captagent-zlib-06',
+    'hepgen-00-type1',
+    'hepgen-02-type1',
+    'hepgen-04-type100',
+    'hepgen-07-type5',
+  ]) {
     const bytes = readFileSync(join(folder, `${name}.bin`))
     const { chunks } = JSON.parse(readFileSync(join(folder, `${name}.decoded.json`), 'utf8')) as { chunks: Chunk[] }
     const value = (...types: number[]): string => chunks.find(({ type }) => types.includes(type))?.value ?? ''
@@ -116,10 +178,20 @@ t.test('real packets', async (t) => {
     t.equal(found.captureId, parseInt(value(12), 16))
     t.equal(found.seconds, parseInt(value(9), 16))
     t.equal(found.sourcePort, parseInt(value(7), 16))
-    t.equal(found.sourceIp(bytes).split('.').map((n) => Number(n).toString(16).padStart(2, '0')).join(''), value(3))
+    t.equal(
+      found
+        .sourceIp(bytes)
+        .split('.')
+        .map((n) => Number(n).toString(16).padStart(2, '0'))
+        .join(''),
+      value(3),
+    )
     t.equal(bytes.toString('utf8', found.keyAt, found.keyEnd), value(14))
     const payload = bytes.subarray(found.payloadAt, found.payloadEnd)
-    t.equal((found.compressed ? `zlib:${inflateSync(payload).toString('utf8')}` : payload.toString('utf8')).slice(0, 100), value(15, 16).slice(0, 100))
+    t.equal(
+      (found.compressed ? `zlib:${inflateSync(payload).toString('utf8')}` : payload.toString('utf8')).slice(0, 100),
+      value(15, 16).slice(0, 100),
+    )
   }
   const spec = readFileSync(join(folder, 'spec-example-113.bin'))
   t.equal(spec.length, 113)

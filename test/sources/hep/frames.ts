@@ -1,4 +1,7 @@
-/** HEP3 frames and the SIP in them, as capture agents send them. Addresses and numbers are of the ranges reserved for documentation. */
+/**
+ * HEP3 frames and the SIP in them, as capture agents send them. Addresses and numbers are of the ranges reserved for
+ * documentation.
+ */
 import { isIPv6 } from 'node:net'
 import { deflateSync } from 'node:zlib'
 
@@ -53,17 +56,34 @@ function endpoint(text: string): { ip: Buffer; port: number } {
 }
 
 /** A whole frame. */
-export function hep({ payload, kind = 1, from = '192.0.2.10:5060', to = '192.0.2.1:5060', atMs, captureId = 7, key, correlation, zlib = false, asterisk = false }: Packet): Buffer {
+export function hep({
+  payload,
+  kind = 1,
+  from = '192.0.2.10:5060',
+  to = '192.0.2.1:5060',
+  atMs,
+  captureId = 7,
+  key,
+  correlation,
+  zlib = false,
+  asterisk = false,
+}: Packet): Buffer {
   const [source, destination] = [endpoint(from), endpoint(to)]
   const six = source.ip.length === 16
   const addresses = [chunk(six ? 5 : 3, source.ip), chunk(six ? 6 : 4, destination.ip)]
   const ports = [chunk(7, u(2, source.port)), chunk(8, u(2, destination.port))]
-  const time = atMs === undefined ? [] : [chunk(9, u(4, Math.floor(atMs / 1000))), chunk(10, u(4, atMs % 1000 * 1000))]
-  const what = [chunk(11, u(1, kind)), ...captureId === null ? [] : [chunk(12, u(4, captureId))]]
-  const rest = [...key === undefined ? [] : [chunk(14, key)], ...correlation === undefined ? [] : [chunk(17, correlation)]]
+  const time =
+    atMs === undefined ? [] : [chunk(9, u(4, Math.floor(atMs / 1000))), chunk(10, u(4, (atMs % 1000) * 1000))]
+  const what = [chunk(11, u(1, kind)), ...(captureId === null ? [] : [chunk(12, u(4, captureId))])]
+  const rest = [
+    ...(key === undefined ? [] : [chunk(14, key)]),
+    ...(correlation === undefined ? [] : [chunk(17, correlation)]),
+  ]
   const body = chunk(zlib ? 16 : 15, zlib ? deflateSync(payload) : payload)
   const family = [chunk(1, u(1, six ? 10 : 2)), chunk(2, u(1, 17))]
-  return asterisk ? frame([...family, ...ports, ...time, ...what, ...addresses, ...rest, body]) : frame([...family, ...addresses, ...ports, ...time, ...what, ...rest, body])
+  return asterisk
+    ? frame([...family, ...ports, ...time, ...what, ...addresses, ...rest, body])
+    : frame([...family, ...addresses, ...ports, ...time, ...what, ...rest, body])
 }
 
 export interface Message {
@@ -77,10 +97,31 @@ export interface Message {
   readonly body?: string
 }
 
-function message(first: string, { callId, cseq = 1, method = 'INVITE', from = 'sip:1001@pbx.example', to = 'sip:+447700900123@pbx.example', toTag, headers = [], body = '' }: Message): string {
+function message(
+  first: string,
+  {
+    callId,
+    cseq = 1,
+    method = 'INVITE',
+    from = 'sip:1001@pbx.example',
+    to = 'sip:+447700900123@pbx.example',
+    toTag,
+    headers = [],
+    body = '',
+  }: Message,
+): string {
   return [
-    first, 'Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK-1', `From: "Caller" <${from}>;tag=a1`, `To: <${to}>${toTag === undefined ? '' : `;tag=${toTag}`}`,
-    `Call-ID: ${callId}`, `CSeq: ${cseq} ${method}`, 'Max-Forwards: 70', ...headers, `Content-Length:   ${Buffer.byteLength(body)}`, '', body,
+    first,
+    'Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK-1',
+    `From: "Caller" <${from}>;tag=a1`,
+    `To: <${to}>${toTag === undefined ? '' : `;tag=${toTag}`}`,
+    `Call-ID: ${callId}`,
+    `CSeq: ${cseq} ${method}`,
+    'Max-Forwards: 70',
+    ...headers,
+    `Content-Length:   ${Buffer.byteLength(body)}`,
+    '',
+    body,
   ].join('\r\n')
 }
 
@@ -95,6 +136,14 @@ export function response(status: number, of: Message): string {
 }
 
 export const SDP = [
-  'v=0', 'o=- 1 1 IN IP4 192.0.2.10', 's=-', 'c=IN IP4 192.0.2.10', 't=0 0', 'm=audio 4000 RTP/AVP 101 96 8', 'a=rtpmap:101 telephone-event/8000',
-  'a=rtpmap:96 opus/48000/2', 'a=rtpmap:8 PCMA/8000', '',
+  'v=0',
+  'o=- 1 1 IN IP4 192.0.2.10',
+  's=-',
+  'c=IN IP4 192.0.2.10',
+  't=0 0',
+  'm=audio 4000 RTP/AVP 101 96 8',
+  'a=rtpmap:101 telephone-event/8000',
+  'a=rtpmap:96 opus/48000/2',
+  'a=rtpmap:8 PCMA/8000',
+  '',
 ].join('\r\n')

@@ -10,17 +10,17 @@ import { connect as connectTls } from 'node:tls'
 import { deflateSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
-import { hasCallRecords, startHep } from '../../../src/sources/hep/hep.js'
-import { Senders } from '../../../src/sources/hep/senders.js'
-import { dropsIn, udpDrops } from '../../../src/sources/hep/udp-drops.js'
+import type { SourceCounters } from '../../../src/flow/counters.js'
 import type { Source, SourceContext } from '../../../src/flow/source.js'
-import type { Settings } from '../../../src/settings/schema.js'
 import { createLog } from '../../../src/ops/log.js'
 import { loadSettings, type SettingsInput } from '../../../src/settings/load.js'
+import type { Settings } from '../../../src/settings/schema.js'
+import { hasCallRecords, startHep } from '../../../src/sources/hep/hep.js'
+import { Senders } from '../../../src/sources/hep/senders.js'
 import { hepSecret, type HepSettings } from '../../../src/sources/hep/settings.js'
-import { collectingInlet, type CollectingInlet } from '../../helpers/inlet.js'
+import { dropsIn, udpDrops } from '../../../src/sources/hep/udp-drops.js'
+import { type CollectingInlet, collectingInlet } from '../../helpers/inlet.js'
 import { chunk, frame, hep, request, response, SDP } from './frames.js'
-import type { SourceCounters } from '../../../src/flow/counters.js'
 
 const PATIENCE_MS = 20_000
 
@@ -40,14 +40,34 @@ async function rig(t: Test, over: Partial<HepSettings>, settings: SettingsInput 
   const inlet = collectingInlet(catalogue())
   const counts: Rig['counts'] = { received: 0, connections: 0, refused: {} }
   const counters: SourceCounters = {
-    received: (count) => { counts.received += count }, refused: (reason, count = 1) => { counts.refused[reason] = (counts.refused[reason] ?? 0) + count },
-    lag: () => undefined, connections: (count) => { counts.connections = count }, gap: () => undefined,
+    received: (count) => {
+      counts.received += count
+    },
+    refused: (reason, count = 1) => {
+      counts.refused[reason] = (counts.refused[reason] ?? 0) + count
+    },
+    lag: () => undefined,
+    connections: (count) => {
+      counts.connections = count
+    },
+    gap: () => undefined,
   }
   const broken: unknown[] = []
   const log: string[] = []
   const context: SourceContext<Settings> = {
-    settings: loadSettings(null, { ...settings, hep: over }), catalogue: catalogue(), inlet, counters: () => counters, intake: () => { throw new Error('not a source that can send again') },
-    log: createLog('trace', { write: (line) => { log.push(line) } }), onBroken: (_, error) => broken.push(error),
+    settings: loadSettings(null, { ...settings, hep: over }),
+    catalogue: catalogue(),
+    inlet,
+    counters: () => counters,
+    intake: () => {
+      throw new Error('not a source that can send again')
+    },
+    log: createLog('trace', {
+      write: (line) => {
+        log.push(line)
+      },
+    }),
+    onBroken: (_, error) => broken.push(error),
   }
   const source = await startHep(context)
   if (source === null) throw new Error('it did not start')
@@ -57,16 +77,28 @@ async function rig(t: Test, over: Partial<HepSettings>, settings: SettingsInput 
   })
   const port = (name: string): number => Number(source.addresses[name].split(':').pop())
   return {
-    source, inlet, counts, broken, log,
+    source,
+    inlet,
+    counts,
+    broken,
+    log,
     udp: async (...packets) => {
       const socket = createSocket('udp4')
-      for (const packet of packets) await new Promise<void>((resolve, reject) => { socket.send(packet, port('hepUdp'), '127.0.0.1', (error) => { if (error === null) resolve(); else reject(error) }) })
+      for (const packet of packets)
+        await new Promise<void>((resolve, reject) => {
+          socket.send(packet, port('hepUdp'), '127.0.0.1', (error) => {
+            if (error === null) resolve()
+            else reject(error)
+          })
+        })
       socket.close()
     },
     tcp: async () => {
       const socket = connect(port('hepTcp'), '127.0.0.1')
       socket.on('error', () => undefined)
-      t.teardown(() => { socket.destroy() })
+      t.teardown(() => {
+        socket.destroy()
+      })
       await once(socket, 'connect')
       return socket
     },
@@ -86,7 +118,8 @@ function call(callId: string, over: object = {}): Buffer[] {
   const sdp = { headers: ['Content-Type: application/sdp'], body: SDP }
   const now = Date.now() - 60_000
   return [
-    hep({ payload: request({ callId, ...sdp }), atMs: now, ...over }), hep({ payload: response(200, { callId, ...sdp }), atMs: now + 1000, ...over }),
+    hep({ payload: request({ callId, ...sdp }), atMs: now, ...over }),
+    hep({ payload: response(200, { callId, ...sdp }), atMs: now + 1000, ...over }),
     hep({ payload: request({ callId, cseq: 2, method: 'BYE', toTag: 'b' }), atMs: now + 9000, ...over }),
   ]
 }
@@ -112,12 +145,41 @@ t.test('UDP and TCP: the same calls', async (t) => {
 
 t.test('TLS, with and without a certificate', async (t) => {
   const folder = t.testdir({})
-  const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'key.pem', '-out', 'cert.pem', '-days', '2', '-subj', '/CN=localhost'], { cwd: folder })
-  if (made.status !== 0) return t.comment('openssl is not there: TLS was not tried')
+  const made = spawnSync(
+    'openssl',
+    [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-keyout',
+      'key.pem',
+      '-out',
+      'cert.pem',
+      '-days',
+      '2',
+      '-subj',
+      '/CN=localhost',
+    ],
+    { cwd: folder },
+  )
+  if (made.status !== 0) {
+    t.comment('openssl is not there: TLS was not tried')
+    return
+  }
   const [cert, key] = ['cert.pem', 'key.pem'].map((name) => join(folder, name))
   const r = await rig(t, { tlsListen: '127.0.0.1:0', tls: { cert, key, clientCa: cert }, idleMs: 1000 })
   const port = Number(r.source.addresses['hepTls'].split(':').pop())
-  const options = { port, host: '127.0.0.1', ca: readFileSync(cert), servername: 'localhost', checkServerIdentity: () => undefined }
+  const options = {
+    port,
+    host: '127.0.0.1',
+    ca: readFileSync(cert),
+    servername: 'localhost',
+    checkServerIdentity: () => undefined,
+  }
   const good = connectTls({ ...options, cert: readFileSync(cert), key: readFileSync(key) })
   good.on('error', () => undefined)
   await once(good, 'secureConnect')
@@ -148,12 +210,24 @@ t.test('the key: right, wrong, missing, and never told', async (t) => {
   const r = await rig(t, { udp: '127.0.0.1:0', tcp: '127.0.0.1:0', secretFile: join(folder, 'key') })
   await r.udp(...call('k1', { key: secret }))
   await r.until('one call', () => calls(r) === 1)
-  const wrong = [undefined, '', 'k', secret.slice(0, -1), `${secret}x`, secret.toUpperCase(), '\0'.repeat(secret.length), 'x'.repeat(5000)]
+  const wrong = [
+    undefined,
+    '',
+    'k',
+    secret.slice(0, -1),
+    `${secret}x`,
+    secret.toUpperCase(),
+    '\0'.repeat(secret.length),
+    'x'.repeat(5000),
+  ]
   for (const key of wrong) await r.udp(call('k2', key === undefined ? {} : { key })[0])
   await r.until('all are refused', () => r.counts.refused['unauthorised'] === wrong.length)
   const socket = await r.tcp()
   socket.write(Buffer.concat([call('k3', { key: 'wrong' })[0], ...call('k4', { key: secret })]))
-  await r.until('the connection is closed', () => r.counts.refused['unauthorised'] === wrong.length + 1 && r.counts.connections === 0)
+  await r.until(
+    'the connection is closed',
+    () => r.counts.refused['unauthorised'] === wrong.length + 1 && r.counts.connections === 0,
+  )
   t.equal(calls(r), 1)
   t.notOk(r.log.join('').includes(secret.slice(4)), 'not in the log')
   const { parse } = hepSecret(loadSettings(null).hep)
@@ -164,7 +238,15 @@ t.test('the key: right, wrong, missing, and never told', async (t) => {
 t.test('what is no HEP3, by UDP', async (t) => {
   const r = await rig(t, { udp: '127.0.0.1:0', maxFrameBytes: 2000, maxInflatedBytes: 20_000, inflationsPerSecond: 5 })
   const one = hep({ payload: 'x' })
-  await r.udp(Buffer.from('GET / HTTP/1.1\r\n\r\n'), Buffer.from('HEP3'), Buffer.from('HEP3\0\0'), Buffer.from('HEP3\xff\xff', 'latin1'), one.subarray(0, -1), frame([chunk(15, 'x', 0, 0)]), frame([chunk(15, 'x', 0, 65_535)]))
+  await r.udp(
+    Buffer.from('GET / HTTP/1.1\r\n\r\n'),
+    Buffer.from('HEP3'),
+    Buffer.from('HEP3\0\0'),
+    Buffer.from('HEP3\xff\xff', 'latin1'),
+    one.subarray(0, -1),
+    frame([chunk(15, 'x', 0, 0)]),
+    frame([chunk(15, 'x', 0, 65_535)]),
+  )
   await r.until('malformed ones', () => r.counts.refused['malformed'] === 7)
   await r.udp(hep({ payload: randomBytes(2000) }))
   await r.until('one that is too large', () => r.counts.refused['too_large'] === 1)
@@ -172,7 +254,10 @@ t.test('what is no HEP3, by UDP', async (t) => {
   const bomb = deflateSync(Buffer.alloc(1_000_000))
   t.ok(bomb.length < 1100)
   await r.udp(zlib(bomb), zlib(Buffer.from('no zlib')), zlib(deflateSync('cut off').subarray(0, -6)))
-  await r.until('a bomb, and what is no zlib', () => r.counts.refused['too_large'] === 2 && r.counts.refused['malformed'] === 9)
+  await r.until(
+    'a bomb, and what is no zlib',
+    () => r.counts.refused['too_large'] === 2 && r.counts.refused['malformed'] === 9,
+  )
   await r.udp(...Array<Buffer>(50).fill(zlib(bomb)))
   await r.until('too many of them are not tried', () => (r.counts.refused['rate'] ?? 0) >= 40)
   // And after all that, a call, uncompressed.
@@ -210,13 +295,26 @@ t.test('TCP waits while the spool is full', async (t) => {
 
 t.test('who may send, and how much', async (t) => {
   const senders = new Senders(['192.0.2.0/24', '2001:db8::/32', '198.51.100.7'], 2)
-  for (const [address, taken] of [['192.0.2.9', 'taken'], ['192.0.3.9', 'unauthorised'], ['::ffff:192.0.2.10', 'taken'], ['2001:db8::5', 'taken'], ['2001:db9::5', 'unauthorised'], ['198.51.100.7', 'taken'], ['198.51.100.8', 'unauthorised'], ['', 'unauthorised']] as const) {
+  for (const [address, taken] of [
+    ['192.0.2.9', 'taken'],
+    ['192.0.3.9', 'unauthorised'],
+    ['::ffff:192.0.2.10', 'taken'],
+    ['2001:db8::5', 'taken'],
+    ['2001:db9::5', 'unauthorised'],
+    ['198.51.100.7', 'taken'],
+    ['198.51.100.8', 'unauthorised'],
+    ['', 'unauthorised'],
+  ] as const) {
     t.equal(senders.take(address, 0), taken, address)
     t.equal(senders.allows(address), taken === 'taken')
   }
-  t.same([0, 1, 300, 499, 1001].map((now) => senders.take('192.0.2.77', now)), ['taken', 'taken', 'rate', 'rate', 'taken'])
+  t.same(
+    [0, 1, 300, 499, 1001].map((now) => senders.take('192.0.2.77', now)),
+    ['taken', 'taken', 'rate', 'rate', 'taken'],
+  )
   const open = new Senders(['::/0', '0.0.0.0/0'], 0)
-  for (const address of ['203.0.113.5', '2001:db8::5', '::ffff:203.0.113.5']) for (let i = 0; i < 3; i++) t.equal(open.take(address, 0), 'taken')
+  for (const address of ['203.0.113.5', '2001:db8::5', '::ffff:203.0.113.5'])
+    for (let i = 0; i < 3; i++) t.equal(open.take(address, 0), 'taken')
   t.equal(new Senders(['0.0.0.0/0'], 0).take('2001:db8::5', 0), 'unauthorised', 'all of IPv4 is not everybody')
   t.equal(new Senders([], 0).take('127.0.0.1', 0), 'unauthorised', 'nobody is nobody')
   for (let i = 0; i < 40_000; i++) senders.take(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`, 0)
@@ -230,13 +328,23 @@ t.test('who may send, and how much', async (t) => {
 })
 
 t.test('what the kernel drops is known', async (t) => {
-  const line = (port: string, drops: number): string => `  123: 0100007F:${port} 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 12345 2 0000000000000000 ${drops}`
-  const table = ['   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops', line('2364', 7), line('2365', 9), line('2364', 1), ''].join('\n')
+  const line = (port: string, drops: number): string =>
+    `  123: 0100007F:${port} 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 12345 2 0000000000000000 ${drops}`
+  const table = [
+    '   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops',
+    line('2364', 7),
+    line('2365', 9),
+    line('2364', 1),
+    '',
+  ].join('\n')
   t.equal(dropsIn(table, 0x2364), 8)
   t.equal(dropsIn(table, 0x2365), 9)
   t.equal(dropsIn(table, 0x2366), null)
   t.equal(await udpDrops('127.0.0.1', 1), null)
-  if (process.platform !== 'linux') return t.comment('/proc/net/udp is Linux\'s: drops were not counted')
+  if (process.platform !== 'linux') {
+    t.comment("/proc/net/udp is Linux's: drops were not counted")
+    return
+  }
   const r = await rig(t, { udp: '127.0.0.1:0', receiveBufferBytes: 65_536 })
   const port = Number(r.source.addresses['hepUdp'].split(':').pop())
   t.equal(await udpDrops('127.0.0.1', port), 0)
@@ -254,7 +362,11 @@ t.test('calls: which source gives them', async (t) => {
   t.equal(hasCallRecords(loadSettings(null)), false)
   t.equal(hasCallRecords(loadSettings(null, on)), true)
   t.equal(hasCallRecords(loadSettings(null, { freeswitch: { listen: '127.0.0.1:0' } })), true)
-  for (const [choice, made] of [['auto', 0], ['always', 1], ['never', 0]] as const) {
+  for (const [choice, made] of [
+    ['auto', 0],
+    ['always', 1],
+    ['never', 0],
+  ] as const) {
     const r = await rig(t, { udp: '127.0.0.1:0', calls: choice }, on)
     await r.udp(...call('o1'))
     await r.until('the call is over', () => r.counts.received === 3)
@@ -268,18 +380,41 @@ t.test('a port that is in use, and one that is off', async (t) => {
   await t.rejects(rig(t, { udp: r.source.addresses['hepUdp'] }), { code: 'MINIM_HEP_LISTEN' })
   await t.rejects(rig(t, { tcp: r.source.addresses['hepTcp'] }), { code: 'MINIM_HEP_LISTEN' })
   await t.rejects(rig(t, {}), /did not start/)
-  t.throws(() => loadSettings(null, { hep: { tlsListen: '127.0.0.1:0' } }), { code: 'MINIM_SETTINGS_INVALID', message: /hep.tls/ })
-  t.throws(() => loadSettings(null, { hep: { udp: '127.0.0.1:0', allow: ['192.0.2.0/33', 'host'] } }), { message: /hep.allow.0[^]*hep.allow.1/ })
-  t.throws(() => loadSettings(null, { hep: { udp: '127.0.0.1:0', tenant: 'nobody', nodes: [{ captureId: 1 }, { captureId: 1, tenant: 'nobody' }] } }), { message: /hep.tenant[^]*hep.nodes.1.captureId[^]*hep.nodes.1.tenant/ })
+  t.throws(() => loadSettings(null, { hep: { tlsListen: '127.0.0.1:0' } }), {
+    code: 'MINIM_SETTINGS_INVALID',
+    message: /hep.tls/,
+  })
+  t.throws(() => loadSettings(null, { hep: { udp: '127.0.0.1:0', allow: ['192.0.2.0/33', 'host'] } }), {
+    message: /hep.allow.0[^]*hep.allow.1/,
+  })
+  t.throws(
+    () =>
+      loadSettings(null, {
+        hep: { udp: '127.0.0.1:0', tenant: 'nobody', nodes: [{ captureId: 1 }, { captureId: 1, tenant: 'nobody' }] },
+      }),
+    { message: /hep.tenant[^]*hep.nodes.1.captureId[^]*hep.nodes.1.tenant/ },
+  )
 })
 
 t.test('stopping: what is known is written, nothing is taken after', async (t) => {
   const r = await rig(t, { udp: '127.0.0.1:0', tcp: '127.0.0.1:0' })
   await r.tcp()
-  await r.udp(...call('e1').slice(0, 2), hep({ payload: request({ callId: 'reg', method: 'REGISTER', headers: ['Contact: <sip:1001@192.0.2.10>'] }), atMs: Date.now() }))
+  await r.udp(
+    ...call('e1').slice(0, 2),
+    hep({
+      payload: request({ callId: 'reg', method: 'REGISTER', headers: ['Contact: <sip:1001@192.0.2.10>'] }),
+      atMs: Date.now(),
+    }),
+  )
   await r.until('all is read', () => r.counts.received === 3)
   await r.source.stopTaking()
-  t.match(r.inlet.records().map(({ kind }) => kind).sort(), ['call', 'device'])
+  t.match(
+    r.inlet
+      .records()
+      .map(({ kind }) => kind)
+      .sort(),
+    ['call', 'device'],
+  )
   await r.udp(...call('e2')).catch(() => undefined)
   await r.source.stop()
   t.equal(calls(r), 1)

@@ -1,9 +1,9 @@
 /** A reader whose records are collected, and whose time the test tells. */
 import { catalogue } from '../../../src/catalogue/catalogue.js'
-import { HepReader, type HepReaderOptions } from '../../../src/sources/hep/reader.js'
-import { collectingInlet, type CollectingInlet } from '../../helpers/inlet.js'
-import { hep, type Packet } from './frames.js'
 import type { SourceCounters } from '../../../src/flow/counters.js'
+import { HepReader, type HepReaderOptions } from '../../../src/sources/hep/reader.js'
+import { type CollectingInlet, collectingInlet } from '../../helpers/inlet.js'
+import { hep, type Packet } from './frames.js'
 
 export interface Reading {
   readonly reader: HepReader
@@ -27,15 +27,37 @@ export function reading(over: Partial<HepReaderOptions> = {}): Reading {
   const inlet = collectingInlet(catalogue())
   const refused: Record<string, number> = {}
   const counters: SourceCounters = {
-    received: (count) => { it.received += count }, refused: (reason, count = 1) => { refused[reason] = (refused[reason] ?? 0) + count },
-    lag: () => undefined, connections: () => undefined, gap: () => undefined,
+    received: (count) => {
+      it.received += count
+    },
+    refused: (reason, count = 1) => {
+      refused[reason] = (refused[reason] ?? 0) + count
+    },
+    lag: () => undefined,
+    connections: () => undefined,
+    gap: () => undefined,
   }
   const reader = new HepReader({
-    catalogue: catalogue(), inlet, counters, key: null, node: { tenant: 'default', calls: true }, nodes: new Map(), setupMs: 300_000, callMs: 14_400_000, maxCalls: 1000,
-    maxFrameBytes: 65_535, maxInflatedBytes: 65_535, inflationsPerSecond: 1000, ...over,
+    catalogue: catalogue(),
+    inlet,
+    counters,
+    key: null,
+    node: { tenant: 'default', calls: true },
+    nodes: new Map(),
+    setupMs: 300_000,
+    callMs: 14_400_000,
+    maxCalls: 1000,
+    maxFrameBytes: 65_535,
+    maxInflatedBytes: 65_535,
+    inflationsPerSecond: 1000,
+    ...over,
   })
   const it: Reading = {
-    reader, inlet, refused, received: 0, now: 0,
+    reader,
+    inlet,
+    refused,
+    received: 0,
+    now: 0,
     send: (packet) => {
       it.now += 1
       const bytes = Buffer.isBuffer(packet) ? packet : hep({ atMs: START_MS + it.now, ...packet })
@@ -53,7 +75,10 @@ export function reading(over: Partial<HepReaderOptions> = {}): Reading {
     of: async (kind) => {
       // Longer than records are gathered.
       await new Promise((resolve) => setTimeout(resolve, 15))
-      return inlet.records().filter((record) => record.kind === kind).map(({ fields }) => fields)
+      return inlet
+        .records()
+        .filter((record) => record.kind === kind)
+        .map(({ fields }) => fields)
     },
   }
   return it

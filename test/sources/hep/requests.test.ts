@@ -4,21 +4,30 @@ import { join } from 'node:path'
 import t from 'tap'
 import { shared } from '../../helpers/shared.js'
 import { request, response, SDP } from './frames.js'
-import { reading, START_MS, type Reading } from './reader.js'
+import { type Reading, reading, START_MS } from './reader.js'
 
 const PHONE = '192.0.2.10:5060'
 const PROXY = '192.0.2.1:5060'
 const REGISTRAR = '198.51.100.20:5060'
 
-const register = (cseq: number, over: readonly string[] = []): string => request({
-  callId: 'r1', cseq, method: 'REGISTER', from: 'sip:1001@pbx.example', to: 'sip:1001@pbx.example',
-  headers: ['User-Agent: Yealink SIP-T46S 66.85.0.5', 'Contact: <sip:1001@192.0.2.10:5062>', 'Expires: 600', ...over],
-})
+const register = (cseq: number, over: readonly string[] = []): string =>
+  request({
+    callId: 'r1',
+    cseq,
+    method: 'REGISTER',
+    from: 'sip:1001@pbx.example',
+    to: 'sip:1001@pbx.example',
+    headers: ['User-Agent: Yealink SIP-T46S 66.85.0.5', 'Contact: <sip:1001@192.0.2.10:5062>', 'Expires: 600', ...over],
+  })
 const answer = (status: number, cseq: number): string => response(status, { callId: 'r1', cseq, method: 'REGISTER' })
 
 function relayed(r: Reading, payload: string, back = false): void {
-  const hops = [[PHONE, PROXY], [PROXY, REGISTRAR]] as const
-  for (const [from, to] of back ? [...hops].reverse().map(([a, b]) => [b, a] as const) : hops) for (let n = 0; n < 2; n++) r.send({ payload, from, to })
+  const hops = [
+    [PHONE, PROXY],
+    [PROXY, REGISTRAR],
+  ] as const
+  for (const [from, to] of back ? [...hops].reverse().map(([a, b]) => [b, a] as const) : hops)
+    for (let n = 0; n < 2; n++) r.send({ payload, from, to })
 }
 
 t.test('a registration that is challenged, and accepted', async (t) => {
@@ -30,10 +39,18 @@ t.test('a registration that is challenged, and accepted', async (t) => {
   relayed(r, answer(100, 2), true)
   relayed(r, answer(200, 2), true)
   const devices = await r.of('device')
-  t.strictSame(devices, [{
-    party: 'sip:1001@pbx.example', start_ms: START_MS + 9, user_agent: 'Yealink SIP-T46S 66.85.0.5', contact_ip: '192.0.2.10', contact_port: 5062,
-    event: 'REGISTERED', expires_seconds: 600, origin: 'REGISTRATION',
-  }])
+  t.strictSame(devices, [
+    {
+      party: 'sip:1001@pbx.example',
+      start_ms: START_MS + 9,
+      user_agent: 'Yealink SIP-T46S 66.85.0.5',
+      contact_ip: '192.0.2.10',
+      contact_port: 5062,
+      event: 'REGISTERED',
+      expires_seconds: 600,
+      origin: 'REGISTRATION',
+    },
+  ])
   // Copies that are late, and time: nothing more.
   relayed(r, register(2))
   relayed(r, answer(200, 2), true)
@@ -43,10 +60,20 @@ t.test('a registration that is challenged, and accepted', async (t) => {
 })
 
 t.test('how registrations end', async (t) => {
-  const rows: readonly { readonly status: number | null; readonly expires?: string; readonly event: string | undefined; readonly records: number }[] = [
-    { status: 200, event: 'REGISTERED', records: 1 }, { status: 200, expires: 'Expires: 0', event: 'UNREGISTERED', records: 1 },
-    { status: 403, event: 'REJECTED', records: 1 }, { status: 503, event: 'REJECTED', records: 1 },
-    { status: 401, event: undefined, records: 0 }, { status: 407, event: undefined, records: 0 }, { status: 423, event: undefined, records: 0 }, { status: 302, event: undefined, records: 0 },
+  const rows: readonly {
+    readonly status: number | null
+    readonly expires?: string
+    readonly event: string | undefined
+    readonly records: number
+  }[] = [
+    { status: 200, event: 'REGISTERED', records: 1 },
+    { status: 200, expires: 'Expires: 0', event: 'UNREGISTERED', records: 1 },
+    { status: 403, event: 'REJECTED', records: 1 },
+    { status: 503, event: 'REJECTED', records: 1 },
+    { status: 401, event: undefined, records: 0 },
+    { status: 407, event: undefined, records: 0 },
+    { status: 423, event: undefined, records: 0 },
+    { status: 302, event: undefined, records: 0 },
     { status: null, event: undefined, records: 1 },
   ]
   for (const { status, expires, event, records } of rows) {
@@ -63,8 +90,16 @@ t.test('how registrations end', async (t) => {
 t.test('a query, and what registers nobody', async (t) => {
   const r = reading()
   r.send({ payload: request({ callId: 'q', method: 'REGISTER' }) })
-  for (const method of ['OPTIONS', 'MESSAGE', 'SUBSCRIBE', 'INFO', 'FROBNICATE']) r.send({ payload: request({ callId: method, method }) })
-  r.send({ payload: request({ callId: 'n', method: 'NOTIFY', headers: ['Event: message-summary', 'Content-Type: application/simple-message-summary'], body: 'Messages-Waiting: no\r\n' }) })
+  for (const method of ['OPTIONS', 'MESSAGE', 'SUBSCRIBE', 'INFO', 'FROBNICATE'])
+    r.send({ payload: request({ callId: method, method }) })
+  r.send({
+    payload: request({
+      callId: 'n',
+      method: 'NOTIFY',
+      headers: ['Event: message-summary', 'Content-Type: application/simple-message-summary'],
+      body: 'Messages-Waiting: no\r\n',
+    }),
+  })
   r.send({ payload: '\r\n\r\n' })
   r.send({ payload: 'HEPPING', kind: 0 })
   r.send({ payload: 'a log line', kind: 100 })
@@ -83,49 +118,106 @@ t.test('a full table: devices are written at once, none is lost', async (t) => {
 })
 
 const REPORT = [
-  'VQSessionReport: CallTerm', 'CallID: vq-1', 'LocalID: <sip:1001@pbx.example>', 'RemoteID: <sip:+447700900123@pbx.example>', 'OrigID: <sip:1001@pbx.example>',
-  'LocalAddr: IP=192.0.2.10 PORT=4000 SSRC=0x1', 'RemoteAddr: IP=192.0.2.1 PORT=4002 SSRC=0x2', 'LocalMetrics:',
-  'Timestamps: START=2026-11-24T10:00:00Z STOP=2026-11-24T10:01:00Z', 'SessionDesc: PT=8 PD=PCMA SR=8000', 'PacketLoss: NLR=1.5 JDR=0.0', 'QualityEst: MOSLQ=4.1 MOSCQ=4.0', '',
+  'VQSessionReport: CallTerm',
+  'CallID: vq-1',
+  'LocalID: <sip:1001@pbx.example>',
+  'RemoteID: <sip:+447700900123@pbx.example>',
+  'OrigID: <sip:1001@pbx.example>',
+  'LocalAddr: IP=192.0.2.10 PORT=4000 SSRC=0x1',
+  'RemoteAddr: IP=192.0.2.1 PORT=4002 SSRC=0x2',
+  'LocalMetrics:',
+  'Timestamps: START=2026-11-24T10:00:00Z STOP=2026-11-24T10:01:00Z',
+  'SessionDesc: PT=8 PD=PCMA SR=8000',
+  'PacketLoss: NLR=1.5 JDR=0.0',
+  'QualityEst: MOSLQ=4.1 MOSCQ=4.0',
+  '',
 ].join('\r\n')
 
 t.test('quality reports', async (t) => {
   for (const status of [200, 489, null]) {
     const r = reading()
-    const publish = (cseq: number): string => request({ callId: 'p1', cseq, method: 'PUBLISH', headers: ['Event: vq-rtcpxr', 'Content-Type: application/vq-rtcpxr'], body: REPORT })
+    const publish = (cseq: number): string =>
+      request({
+        callId: 'p1',
+        cseq,
+        method: 'PUBLISH',
+        headers: ['Event: vq-rtcpxr', 'Content-Type: application/vq-rtcpxr'],
+        body: REPORT,
+      })
     // Challenged first: the report comes twice.
     r.send({ payload: publish(1) })
     r.send({ payload: response(401, { callId: 'p1', cseq: 1, method: 'PUBLISH' }) })
     for (let n = 0; n < 2; n++) r.send({ payload: publish(2) })
     if (status !== null) r.send({ payload: response(status, { callId: 'p1', cseq: 2, method: 'PUBLISH' }) })
     r.pass(11_000)
-    t.match(await r.of('quality'), [{ call_id: 'vq-1', mos_cq: 4, loss_percent: 1.5, local_ip: '192.0.2.10', codec: 'PCMA' }])
+    t.match(await r.of('quality'), [
+      { call_id: 'vq-1', mos_cq: 4, loss_percent: 1.5, local_ip: '192.0.2.10', codec: 'PCMA' },
+    ])
     t.equal((await r.of('quality')).length, 1, `answered with ${status}`)
   }
 })
 
-t.test('payload 35: a report alone, a whole PUBLISH, and HOMER\'s JSON', async (t) => {
+t.test("payload 35: a report alone, a whole PUBLISH, and HOMER's JSON", async (t) => {
   const r = reading()
   r.send({ kind: 35, payload: REPORT, correlation: 'not-asked' })
   r.send({ kind: 35, payload: REPORT.replace('CallID: vq-1\r\n', ''), correlation: 'corr-1' })
-  r.send({ kind: 35, payload: request({ callId: 'p2', method: 'PUBLISH', headers: ['Event: vq-rtcpxr'], body: REPORT }) })
+  r.send({
+    kind: 35,
+    payload: request({ callId: 'p2', method: 'PUBLISH', headers: ['Event: vq-rtcpxr'], body: REPORT }),
+  })
   r.send({ kind: 35, payload: '{"MOS":4.4}' })
   r.send({ kind: 35, payload: 'garbage' })
   r.pass(11_000)
-  t.strictSame((await r.of('quality')).map((record) => record['call_id']), ['vq-1', 'corr-1', 'vq-1'])
+  t.strictSame(
+    (await r.of('quality')).map((record) => record['call_id']),
+    ['vq-1', 'corr-1', 'vq-1'],
+  )
   t.same(r.refused, { unused: 1, malformed: 1 })
 })
 
 t.test('statistics of BYE and of its answer', async (t) => {
   const r = reading()
-  const statistics = 'X-RTP-Stat: CS=0;PS=1502;ES=1500;OS=240320;SP=0/0;SO=0;QS=-;PR=1490;ER=1502;OR=238400;CR=0;SR=0;QR=-;PL=12,0;BL=0;LS=0;RB=0/0;SB=-/-;EN=PCMA;DE=PCMA;JI=5,9;DL=1,1,1;IP=192.0.2.10:4000,192.0.2.1:4002'
+  const statistics =
+    'X-RTP-Stat: CS=0;PS=1502;ES=1500;OS=240320;SP=0/0;SO=0;QS=-;PR=1490;ER=1502;OR=238400;CR=0;SR=0;QR=-;PL=12,0;BL=0;LS=0;RB=0/0;SB=-/-;EN=PCMA;DE=PCMA;JI=5,9;DL=1,1,1;IP=192.0.2.10:4000,192.0.2.1:4002'
   const sdp = { headers: ['Content-Type: application/sdp'], body: SDP }
   r.send({ payload: request({ callId: 's1', ...sdp }), from: PHONE, to: PROXY })
   r.send({ payload: response(200, { callId: 's1', ...sdp }), from: PROXY, to: PHONE })
-  for (const hop of [[PHONE, PROXY], [PROXY, REGISTRAR], [PHONE, PROXY]] as const) r.send({ payload: request({ callId: 's1', cseq: 2, method: 'BYE', toTag: 'b', headers: [statistics] }), from: hop[0], to: hop[1] })
-  for (const hop of [[REGISTRAR, PROXY], [PROXY, PHONE]] as const) r.send({ payload: response(200, { callId: 's1', cseq: 2, method: 'BYE', headers: [statistics.replace('PS=1502', 'PS=1490')] }), from: hop[0], to: hop[1] })
+  for (const hop of [
+    [PHONE, PROXY],
+    [PROXY, REGISTRAR],
+    [PHONE, PROXY],
+  ] as const)
+    r.send({
+      payload: request({ callId: 's1', cseq: 2, method: 'BYE', toTag: 'b', headers: [statistics] }),
+      from: hop[0],
+      to: hop[1],
+    })
+  for (const hop of [
+    [REGISTRAR, PROXY],
+    [PROXY, PHONE],
+  ] as const)
+    r.send({
+      payload: response(200, {
+        callId: 's1',
+        cseq: 2,
+        method: 'BYE',
+        headers: [statistics.replace('PS=1502', 'PS=1490')],
+      }),
+      from: hop[0],
+      to: hop[1],
+    })
   const qualities = await r.of('quality')
   t.match(qualities, [
-    { call_id: 's1', packets_sent: 1502, packets_received: 1490, packets_lost: 12, jitter_ms: 5, local_ip: '192.0.2.10', start_ms: START_MS + 1, local_party: 'sip:1001@pbx.example' },
+    {
+      call_id: 's1',
+      packets_sent: 1502,
+      packets_received: 1490,
+      packets_lost: 12,
+      jitter_ms: 5,
+      local_ip: '192.0.2.10',
+      start_ms: START_MS + 1,
+      local_party: 'sip:1001@pbx.example',
+    },
     { call_id: 's1', packets_sent: 1490, local_ip: '198.51.100.20', local_party: 'sip:+447700900123@pbx.example' },
   ])
   t.equal(qualities.length, 2)
@@ -139,9 +231,13 @@ t.test('statistics of BYE and of its answer', async (t) => {
 
 t.test('real packets: a registration that was challenged', async (t) => {
   const folder = shared('fixtures/hep3')
-  if (folder === null) return t.comment('../shared/fixtures/hep3 is not there: real packets were not read')
+  if (folder === null) {
+    t.comment('../shared/fixtures/hep3 is not there: real packets were not read')
+    return
+  }
   const r = reading()
-  for (const name of ['captagent-zlib-00', 'captagent-zlib-03', 'captagent-zlib-06']) r.send(readFileSync(join(folder, `${name}.bin`)))
+  for (const name of ['captagent-zlib-00', 'captagent-zlib-03', 'captagent-zlib-06'])
+    r.send(readFileSync(join(folder, `${name}.bin`)))
   r.pass(20_000)
   t.same(await r.of('device'), [])
   t.same(r.refused, {})

@@ -4,12 +4,12 @@ import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { catalogue as shipped } from '../../../src/catalogue/catalogue.js'
+import type { SourceCounters } from '../../../src/flow/counters.js'
 import type { SourceContext, StartSource } from '../../../src/flow/source.js'
-import type { Settings } from '../../../src/settings/schema.js'
 import { createLog } from '../../../src/ops/log.js'
 import { loadSettings, type SettingsInput } from '../../../src/settings/load.js'
-import { collectingInlet, type CollectingInlet } from '../../helpers/inlet.js'
-import type { SourceCounters } from '../../../src/flow/counters.js'
+import type { Settings } from '../../../src/settings/schema.js'
+import { type CollectingInlet, collectingInlet } from '../../helpers/inlet.js'
 
 export interface Listening {
   readonly host: string
@@ -24,26 +24,59 @@ export interface Listening {
 }
 
 /** Starts a source by itself. */
-export async function listening(t: Test, start: StartSource<Settings>, over: SettingsInput, inlet: CollectingInlet = collectingInlet(shipped())): Promise<Listening> {
+export async function listening(
+  t: Test,
+  start: StartSource<Settings>,
+  over: SettingsInput,
+  inlet: CollectingInlet = collectingInlet(shipped()),
+): Promise<Listening> {
   const counts: Record<string, number> = { received: 0, open: 0 }
   const log: string[] = []
   const counters: SourceCounters = {
-    received: (n) => { counts['received'] += n },
-    refused: (reason, n = 1) => { counts[reason] = (counts[reason] ?? 0) + n },
-    lag: () => undefined, gap: () => undefined,
-    connections: (n) => { counts['open'] = n },
+    received: (n) => {
+      counts['received'] += n
+    },
+    refused: (reason, n = 1) => {
+      counts[reason] = (counts[reason] ?? 0) + n
+    },
+    lag: () => undefined,
+    gap: () => undefined,
+    connections: (n) => {
+      counts['open'] = n
+    },
   }
   const context = {
-    settings: loadSettings(null, over), catalogue: shipped(), inlet, counters: () => counters,
-    log: createLog('info', { write: (line: string) => { log.push(line) } }),
-    intake: () => { throw new Error('not for this source') }, onBroken: (_: unknown, error: unknown) => { throw error as Error },
+    settings: loadSettings(null, over),
+    catalogue: shipped(),
+    inlet,
+    counters: () => counters,
+    log: createLog('info', {
+      write: (line: string) => {
+        log.push(line)
+      },
+    }),
+    intake: () => {
+      throw new Error('not for this source')
+    },
+    onBroken: (_: unknown, error: unknown) => {
+      throw error as Error
+    },
   } as unknown as SourceContext<Settings>
   const source = await start(context)
   if (source === null) throw new Error('it is off')
   t.teardown(() => source.stop())
   const [address] = Object.values(source.addresses)
   const at = address.lastIndexOf(':')
-  return { host: address.slice(0, at), port: Number(address.slice(at + 1)), url: `http://${address}`, inlet, counts, log, stopTaking: () => source.stopTaking(), stop: () => source.stop() }
+  return {
+    host: address.slice(0, at),
+    port: Number(address.slice(at + 1)),
+    url: `http://${address}`,
+    inlet,
+    counts,
+    log,
+    stopTaking: () => source.stopTaking(),
+    stop: () => source.stop(),
+  }
 }
 
 /** A connection that is written to as it is. */
@@ -55,10 +88,18 @@ export class Raw {
   constructor(t: Test, { host, port }: { readonly host: string; readonly port: number }) {
     this.socket = connect(port, host)
     this.socket.setNoDelay(true)
-    this.socket.on('data', (bytes) => { this.text += bytes.toString('latin1') })
+    this.socket.on('data', (bytes) => {
+      this.text += bytes.toString('latin1')
+    })
     this.socket.on('error', () => undefined)
-    this.closed = new Promise((resolve) => { this.socket.once('close', () => { resolve() }) })
-    t.teardown(() => { this.socket.destroy() })
+    this.closed = new Promise((resolve) => {
+      this.socket.once('close', () => {
+        resolve()
+      })
+    })
+    t.teardown(() => {
+      this.socket.destroy()
+    })
   }
 
   write(...texts: readonly (string | Uint8Array)[]): this {
@@ -69,9 +110,17 @@ export class Raw {
   /** Waits until so many answers have come, or the connection has ended. @returns their status codes */
   async answers(count: number): Promise<number[]> {
     let over = false
-    void this.closed.then(() => { over = true })
-    const found = (): number[] => [...this.text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status)).filter((status) => status !== 100)
-    while (found().length < count && !over) await new Promise((resolve) => { setTimeout(resolve, 5) })
+    void this.closed.then(() => {
+      over = true
+    })
+    const found = (): number[] =>
+      [...this.text.matchAll(/HTTP\/1\.1 (\d{3}) /g)]
+        .map(([, status]) => Number(status))
+        .filter((status) => status !== 100)
+    while (found().length < count && !over)
+      await new Promise((resolve) => {
+        setTimeout(resolve, 5)
+      })
     return found()
   }
 }

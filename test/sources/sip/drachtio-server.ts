@@ -1,10 +1,10 @@
 /**
- * A server that speaks drachtio's wire protocol to applications: `<octets>#<id>|<what>|…`, as drachtio-server 0.8 and later do. It has no SIP
- * stack: tests hand it requests as if they had come from the network.
+ * A server that speaks drachtio's wire protocol to applications: `<octets>#<id>|<what>|…`, as drachtio-server 0.8 and
+ * later do. It has no SIP stack: tests hand it requests as if they had come from the network.
  */
 import { randomUUID } from 'node:crypto'
-import { createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 
 export interface Reply {
   readonly transaction: string
@@ -24,12 +24,16 @@ export class DrachtioServer {
 
   private constructor(secret: string) {
     this.#secret = secret
-    this.#server = createServer((socket) => { this.#serve(socket) })
+    this.#server = createServer((socket) => {
+      this.#serve(socket)
+    })
   }
 
   static async listen(secret: string, port = 0): Promise<DrachtioServer> {
     const made = new DrachtioServer(secret)
-    await new Promise<void>((resolve) => { made.#server.listen(port, '127.0.0.1', resolve) })
+    await new Promise<void>((resolve) => {
+      made.#server.listen(port, '127.0.0.1', resolve)
+    })
     return made
   }
 
@@ -45,7 +49,11 @@ export class DrachtioServer {
   request(message: Buffer | string, source = 'network'): string {
     const transaction = randomUUID()
     const text = message.toString()
-    this.raw(this.frame(`${randomUUID()}|sip|${source}|${Buffer.byteLength(text)}|udp|192.0.2.14|5060|10:00:00.123456|${transaction}|${randomUUID()}|127.0.0.1|5060\r\n${text}`))
+    this.raw(
+      this.frame(
+        `${randomUUID()}|sip|${source}|${Buffer.byteLength(text)}|udp|192.0.2.14|5060|10:00:00.123456|${transaction}|${randomUUID()}|127.0.0.1|5060\r\n${text}`,
+      ),
+    )
     return transaction
   }
 
@@ -55,7 +63,8 @@ export class DrachtioServer {
 
   raw(bytes: Buffer): void {
     if (this.pieces === 0) this.#socket?.write(bytes)
-    else for (let at = 0; at < bytes.length; at += this.pieces) this.#socket?.write(bytes.subarray(at, at + this.pieces))
+    else
+      for (let at = 0; at < bytes.length; at += this.pieces) this.#socket?.write(bytes.subarray(at, at + this.pieces))
   }
 
   /** Breaks off. */
@@ -65,7 +74,11 @@ export class DrachtioServer {
 
   async close(): Promise<void> {
     this.#socket?.destroy()
-    await new Promise<void>((resolve) => { this.#server.close(() => { resolve() }) })
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => {
+        resolve()
+      })
+    })
   }
 
   #serve(socket: Socket): void {
@@ -99,7 +112,11 @@ export class DrachtioServer {
           this.connections++
           this.#socket = socket
         } else this.refused++
-        socket.write(this.frame(`${randomUUID()}|response|${id}|${ok ? 'OK|sip:127.0.0.1:5060|v0.8.26|127.0.0.1:5060' : 'NOK|incorrect secret'}`))
+        socket.write(
+          this.frame(
+            `${randomUUID()}|response|${id}|${ok ? 'OK|sip:127.0.0.1:5060|v0.8.26|127.0.0.1:5060' : 'NOK|incorrect secret'}`,
+          ),
+        )
         return
       }
       case 'route':
@@ -108,7 +125,11 @@ export class DrachtioServer {
         return
       case 'sip':
         this.replies.push({ transaction: rest[0], text: text.slice(cr + 2) })
-        socket.write(this.frame(`${randomUUID()}|response|${id}|OK|network|100|udp|192.0.2.14|5060|10:00:00|${rest[0]}|x\r\n${text.slice(cr + 2)}`))
+        socket.write(
+          this.frame(
+            `${randomUUID()}|response|${id}|OK|network|100|udp|192.0.2.14|5060|10:00:00|${rest[0]}|x\r\n${text.slice(cr + 2)}`,
+          ),
+        )
     }
   }
 }

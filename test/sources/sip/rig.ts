@@ -3,10 +3,10 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { connect, type Socket } from 'node:net'
 import type { Test } from 'tap'
 import { catalogue as shippedCatalogue } from '../../../src/catalogue/catalogue.js'
+import type { SourceCounters } from '../../../src/flow/counters.js'
 import { SipListener, type SipListenerSettings } from '../../../src/sources/sip/listener.js'
 import { SipService, type SipServiceOptions } from '../../../src/sources/sip/service.js'
-import { collectingInlet, type CollectingInlet } from '../../helpers/inlet.js'
-import type { SourceCounters } from '../../../src/flow/counters.js'
+import { type CollectingInlet, collectingInlet } from '../../helpers/inlet.js'
 
 export const catalogue = shippedCatalogue()
 
@@ -18,11 +18,19 @@ export function counters(): Counted {
   const counts = { received: 0, connections: 0, gap: 0, refused: {} as Record<string, number> }
   return {
     counts,
-    received: (count) => { counts.received += count },
-    refused: (reason, count = 1) => { counts.refused[reason] = (counts.refused[reason] ?? 0) + count },
+    received: (count) => {
+      counts.received += count
+    },
+    refused: (reason, count = 1) => {
+      counts.refused[reason] = (counts.refused[reason] ?? 0) + count
+    },
     lag: () => undefined,
-    connections: (count) => { counts.connections = count },
-    gap: (seconds) => { counts.gap += seconds },
+    connections: (count) => {
+      counts.connections = count
+    },
+    gap: (seconds) => {
+      counts.gap += seconds
+    },
   }
 }
 
@@ -37,12 +45,31 @@ export function rig(over: Partial<SipServiceOptions> = {}): Rig {
   const inlet = collectingInlet(catalogue)
   const counted = counters()
   const broken: unknown[] = []
-  const service = new SipService({ catalogue, inlet, counters: counted, tenant: 'default', registerCopies: true, expiresSeconds: 3600, onBroken: (error) => { broken.push(error) }, ...over })
+  const service = new SipService({
+    catalogue,
+    inlet,
+    counters: counted,
+    tenant: 'default',
+    registerCopies: true,
+    expiresSeconds: 3600,
+    onBroken: (error) => {
+      broken.push(error)
+    },
+    ...over,
+  })
   return { service, inlet, counted, broken }
 }
 
 export const SETTINGS: SipListenerSettings = {
-  udp: null, tcp: null, tlsListen: null, tls: null, allow: ['127.0.0.0/8'], maxMessageBytes: 16_384, maxConnections: 16, ratePerSecond: 10_000, idleMs: 60_000,
+  udp: null,
+  tcp: null,
+  tlsListen: null,
+  tls: null,
+  allow: ['127.0.0.0/8'],
+  maxMessageBytes: 16_384,
+  maxConnections: 16,
+  ratePerSecond: 10_000,
+  idleMs: 60_000,
 }
 
 export interface Listening extends Rig {
@@ -50,9 +77,20 @@ export interface Listening extends Rig {
   readonly port: (transport: 'sipUdp' | 'sipTcp' | 'sipTls') => number
 }
 
-export async function listening(t: Test, settings: Partial<SipListenerSettings>, over: Partial<SipServiceOptions> = {}): Promise<Listening> {
+export async function listening(
+  t: Test,
+  settings: Partial<SipListenerSettings>,
+  over: Partial<SipServiceOptions> = {},
+): Promise<Listening> {
   const made = rig(over)
-  const listener = new SipListener({ settings: { ...SETTINGS, ...settings }, service: made.service, counters: made.counted, onBroken: (error) => { made.broken.push(error) } })
+  const listener = new SipListener({
+    settings: { ...SETTINGS, ...settings },
+    service: made.service,
+    counters: made.counted,
+    onBroken: (error) => {
+      made.broken.push(error)
+    },
+  })
   await listener.start()
   t.teardown(() => listener.stop())
   return { ...made, listener, port: (transport) => Number(listener.addresses[transport].split(':').pop()) }
@@ -65,7 +103,9 @@ export async function until(what: string, probe: () => boolean): Promise<void> {
   const deadline = Date.now() + PATIENCE_MS
   while (!probe()) {
     if (Date.now() > deadline) throw new Error(`never: ${what}`)
-    await new Promise((resolve) => { setTimeout(resolve, 5) })
+    await new Promise((resolve) => {
+      setTimeout(resolve, 5)
+    })
   }
 }
 
@@ -78,13 +118,19 @@ export class UdpClient {
   private constructor(socket: UdpSocket, port: number) {
     this.#socket = socket
     this.#port = port
-    socket.on('message', (bytes) => { this.answers.push(bytes.toString()) })
+    socket.on('message', (bytes) => {
+      this.answers.push(bytes.toString())
+    })
   }
 
   static async open(t: Test, port: number, own = 0): Promise<UdpClient> {
     const socket = createSocket('udp4')
-    await new Promise<void>((resolve) => { socket.bind(own, '127.0.0.1', resolve) })
-    t.teardown(() => { socket.close() })
+    await new Promise<void>((resolve) => {
+      socket.bind(own, '127.0.0.1', resolve)
+    })
+    t.teardown(() => {
+      socket.close()
+    })
     return new UdpClient(socket, port)
   }
 
@@ -114,10 +160,16 @@ export class TcpClient {
   constructor(t: Test, socket: Socket) {
     this.socket = socket
     socket.setNoDelay(true)
-    socket.on('data', (bytes: Buffer) => { this.text += bytes.toString() })
+    socket.on('data', (bytes: Buffer) => {
+      this.text += bytes.toString()
+    })
     socket.on('error', () => undefined)
-    socket.on('close', () => { this.closed = true })
-    t.teardown(() => { socket.destroy() })
+    socket.on('close', () => {
+      this.closed = true
+    })
+    t.teardown(() => {
+      socket.destroy()
+    })
   }
 
   static open(t: Test, port: number): TcpClient {
@@ -130,7 +182,10 @@ export class TcpClient {
   }
 
   async answers(count: number): Promise<string[]> {
-    await until(`${count} answers by TCP, not ${this.statuses.join()}`, () => this.statuses.length >= count || this.closed)
+    await until(
+      `${count} answers by TCP, not ${this.statuses.join()}`,
+      () => this.statuses.length >= count || this.closed,
+    )
     return this.statuses
   }
 }

@@ -1,10 +1,13 @@
-import t from 'tap'
 import fc from 'fast-check'
+import t from 'tap'
 import { SipStream } from '../../../src/sources/sip/stream.js'
 import { fuzzRuns } from '../../helpers/fuzz.js'
 import { common, publish, register, sip, vqBody } from './messages.js'
 
-interface Cut { readonly kinds: string[]; readonly bodies: string[] }
+interface Cut {
+  readonly kinds: string[]
+  readonly bodies: string[]
+}
 
 /** Feeds a stream in pieces, then is silent. */
 function cut(bytes: Buffer, sizes: readonly number[] = [bytes.length], maxBytes = 16_384): Cut {
@@ -29,7 +32,10 @@ function cut(bytes: Buffer, sizes: readonly number[] = [bytes.length], maxBytes 
 }
 
 const counted = (length: number | null, body = 'line one\r\nline two\r\n'): Buffer =>
-  sip(['PUBLISH sip:a SIP/2.0', ...common('PUBLISH'), ...(length === null ? ['X: y'] : [`Content-Length: ${length}`])], body)
+  sip(
+    ['PUBLISH sip:a SIP/2.0', ...common('PUBLISH'), ...(length === null ? ['X: y'] : [`Content-Length: ${length}`])],
+    body,
+  )
 const uncounted = (): Buffer => Buffer.from(counted(0).toString().replace('Content-Length: 0\r\n', ''))
 const BODY = 'line one\r\nline two\r\n'
 
@@ -47,7 +53,7 @@ t.test('Content-Length that is wrong', async (t) => {
     ['too long, and another message', Buffer.concat([counted(BODY.length + 5), register()]), [BODY, '']],
     ['too short, and silence', counted(BODY.length - 5), [BODY]],
     ['too short, and another message', Buffer.concat([counted(BODY.length - 5), register()]), [BODY, '']],
-    ['too short by a line\'s end', Buffer.concat([counted(BODY.length - 2), register()]), [BODY.slice(0, -2), '']],
+    ["too short by a line's end", Buffer.concat([counted(BODY.length - 2), register()]), [BODY.slice(0, -2), '']],
     ['missing, and silence', uncounted(), [BODY]],
     ['missing, and another message', Buffer.concat([uncounted(), register()]), [BODY, '']],
     ['none, and another message', Buffer.concat([register(), register()]), ['', '']],
@@ -84,19 +90,40 @@ t.test('what ends a stream', async (t) => {
 })
 
 t.test('any bytes, in any pieces: nothing thrown, no more kept than is allowed', async (t) => {
-  const piece = fc.oneof(fc.uint8Array({ maxLength: 64 }).map((b) => Buffer.from(b)), fc.constantFrom(register(), publish(), counted(3), counted(40), uncounted(), Buffer.from('\r\n\r\n'), Buffer.from('PUBLISH '), Buffer.from('\0')))
+  const piece = fc.oneof(
+    fc.uint8Array({ maxLength: 64 }).map((b) => Buffer.from(b)),
+    fc.constantFrom(
+      register(),
+      publish(),
+      counted(3),
+      counted(40),
+      uncounted(),
+      Buffer.from('\r\n\r\n'),
+      Buffer.from('PUBLISH '),
+      Buffer.from('\0'),
+    ),
+  )
   const seed = Math.floor(Math.random() * 2 ** 31)
   t.comment(`seed ${seed}`)
-  fc.assert(fc.property(fc.array(piece, { maxLength: 12 }), fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 5 }), (pieces, sizes) => {
-    const bytes = Buffer.concat(pieces)
-    const stream = new SipStream(2048)
-    let taken = 0
-    for (let at = 0, i = 0; at < bytes.length; i++) {
-      stream.feed(bytes.subarray(at, at += sizes[i % sizes.length]))
-      for (let frame = stream.next(); frame !== null; frame = stream.next()) if (++taken > bytes.length) return false
-      if (stream.length > 2048 + 700 + 64) return false
-    }
-    for (let frame = stream.flush(); frame !== null; frame = stream.flush()) if (++taken > bytes.length) return false
-    return true
-  }), { numRuns: fuzzRuns(), seed })
+  fc.assert(
+    fc.property(
+      fc.array(piece, { maxLength: 12 }),
+      fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 5 }),
+      (pieces, sizes) => {
+        const bytes = Buffer.concat(pieces)
+        const stream = new SipStream(2048)
+        let taken = 0
+        for (let at = 0, i = 0; at < bytes.length; i++) {
+          stream.feed(bytes.subarray(at, (at += sizes[i % sizes.length])))
+          for (let frame = stream.next(); frame !== null; frame = stream.next())
+            if (++taken > bytes.length) return false
+          if (stream.length > 2048 + 700 + 64) return false
+        }
+        for (let frame = stream.flush(); frame !== null; frame = stream.flush())
+          if (++taken > bytes.length) return false
+        return true
+      },
+    ),
+    { numRuns: fuzzRuns(), seed },
+  )
 })
