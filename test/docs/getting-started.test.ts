@@ -1,26 +1,12 @@
 /** `docs/getting-started.md` from its first block to its last, by the program as npm packs it. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { ROOT } from '../e2e/program.js'
+import { freePort } from '../helpers/free-port.js'
 import { blocksOf, readPage, walk } from './page.js'
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  const { port } = server.address() as AddressInfo
-  await new Promise<void>((resolve) => {
-    server.close(() => {
-      resolve()
-    })
-  })
-  return port
-}
 
 t.test('a newcomer gets both ways to work', { timeout: 110_000 }, async (t) => {
   const work = mkdtempSync(join(tmpdir(), 'minim-pack-'))

@@ -2,10 +2,10 @@
  * How `minim run` ends, and that two do not share a spool. The program as it is, by itself: no broker is ever there.
  */
 import { Agent, request } from 'node:http'
-import { type AddressInfo, createServer } from 'node:net'
 import process from 'node:process'
 import t, { type Test } from 'tap'
 import { endLimitMs } from '../../src/cli/end.js'
+import { freePort } from '../helpers/free-port.js'
 import { get, minim, Place, Program, sleep, until } from './program.js'
 import { call } from './records.js'
 
@@ -13,20 +13,6 @@ t.setTimeout(900_000)
 
 const ROUNDS = Number(process.env['MINIM_END_ROUNDS'] ?? 12)
 const SENDERS = 16
-
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((resolve) => {
-    probe.listen(0, '127.0.0.1', resolve)
-  })
-  const { port } = probe.address() as AddressInfo
-  await new Promise<void>((resolve) => {
-    probe.close(() => {
-      resolve()
-    })
-  })
-  return port
-}
 
 interface Waiting {
   readonly place: Place

@@ -15,6 +15,7 @@ import t, { type Test } from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { decoderOf } from '../../src/cli/decode.js'
 import { loadPolicy } from '../../src/policy/load.js'
+import { freePort } from '../helpers/free-port.js'
 import { get, type KafkaRecord, metric, Place, readTopic, ROOT, run, type Running, sleep, until } from './program.js'
 
 const FOLDER = join(ROOT, 'test/e2e/kamailio')
@@ -37,21 +38,6 @@ const missing = [
 ]
   .filter(([program, flag]) => spawnSync(program, [flag], { stdio: 'ignore', env }).error !== undefined)
   .map(([program]) => program)
-
-/** A free port of UDP and TCP alike, on loopback. */
-async function freePort(): Promise<number> {
-  const socket = createSocket('udp4')
-  await new Promise<void>((resolve) => {
-    socket.bind(0, '127.0.0.1', resolve)
-  })
-  const { port } = socket.address()
-  await new Promise<void>((resolve) => {
-    socket.close(() => {
-      resolve()
-    })
-  })
-  return port
-}
 
 interface Started {
   readonly child: ChildProcess

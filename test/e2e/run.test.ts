@@ -8,6 +8,7 @@ import type { ServiceError } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
 import { openQuarantined } from '../../src/quarantine/box.js'
 import { DeliverClient } from '../../src/sources/common/deliver-client.js'
+import { freePort } from '../helpers/free-port.js'
 import { get, metric, minim, Place, Program, readTopic, run, sleep, until } from './program.js'
 import { call, field, records } from './records.js'
 
@@ -31,20 +32,6 @@ function node(t: Test, address: string, source: string, incarnation: string = ra
 
 const acked = (n: Node, sequence: number): Promise<boolean> =>
   until(`acknowledgement ${sequence}`, () => n.client.acknowledged >= sequence)
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  const { port } = server.address() as AddressInfo
-  await new Promise<void>((resolve) => {
-    server.close(() => {
-      resolve()
-    })
-  })
-  return port
-}
 
 t.test('batches of all kinds: acknowledged, counted, quarantined by reason', async (t) => {
   const place = new Place(t)

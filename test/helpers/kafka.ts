@@ -17,11 +17,11 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-
+import { freePort } from './free-port.js'
 export const KAFKA_VERSION = '4.1.0'
 const CLUSTER_ID = 'MkU3OEVBNTcwNTJENDM2Qg'
 const ATTEMPTS = 3
@@ -153,20 +153,6 @@ export function kafkaJars(): string {
     rmSync(work, { recursive: true, force: true })
   }
   return lib
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      const port = typeof address === 'object' && address !== null ? address.port : 0
-      server.close(() => {
-        resolve(port)
-      })
-    })
-  })
 }
 
 const sleep = (ms: number): Promise<void> =>

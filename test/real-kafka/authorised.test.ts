@@ -5,7 +5,6 @@
  */
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { type ServiceError, status } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
 import type { Delivery, DeliveryOptions } from '../../src/deliver/delivery.js'
@@ -19,6 +18,7 @@ import { get, metric, minim, Place, Program, until } from '../e2e/program.js'
 import { call, records } from '../e2e/records.js'
 import { Authority, noOpenssl, type Pair } from '../helpers/certificates.js'
 import { shippedDelivery } from '../helpers/delivery.js'
+import { freePort } from '../helpers/free-port.js'
 import { kafkaAvailable, type KafkaCluster, startKafka } from '../helpers/kafka.js'
 import { type FakeItem, fakeItem } from '../helpers/minimised.js'
 
@@ -51,20 +51,6 @@ const POLICY = {
     },
   },
 } as const
-
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((resolve) => {
-    probe.listen(0, '127.0.0.1', resolve)
-  })
-  const { port } = probe.address() as AddressInfo
-  await new Promise<void>((resolve) => {
-    probe.close(() => {
-      resolve()
-    })
-  })
-  return port
-}
 
 const LEDGER = 'marks.ledger'
 

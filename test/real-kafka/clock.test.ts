@@ -2,9 +2,9 @@
  * The real program with a clock that is hours off, against a real broker whose clock is right: it says so, blames no
  * record for it, and goes on by itself. The shift is the program's alone; Kafka and this process know what time it is.
  */
-import { type AddressInfo, createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { get, metric, Place, Program, sleep, until } from '../e2e/program.js'
+import { freePort } from '../helpers/free-port.js'
 import { kafkaAvailable, type KafkaCluster, startKafka } from '../helpers/kafka.js'
 import { setClock, shiftedClock } from '../helpers/shifted-clock.js'
 
@@ -15,20 +15,6 @@ if (reason !== null) t.comment(`NOT RUN: ${reason}`)
 const HOUR_MS = 3_600_000
 const POSTS = 30
 const TOPIC = 'pbx.quality.call'
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  const { port } = server.address() as AddressInfo
-  await new Promise<void>((resolve) => {
-    server.close(() => {
-      resolve()
-    })
-  })
-  return port
-}
 
 class Skewed {
   readonly place: Place

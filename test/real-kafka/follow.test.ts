@@ -4,11 +4,11 @@
  */
 import { spawnSync } from 'node:child_process'
 import { appendFileSync, copyFileSync, existsSync, readFileSync, renameSync, truncateSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { get, metric, Place, Program, ROOT, sleep, until } from '../e2e/program.js'
 import { canariesIn } from '../e2e/records.js'
+import { freePort } from '../helpers/free-port.js'
 import { kafkaAvailable, type KafkaCluster, startKafka } from '../helpers/kafka.js'
 
 const reason = kafkaAvailable()
@@ -99,20 +99,6 @@ class Pbx {
     this.#stopped = true
     await this.#done
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((resolve) => {
-    probe.listen(0, '127.0.0.1', resolve)
-  })
-  const { port } = probe.address() as AddressInfo
-  await new Promise<void>((resolve) => {
-    probe.close(() => {
-      resolve()
-    })
-  })
-  return port
 }
 
 t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {

@@ -4,11 +4,11 @@
  * them took it.
  */
 import { Agent, request } from 'node:http'
-import { type AddressInfo, createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { endLimitMs } from '../../src/cli/end.js'
 import { Place, Program, sleep, until } from '../e2e/program.js'
 import { call } from '../e2e/records.js'
+import { freePort } from '../helpers/free-port.js'
 import { kafkaAvailable, type KafkaCluster, startKafka } from '../helpers/kafka.js'
 
 const reason = kafkaAvailable()
@@ -45,20 +45,6 @@ const POLICY = {
     },
   },
 } as const
-
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((resolve) => {
-    probe.listen(0, '127.0.0.1', resolve)
-  })
-  const { port } = probe.address() as AddressInfo
-  await new Promise<void>((resolve) => {
-    probe.close(() => {
-      resolve()
-    })
-  })
-  return port
-}
 
 /** One installation: its keys and its spool, and the process that runs now. */
 class Site {

@@ -125,30 +125,45 @@ t.test('files in every rhythm while Kafka is away', { skip, timeout: limitMs }, 
 
 const KILLS = { faults: ['proxy killed'], gapMs: [2_500, 3_500] } as const
 
+/** A fault that comes by chance may miss the few moments in which something can go wrong: another seed then. */
+const SABOTAGED_RUNS = 4
+
 t.test('it can fail', { skip, timeout: limitMs }, async (t) => {
+  /** @returns the first run's verdict that shows it, or the last one's */
+  const untilItShows = async (
+    t: Test,
+    over: Partial<TortureOptions>,
+    shows: (verdict: TortureResult['verdict']) => boolean,
+  ): Promise<TortureResult['verdict']> => {
+    let verdict = (await run(t, over)).verdict
+    for (let n = 1; n < SABOTAGED_RUNS && !shows(verdict); n++) verdict = (await run(t, over)).verdict
+    return verdict
+  }
+
   t.test('the ledger is not found again: duplicates', async (t) => {
-    const { verdict } = await run(t, { ...KILLS, sabotage: 'ledger' })
+    const verdict = await untilItShows(t, { ...KILLS, sabotage: 'ledger' }, ({ duplicated }) => duplicated > 0)
     t.ok(verdict.duplicated > 0, `${verdict.duplicated} duplicated`)
     t.equal(verdict.lost, 0)
   })
 
   t.test('acknowledged before the commit: loss', async (t) => {
-    const { verdict } = await run(t, { ...KILLS, sabotage: 'early-ack' })
+    const verdict = await untilItShows(t, { ...KILLS, sabotage: 'early-ack' }, ({ lost }) => lost > 0)
     t.ok(verdict.lost > 0, `${verdict.lost} lost`)
   })
 
   t.test("what one file has read is emptied by another one's half line: loss", async (t) => {
-    const { verdict } = await run(t, { ...OUTAGES, sabotage: 'lease' })
+    const verdict = await untilItShows(t, { ...OUTAGES, sabotage: 'lease' }, ({ lost }) => lost > 0)
     t.ok(verdict.lost > 0, `${verdict.lost} lost`)
     t.equal(verdict.duplicated, 0)
   })
 
   t.test('no isolation of transactions: duplicates', async (t) => {
-    const { verdict } = await run(t, {
+    const isolation = {
       faults: ['proxy killed', 'connections to Kafka cut again and again'],
       gapMs: [500, 2_000],
       sabotage: 'isolation',
-    })
+    } as const
+    const verdict = await untilItShows(t, isolation, ({ duplicated }) => duplicated > 0)
     t.ok(verdict.duplicated > 0, `${verdict.duplicated} duplicated`)
   })
 })
