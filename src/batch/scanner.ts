@@ -74,25 +74,27 @@ function varint(buf: Uint8Array, pos: number, end: number): number {
 /** Scans records of one kind. */
 class RecordScanner {
   readonly batchField: number
-  private readonly indexByNumber: Int16Array
-  private readonly types: Uint8Array
-  private readonly wires: Uint8Array
-  private readonly enumNames: readonly (readonly (string | undefined)[])[]
+  readonly #indexByNumber: Int16Array
+  readonly #types: Uint8Array
+  readonly #wires: Uint8Array
+  readonly #enumNames: readonly (readonly (string | undefined)[])[]
   /** Fields skipped since it was last set to 0. */
   unknown = 0
 
   constructor(kind: KindCatalogue) {
     this.batchField = kind.batchField
-    this.indexByNumber = kind.indexByNumber
-    this.types = Uint8Array.from(kind.fields, typeCode)
-    this.wires = this.types.map((t) => WIRE[t])
-    this.enumNames = kind.fields.map((f) => f.enumNames)
+    this.#indexByNumber = kind.indexByNumber
+    this.#types = Uint8Array.from(kind.fields, typeCode)
+    this.#wires = this.#types.map((t) => WIRE[t])
+    this.#enumNames = kind.fields.map((f) => f.enumNames)
   }
 
   /** Fills the row that begins at `cell`. Returns {@link OK} or the index of a refusal. */
   scan(buf: Uint8Array, view: DataView, pos: number, end: number, columns: Columns, cell: number): number {
     const { off, len, num } = columns
-    const { indexByNumber, types, wires } = this
+    const indexByNumber = this.#indexByNumber
+    const types = this.#types
+    const wires = this.#wires
     while (pos < end) {
       let tag = buf[pos++]
       if (tag >= 0x80) {
@@ -136,7 +138,7 @@ class RecordScanner {
         if (known) {
           const type = types[index]
           if (type === T_ENUM) {
-            if (this.enumNames[index][value] === undefined) {
+            if (this.#enumNames[index][value] === undefined) {
               this.unknown++
               value = NaN
             }
@@ -282,35 +284,35 @@ function skip(buf: Uint8Array, pos: number, end: number, tag: number): number {
  */
 export class ProtobufReader implements Reader {
   readonly format = 'protobuf'
-  private readonly scanners: readonly (RecordScanner | undefined)[]
-  private readonly delimited: boolean
+  readonly #scanners: readonly (RecordScanner | undefined)[]
+  readonly #delimited: boolean
   /** Where the last call stopped inside a message, and where that message ends. */
-  private resumeAt = -1
-  private resumeEnd = -1
-  private resumeArena: Uint8Array | null = null
+  #resumeAt = -1
+  #resumeEnd = -1
+  #resumeArena: Uint8Array | null = null
 
   constructor(catalogue: Catalogue, framing: 'whole' | 'delimited') {
     const scanners: RecordScanner[] = []
     for (const kind of Object.values(catalogue.kinds)) scanners[kind.batchField] = new RecordScanner(kind)
-    this.scanners = scanners
-    this.delimited = framing === 'delimited'
+    this.#scanners = scanners
+    this.#delimited = framing === 'delimited'
   }
 
   fill(batch: Batch, start: number, end: number, last: boolean): number {
     const buf = batch.arena
     let pos = start
     // Only the very next call may go on: an arena is filled anew with other bytes.
-    const resumes = this.resumeAt === start && this.resumeArena === buf && this.resumeEnd <= end
-    this.resumeAt = -1
+    const resumes = this.#resumeAt === start && this.#resumeArena === buf && this.#resumeEnd <= end
+    this.#resumeAt = -1
     if (resumes) {
-      const messageEnd = this.resumeEnd
-      pos = this.message(batch, pos, messageEnd)
-      if (pos < messageEnd) return this.pause(buf, pos, messageEnd)
-    } else if (!this.delimited) {
-      pos = this.message(batch, start, end)
-      return pos < end ? this.pause(buf, pos, end) : pos
+      const messageEnd = this.#resumeEnd
+      pos = this.#message(batch, pos, messageEnd)
+      if (pos < messageEnd) return this.#pause(buf, pos, messageEnd)
+    } else if (!this.#delimited) {
+      pos = this.#message(batch, start, end)
+      return pos < end ? this.#pause(buf, pos, end) : pos
     }
-    while (this.delimited && pos < end) {
+    while (this.#delimited && pos < end) {
       const length = varint(buf, pos, end)
       if (next < 0 || next + length > end) {
         // A prefix that never ends cannot be walked over: what follows it is refused as a whole.
@@ -320,16 +322,16 @@ export class ProtobufReader implements Reader {
       }
       const messageStart = next
       const messageEnd = messageStart + length
-      pos = this.message(batch, messageStart, messageEnd)
-      if (pos < messageEnd) return this.pause(buf, pos, messageEnd)
+      pos = this.#message(batch, messageStart, messageEnd)
+      if (pos < messageEnd) return this.#pause(buf, pos, messageEnd)
     }
     return pos
   }
 
-  private pause(buf: Uint8Array, pos: number, messageEnd: number): number {
-    this.resumeAt = pos
-    this.resumeEnd = messageEnd
-    this.resumeArena = buf
+  #pause(buf: Uint8Array, pos: number, messageEnd: number): number {
+    this.#resumeAt = pos
+    this.#resumeEnd = messageEnd
+    this.#resumeArena = buf
     return pos
   }
 
@@ -337,7 +339,7 @@ export class ProtobufReader implements Reader {
    * Scans the records of a message; stops before one whose columns are full. What follows a break in its envelope is
    * refused as one.
    */
-  private message(batch: Batch, pos: number, end: number): number {
+  #message(batch: Batch, pos: number, end: number): number {
     const buf = batch.arena
     while (pos < end) {
       const tag = varint(buf, pos, end)
@@ -365,7 +367,7 @@ export class ProtobufReader implements Reader {
       const length = varint(buf, valueStart, end)
       const recordEnd = after
       const recordStart = recordEnd - length
-      const scanner = this.scanners[number] as RecordScanner
+      const scanner = this.#scanners[number] as RecordScanner
       scanner.unknown = 0
       const outcome = scanner.scan(buf, batch.view, recordStart, recordEnd, columns, columns.begin())
       batch.unknownFields += scanner.unknown

@@ -47,33 +47,33 @@ interface Handset {
 export class SimulatedNode {
   readonly source: string
   readonly incarnation = randomUUID()
-  private readonly random: () => number
-  private readonly account: string
-  private readonly handsets: readonly Handset[]
-  private readonly encode: (batch: object) => Uint8Array
-  private calls = 0
+  readonly #random: () => number
+  readonly #account: string
+  readonly #handsets: readonly Handset[]
+  readonly #encode: (batch: object) => Uint8Array
+  #calls = 0
 
   constructor(source: string, number: number, catalogue: Catalogue) {
     this.source = source
-    this.random = seeded(number + 1)
-    this.account = `ACME-${100 + number}`
-    this.handsets = AGENTS.map((agent, i) => ({
+    this.#random = seeded(number + 1)
+    this.#account = `ACME-${100 + number}`
+    this.#handsets = AGENTS.map((agent, i) => ({
       agent,
       extension: String(1001 + i),
       mac: `00:00:5e:00:53:${(number * 16 + i).toString(16).padStart(2, '0')}`,
       ip: `192.0.2.${10 + number * 20 + i}`,
     }))
     const type = catalogue.root.lookupType('minim.v1.Batch')
-    this.encode = (batch) => type.encode(type.fromObject(batch)).finish()
+    this.#encode = (batch) => type.encode(type.fromObject(batch)).finish()
   }
 
-  private pick<T>(of: readonly T[]): T {
-    return of[Math.floor(this.random() * of.length)]
+  #pick<T>(of: readonly T[]): T {
+    return of[Math.floor(this.#random() * of.length)]
   }
 
-  private number(): string {
-    const digits = String(Math.floor(this.random() * 1000)).padStart(3, '0')
-    return this.pick([
+  #number(): string {
+    const digits = String(Math.floor(this.#random() * 1000)).padStart(3, '0')
+    return this.#pick([
       `+447700900${digits}`,
       `07700900${digits}`,
       `+4420794600${digits.slice(1)}`,
@@ -85,17 +85,17 @@ export class SimulatedNode {
   batch(calls: number, nowMs: number): Uint8Array {
     const records = { calls: [] as object[], qualities: [] as object[], devices: [] as object[] }
     for (let i = 0; i < calls; i++) {
-      const handset = this.pick(this.handsets)
-      const outbound = this.random() < 0.6
-      let roll = this.random()
+      const handset = this.#pick(this.#handsets)
+      const outbound = this.#random() < 0.6
+      let roll = this.#random()
       const [disposition, cause] = CAUSES.find(([, , share]) => (roll -= share) < 0) ?? CAUSES[0]
-      const seconds = disposition === 'ANSWERED' ? Math.ceil(-180 * Math.log(1 - this.random())) : 0
-      const ringSeconds = 2 + Math.floor(this.random() * 12)
+      const seconds = disposition === 'ANSWERED' ? Math.ceil(-180 * Math.log(1 - this.#random())) : 0
+      const ringSeconds = 2 + Math.floor(this.#random() * 12)
       const startMs = nowMs - (seconds + ringSeconds) * 1000
-      const call_id = `${Math.floor(startMs / 1000)}.${++this.calls}`
-      const codec = this.pick(CODECS)
+      const call_id = `${Math.floor(startMs / 1000)}.${++this.#calls}`
+      const codec = this.#pick(CODECS)
       const common = {
-        account: this.account,
+        account: this.#account,
         call_id,
         start_ms: startMs,
         end_ms: nowMs,
@@ -109,8 +109,8 @@ export class SimulatedNode {
         hangup_cause: cause,
         direction: outbound ? 'OUTBOUND' : 'INBOUND',
         origin: 'SIMULATED',
-        calling: outbound ? handset.extension : this.number(),
-        called: outbound ? this.number() : handset.extension,
+        calling: outbound ? handset.extension : this.#number(),
+        called: outbound ? this.#number() : handset.extension,
         calling_name: `Extra ${handset.extension}`,
         duration_seconds: seconds + ringSeconds,
         billable_seconds: seconds,
@@ -121,26 +121,26 @@ export class SimulatedNode {
         mac: handset.mac,
       })
       if (seconds > 0) {
-        const loss = this.random() < 0.9 ? this.random() * 0.5 : this.random() * 8
+        const loss = this.#random() < 0.9 ? this.#random() * 0.5 : this.#random() * 8
         records.qualities.push({
           ...common,
           origin: 'SIMULATED',
           local_party: handset.extension,
-          remote_party: this.number(),
+          remote_party: this.#number(),
           duration_seconds: seconds,
           mos_lq: 4.4 - loss * 0.2,
           r_factor: 93 - loss * 5,
-          jitter_ms: 1 + this.random() * 20,
+          jitter_ms: 1 + this.#random() * 20,
           loss_percent: loss,
-          round_trip_ms: 10 + this.random() * 80,
+          round_trip_ms: 10 + this.#random() * 80,
           local_ip: handset.ip,
           remote_ip: '198.51.100.7',
           mac: handset.mac,
         })
       }
-      if (this.random() < 0.2) {
+      if (this.#random() < 0.2) {
         records.devices.push({
-          account: this.account,
+          account: this.#account,
           party: `sip:${handset.extension}@pbx.example`,
           start_ms: nowMs,
           mac: handset.mac,
@@ -153,6 +153,6 @@ export class SimulatedNode {
         })
       }
     }
-    return this.encode(records)
+    return this.#encode(records)
   }
 }

@@ -34,10 +34,10 @@ export class Decider implements Decision {
   readonly epochs: ReadonlyMap<EpochLength, Epochs>
   /** Rows withheld from each purpose, by its place in the plan's list. */
   readonly withheld: WithheldCounts
-  private readonly epochList: readonly Epochs[]
-  private readonly tenantMasks: Int32Array
-  private readonly futureMs: number
-  private readonly retentions: Float64Array
+  readonly #epochList: readonly Epochs[]
+  readonly #tenantMasks: Int32Array
+  readonly #futureMs: number
+  readonly #retentions: Float64Array
 
   /** @param futureMs how far ahead of now a start time may be */
   constructor(
@@ -49,14 +49,14 @@ export class Decider implements Decision {
   ) {
     this.plan = plan
     this.startColumn = plan.startColumn
-    this.futureMs = futureMs
+    this.#futureMs = futureMs
     this.mask = new Int32Array(capacity)
     this.refusal = new Int8Array(capacity)
-    this.epochList = epochs.map((length) => new Epochs(length, capacity))
-    this.epochs = new Map(this.epochList.map((e) => [e.length, e]))
+    this.#epochList = epochs.map((length) => new Epochs(length, capacity))
+    this.epochs = new Map(this.#epochList.map((e) => [e.length, e]))
     this.withheld = new WithheldCounts(plan.purposes.length)
-    this.retentions = Float64Array.from(plan.purposes, (p) => p.purpose.retentionDays * DAY_MS)
-    this.tenantMasks = Int32Array.from(tenants, (tenant) =>
+    this.#retentions = Float64Array.from(plan.purposes, (p) => p.purpose.retentionDays * DAY_MS)
+    this.#tenantMasks = Int32Array.from(tenants, (tenant) =>
       plan.purposes.reduce(
         (mask, p) =>
           p.purpose.tenants === null || p.purpose.tenants.includes(tenant.name) ? mask | (1 << p.bit) : mask,
@@ -78,12 +78,13 @@ export class Decider implements Decision {
     firstRecord: number,
   ): void {
     const { rows, width, num } = columns
-    const { mask, refusal, epochList, plan } = this
+    const { mask, refusal, plan } = this
+    const epochList = this.#epochList
     for (const epochs of epochList) epochs.clear()
     this.withheld.clear()
-    const latest = Math.min(nowMs + this.futureMs, LAST_TIME_MS)
+    const latest = Math.min(nowMs + this.#futureMs, LAST_TIME_MS)
     // Older than this, and some purpose may no longer have it.
-    const shortest = nowMs - Math.min(...this.retentions)
+    const shortest = nowMs - Math.min(...this.#retentions)
     for (let r = 0, cell = plan.startColumn; r < rows; r++, cell += width) {
       const start = num[cell]
       mask[r] = 0
@@ -96,8 +97,8 @@ export class Decider implements Decision {
       else if (excluded !== null && excluded.has(firstRecord + r)) refusal[r] = REFUSED_BY_KAFKA
       else {
         mask[r] = plan.mask
-        const tenants = this.tenantMasks[tenant[r]]
-        if (tenants !== plan.mask || start < shortest) this.withholdSome(r, tenants, nowMs - start)
+        const tenants = this.#tenantMasks[tenant[r]]
+        if (tenants !== plan.mask || start < shortest) this.#withholdSome(r, tenants, nowMs - start)
         for (let e = 0; e < epochList.length; e++) epochList[e].place(r, start)
       }
     }
@@ -115,11 +116,11 @@ export class Decider implements Decision {
     this.withheld.add(purpose, reason)
   }
 
-  private withholdSome(row: number, tenants: number, ageMs: number): void {
+  #withholdSome(row: number, tenants: number, ageMs: number): void {
     const { purposes } = this.plan
     for (let p = 0; p < purposes.length; p++) {
       if ((tenants & (1 << purposes[p].bit)) === 0) this.withhold(row, p, 'other_tenant')
-      else if (ageMs > this.retentions[p]) this.withhold(row, p, 'expired')
+      else if (ageMs > this.#retentions[p]) this.withhold(row, p, 'expired')
     }
   }
 }

@@ -8,10 +8,10 @@ export class Epochs {
   /** Distinct epochs of this batch. */
   readonly ids: string[] = []
   readonly starts: number[] = []
-  private readonly ends: number[] = []
+  readonly #ends: number[] = []
   /** Which of them each row lies in. */
   readonly row: Int16Array
-  private last = 0
+  #last = 0
 
   constructor(length: EpochLength, capacity: number) {
     this.length = length
@@ -21,23 +21,23 @@ export class Epochs {
   clear(): void {
     this.ids.length = 0
     this.starts.length = 0
-    this.ends.length = 0
-    this.last = 0
+    this.#ends.length = 0
+    this.#last = 0
   }
 
   place(row: number, timeMs: number): void {
-    if (this.last < this.ids.length && timeMs >= this.starts[this.last] && timeMs < this.ends[this.last]) {
-      this.row[row] = this.last
+    if (this.#last < this.ids.length && timeMs >= this.starts[this.#last] && timeMs < this.#ends[this.#last]) {
+      this.row[row] = this.#last
       return
     }
     let i = 0
-    while (i < this.ids.length && !(timeMs >= this.starts[i] && timeMs < this.ends[i])) i++
+    while (i < this.ids.length && !(timeMs >= this.starts[i] && timeMs < this.#ends[i])) i++
     if (i === this.ids.length) {
       this.ids.push(epochId(this.length, timeMs))
       this.starts.push(epochStart(this.length, timeMs))
-      this.ends.push(epochEnd(this.length, timeMs))
+      this.#ends.push(epochEnd(this.length, timeMs))
     }
-    this.last = i
+    this.#last = i
     this.row[row] = i
   }
 }

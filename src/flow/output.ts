@@ -42,7 +42,7 @@ export class Output {
 
   /** Describes the message between `start` and `pos`. */
   add(topic: number, start: number, keyOff: number, keyLen: number, timestamp: number, record: number): void {
-    if (this.count === this.topic.length) this.grow()
+    if (this.count === this.topic.length) this.#grow()
     const i = this.count++
     this.topic[i] = topic
     this.valueOff[i] = start
@@ -53,7 +53,7 @@ export class Output {
     this.record[i] = record
   }
 
-  private grow(): void {
+  #grow(): void {
     const size = this.topic.length * 2
     const wider = (old: Int32Array): Int32Array<ArrayBuffer> => {
       const made = new Int32Array(size)

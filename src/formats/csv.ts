@@ -57,24 +57,24 @@ export interface CsvOptions {
 export class CsvReader implements Reader {
   readonly format: string
   readonly maxRecordBytes: number
-  private readonly kind: Kind
-  private readonly values: Values
+  readonly #kind: Kind
+  readonly #values: Values
   /** By number of columns. */
-  private readonly plans: readonly (Plan | undefined)[]
-  private readonly maxColumns: number
+  readonly #plans: readonly (Plan | undefined)[]
+  readonly #maxColumns: number
   /** Columns of the line last scanned. */
-  private readonly columnStart: Int32Array
-  private readonly columnLength: Int32Array
-  private readonly columnFlags: Uint8Array
-  private count = 0
+  readonly #columnStart: Int32Array
+  readonly #columnLength: Int32Array
+  readonly #columnFlags: Uint8Array
+  #count = 0
 
   /** @throws MinimError if the mapping names no columns */
   constructor(mapping: Mapping, catalogue: Catalogue, options: CsvOptions = {}) {
     if (mapping.columns.length === 0) throw new MinimError('MINIM_CSV_NO_COLUMNS', { mapping: mapping.name })
-    this.kind = mapping.kind
+    this.#kind = mapping.kind
     this.format = formatOf('csv', mapping)
     this.maxRecordBytes = options.maxRecordBytes ?? MAX_RECORD_BYTES
-    this.values = new Values(mapping, catalogue.kinds[mapping.kind])
+    this.#values = new Values(mapping, catalogue.kinds[mapping.kind])
     const plans: (Plan | undefined)[] = []
     for (const names of mapping.columns) {
       const wanted = names.flatMap((name, column) =>
@@ -87,11 +87,11 @@ export class CsvReader implements Reader {
         lastIsDropped: !wanted.some((w) => w.column === names.length - 1),
       }
     }
-    this.plans = plans
-    this.maxColumns = plans.length - 1
-    this.columnStart = new Int32Array(this.maxColumns)
-    this.columnLength = new Int32Array(this.maxColumns)
-    this.columnFlags = new Uint8Array(this.maxColumns)
+    this.#plans = plans
+    this.#maxColumns = plans.length - 1
+    this.#columnStart = new Int32Array(this.#maxColumns)
+    this.#columnLength = new Int32Array(this.#maxColumns)
+    this.#columnFlags = new Uint8Array(this.#maxColumns)
   }
 
   /**
@@ -100,10 +100,10 @@ export class CsvReader implements Reader {
    */
   fill(batch: Batch, start: number, end: number, last: boolean): number {
     const arena = batch.arena
-    const columns = batch.columns[this.kind]
+    const columns = batch.columns[this.#kind]
     const capacity = columns.capacity
     const max = this.maxRecordBytes
-    const values = this.values
+    const values = this.#values
     values.open(batch, columns)
     let p = start
     while (p < end && columns.rows + batch.refusedReason.length < capacity) {
@@ -118,12 +118,12 @@ export class CsvReader implements Reader {
         continue
       }
       const window = Math.min(end, s + max + 1)
-      let found = this.scan(s, window)
+      let found = this.#scan(s, window)
       if ((found === NO_LINE_END || found === OPEN_QUOTE) && end - s <= max) {
         if (!last) return s
-        if (found === NO_LINE_END && this.isWhole()) found = end
+        if (found === NO_LINE_END && this.#isWhole()) found = end
       }
-      const plan = found >= 0 ? this.plans[this.count] : undefined
+      const plan = found >= 0 ? this.#plans[this.#count] : undefined
       if (plan === undefined) {
         let nl = arena.indexOf(LF, s)
         if (nl < 0 || nl >= end) {
@@ -141,13 +141,13 @@ export class CsvReader implements Reader {
       let status: ValueStatus | typeof NO_SCRATCH = FINE
       for (let i = 0; i < plan.columns.length; i++) {
         const column = plan.columns[i]
-        const from = this.columnStart[column]
-        const size = this.columnLength[column]
-        const flags = this.columnFlags[column]
+        const from = this.#columnStart[column]
+        const size = this.#columnLength[column]
+        const flags = this.#columnFlags[column]
         const result =
           (flags & DOUBLED) === 0
             ? values.text(plan.ops[i], plan.fields[i], cell, from, from + size, (flags & NOT_ASCII) === 0)
-            : this.undoubled(batch, plan.ops[i], plan.fields[i], cell, from, size, flags)
+            : this.#undoubled(batch, plan.ops[i], plan.fields[i], cell, from, size, flags)
         if (result === FINE) continue
         status = result
         if (result === BAD_UTF8 || result === NO_SCRATCH) break
@@ -172,14 +172,14 @@ export class CsvReader implements Reader {
    * Finds the columns of the record at `p`.
    * @returns where its line feed is, or BROKEN, OPEN_QUOTE or NO_LINE_END
    */
-  private scan(p: number, window: number): number {
-    const arena = this.values.bytes
-    this.count = 0
+  #scan(p: number, window: number): number {
+    const arena = this.#values.bytes
+    this.#count = 0
     for (;;) {
-      if (this.count === this.maxColumns) return BROKEN
-      p = this.column(p, window)
+      if (this.#count === this.#maxColumns) return BROKEN
+      p = this.#column(p, window)
       if (p < 0) return p
-      this.count++
+      this.#count++
       if (p >= window) return NO_LINE_END
       const c = arena[p]
       if (c === COMMA) p++
@@ -194,12 +194,12 @@ export class CsvReader implements Reader {
    * Finds one column. Free of loops for the reason given at `JsonLinesReader.pair`. @returns behind it, or BROKEN or
    * OPEN_QUOTE
    */
-  private column(p: number, window: number): number {
-    const arena = this.values.bytes
-    const n = this.count
+  #column(p: number, window: number): number {
+    const arena = this.#values.bytes
+    const n = this.#count
     if (p < window && arena[p] === QUOTE) {
       const s = p + 1
-      let e = quotedEnd(this.values.view, s, window - 4)
+      let e = quotedEnd(this.#values.view, s, window - 4)
       let flags = QUOTED
       if (e + 1 >= window || arena[e] !== QUOTE || arena[e + 1] === QUOTE) {
         const plain = e
@@ -207,28 +207,28 @@ export class CsvReader implements Reader {
         if (e < 0) return OPEN_QUOTE
         flags |= flagsOf(arena, plain, e)
       }
-      this.columnStart[n] = s
-      this.columnLength[n] = e - s
-      this.columnFlags[n] = flags
+      this.#columnStart[n] = s
+      this.#columnLength[n] = e - s
+      this.#columnFlags[n] = flags
       return e + 1
     }
     const e = unquotedEnd(arena, p, window)
     let length = e - p
     if (e < window && arena[e] === QUOTE) return BROKEN
     if (length > 0 && arena[e - 1] === CR && (e >= window || arena[e] === LF)) length--
-    this.columnStart[n] = p
-    this.columnLength[n] = length
-    this.columnFlags[n] = flagsOf(arena, p, e)
+    this.#columnStart[n] = p
+    this.#columnLength[n] = length
+    this.#columnFlags[n] = flagsOf(arena, p, e)
     return e
   }
 
   /** Whether a record that ends without a line feed can be trusted to be all there. */
-  private isWhole(): boolean {
-    const plan = this.plans[this.count]
-    return plan !== undefined && (plan.lastIsDropped || (this.columnFlags[this.count - 1] & QUOTED) !== 0)
+  #isWhole(): boolean {
+    const plan = this.#plans[this.#count]
+    return plan !== undefined && (plan.lastIsDropped || (this.#columnFlags[this.#count - 1] & QUOTED) !== 0)
   }
 
-  private undoubled(
+  #undoubled(
     batch: Batch,
     op: number,
     field: number,
@@ -247,7 +247,7 @@ export class CsvReader implements Reader {
       if (c === QUOTE) p++
     }
     batch.scratch = to
-    return this.values.text(op, field, cell, from, to, (flags & NOT_ASCII) === 0)
+    return this.#values.text(op, field, cell, from, to, (flags & NOT_ASCII) === 0)
   }
 }
 

@@ -74,75 +74,75 @@ export interface JsonLinesOptions {
 export class JsonLinesReader implements Reader {
   readonly format: string
   readonly maxRecordBytes: number
-  private readonly kind: Kind
-  private readonly values: Values
+  readonly #kind: Kind
+  readonly #values: Values
   /** Per key: operation, field, and `"key":` as 32-bit words with the mask of its last word. */
-  private readonly ops: Uint8Array
-  private readonly fields: Int16Array
-  private readonly tokens: readonly Buffer[]
-  private readonly tokenLength: Int32Array
-  private readonly words: Int32Array
-  private readonly firstWord: Int32Array
-  private readonly lastWord: Int32Array
-  private readonly lastMask: Int32Array
-  private readonly byName: ReadonlyMap<string, number>
-  private readonly slots: Int16Array
+  readonly #ops: Uint8Array
+  readonly #fields: Int16Array
+  readonly #tokens: readonly Buffer[]
+  readonly #tokenLength: Int32Array
+  readonly #words: Int32Array
+  readonly #firstWord: Int32Array
+  readonly #lastWord: Int32Array
+  readonly #lastMask: Int32Array
+  readonly #byName: ReadonlyMap<string, number>
+  readonly #slots: Int16Array
   /** The key that followed each key in the records before; the last entry is for the first key. */
-  private readonly following: Int16Array
+  readonly #following: Int16Array
   /** Fields of the row whose last value is bad. */
-  private readonly bad: Uint8Array
-  private anyBad = false
-  private batch!: Batch
-  private cell = 0
+  readonly #bad: Uint8Array
+  #anyBad = false
+  #batch!: Batch
+  #cell = 0
   /** The key before, in the record being read. */
-  private before = 0
+  #before = 0
   /** Where a helper stopped. */
-  private at = 0
+  #at = 0
 
   constructor(mapping: Mapping, catalogue: Catalogue, options: JsonLinesOptions = {}) {
     const kind = catalogue.kinds[mapping.kind]
-    this.kind = mapping.kind
+    this.#kind = mapping.kind
     this.format = formatOf('json-lines', mapping)
     this.maxRecordBytes = options.maxRecordBytes ?? MAX_RECORD_BYTES
-    this.values = new Values(mapping, kind)
-    this.bad = new Uint8Array(kind.fields.length)
+    this.#values = new Values(mapping, kind)
+    this.#bad = new Uint8Array(kind.fields.length)
 
     const names = [...new Set([...mapping.keys.map((k) => k.key), ...mapping.dropped])]
-    this.byName = new Map(names.map((name, k) => [name, k]))
-    this.ops = new Uint8Array(names.length)
-    this.fields = new Int16Array(names.length)
+    this.#byName = new Map(names.map((name, k) => [name, k]))
+    this.#ops = new Uint8Array(names.length)
+    this.#fields = new Int16Array(names.length)
     for (const { key, field, as } of mapping.keys) {
-      const k = this.byName.get(key)!
-      this.ops[k] = CONVERSIONS.indexOf(as) + 1
-      this.fields[k] = field.index
+      const k = this.#byName.get(key)!
+      this.#ops[k] = CONVERSIONS.indexOf(as) + 1
+      this.#fields[k] = field.index
     }
-    this.tokens = names.map((name) => Buffer.from(`${JSON.stringify(name)}:`))
-    this.tokenLength = Int32Array.from(this.tokens, (t) => t.length)
-    this.firstWord = new Int32Array(names.length)
-    this.lastWord = new Int32Array(names.length)
-    this.lastMask = new Int32Array(names.length)
+    this.#tokens = names.map((name) => Buffer.from(`${JSON.stringify(name)}:`))
+    this.#tokenLength = Int32Array.from(this.#tokens, (t) => t.length)
+    this.#firstWord = new Int32Array(names.length)
+    this.#lastWord = new Int32Array(names.length)
+    this.#lastMask = new Int32Array(names.length)
     const words: number[] = []
-    this.tokens.forEach((token, k) => {
+    this.#tokens.forEach((token, k) => {
       const padded = Buffer.alloc(Math.ceil(token.length / 4) * 4)
       token.copy(padded)
-      this.firstWord[k] = words.length
+      this.#firstWord[k] = words.length
       for (let i = 0; i < padded.length; i += 4) words.push(padded.readInt32LE(i))
-      this.lastWord[k] = words.length - 1
+      this.#lastWord[k] = words.length - 1
       const rest = token.length % 4
-      this.lastMask[k] = rest === 0 ? -1 : (1 << (rest * 8)) - 1
+      this.#lastMask[k] = rest === 0 ? -1 : (1 << (rest * 8)) - 1
     })
-    this.words = Int32Array.from(words)
-    this.following = new Int16Array(names.length + 1).fill(-1)
-    names.forEach((_, k) => (this.following[k] = k + 1 < names.length ? k + 1 : 0))
-    this.following[names.length] = names.length > 0 ? 0 : -1
+    this.#words = Int32Array.from(words)
+    this.#following = new Int16Array(names.length + 1).fill(-1)
+    names.forEach((_, k) => (this.#following[k] = k + 1 < names.length ? k + 1 : 0))
+    this.#following[names.length] = names.length > 0 ? 0 : -1
 
     let size = 16
     while (size < names.length * 4) size *= 2
-    this.slots = new Int16Array(size).fill(-1)
-    this.tokens.forEach((token, k) => {
+    this.#slots = new Int16Array(size).fill(-1)
+    this.#tokens.forEach((token, k) => {
       let slot = hashKey(token, 1, token.length - 2) & (size - 1)
-      while (this.slots[slot] >= 0) slot = (slot + 1) & (size - 1)
-      this.slots[slot] = k
+      while (this.#slots[slot] >= 0) slot = (slot + 1) & (size - 1)
+      this.#slots[slot] = k
     })
   }
 
@@ -158,11 +158,11 @@ export class JsonLinesReader implements Reader {
       limit = end > start ? arena.lastIndexOf(LF, end - 1) + 1 : start
       if (limit <= start) return start
     }
-    const columns = batch.columns[this.kind]
+    const columns = batch.columns[this.#kind]
     const capacity = columns.capacity
-    const values = this.values
+    const values = this.#values
     values.open(batch, columns)
-    this.batch = batch
+    this.#batch = batch
     let p = start
     while (p < limit && columns.rows + batch.refusedReason.length < capacity) {
       const lineStart = p
@@ -176,12 +176,12 @@ export class JsonLinesReader implements Reader {
       }
       const scratch = batch.scratch
       const unknown = batch.unknownFields
-      this.cell = columns.begin()
-      this.anyBad = false
+      this.#cell = columns.begin()
+      this.#anyBad = false
       values.beginRow()
-      const lineEnd = this.object(p, limit)
-      if (lineEnd >= 0 && !this.anyBad && lineEnd - lineStart <= this.maxRecordBytes) {
-        values.endRow(this.cell)
+      const lineEnd = this.#object(p, limit)
+      if (lineEnd >= 0 && !this.#anyBad && lineEnd - lineStart <= this.maxRecordBytes) {
+        values.endRow(this.#cell)
         columns.commit(lineStart, arena[lineEnd - 1] === CR ? lineEnd - 1 : lineEnd)
         p = lineEnd + 1
         continue
@@ -196,8 +196,8 @@ export class JsonLinesReader implements Reader {
       else if (lineEnd === NO_SCRATCH) {
         if (batch.taken > 0) return lineStart
         batch.refuse('too_large', lineStart, nl)
-      } else batch.refuse(this.bad.includes(BAD_UTF8) ? 'bad_utf8' : 'bad_value', lineStart, nl)
-      if (this.anyBad) this.bad.fill(FINE)
+      } else batch.refuse(this.#bad.includes(BAD_UTF8) ? 'bad_utf8' : 'bad_value', lineStart, nl)
+      if (this.#anyBad) this.#bad.fill(FINE)
       p = nl + 1
     }
     return Math.min(p, limit)
@@ -207,20 +207,20 @@ export class JsonLinesReader implements Reader {
    * Scans one object, which begins at `p`, into the row.
    * @returns where its line ends (the line feed, or `limit`), or MALFORMED, or NO_SCRATCH
    */
-  private object(p: number, limit: number): number {
-    const arena = this.values.bytes
+  #object(p: number, limit: number): number {
+    const arena = this.#values.bytes
     if (arena[p] !== OPEN) return MALFORMED
     let c = arena[++p]
     if (c <= SPACE) c = arena[(p = skipSpace(arena, p, limit))]
-    if (c === CLOSE && p < limit) return this.lineEnd(p + 1, limit)
-    this.before = this.ops.length
+    if (c === CLOSE && p < limit) return this.#lineEnd(p + 1, limit)
+    this.#before = this.#ops.length
     for (;;) {
-      p = this.pair(p, limit)
+      p = this.#pair(p, limit)
       if (p < 0) return p
       c = arena[p]
       if (c <= SPACE) c = arena[(p = skipSpace(arena, p, limit))]
       if (p >= limit) return MALFORMED
-      if (c !== COMMA) return c === CLOSE ? this.lineEnd(p + 1, limit) : MALFORMED
+      if (c !== COMMA) return c === CLOSE ? this.#lineEnd(p + 1, limit) : MALFORMED
       c = arena[++p]
       if (c <= SPACE) p = skipSpace(arena, p, limit)
     }
@@ -233,32 +233,32 @@ export class JsonLinesReader implements Reader {
    * unoptimised code (on-stack replacement), enter that at each call, and never optimise the function itself. Seen to
    * halve the speed in one run of five.
    */
-  private pair(p: number, limit: number): number {
-    const values = this.values
+  #pair(p: number, limit: number): number {
+    const values = this.#values
     const arena = values.bytes
     const view = values.view
-    const cell = this.cell
-    let k = this.following[this.before]
+    const cell = this.#cell
+    let k = this.#following[this.#before]
     // A key's words may be read up to three bytes beyond it
     if (
       k >= 0 &&
-      p + this.tokenLength[k] + 4 <= arena.length &&
-      sameWords(view, p, this.words, this.firstWord[k], this.lastWord[k], this.lastMask[k])
+      p + this.#tokenLength[k] + 4 <= arena.length &&
+      sameWords(view, p, this.#words, this.#firstWord[k], this.#lastWord[k], this.#lastMask[k])
     ) {
-      p += this.tokenLength[k]
+      p += this.#tokenLength[k]
     } else {
-      k = this.lookUp(p, limit)
+      k = this.#lookUp(p, limit)
       if (k === NO_KEY) return MALFORMED
-      p = this.at
-      if (k >= 0) this.following[this.before] = k
+      p = this.#at
+      if (k >= 0) this.#following[this.#before] = k
     }
     let op = OP_DROP
     let field = 0
     if (k >= 0) {
-      this.before = k
-      op = this.ops[k]
-      field = this.fields[k]
-    } else this.batch.unknownFields++
+      this.#before = k
+      op = this.#ops[k]
+      field = this.#fields[k]
+    } else this.#batch.unknownFields++
 
     let c = arena[p]
     if (c <= SPACE) c = arena[(p = skipSpace(arena, p, limit))]
@@ -273,35 +273,35 @@ export class JsonLinesReader implements Reader {
         ascii = e === plain || isAscii(arena, plain, e)
         if (e >= limit || arena[e] < SPACE) return MALFORMED
         if (arena[e] === BACKSLASH) {
-          return op === OP_DROP ? this.skipEscaped(e, limit) : this.escaped(op, field, s, e, limit, ascii)
+          return op === OP_DROP ? this.#skipEscaped(e, limit) : this.#escaped(op, field, s, e, limit, ascii)
         }
       }
       if (op === OP_TEXT && ascii && s < e) {
         values.off[cell + field] = s
         values.len[cell + field] = e - s
-        if (this.anyBad) this.mark(field, FINE)
+        if (this.#anyBad) this.#mark(field, FINE)
       } else if (op !== OP_DROP) {
         const status = values.text(op, field, cell, s, e, ascii)
-        if (status !== FINE || this.anyBad) this.mark(field, status)
+        if (status !== FINE || this.#anyBad) this.#mark(field, status)
       }
       return e + 1
     }
     if (c <= 0x30 || c > 0x39) {
-      return c === 0x30 || c === MINUS ? this.longNumber(op, field, p, limit) : this.other(op, field, p, limit)
+      return c === 0x30 || c === MINUS ? this.#longNumber(op, field, p, limit) : this.#other(op, field, p, limit)
     }
     const e = readDigits(arena, p, limit, values.result)
     c = arena[e]
-    if (e - p > 15 || c === 0x2e || (c | 0x20) === 0x65) return this.longNumber(op, field, p, limit)
+    if (e - p > 15 || c === 0x2e || (c | 0x20) === 0x65) return this.#longNumber(op, field, p, limit)
     if (op !== OP_DROP) {
       const status = values.isText(op) ? values.bareNumber(op, field, cell, p, e) : values.number(op, field, cell)
-      if (status !== FINE || this.anyBad) this.mark(field, status)
+      if (status !== FINE || this.#anyBad) this.#mark(field, status)
     }
     return e
   }
 
   /** Where the line ends after its object, or MALFORMED if anything else follows. */
-  private lineEnd(p: number, limit: number): number {
-    const arena = this.values.bytes
+  #lineEnd(p: number, limit: number): number {
+    const arena = this.#values.bytes
     if (p < limit && arena[p] !== LF) p = skipSpace(arena, p, limit)
     return p === limit || arena[p] === LF ? p : MALFORMED
   }
@@ -310,8 +310,8 @@ export class JsonLinesReader implements Reader {
    * Finds the key at `p` by its bytes; `at` is then behind its colon. UNKNOWN if it is none of the mapping's, NO_KEY if
    * it is none at all.
    */
-  private lookUp(p: number, limit: number): number {
-    const arena = this.values.bytes
+  #lookUp(p: number, limit: number): number {
+    const arena = this.#values.bytes
     if (p >= limit || arena[p] !== QUOTE) return NO_KEY
     const s = ++p
     let h = 0
@@ -325,31 +325,31 @@ export class JsonLinesReader implements Reader {
     if (p >= limit || arena[p] < SPACE) return NO_KEY
     if (arena[p] === QUOTE) {
       k = UNKNOWN
-      const mask = this.slots.length - 1
-      for (let slot = (h ^ (h >>> 15)) & mask; this.slots[slot] >= 0; slot = (slot + 1) & mask) {
-        const token = this.tokens[this.slots[slot]]
+      const mask = this.#slots.length - 1
+      for (let slot = (h ^ (h >>> 15)) & mask; this.#slots[slot] >= 0; slot = (slot + 1) & mask) {
+        const token = this.#tokens[this.#slots[slot]]
         if (token.length - 3 === p - s && token.compare(arena, s, p, 1, token.length - 2) === 0) {
-          k = this.slots[slot]
+          k = this.#slots[slot]
           break
         }
       }
       p++
     } else {
       // A key with escapes, in full or in vain: a name that needs escapes in JSON is found here too
-      const e = this.skipEscaped(p, limit)
+      const e = this.#skipEscaped(p, limit)
       if (e < 0) return NO_KEY
-      k = this.byName.get(JSON.parse(arena.toString('utf8', s - 1, e)) as string) ?? UNKNOWN
+      k = this.#byName.get(JSON.parse(arena.toString('utf8', s - 1, e)) as string) ?? UNKNOWN
       p = e
     }
     p = skipSpace(arena, p, limit)
     if (p >= limit || arena[p] !== COLON) return NO_KEY
-    this.at = p + 1
+    this.#at = p + 1
     return k
   }
 
   /** Goes on through a string from its first backslash. @returns behind the closing quote, or MALFORMED */
-  private skipEscaped(p: number, limit: number): number {
-    const arena = this.values.bytes
+  #skipEscaped(p: number, limit: number): number {
+    const arena = this.#values.bytes
     while (p < limit) {
       const c = arena[p++]
       if (c === QUOTE) return p
@@ -370,10 +370,10 @@ export class JsonLinesReader implements Reader {
    * @param s its first byte
    * @param p its first backslash
    */
-  private escaped(op: number, field: number, s: number, p: number, limit: number, ascii: boolean): number {
-    const arena = this.values.bytes
-    const batch = this.batch
-    const e = this.skipEscaped(p, limit)
+  #escaped(op: number, field: number, s: number, p: number, limit: number, ascii: boolean): number {
+    const arena = this.#values.bytes
+    const batch = this.#batch
+    const e = this.#skipEscaped(p, limit)
     if (e < 0) return e
     // Unescaped text is never longer than escaped text
     if (batch.scratchEnd - batch.scratch < e - 1 - s) return NO_SCRATCH
@@ -416,7 +416,7 @@ export class JsonLinesReader implements Reader {
       arena[to++] = 0x80 | (c & 0x3f)
     }
     batch.scratch = to
-    this.mark(field, lone ? BAD_UTF8 : this.values.text(op, field, this.cell, from, to, ascii))
+    this.#mark(field, lone ? BAD_UTF8 : this.#values.text(op, field, this.#cell, from, to, ascii))
     return e
   }
 
@@ -424,8 +424,8 @@ export class JsonLinesReader implements Reader {
    * Takes a number that is negative, begins with 0, has a fraction or an exponent, or is long. @returns behind it, or
    * MALFORMED
    */
-  private longNumber(op: number, field: number, s: number, limit: number): number {
-    const arena = this.values.bytes
+  #longNumber(op: number, field: number, s: number, limit: number): number {
+    const arena = this.#values.bytes
     let p = s
     if (arena[p] === MINUS) p++
     const whole = p
@@ -443,37 +443,37 @@ export class JsonLinesReader implements Reader {
       p = skipDigits(arena, p, limit)
       if (p === exponent) return MALFORMED
     }
-    if (op !== OP_DROP) this.mark(field, this.values.bareNumber(op, field, this.cell, s, p))
+    if (op !== OP_DROP) this.#mark(field, this.#values.bareNumber(op, field, this.#cell, s, p))
     return p
   }
 
   /** Takes true, false, null or something nested. @returns behind it, or MALFORMED */
-  private other(op: number, field: number, p: number, limit: number): number {
-    const arena = this.values.bytes
+  #other(op: number, field: number, p: number, limit: number): number {
+    const arena = this.#values.bytes
     const c = arena[p]
     if (c === OPEN || c === OPEN_LIST) {
-      p = this.skipNested(p, limit)
-      if (p >= 0 && op !== OP_DROP) this.mark(field, BAD_VALUE)
+      p = this.#skipNested(p, limit)
+      if (p >= 0 && op !== OP_DROP) this.#mark(field, BAD_VALUE)
       return p
     }
     // As numbers in the order of their bytes: t r u e, f a l s e, n u l l
     if (p + 4 > limit) return MALFORMED
-    const word = this.values.view.getInt32(p, false)
+    const word = this.#values.view.getInt32(p, false)
     if (word === 0x6e756c6c) {
       if (op !== OP_DROP) {
-        this.values.clear(op, field, this.cell)
-        this.mark(field, FINE)
+        this.#values.clear(op, field, this.#cell)
+        this.#mark(field, FINE)
       }
       return p + 4
     }
     const size = word === 0x74727565 ? 4 : word === 0x66616c73 && p + 5 <= limit && arena[p + 4] === 0x65 ? 5 : 0
     if (size === 0) return MALFORMED
-    if (op !== OP_DROP) this.mark(field, BAD_VALUE)
+    if (op !== OP_DROP) this.#mark(field, BAD_VALUE)
     return p + size
   }
 
-  private skipNested(s: number, limit: number): number {
-    const arena = this.values.bytes
+  #skipNested(s: number, limit: number): number {
+    const arena = this.#values.bytes
     let depth = 0
     let p = s
     while (p < limit) {
@@ -499,10 +499,10 @@ export class JsonLinesReader implements Reader {
   }
 
   /** Remembers what a field's last value turned out to be. */
-  private mark(field: number, status: number): void {
-    this.bad[field] = status
-    if (status !== FINE) this.anyBad = true
-    else if (this.anyBad) this.anyBad = this.bad.some((b) => b !== FINE)
+  #mark(field: number, status: number): void {
+    this.#bad[field] = status
+    if (status !== FINE) this.#anyBad = true
+    else if (this.#anyBad) this.#anyBad = this.#bad.some((b) => b !== FINE)
   }
 }
 

@@ -25,20 +25,20 @@ export function isTimeZone(name: string): boolean {
 export class LocalTime {
   readonly timeZone: string
   readonly isUtc: boolean
-  private readonly format: Intl.DateTimeFormat
+  readonly #format: Intl.DateTimeFormat
   /**
    * Direct-mapped: which day a slot holds, and that day's offset in seconds, or UNEVEN where the clocks change nearby.
    */
-  private readonly days = new Int32Array(SLOTS).fill(-1)
-  private readonly dayOffsets = new Int32Array(SLOTS)
-  private readonly quarters = new Int32Array(SLOTS).fill(-1)
-  private readonly quarterOffsets = new Int32Array(SLOTS)
+  readonly #days = new Int32Array(SLOTS).fill(-1)
+  readonly #dayOffsets = new Int32Array(SLOTS)
+  readonly #quarters = new Int32Array(SLOTS).fill(-1)
+  readonly #quarterOffsets = new Int32Array(SLOTS)
 
   /** @param timeZone IANA name: `Europe/London` */
   constructor(timeZone = 'UTC') {
     this.timeZone = timeZone
     this.isUtc = timeZone === 'UTC' || timeZone === 'Etc/UTC'
-    this.format = new Intl.DateTimeFormat('en-GB', {
+    this.#format = new Intl.DateTimeFormat('en-GB', {
       timeZone,
       calendar: 'gregory',
       numberingSystem: 'latn',
@@ -58,49 +58,49 @@ export class LocalTime {
    */
   offsetSeconds(wallMs: number): number {
     if (this.isUtc) return 0
-    const offset = this.dayOffset(Math.floor(wallMs / DAY_MS))
-    return offset === UNEVEN ? this.nearChange(wallMs) : offset
+    const offset = this.#dayOffset(Math.floor(wallMs / DAY_MS))
+    return offset === UNEVEN ? this.#nearChange(wallMs) : offset
   }
 
   /** Whether one offset holds all through the day of a wall-clock time. */
   isEven(wallMs: number): boolean {
-    return this.isUtc || this.dayOffset(Math.floor(wallMs / DAY_MS)) !== UNEVEN
+    return this.isUtc || this.#dayOffset(Math.floor(wallMs / DAY_MS)) !== UNEVEN
   }
 
-  private dayOffset(day: number): number {
+  #dayOffset(day: number): number {
     const slot = day & (SLOTS - 1)
-    if (this.days[slot] !== day) {
-      const before = this.offsetAt((day - 1) * DAY_MS)
-      const after = this.offsetAt((day + 2) * DAY_MS)
-      this.days[slot] = day
-      this.dayOffsets[slot] = before === after ? before : UNEVEN
+    if (this.#days[slot] !== day) {
+      const before = this.#offsetAt((day - 1) * DAY_MS)
+      const after = this.#offsetAt((day + 2) * DAY_MS)
+      this.#days[slot] = day
+      this.#dayOffsets[slot] = before === after ? before : UNEVEN
     }
-    return this.dayOffsets[slot]
+    return this.#dayOffsets[slot]
   }
 
-  private nearChange(wallMs: number): number {
+  #nearChange(wallMs: number): number {
     const quarter = Math.floor(wallMs / QUARTER_MS)
     const slot = quarter & (SLOTS - 1)
-    if (this.quarters[slot] !== quarter) {
-      const before = this.offsetAt(wallMs - DAY_MS)
-      const after = this.offsetAt(wallMs + DAY_MS)
-      const afterHolds = this.offsetAt(wallMs - after * 1000) === after
-      const beforeHolds = this.offsetAt(wallMs - before * 1000) === before
-      this.quarters[slot] = quarter
-      this.quarterOffsets[slot] = beforeHolds || !afterHolds ? before : after
+    if (this.#quarters[slot] !== quarter) {
+      const before = this.#offsetAt(wallMs - DAY_MS)
+      const after = this.#offsetAt(wallMs + DAY_MS)
+      const afterHolds = this.#offsetAt(wallMs - after * 1000) === after
+      const beforeHolds = this.#offsetAt(wallMs - before * 1000) === before
+      this.#quarters[slot] = quarter
+      this.#quarterOffsets[slot] = beforeHolds || !afterHolds ? before : after
     }
-    return this.quarterOffsets[slot]
+    return this.#quarterOffsets[slot]
   }
 
   /** Seconds ahead of UTC at an instant. */
-  private offsetAt(utcMs: number): number {
+  #offsetAt(utcMs: number): number {
     let year = 0,
       month = 0,
       day = 0,
       hour = 0,
       minute = 0,
       second = 0
-    for (const { type, value } of this.format.formatToParts(utcMs)) {
+    for (const { type, value } of this.#format.formatToParts(utcMs)) {
       if (type === 'year') year = Number(value)
       else if (type === 'month') month = Number(value)
       else if (type === 'day') day = Number(value)

@@ -15,24 +15,27 @@ export const SPOOLED_SCRATCH_BYTES = 131_072
 class EntriesReader implements Reader {
   readonly format: string
 
-  constructor(
-    private readonly inner: Reader,
-    private readonly ends: readonly number[],
-  ) {
+  readonly #inner: Reader
+  readonly #ends: readonly number[]
+
+  constructor(inner: Reader, ends: readonly number[]) {
+    this.#inner = inner
+    this.#ends = ends
+
     this.format = inner.format
   }
 
   fill(batch: Batch, start: number, end: number): number {
     let entry = 0
-    for (let low = 0, high = this.ends.length; low < high;) {
+    for (let low = 0, high = this.#ends.length; low < high;) {
       const middle = (low + high) >>> 1
-      if (this.ends[middle] > start) high = entry = middle
+      if (this.#ends[middle] > start) high = entry = middle
       else low = entry = middle + 1
     }
     let pos = start
     while (pos < end) {
-      const stop = this.ends[entry++]
-      const next = stop > pos ? this.inner.fill(batch, pos, stop, true) : pos
+      const stop = this.#ends[entry++]
+      const next = stop > pos ? this.#inner.fill(batch, pos, stop, true) : pos
       // Columns or scratch space are full.
       if (next < stop) return next
       pos = stop
@@ -43,13 +46,17 @@ class EntriesReader implements Reader {
 
 /** Takes nothing: its source has said why. */
 class RefusedReader implements Reader {
+  readonly #reason: Refusal
+
   constructor(
     readonly format: string,
-    private readonly reason: Refusal,
-  ) {}
+    reason: Refusal,
+  ) {
+    this.#reason = reason
+  }
 
   fill(batch: Batch, start: number, end: number): number {
-    batch.refuse(this.reason, start, end)
+    batch.refuse(this.#reason, start, end)
     return end
   }
 }

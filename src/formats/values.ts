@@ -69,36 +69,36 @@ export function isUtf8(bytes: Uint8Array, start: number, end: number): boolean {
  * Words → numbers, looked up by bytes: letters and digits, case ignored, with ' ', '_' and '-' between them left out.
  */
 class Words {
-  private readonly slots: Int32Array
-  private readonly mask: number
-  private readonly folded: Uint8Array[] = []
-  private readonly values: number[] = []
+  readonly #slots: Int32Array
+  readonly #mask: number
+  readonly #folded: Uint8Array[] = []
+  readonly #values: number[] = []
 
   constructor(words: Iterable<readonly [string, number]>) {
     const entries = new Map<string, number>()
     for (const [word, value] of words) entries.set(word.toLowerCase().replace(/[ _-]/g, ''), value)
     let size = 16
     while (size < entries.size * 4) size *= 2
-    this.slots = new Int32Array(size).fill(-1)
-    this.mask = size - 1
+    this.#slots = new Int32Array(size).fill(-1)
+    this.#mask = size - 1
     for (const [word, value] of entries) {
       const bytes = Buffer.from(word, 'latin1')
-      let slot = hashWord(bytes, 0, bytes.length) & this.mask
-      while (this.slots[slot] >= 0) slot = (slot + 1) & this.mask
-      this.slots[slot] = this.folded.length
-      this.folded.push(bytes)
-      this.values.push(value)
+      let slot = hashWord(bytes, 0, bytes.length) & this.#mask
+      while (this.#slots[slot] >= 0) slot = (slot + 1) & this.#mask
+      this.#slots[slot] = this.#folded.length
+      this.#folded.push(bytes)
+      this.#values.push(value)
     }
   }
 
   /** @returns the number, or -1 */
   find(bytes: Uint8Array, start: number, end: number): number {
-    let slot = hashWord(bytes, start, end) & this.mask
+    let slot = hashWord(bytes, start, end) & this.#mask
     for (;;) {
-      const entry = this.slots[slot]
+      const entry = this.#slots[slot]
       if (entry < 0) return -1
-      if (sameWord(this.folded[entry], bytes, start, end)) return this.values[entry]
-      slot = (slot + 1) & this.mask
+      if (sameWord(this.#folded[entry], bytes, start, end)) return this.#values[entry]
+      slot = (slot + 1) & this.#mask
     }
   }
 }
@@ -152,41 +152,41 @@ export class Values {
   off: Int32Array = new Int32Array(0)
   len: Int32Array = new Int32Array(0)
   num: Float64Array = new Float64Array(0)
-  private readonly kind: KindCatalogue
-  private readonly clock: LocalTime
+  readonly #kind: KindCatalogue
+  readonly #clock: LocalTime
   /** Largest value per field; NaN for those that are no integers. */
-  private readonly maximum: Float64Array
-  private readonly words: (Words | null)[]
-  private readonly calling: number
-  private readonly origin: number
-  private readonly defaultOrigin: number
-  private readonly originIndex: number
+  readonly #maximum: Float64Array
+  readonly #words: (Words | null)[]
+  readonly #calling: number
+  readonly #origin: number
+  readonly #defaultOrigin: number
+  readonly #originIndex: number
   /** The number in the row's caller id: offset (-1 = none) and length. */
-  private callerOff = -1
-  private callerLen = 0
+  #callerOff = -1
+  #callerLen = 0
   /** The row's SIP Call-ID: offset (-1 = none), length and the field that it is for. */
-  private sipOff = -1
-  private sipLen = 0
-  private sipField = 0
+  #sipOff = -1
+  #sipLen = 0
+  #sipField = 0
   /** A number on its way into a cell: as an argument or a plain field it would be boxed anew each time. */
   readonly result = new Float64Array(1)
   /** Date last seen, its ten bytes as words. Calls come in order of time, so nearly all share it. */
-  private date0 = 0
-  private date1 = 0
+  #date0 = 0
+  #date1 = 0
   /** Sixteen bits; starts as what no sixteen bits are. */
-  private date2 = 0x10000
+  #date2 = 0x10000
   /**
    * That date's midnight on the wall clock, and what to subtract to get UTC: NaN if the clocks change near that day.
    */
-  private readonly dateMs = new Float64Array(2)
+  readonly #dateMs = new Float64Array(2)
 
   constructor(mapping: Mapping, kind: KindCatalogue) {
-    this.kind = kind
-    this.clock = new LocalTime(mapping.timeZone)
-    this.maximum = Float64Array.from(kind.fields, (f) =>
+    this.#kind = kind
+    this.#clock = new LocalTime(mapping.timeZone)
+    this.#maximum = Float64Array.from(kind.fields, (f) =>
       f.type === 'uint32' ? 0xffffffff : f.type === 'uint64' ? Number.MAX_SAFE_INTEGER : NaN,
     )
-    this.words = kind.fields.map((f) => {
+    this.#words = kind.fields.map((f) => {
       const mapped = mapping.keys.find((k) => k.field === f && (k.as === 'disposition' || k.as === 'enum'))
       return mapped === undefined
         ? null
@@ -195,10 +195,10 @@ export class Values {
             mapping.keys.some((k) => k.field === f && k.as === 'disposition'),
           )
     })
-    this.calling = kind.byName.get('calling')?.index ?? -1
-    this.originIndex = kind.byName.get('origin')?.index ?? -1
-    this.origin = mapping.origin ?? -1
-    this.defaultOrigin = mapping.defaultOrigin ?? -1
+    this.#calling = kind.byName.get('calling')?.index ?? -1
+    this.#originIndex = kind.byName.get('origin')?.index ?? -1
+    this.#origin = mapping.origin ?? -1
+    this.#defaultOrigin = mapping.defaultOrigin ?? -1
   }
 
   open(batch: Batch, columns: Columns): void {
@@ -212,22 +212,22 @@ export class Values {
   }
 
   beginRow(): void {
-    this.callerOff = -1
-    this.sipOff = -1
+    this.#callerOff = -1
+    this.#sipOff = -1
   }
 
   /** Fills in what follows from the row as a whole. */
   endRow(cell: number): void {
-    if (this.origin >= 0) this.num[cell + this.originIndex] = this.origin
-    else if (this.defaultOrigin >= 0 && !(this.num[cell + this.originIndex] > 0))
-      this.num[cell + this.originIndex] = this.defaultOrigin
-    if (this.sipOff >= 0) {
-      this.off[cell + this.sipField] = this.sipOff
-      this.len[cell + this.sipField] = this.sipLen
+    if (this.#origin >= 0) this.num[cell + this.#originIndex] = this.#origin
+    else if (this.#defaultOrigin >= 0 && !(this.num[cell + this.#originIndex] > 0))
+      this.num[cell + this.#originIndex] = this.#defaultOrigin
+    if (this.#sipOff >= 0) {
+      this.off[cell + this.#sipField] = this.#sipOff
+      this.len[cell + this.#sipField] = this.#sipLen
     }
-    if (this.callerOff >= 0 && this.calling >= 0 && this.off[cell + this.calling] < 0) {
-      this.off[cell + this.calling] = this.callerOff
-      this.len[cell + this.calling] = this.callerLen
+    if (this.#callerOff >= 0 && this.#calling >= 0 && this.off[cell + this.#calling] < 0) {
+      this.off[cell + this.#calling] = this.#callerOff
+      this.len[cell + this.#calling] = this.#callerLen
     }
   }
 
@@ -237,7 +237,7 @@ export class Values {
     if (op === OP_DROP || op === OP_SIP_CALL_ID) return
     this.off[cell + field] = -1
     this.num[cell + field] = NaN
-    if (op === OP_CALLER_ID) this.callerOff = -1
+    if (op === OP_CALLER_ID) this.#callerOff = -1
   }
 
   /**
@@ -257,38 +257,38 @@ export class Values {
         return FINE
       case OP_SIP_CALL_ID:
         if (!ascii && !isUtf8(this.bytes, s, e)) return BAD_UTF8
-        this.sipOff = s
-        this.sipLen = e - s
-        this.sipField = field
+        this.#sipOff = s
+        this.#sipLen = e - s
+        this.#sipField = field
         return FINE
       case OP_CALLER_ID:
         if (!ascii && !isUtf8(this.bytes, s, e)) return BAD_UTF8
-        this.callerId(field, cell, s, e)
+        this.#callerId(field, cell, s, e)
         return FINE
       case OP_UNIQUE_ID:
-        if (ascii && this.looksUnique(s, e)) {
+        if (ascii && this.#looksUnique(s, e)) {
           this.off[cell + field] = s
           this.len[cell + field] = e - s
         } else this.off[cell + field] = -1
         return FINE
       case OP_LOCAL_TIME:
-        return this.time(field, cell, s, e, false)
+        return this.#time(field, cell, s, e, false)
       case OP_ISO_8601:
-        return this.time(field, cell, s, e, true)
+        return this.#time(field, cell, s, e, true)
       case OP_ASTERISK_TIME:
         // A date has a hyphen after its year, a number of seconds has none
-        if (e - s > 4 && this.bytes[s + 4] === 0x2d) return this.time(field, cell, s, e, true)
+        if (e - s > 4 && this.bytes[s + 4] === 0x2d) return this.#time(field, cell, s, e, true)
         break
       case OP_DISPOSITION:
       case OP_ENUM: {
         if (this.bytes[s] >= 0x30 && this.bytes[s] <= 0x39) break
-        const number = this.words[field]!.find(this.bytes, s, e)
+        const number = this.#words[field]!.find(this.bytes, s, e)
         if (number === -1) return BAD_VALUE
         this.num[cell + field] = number === SAYS_NOTHING ? NaN : number
         return FINE
       }
     }
-    return this.decimal(s, e) ? this.number(op, field, cell) : BAD_VALUE
+    return this.#decimal(s, e) ? this.number(op, field, cell) : BAD_VALUE
   }
 
   /** Whether an operation keeps bytes rather than a number. */
@@ -299,7 +299,7 @@ export class Values {
   /** A value that came as a bare number; its bytes are a number by JSON's grammar. */
   bareNumber(op: number, field: number, cell: number, s: number, e: number): ValueStatus {
     if (this.isText(op)) return this.text(op, field, cell, s, e, true)
-    return this.decimal(s, e) ? this.number(op, field, cell) : BAD_VALUE
+    return this.#decimal(s, e) ? this.number(op, field, cell) : BAD_VALUE
   }
 
   /** Writes the number in {@link result}. */
@@ -320,7 +320,7 @@ export class Values {
         return FINE
       case OP_SECONDS_TO_MS:
         n = v * 1000
-        if (this.kind.fields[field].type === 'float') {
+        if (this.#kind.fields[field].type === 'float') {
           n = Math.fround(n)
           if (!Number.isFinite(n)) return BAD_VALUE
           this.num[cell + field] = n
@@ -341,13 +341,13 @@ export class Values {
         break
       case OP_DISPOSITION:
       case OP_ENUM:
-        if (this.kind.fields[field].enumNames[v] === undefined) return BAD_VALUE
+        if (this.#kind.fields[field].enumNames[v] === undefined) return BAD_VALUE
         this.num[cell + field] = v === 0 ? 0 : v
         return FINE
       default:
         return BAD_VALUE
     }
-    if (!(n >= 0 && n <= this.maximum[field])) return BAD_VALUE
+    if (!(n >= 0 && n <= this.#maximum[field])) return BAD_VALUE
     if (n === 0 && op >= OP_EPOCH_SECONDS) n = NaN
     else if (n === 0) n = 0
     this.num[cell + field] = n
@@ -355,7 +355,7 @@ export class Values {
   }
 
   /** Reads `[-]digits[.digits][e[±]digits]` into {@link result}. */
-  private decimal(s: number, e: number): boolean {
+  #decimal(s: number, e: number): boolean {
     const bytes = this.bytes
     let p = s
     const negative = bytes[p] === 0x2d
@@ -403,22 +403,22 @@ export class Values {
   }
 
   /** Reads `YYYY-MM-DD HH:MM:SS[.f…][offset]` into a field, as milliseconds since the epoch. */
-  private time(field: number, cell: number, s: number, e: number, offsets: boolean): ValueStatus {
+  #time(field: number, cell: number, s: number, e: number, offsets: boolean): ValueStatus {
     if (e - s < 19) return BAD_VALUE
     const bytes = this.bytes
     const view = this.view
     const w0 = view.getInt32(s, true)
     const w1 = view.getInt32(s + 4, true)
     const w2 = view.getInt16(s + 8, true)
-    if (w0 !== this.date0 || w1 !== this.date1 || w2 !== this.date2) {
-      if (!this.readDate(s)) {
-        if (!this.isZero(s, e)) return BAD_VALUE
+    if (w0 !== this.#date0 || w1 !== this.#date1 || w2 !== this.#date2) {
+      if (!this.#readDate(s)) {
+        if (!this.#isZero(s, e)) return BAD_VALUE
         this.num[cell + field] = NaN
         return FINE
       }
-      this.date0 = w0
-      this.date1 = w1
-      this.date2 = w2
+      this.#date0 = w0
+      this.#date1 = w1
+      this.#date2 = w2
     }
     const separator = bytes[s + 10]
     const h1 = bytes[s + 11] - 0x30,
@@ -463,31 +463,31 @@ export class Values {
       }
       if (p === fraction) return BAD_VALUE
     }
-    const wall = this.dateMs[0] + seconds * 1000
-    let shift = this.dateMs[1]
+    const wall = this.#dateMs[0] + seconds * 1000
+    let shift = this.#dateMs[1]
     if (p < e) {
       if (!offsets) return BAD_VALUE
-      const ahead = this.readOffset(p, e)
+      const ahead = this.#readOffset(p, e)
       if (ahead === NO_OFFSET) return BAD_VALUE
       shift = ahead * 1000
-    } else if (shift !== shift) shift = this.clock.offsetSeconds(wall) * 1000
+    } else if (shift !== shift) shift = this.#clock.offsetSeconds(wall) * 1000
     const utc = wall - shift + ms
     if (utc < 0) return BAD_VALUE
     this.num[cell + field] = utc === 0 ? NaN : utc
     return FINE
   }
 
-  private two(p: number): number {
+  #two(p: number): number {
     const d1 = this.bytes[p] - 0x30
     const d0 = this.bytes[p + 1] - 0x30
     return d1 < 0 || d1 > 9 || d0 < 0 || d0 > 9 ? NaN : d1 * 10 + d0
   }
 
-  /** Reads `YYYY-MM-DD`, a day that exists, into {@link dateMs}. */
-  private readDate(s: number): boolean {
-    const year = this.two(s) * 100 + this.two(s + 2)
-    const month = this.two(s + 5)
-    const day = this.two(s + 8)
+  /** Reads `YYYY-MM-DD`, a day that exists, into {@link #dateMs}. */
+  #readDate(s: number): boolean {
+    const year = this.#two(s) * 100 + this.#two(s + 2)
+    const month = this.#two(s + 5)
+    const day = this.#two(s + 8)
     if (this.bytes[s + 4] !== 0x2d || this.bytes[s + 7] !== 0x2d) return false
     // In this form NaN is refused too
     if (!(year >= 1969 && month >= 1 && month <= 12 && day >= 1)) return false
@@ -498,13 +498,13 @@ export class Values {
     // 719162 days from 0001-01-01 to 1970-01-01
     const days = y * 365 + leapDays - 719162 + DAYS_BEFORE[month] + (leap && month > 2 ? 1 : 0) + day - 1
     const wall = days * DAY_MS
-    this.dateMs[0] = wall
-    this.dateMs[1] = this.clock.isUtc ? 0 : this.clock.isEven(wall) ? this.clock.offsetSeconds(wall) * 1000 : NaN
+    this.#dateMs[0] = wall
+    this.#dateMs[1] = this.#clock.isUtc ? 0 : this.#clock.isEven(wall) ? this.#clock.offsetSeconds(wall) * 1000 : NaN
     return true
   }
 
   /** `0000-00-00 00:00:00`, which databases write for no time. */
-  private isZero(s: number, e: number): boolean {
+  #isZero(s: number, e: number): boolean {
     for (let p = s; p < e; p++) {
       const c = this.bytes[p]
       if (c !== 0x30 && c !== 0x2d && c !== 0x3a && c !== 0x20 && c !== 0x2e) return false
@@ -513,14 +513,14 @@ export class Values {
   }
 
   /** Reads `Z`, `±HH`, `±HHMM` or `±HH:MM`: seconds ahead of UTC, or NO_OFFSET. */
-  private readOffset(p: number, e: number): number {
+  #readOffset(p: number, e: number): number {
     const sign = this.bytes[p]
     if (sign === 0x5a && e - p === 1) return 0
     if (sign !== 0x2b && sign !== 0x2d) return NO_OFFSET
     const size = e - p
     if (size !== 3 && size !== 5 && !(size === 6 && this.bytes[p + 3] === 0x3a)) return NO_OFFSET
-    const hours = this.two(p + 1)
-    const minutes = size === 3 ? 0 : this.two(e - 2)
+    const hours = this.#two(p + 1)
+    const minutes = size === 3 ? 0 : this.#two(e - 2)
     if (!(hours <= 23 && minutes <= 59)) return NO_OFFSET
     const seconds = hours * 3600 + minutes * 60
     return sign === 0x2d ? -seconds : seconds
@@ -530,9 +530,9 @@ export class Values {
    * `"Name" <number>`, `Name <number>`, `<number>`, or one of the two alone. The name may hold quotes in any escaping:
    * it is what stands before the last `<`, without the outermost quotes.
    */
-  private callerId(field: number, cell: number, s: number, e: number): void {
+  #callerId(field: number, cell: number, s: number, e: number): void {
     const bytes = this.bytes
-    this.callerOff = -1
+    this.#callerOff = -1
     this.off[cell + field] = -1
     while (s < e && bytes[s] === 0x20) s++
     while (s < e && bytes[e - 1] === 0x20) e--
@@ -542,10 +542,10 @@ export class Values {
       while (open >= s && bytes[open] !== 0x3c) open--
       if (open >= s) {
         nameEnd = open
-        this.callerNumber(open + 1, e - 1)
+        this.#callerNumber(open + 1, e - 1)
       }
-    } else if (this.isDialled(s, e)) {
-      this.callerNumber(s, e)
+    } else if (this.#isDialled(s, e)) {
+      this.#callerNumber(s, e)
       return
     }
     while (s < nameEnd && bytes[nameEnd - 1] === 0x20) nameEnd--
@@ -558,14 +558,14 @@ export class Values {
     this.len[cell + field] = nameEnd - s
   }
 
-  private callerNumber(s: number, e: number): void {
+  #callerNumber(s: number, e: number): void {
     // Asterisk writes <unknown> where there is none
     if (s >= e || (e - s === 7 && this.bytes.toString('latin1', s, e) === 'unknown')) return
-    this.callerOff = s
-    this.callerLen = e - s
+    this.#callerOff = s
+    this.#callerLen = e - s
   }
 
-  private isDialled(s: number, e: number): boolean {
+  #isDialled(s: number, e: number): boolean {
     for (let p = s; p < e; p++) {
       const c = this.bytes[p]
       if ((c < 0x30 || c > 0x39) && c !== 0x2b && c !== 0x2a && c !== 0x23) return false
@@ -574,7 +574,7 @@ export class Values {
   }
 
   /** `seconds.count`, after a system name and a hyphen where there is one. */
-  private looksUnique(s: number, e: number): boolean {
+  #looksUnique(s: number, e: number): boolean {
     const bytes = this.bytes
     let p = e - 1
     while (p >= s && bytes[p] >= 0x30 && bytes[p] <= 0x39) p--

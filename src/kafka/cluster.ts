@@ -65,11 +65,15 @@ export class Link {
   /** Made with the first one. */
   #requests: ProduceRequests | null = null
 
+  readonly #options: ClusterOptions
+
   private constructor(
     connection: Connection,
     readonly address: BrokerAddress,
-    private readonly options: ClusterOptions,
+    options: ClusterOptions,
   ) {
+    this.#options = options
+
     this.#connection = connection
     // Its requests are told; an error event without a listener would end the process.
     connection.on('error', () => undefined)
@@ -372,8 +376,8 @@ export class Link {
     const { socket } = this.#connection
     this.#requests ??= new ProduceRequests(
       socket,
-      this.options.clientId,
-      this.options.connection.requestTimeout ?? DEFAULT_REQUEST_TIMEOUT_MS,
+      this.#options.clientId,
+      this.#options.connection.requestTimeout ?? DEFAULT_REQUEST_TIMEOUT_MS,
     )
     this.inFlight++
     try {
@@ -568,7 +572,11 @@ export class Links {
   readonly #opening = new Map<number, Promise<Link>>()
   #closed = false
 
-  constructor(private readonly cluster: Cluster) {}
+  readonly #cluster: Cluster
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster
+  }
 
   /**
    * The connection to a broker.
@@ -586,7 +594,7 @@ export class Links {
   #open(node: number): Promise<Link> {
     let opening = this.#opening.get(node)
     if (opening !== undefined) return opening
-    opening = this.cluster
+    opening = this.#cluster
       .open(node)
       .then((link) => {
         if (this.#closed) {

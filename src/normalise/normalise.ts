@@ -42,23 +42,23 @@ const TEXT_RULES: Readonly<Partial<Record<FieldName, (text: string) => boolean>>
 
 /** A rule's verdict on each distinct text, found by its bytes. */
 class Verdicts {
-  private readonly rule: (text: string) => boolean
-  private readonly table = new ByteTable(VERDICTS_KEPT)
-  private readonly passes = new Uint8Array(VERDICTS_KEPT)
+  readonly #rule: (text: string) => boolean
+  readonly #table = new ByteTable(VERDICTS_KEPT)
+  readonly #passes = new Uint8Array(VERDICTS_KEPT)
 
   constructor(rule: (text: string) => boolean) {
-    this.rule = rule
+    this.#rule = rule
   }
 
   of(src: Buffer, off: number, len: number): boolean {
     if (len > KEPT_TEXT_MAX_BYTES) return false
-    let entry = this.table.find(src, off, len)
+    let entry = this.#table.find(src, off, len)
     if (entry < 0) {
-      if (this.table.size === VERDICTS_KEPT) this.table.clear()
-      entry = this.table.add(src, off, len)
-      this.passes[entry] = this.rule(src.toString('utf8', off, off + len)) ? 1 : 0
+      if (this.#table.size === VERDICTS_KEPT) this.#table.clear()
+      entry = this.#table.add(src, off, len)
+      this.#passes[entry] = this.#rule(src.toString('utf8', off, off + len)) ? 1 : 0
     }
-    return this.passes[entry] === 1
+    return this.#passes[entry] === 1
   }
 }
 
@@ -66,12 +66,12 @@ class Verdicts {
 export class Tenants {
   readonly list: readonly Tenant[]
   readonly parties: readonly PartyReader[]
-  private readonly indexes: ReadonlyMap<string, number>
+  readonly #indexes: ReadonlyMap<string, number>
 
   constructor(tenants: readonly Tenant[]) {
     this.list = tenants
     this.parties = tenants.map((t) => new PartyReader(t))
-    this.indexes = new Map(tenants.map((t, i) => [t.name, i]))
+    this.#indexes = new Map(tenants.map((t, i) => [t.name, i]))
   }
 
   /**
@@ -79,7 +79,7 @@ export class Tenants {
    * @param allowed null: any
    */
   index(name: string, allowed: ReadonlySet<string> | null = null): number {
-    const index = this.indexes.get(name) ?? -1
+    const index = this.#indexes.get(name) ?? -1
     return index >= 0 && allowed !== null && !allowed.has(name) ? FOREIGN_TENANT : index
   }
 }
@@ -91,12 +91,12 @@ export class Normalised implements NormalisedColumns {
   /** Field-major: slot number × capacity + row. */
   readonly slots: Uint8Array
   readonly blocks: Buffer
-  private readonly view: DataView
+  readonly #view: DataView
   /** Where the long form of a slot is in {@link long}. */
   readonly longOff: Int32Array
   readonly longLen: Int32Array
   long: Buffer = Buffer.allocUnsafeSlow(16_384)
-  private longEnd = 0
+  #longEnd = 0
   /** Entry of {@link parts} of each row, -1 where there is no User-Agent. */
   readonly userAgent: Int32Array
   readonly parts: UserAgentParts[] = []
@@ -104,26 +104,26 @@ export class Normalised implements NormalisedColumns {
   unsafe = 0
   /** Whether any slot of the column needs more than the block key. */
   readonly special: Uint8Array
-  private readonly capacity: number
-  private readonly tenants: Tenants
-  private readonly agents = new ByteTable(4096)
+  readonly #capacity: number
+  readonly #tenants: Tenants
+  readonly #agents = new ByteTable(4096)
   /** By place in the plan's texts. */
-  private readonly verdicts: readonly (Verdicts | null)[]
+  readonly #verdicts: readonly (Verdicts | null)[]
 
   constructor(plan: NormalisePlan, tenants: Tenants, capacity: number = BATCH_ROWS) {
     this.plan = plan
-    this.tenants = tenants
-    this.capacity = capacity
+    this.#tenants = tenants
+    this.#capacity = capacity
     const cells = plan.identifiers.length * capacity
     this.tenant = new Int16Array(capacity)
     this.slots = new Uint8Array(cells)
     this.blocks = Buffer.alloc(cells * BLOCK_BYTES)
-    this.view = new DataView(this.blocks.buffer, this.blocks.byteOffset, this.blocks.length)
+    this.#view = new DataView(this.blocks.buffer, this.blocks.byteOffset, this.blocks.length)
     this.longOff = new Int32Array(cells)
     this.longLen = new Int32Array(cells)
     this.userAgent = new Int32Array(capacity)
     this.special = new Uint8Array(plan.identifiers.length)
-    this.verdicts = plan.texts.map((index) => {
+    this.#verdicts = plan.texts.map((index) => {
       const { name } = plan.kind.fields[index]
       const rule = TEXT_RULES[name]
       return rule === undefined ? null : new Verdicts(rule)
@@ -136,38 +136,38 @@ export class Normalised implements NormalisedColumns {
    * @param allowed tenants that their sender may use; null: any
    */
   run(arena: Buffer, columns: Columns, defaultTenant: number, allowed: ReadonlySet<string> | null = null): void {
-    this.longEnd = 0
+    this.#longEnd = 0
     this.unsafe = 0
-    this.findTenants(arena, columns, defaultTenant, allowed)
+    this.#findTenants(arena, columns, defaultTenant, allowed)
     this.plan.identifiers.forEach((field, slot) => {
       this.special[slot] = 0
       switch (field.identifier) {
         case 'PARTY': {
-          this.parties(arena, columns, field.index, slot)
+          this.#parties(arena, columns, field.index, slot)
           return
         }
         case 'IP': {
-          this.addresses(arena, columns, field.index, slot)
+          this.#addresses(arena, columns, field.index, slot)
           return
         }
         case 'MAC': {
-          this.macs(arena, columns, field.index, slot)
+          this.#macs(arena, columns, field.index, slot)
           return
         }
         case 'ACCOUNT_CODE': {
-          this.codes(arena, columns, field.index, slot, TYPES.account, true)
+          this.#codes(arena, columns, field.index, slot, TYPES.account, true)
           return
         }
         case 'CALL': {
-          this.codes(arena, columns, field.index, slot, TYPES.call, true)
+          this.#codes(arena, columns, field.index, slot, TYPES.call, true)
           return
         }
         case 'TRUNK_NAME': {
-          this.codes(arena, columns, field.index, slot, TYPES.trunk, true)
+          this.#codes(arena, columns, field.index, slot, TYPES.trunk, true)
           return
         }
         case 'SERIAL': {
-          this.codes(arena, columns, field.index, slot, TYPES.serial, false)
+          this.#codes(arena, columns, field.index, slot, TYPES.serial, false)
           return
         }
         case 'NOT_AN_IDENTIFIER':
@@ -180,20 +180,21 @@ export class Normalised implements NormalisedColumns {
     })
     // Last, since it empties what a purpose may not keep and another may still have a token of.
     this.plan.texts.forEach((index, i) => {
-      this.checkTexts(arena, columns, index, this.verdicts[i])
+      this.#checkTexts(arena, columns, index, this.#verdicts[i])
     })
     if (this.plan.userAgent < 0) return
-    this.userAgents(arena, columns, this.plan.userAgent)
+    this.#userAgents(arena, columns, this.plan.userAgent)
     this.plan.identifiers.forEach((field, slot) => {
-      if (field.identifier === 'MAC') this.agentMacs(columns.rows, slot)
-      else if (field.identifier === 'SERIAL') this.agentSerials(columns.rows, slot)
+      if (field.identifier === 'MAC') this.#agentMacs(columns.rows, slot)
+      else if (field.identifier === 'SERIAL') this.#agentSerials(columns.rows, slot)
     })
   }
 
   /** MAC addresses out of User-Agents, for rows that have none of their own. */
-  private agentMacs(rows: number, slot: number): void {
-    const { slots, view, userAgent, parts } = this
-    const base = slot * this.capacity
+  #agentMacs(rows: number, slot: number): void {
+    const { slots, userAgent, parts } = this
+    const view = this.#view
+    const base = slot * this.#capacity
     for (let r = 0; r < rows; r++) {
       if (slots[base + r] !== SLOT.absent || userAgent[r] < 0) continue
       const { mac } = parts[userAgent[r]]
@@ -203,44 +204,32 @@ export class Normalised implements NormalisedColumns {
     }
   }
 
-  private agentSerials(rows: number, slot: number): void {
-    const { slots, view, userAgent, parts } = this
-    const base = slot * this.capacity
+  #agentSerials(rows: number, slot: number): void {
+    const { slots, userAgent, parts } = this
+    const view = this.#view
+    const base = slot * this.#capacity
     for (let r = 0; r < rows; r++) {
       if (slots[base + r] !== SLOT.absent || userAgent[r] < 0 || this.tenant[r] < 0) continue
       const { serial } = parts[userAgent[r]]
       if (serial === null) continue
       if (packText(TYPES.serial, 0, serial, 0, serial.length, view, (base + r) * BLOCK_BYTES))
         slots[base + r] = SLOT.block
-      else this.packLong(base + r, slot, TYPES.serial, 0, serial, 0, serial.length)
+      else this.#packLong(base + r, slot, TYPES.serial, 0, serial, 0, serial.length)
     }
   }
 
-  private packLong(
-    cell: number,
-    slot: number,
-    type: number,
-    tenant: number,
-    src: Uint8Array,
-    off: number,
-    len: number,
-  ): void {
+  #packLong(cell: number, slot: number, type: number, tenant: number, src: Uint8Array, off: number, len: number): void {
     const bytes = longLength(len)
-    this.reserveLong(bytes)
-    packLong(type, tenant, src, off, len, this.long, this.longEnd)
+    this.#reserveLong(bytes)
+    packLong(type, tenant, src, off, len, this.long, this.#longEnd)
     this.slots[cell] = SLOT.long
-    this.longOff[cell] = this.longEnd
+    this.longOff[cell] = this.#longEnd
     this.longLen[cell] = bytes
-    this.longEnd += bytes
+    this.#longEnd += bytes
     this.special[slot] = 1
   }
 
-  private findTenants(
-    arena: Buffer,
-    columns: Columns,
-    defaultTenant: number,
-    allowed: ReadonlySet<string> | null,
-  ): void {
+  #findTenants(arena: Buffer, columns: Columns, defaultTenant: number, allowed: ReadonlySet<string> | null): void {
     const { rows, width, off, len } = columns
     const index = this.plan.kind.byName.get('tenant')?.index ?? -1
     let lastOff = -1
@@ -256,7 +245,7 @@ export class Normalised implements NormalisedColumns {
       let same = lastOff >= 0 && lastLen === length
       for (let i = 0; same && i < length; i++) same = arena[lastOff + i] === arena[at + i]
       if (!same) {
-        last = length <= 64 ? this.tenants.index(arena.toString('utf8', at, at + length), allowed) : -1
+        last = length <= 64 ? this.#tenants.index(arena.toString('utf8', at, at + length), allowed) : -1
         lastOff = at
         lastLen = length
       }
@@ -264,7 +253,7 @@ export class Normalised implements NormalisedColumns {
     }
   }
 
-  private checkTexts(arena: Buffer, columns: Columns, index: number, verdicts: Verdicts | null): void {
+  #checkTexts(arena: Buffer, columns: Columns, index: number, verdicts: Verdicts | null): void {
     const { rows, width, off, len } = columns
     for (let r = 0, cell = index; r < rows; r++, cell += width) {
       if (off[cell] < 0) continue
@@ -279,10 +268,11 @@ export class Normalised implements NormalisedColumns {
     }
   }
 
-  private parties(arena: Buffer, columns: Columns, index: number, slot: number): void {
+  #parties(arena: Buffer, columns: Columns, index: number, slot: number): void {
     const { rows, width, off, len } = columns
-    const { slots, view } = this
-    const base = slot * this.capacity
+    const { slots } = this
+    const view = this.#view
+    const base = slot * this.#capacity
     for (let r = 0, cell = index; r < rows; r++, cell += width) {
       slots[base + r] = SLOT.absent
       const tenant = this.tenant[r]
@@ -291,33 +281,34 @@ export class Normalised implements NormalisedColumns {
         this.unsafe++
         continue
       }
-      const reader = this.tenants.parties[tenant]
+      const reader = this.#tenants.parties[tenant]
       const found = reader.read(arena, off[cell], len[cell], view, (base + r) * BLOCK_BYTES)
       slots[base + r] = found
-      if (found === SLOT.long) this.keepLong(base + r, slot, reader.long)
+      if (found === SLOT.long) this.#keepLong(base + r, slot, reader.long)
     }
   }
 
-  private keepLong(cell: number, slot: number, long: Uint8Array): void {
-    this.reserveLong(long.length)
-    this.long.set(long, this.longEnd)
-    this.longOff[cell] = this.longEnd
+  #keepLong(cell: number, slot: number, long: Uint8Array): void {
+    this.#reserveLong(long.length)
+    this.long.set(long, this.#longEnd)
+    this.longOff[cell] = this.#longEnd
     this.longLen[cell] = long.length
-    this.longEnd += long.length
+    this.#longEnd += long.length
     this.special[slot] = 1
   }
 
-  private reserveLong(bytes: number): void {
-    if (this.longEnd + bytes <= this.long.length) return
-    const grown = Buffer.allocUnsafeSlow(Math.max(this.long.length * 2, this.longEnd + bytes))
-    this.long.copy(grown, 0, 0, this.longEnd)
+  #reserveLong(bytes: number): void {
+    if (this.#longEnd + bytes <= this.long.length) return
+    const grown = Buffer.allocUnsafeSlow(Math.max(this.long.length * 2, this.#longEnd + bytes))
+    this.long.copy(grown, 0, 0, this.#longEnd)
     this.long = grown
   }
 
-  private addresses(arena: Buffer, columns: Columns, index: number, slot: number): void {
+  #addresses(arena: Buffer, columns: Columns, index: number, slot: number): void {
     const { rows, width, off, len } = columns
-    const { slots, view } = this
-    const base = slot * this.capacity
+    const { slots } = this
+    const view = this.#view
+    const base = slot * this.#capacity
     for (let r = 0, cell = index; r < rows; r++, cell += width) {
       slots[base + r] = SLOT.absent
       if (off[cell] < 0) continue
@@ -334,10 +325,11 @@ export class Normalised implements NormalisedColumns {
     }
   }
 
-  private macs(arena: Buffer, columns: Columns, index: number, slot: number): void {
+  #macs(arena: Buffer, columns: Columns, index: number, slot: number): void {
     const { rows, width, off, len } = columns
-    const { slots, view } = this
-    const base = slot * this.capacity
+    const { slots } = this
+    const view = this.#view
+    const base = slot * this.#capacity
     for (let r = 0, cell = index; r < rows; r++, cell += width) {
       slots[base + r] = SLOT.absent
       if (off[cell] < 0) continue
@@ -348,10 +340,11 @@ export class Normalised implements NormalisedColumns {
     }
   }
 
-  private codes(arena: Buffer, columns: Columns, index: number, slot: number, type: number, ofTenant: boolean): void {
+  #codes(arena: Buffer, columns: Columns, index: number, slot: number, type: number, ofTenant: boolean): void {
     const { rows, width, off, len } = columns
-    const { slots, view } = this
-    const base = slot * this.capacity
+    const { slots } = this
+    const view = this.#view
+    const base = slot * this.#capacity
     for (let r = 0, cell = index; r < rows; r++, cell += width) {
       slots[base + r] = SLOT.absent
       let at = off[cell]
@@ -365,20 +358,21 @@ export class Normalised implements NormalisedColumns {
         length = callIdEnd(arena, at, end) - at
         if (length === 0) continue
       }
-      const tenant = ofTenant ? this.tenants.list[this.tenant[r]].id : 0
+      const tenant = ofTenant ? this.#tenants.list[this.tenant[r]].id : 0
       const block = (base + r) * BLOCK_BYTES
       if (packText(type, tenant, arena, at, length, view, block)) slots[base + r] = SLOT.block
       else if (type === TYPES.call && packUuid(arena, at, length, view, block)) {
         slots[base + r] = SLOT.uuid
         this.special[slot] = 1
-      } else if (length <= IDENTIFIER_MAX) this.packLong(base + r, slot, type, tenant, arena, at, length)
+      } else if (length <= IDENTIFIER_MAX) this.#packLong(base + r, slot, type, tenant, arena, at, length)
       else this.unsafe++
     }
   }
 
-  private userAgents(arena: Buffer, columns: Columns, index: number): void {
+  #userAgents(arena: Buffer, columns: Columns, index: number): void {
     const { rows, width, off, len } = columns
-    const { agents, parts } = this
+    const { parts } = this
+    const agents = this.#agents
     if (!agents.roomFor(rows)) agents.clear()
     parts.length = Math.min(parts.length, agents.capacity)
     for (let r = 0, cell = index; r < rows; r++, cell += width) {

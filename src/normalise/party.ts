@@ -128,29 +128,29 @@ function percentDecoded(text: string): string {
 
 /** Reads parties for one tenant. */
 export class PartyReader {
-  private readonly tenant: Tenant
-  private readonly callingCode: string
-  private readonly fastInternational: boolean
-  private readonly fastNational: boolean
-  private readonly nanp: boolean
+  readonly #tenant: Tenant
+  readonly #callingCode: string
+  readonly #fastInternational: boolean
+  readonly #fastNational: boolean
+  readonly #nanp: boolean
   /** Possible lengths of a national number, as bits. */
-  private readonly lengths: number
-  private readonly table = new ByteTable(8192, 8192 * 48)
-  private readonly byNumber: Party[] = []
-  private readonly dear = new LRUCache<string, Party>({ max: 20_000 })
+  readonly #lengths: number
+  readonly #table = new ByteTable(8192, 8192 * 48)
+  readonly #byNumber: Party[] = []
+  readonly #dear = new LRUCache<string, Party>({ max: 20_000 })
   /** The long form of the party last read, when its slot says so. */
   long: Uint8Array = new Uint8Array(0)
 
   constructor(tenant: Tenant) {
-    this.tenant = tenant
+    this.#tenant = tenant
     const plan = planOf(tenant.region)
     const code = Object.entries(REGIONS).find(([, regions]) => regions.includes(tenant.region))
-    this.callingCode = code?.[0] ?? ''
-    this.fastInternational = plan.IDDPrefix() === '00'
-    this.nanp = this.callingCode === '1'
+    this.#callingCode = code?.[0] ?? ''
+    this.#fastInternational = plan.IDDPrefix() === '00'
+    this.#nanp = this.#callingCode === '1'
     // A national number is a plain 0 before the significant one, and no 0 starts anything else.
-    this.fastNational =
-      this.fastInternational &&
+    this.#fastNational =
+      this.#fastInternational &&
       strippedPatterns(plan)
         ?.filter((p) => p.startsWith('0'))
         .join() === '0'
@@ -161,7 +161,7 @@ export class PartyReader {
         .possibleLengths()
         .reduce((bits, n) => bits | (1 << n), 0),
     )
-    this.lengths = lengths.reduce((common, bits) => common & bits, (1 << (16 - this.callingCode.length)) - 1)
+    this.#lengths = lengths.reduce((common, bits) => common & bits, (1 << (16 - this.#callingCode.length)) - 1)
   }
 
   /**
@@ -169,19 +169,19 @@ export class PartyReader {
    * @returns its slot; for {@link SLOT.long}, {@link long} holds the form
    */
   read(src: Uint8Array, off: number, len: number, dst: DataView, at: number): number {
-    if (len <= 18 && this.fast(src, off, len, dst, at)) return SLOT.block
-    let number = this.table.find(src, off, len)
+    if (len <= 18 && this.#fast(src, off, len, dst, at)) return SLOT.block
+    let number = this.#table.find(src, off, len)
     let party: Party
-    if (number >= 0) party = this.byNumber[number]
+    if (number >= 0) party = this.#byNumber[number]
     else {
-      party = this.slow(Buffer.from(src.buffer, src.byteOffset + off, len).toString('utf8'))
+      party = this.#slow(Buffer.from(src.buffer, src.byteOffset + off, len).toString('utf8'))
       if (len <= 256) {
-        number = this.table.add(src, off, len)
+        number = this.#table.add(src, off, len)
         if (number < 0) {
-          this.table.clear()
-          number = this.table.add(src, off, len)
+          this.#table.clear()
+          number = this.#table.add(src, off, len)
         }
-        this.byNumber[number] = party
+        this.#byNumber[number] = party
       }
     }
     if (party.slot === SLOT.long) this.long = party.long as Uint8Array
@@ -190,28 +190,28 @@ export class PartyReader {
   }
 
   /** The forms whose reading needs no metadata beyond a prefix. */
-  private fast(src: Uint8Array, off: number, len: number, dst: DataView, at: number): boolean {
+  #fast(src: Uint8Array, off: number, len: number, dst: DataView, at: number): boolean {
     let start = off
     const end = off + len
     if (src[off] === 43) start++
     if (start === end) return false
     for (let i = start; i < end; i++) if (src[i] < 48 || src[i] > 57) return false
-    if (start > off) return this.international(src, start, end, dst, at)
-    if (len <= this.tenant.extensionDigits) return packText(TYPES.local, this.tenant.id, src, off, len, dst, at)
+    if (start > off) return this.#international(src, start, end, dst, at)
+    if (len <= this.#tenant.extensionDigits) return packText(TYPES.local, this.#tenant.id, src, off, len, dst, at)
     if (src[off] === 48) {
-      if (src[off + 1] === 48) return this.fastInternational && this.international(src, off + 2, end, dst, at)
-      if (!this.fastNational || (this.lengths & (1 << (len - 1))) === 0) return false
-      packE164(this.callingCode, src, off + 1, len - 1, dst, at)
+      if (src[off + 1] === 48) return this.#fastInternational && this.#international(src, off + 2, end, dst, at)
+      if (!this.#fastNational || (this.#lengths & (1 << (len - 1))) === 0) return false
+      packE164(this.#callingCode, src, off + 1, len - 1, dst, at)
       return true
     }
-    if (!this.nanp) return false
+    if (!this.#nanp) return false
     if (len === 11 && src[off] === 49) start++
     if (end - start !== 10 || src[start] < 50) return false
     packE164('1', src, start, 10, dst, at)
     return true
   }
 
-  private international(src: Uint8Array, start: number, end: number, dst: DataView, at: number): boolean {
+  #international(src: Uint8Array, start: number, end: number, dst: DataView, at: number): boolean {
     const digits = end - start
     if (digits < 7 || digits > 15 || src[start] === 48) return false
     let code = 0
@@ -231,25 +231,25 @@ export class PartyReader {
     return false
   }
 
-  private slow(text: string): Party {
+  #slow(text: string): Party {
     const trimmed = text.trim()
-    const known = this.dear.get(trimmed)
+    const known = this.#dear.get(trimmed)
     if (known !== undefined) return known
-    const party = this.party(trimmed, 0)
-    this.dear.set(trimmed, party)
+    const party = this.#party(trimmed, 0)
+    this.#dear.set(trimmed, party)
     return party
   }
 
-  private party(text: string, depth: number): Party {
+  #party(text: string, depth: number): Party {
     if (NOBODY.has(text.toLowerCase()) || depth > 3) return NO_PARTY
     const angle = /<([^<>]*)>[^<>]*$/.exec(text)
-    if (angle !== null) return this.party(angle[1].trim(), depth + 1)
+    if (angle !== null) return this.#party(angle[1].trim(), depth + 1)
     const scheme = /^(tel|sips?|pjsip|local|iax2|dahdi|sofia\/[^/]+)([:/])/i.exec(text)
     if (scheme !== null) {
       const rest = text.slice(scheme[0].length)
-      if (scheme[2] === ':') return scheme[1].toLowerCase() === 'tel' ? this.tel(rest) : this.uri(rest)
+      if (scheme[2] === ':') return scheme[1].toLowerCase() === 'tel' ? this.#tel(rest) : this.#uri(rest)
       // A channel name: technology/endpoint-serial, Local/extension@context-serial;leg.
-      return this.party(
+      return this.#party(
         rest
           .replace(/;\d$/, '')
           .replace(/-[0-9a-f]{8}$/i, '')
@@ -257,21 +257,21 @@ export class PartyReader {
         depth + 1,
       )
     }
-    if (/^[^@\s]+@[^@\s]+$/.test(text)) return this.uri(text)
-    return this.dialled(text)
+    if (/^[^@\s]+@[^@\s]+$/.test(text)) return this.#uri(text)
+    return this.#dialled(text)
   }
 
   /** RFC 3966: global numbers, or local ones whose context may be a calling code. */
-  private tel(rest: string): Party {
+  #tel(rest: string): Party {
     const [number, ...parameters] = rest.split(';')
     const context = parameters.find((p) => /^phone-context=\+\d/i.test(p))
-    return this.dialled(
+    return this.#dialled(
       number.startsWith('+') || context === undefined ? number : context.slice(context.indexOf('=') + 1) + number,
     )
   }
 
   /** RFC 3261 §19.1: user, password and parameters, host, port. */
-  private uri(rest: string): Party {
+  #uri(rest: string): Party {
     // The first one: a user part has none unescaped, parameters and headers may.
     const at = rest.indexOf('@')
     if (at < 0) return NO_PARTY
@@ -284,30 +284,30 @@ export class PartyReader {
       .toLowerCase()
     if (NOBODY.has(user.toLowerCase()) || host === 'anonymous.invalid') return NO_PARTY
     const own =
-      host === 'localhost' || this.tenant.domains.includes(host) || /^[\d.]+$/.test(host) || host.includes(':')
-    return own ? this.dialled(user) : (this.number(user) ?? textParty(TYPES.uri, 0, `${user}@${host}`))
+      host === 'localhost' || this.#tenant.domains.includes(host) || /^[\d.]+$/.test(host) || host.includes(':')
+    return own ? this.#dialled(user) : (this.#number(user) ?? textParty(TYPES.uri, 0, `${user}@${host}`))
   }
 
-  private dialled(text: string): Party {
-    const number = this.number(text)
+  #dialled(text: string): Party {
+    const number = this.#number(text)
     if (number !== null) return number
     const name = text.trim()
     if (NOBODY.has(name.toLowerCase())) return NO_PARTY
     const bare = text.replace(/[\s().-]/g, '')
-    return textParty(TYPES.local, this.tenant.id, /^\+?\d+$/.test(bare) ? bare : name)
+    return textParty(TYPES.local, this.#tenant.id, /^\+?\d+$/.test(bare) ? bare : name)
   }
 
   /** The E.164 number that a dial string stands for; null when it is an extension, a name or a number of no plan. */
-  private number(text: string): Party | null {
+  #number(text: string): Party | null {
     const bare = text.replace(/[\s().-]/g, '')
     if (!/^\+?\d+$/.test(bare) || bare.length > 20) return null
     const plus = bare.startsWith('+')
-    if (!plus && bare.length <= this.tenant.extensionDigits) return null
+    if (!plus && bare.length <= this.#tenant.extensionDigits) return null
     // 00 is only another way to write +: the two must not differ for numbers that no plan knows.
-    const international = plus ? bare : this.fastInternational && bare.startsWith('00') ? `+${bare.slice(2)}` : null
+    const international = plus ? bare : this.#fastInternational && bare.startsWith('00') ? `+${bare.slice(2)}` : null
     const parsed = parseWith(
       international ?? bare,
-      { defaultCountry: this.tenant.region as CountryCode, extract: false },
+      { defaultCountry: this.#tenant.region as CountryCode, extract: false },
       metadata,
     )
     const number = parsed?.number.slice(1) ?? ''

@@ -85,10 +85,11 @@ class OpenHandover implements Handover {
   #minimised = -1
   #open = true
 
-  constructor(
-    private readonly account: Account,
-    records: number | null,
-  ) {
+  readonly #account: Account
+
+  constructor(account: Account, records: number | null) {
+    this.#account = account
+
     this.#known = records !== null
     this.#received = 0
     this.#receive(records ?? 0)
@@ -101,7 +102,7 @@ class OpenHandover implements Handover {
   }
 
   committed(): void {
-    const { account } = this
+    const account = this.#account
     this.#decide()
     if (this.#minimised < 0) account.refused += this.#received
     else account.minimised += this.#minimised
@@ -110,12 +111,12 @@ class OpenHandover implements Handover {
 
   failed(): void {
     this.#decide()
-    this.account.refused += this.#received
-    this.account.check()
+    this.#account.refused += this.#received
+    this.#account.check()
   }
 
   #receive(records: number): void {
-    const { account } = this
+    const account = this.#account
     account.received += records - this.#received
     account.inFlight += records - this.#received
     this.#received = records
@@ -124,7 +125,7 @@ class OpenHandover implements Handover {
 
   /** Once: what is decided twice was taken twice, and shows. */
   #decide(): void {
-    const { account } = this
+    const account = this.#account
     if (this.#open) account.inFlight -= this.#received
     this.#open = false
     account.onItsWay.set(account.inFlight)

@@ -54,36 +54,36 @@ function addTo(counts: Record<string, number>, name: string, count: number): voi
 }
 
 export class Pipeline {
-  private readonly options: PipelineOptions
-  private readonly batch: Batch
-  private readonly tenants: Tenants
-  private readonly stages: readonly KindStages[]
-  private readonly output = new Output()
-  private readonly now: () => number
-  private readonly headers: (readonly Record<string, string>[] | undefined)[]
+  readonly #options: PipelineOptions
+  readonly #batch: Batch
+  readonly #tenants: Tenants
+  readonly #stages: readonly KindStages[]
+  readonly #output = new Output()
+  readonly #now: () => number
+  readonly #headers: (readonly Record<string, string>[] | undefined)[]
 
   constructor(options: PipelineOptions, capacity: number = BATCH_ROWS) {
     const { catalogue, plan, tenants, futureMs } = options
-    this.options = options
-    this.now = options.now ?? Date.now
-    this.batch = new Batch(catalogue, capacity)
-    this.tenants = new Tenants(tenants)
-    this.stages = KINDS.map((kind) => {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+    this.#batch = new Batch(catalogue, capacity)
+    this.#tenants = new Tenants(tenants)
+    this.#stages = KINDS.map((kind) => {
       const kindPlan = plan.kinds[kind]
       const decider = new Decider(kindPlan, plan.epochs, tenants, futureMs, capacity)
       return {
         plan: kindPlan,
         decider,
-        normalised: new Normalised(kindPlan.normalise, this.tenants, capacity),
+        normalised: new Normalised(kindPlan.normalise, this.#tenants, capacity),
         projectors: kindPlan.purposes.map((p) => new Projector(p, plan.policy.version, capacity, options.guarantee)),
         epochs: kindPlan.purposes.map((p) => decider.epochs.get(p.purpose.epoch) as Epochs),
       }
     })
-    this.headers = []
-    for (const { plan: kindPlan } of this.stages) {
+    this.#headers = []
+    for (const { plan: kindPlan } of this.#stages) {
       for (const p of kindPlan.purposes)
         if (p.rules.headers)
-          this.headers[p.topic] = tagHeaders(tagOf(p.purpose, plan.policy.version, '', options.guarantee))
+          this.#headers[p.topic] = tagHeaders(tagOf(p.purpose, plan.policy.version, '', options.guarantee))
     }
   }
 
@@ -104,33 +104,33 @@ export class Pipeline {
    */
   runAll(inputs: readonly Input[], excluded: ReadonlySet<number> | null = null, records: number[] = []): Minimised {
     const outcome = emptyOutcome()
-    const nowMs = this.now()
-    this.output.clear()
+    const nowMs = this.#now()
+    this.#output.clear()
     let record = 0
     records.length = 0
     for (const input of inputs) {
       const first = record
-      record = this.runInput(input, nowMs, excluded, record, outcome)
+      record = this.#runInput(input, nowMs, excluded, record, outcome)
       records.push(record - first)
     }
-    return this.output.mint(this.options.plan.topics, this.headers, outcome)
+    return this.#output.mint(this.#options.plan.topics, this.#headers, outcome)
   }
 
-  private runInput(
+  #runInput(
     input: Input,
     nowMs: number,
     excluded: ReadonlySet<number> | null,
     firstRecord: number,
     outcome: Outcome,
   ): number {
-    const { batch } = this
+    const batch = this.#batch
     const { reader, arena, end, last, scratchStart } = input
     let pos = input.start
     let record = firstRecord
     for (;;) {
       batch.reset(arena, scratchStart)
       const consumed = reader.fill(batch, pos, end, last)
-      record = this.runBatch(
+      record = this.#runBatch(
         batch,
         reader.format,
         input.tenant,
@@ -143,7 +143,7 @@ export class Pipeline {
       if (consumed === pos) {
         // A reader that takes nothing of what is left leaves it to nobody: refused, so that it is not lost in silence.
         if (consumed < end) {
-          this.quarantine(
+          this.#quarantine(
             'too_large',
             reader.format,
             input.tenant,
@@ -168,12 +168,12 @@ export class Pipeline {
    */
   runFilled(batch: Batch, format: string, tenant: string, excluded: ReadonlySet<number> | null = null): Minimised {
     const outcome = emptyOutcome()
-    this.output.clear()
-    this.runBatch(batch, format, tenant, null, this.now(), excluded, 0, outcome)
-    return this.output.mint(this.options.plan.topics, this.headers, outcome)
+    this.#output.clear()
+    this.#runBatch(batch, format, tenant, null, this.#now(), excluded, 0, outcome)
+    return this.#output.mint(this.#options.plan.topics, this.#headers, outcome)
   }
 
-  private runBatch(
+  #runBatch(
     batch: Batch,
     format: string,
     tenant: string,
@@ -184,15 +184,15 @@ export class Pipeline {
     outcome: Outcome,
   ): number {
     let record = firstRecord
-    for (const stages of this.stages) {
+    for (const stages of this.#stages) {
       const columns = batch.columns[stages.plan.kind]
       if (columns.rows === 0) continue
-      this.runKind(stages, columns, batch.arena, format, tenant, tenants, nowMs, excluded, record, outcome)
+      this.#runKind(stages, columns, batch.arena, format, tenant, tenants, nowMs, excluded, record, outcome)
       record += columns.rows
     }
     for (let i = 0; i < batch.refusedReason.length; i++) {
       const bytes = batch.arena.subarray(batch.refusedStart[i], batch.refusedEnd[i])
-      this.quarantine(
+      this.#quarantine(
         REFUSALS[batch.refusedReason[i]],
         batch.refusedFormat[i] ?? format,
         tenant,
@@ -208,7 +208,7 @@ export class Pipeline {
     return record
   }
 
-  private runKind(
+  #runKind(
     stages: KindStages,
     columns: Columns,
     arena: Buffer,
@@ -221,17 +221,17 @@ export class Pipeline {
     outcome: Outcome,
   ): void {
     const { plan, normalised, decider, projectors, epochs } = stages
-    const { output } = this
-    normalised.run(arena, columns, this.tenants.index(tenant, tenants), tenants)
+    const output = this.#output
+    normalised.run(arena, columns, this.#tenants.index(tenant, tenants), tenants)
     outcome.unsafeFields += normalised.unsafe
     decider.run(columns, normalised.tenant, nowMs, excluded, firstRecord)
     projectors.forEach((_, p) => {
-      this.takeKeys(stages, p, columns.rows)
+      this.#takeKeys(stages, p, columns.rows)
     })
     for (let r = 0; r < columns.rows; r++) {
       if (decider.refusal[r] < 0) continue
       const bytes = arena.subarray(columns.rawStart[r], columns.rawEnd[r])
-      this.quarantine(REFUSALS[decider.refusal[r]], format, tenant, tenants, bytes, nowMs, firstRecord + r, outcome)
+      this.#quarantine(REFUSALS[decider.refusal[r]], format, tenant, tenants, bytes, nowMs, firstRecord + r, outcome)
     }
     if (projectors.length === 0) {
       let count = 0
@@ -252,7 +252,7 @@ export class Pipeline {
    * Fetches the keys that a purpose needs for the epochs of a batch. What needs one that was destroyed is withheld from
    * this purpose alone: all others have keys of their own, and go on.
    */
-  private takeKeys(stages: KindStages, purpose: number, rows: number): void {
+  #takeKeys(stages: KindStages, purpose: number, rows: number): void {
     const { decider } = stages
     const projector = stages.projectors[purpose]
     const epochs = stages.epochs[purpose]
@@ -264,7 +264,7 @@ export class Pipeline {
       let first = 0
       while (first < rows && (epochs.row[first] !== e || (decider.mask[first] & bit) === 0)) first++
       if (first === rows) return
-      const keys = projector.needsKeys ? this.options.keyring.keys(projector.plan.purpose.id, id) : null
+      const keys = projector.needsKeys ? this.#options.keyring.keys(projector.plan.purpose.id, id) : null
       if (keys === null || typeof keys === 'object') {
         projector.useKeys(id, keys)
         return
@@ -274,7 +274,7 @@ export class Pipeline {
     })
   }
 
-  private quarantine(
+  #quarantine(
     reason: Refusal,
     format: string,
     tenant: string,
@@ -284,11 +284,11 @@ export class Pipeline {
     record: number,
     outcome: Outcome,
   ): void {
-    const { output } = this
+    const output = this.#output
     // Kafka takes messages of 1 MB by default: longer input goes in parts, one after the other.
     for (let off = 0; off === 0 || off < bytes.length; off += QUARANTINE_PART_BYTES) {
       const sealed = sealQuarantined(
-        this.options.keyring,
+        this.#options.keyring,
         reason,
         format,
         bytes.subarray(off, off + QUARANTINE_PART_BYTES),
@@ -300,7 +300,7 @@ export class Pipeline {
       const start = output.pos
       output.bytes.set(sealed, start)
       output.pos += sealed.length
-      output.add(this.options.plan.quarantineTopic, start, 0, 0, nowMs, record)
+      output.add(this.#options.plan.quarantineTopic, start, 0, 0, nowMs, record)
     }
     outcome.quarantined[reason] = (outcome.quarantined[reason] ?? 0) + 1
   }

@@ -41,42 +41,42 @@ function permutation(algorithm: 'aes-256-ecb' | 'aes-128-ecb', key: Buffer): Cip
 
 /** Makes the tokens of one purpose and epoch. */
 export class Tokeniser {
-  private readonly blockCipher: Cipher
-  private readonly uuidCipher: Cipher
-  private readonly ipv6Cipher: Cipher
-  private readonly siv: Siv
-  private readonly hmac: HmacSha256
+  readonly #blockCipher: Cipher
+  readonly #uuidCipher: Cipher
+  readonly #ipv6Cipher: Cipher
+  readonly #siv: Siv
+  readonly #hmac: HmacSha256
 
   constructor(keys: EpochKeys) {
-    this.blockCipher = permutation('aes-256-ecb', keys.block)
-    this.uuidCipher = permutation('aes-256-ecb', keys.uuid)
-    this.ipv6Cipher = permutation('aes-128-ecb', keys.ipv6)
-    this.siv = new Siv(keys.siv)
-    this.hmac = new HmacSha256(keys.hmac)
+    this.#blockCipher = permutation('aes-256-ecb', keys.block)
+    this.#uuidCipher = permutation('aes-256-ecb', keys.uuid)
+    this.#ipv6Cipher = permutation('aes-128-ecb', keys.ipv6)
+    this.#siv = new Siv(keys.siv)
+    this.#hmac = new HmacSha256(keys.hmac)
   }
 
   /** Tokens of packed identifiers, so many times 16 bytes. */
   blocks(packed: Buffer): Buffer {
-    return this.blockCipher.update(packed)
+    return this.#blockCipher.update(packed)
   }
 
   uuids(packed: Buffer): Buffer {
-    return this.uuidCipher.update(packed)
+    return this.#uuidCipher.update(packed)
   }
 
   addresses(packed: Buffer): Buffer {
-    return this.ipv6Cipher.update(packed)
+    return this.#ipv6Cipher.update(packed)
   }
 
   /** Writes the first 16 bytes of HMAC-SHA-256 (RFC 2104) of a long form. */
   hmacInto(src: Buffer, off: number, len: number, dst: Uint8Array, at: number): void {
-    const digest = this.hmac.ofBytes(src, off, len)
+    const digest = this.#hmac.ofBytes(src, off, len)
     for (let i = 0; i < TOKEN_BYTES; i++) dst[at + i] = digest.charCodeAt(i)
   }
 
   /** AES-SIV of a long form: reversible, 16 bytes longer than it. */
   seal(long: Buffer): Buffer {
-    return this.siv.seal(long)
+    return this.#siv.seal(long)
   }
 }
 

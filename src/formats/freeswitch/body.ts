@@ -202,32 +202,32 @@ function percentDecoded(bytes: Uint8Array, plusIsSpace: boolean): Buffer {
 
 /** Names → themselves, found by their bytes without making a string of them. */
 class Names {
-  private readonly slots: Int16Array
-  private readonly bytes: Buffer[]
-  private readonly names: readonly string[]
+  readonly #slots: Int16Array
+  readonly #bytes: Buffer[]
+  readonly #names: readonly string[]
 
   constructor(names: readonly string[]) {
-    this.names = names
-    this.bytes = names.map((name) => Buffer.from(name, 'latin1'))
+    this.#names = names
+    this.#bytes = names.map((name) => Buffer.from(name, 'latin1'))
     let size = 16
     while (size < names.length * 4) size *= 2
-    this.slots = new Int16Array(size).fill(-1)
-    this.bytes.forEach((bytes, i) => {
+    this.#slots = new Int16Array(size).fill(-1)
+    this.#bytes.forEach((bytes, i) => {
       let slot = hashOf(bytes, 0, bytes.length) & (size - 1)
-      while (this.slots[slot] >= 0) slot = (slot + 1) & (size - 1)
-      this.slots[slot] = i
+      while (this.#slots[slot] >= 0) slot = (slot + 1) & (size - 1)
+      this.#slots[slot] = i
     })
   }
 
   find(src: Uint8Array, start: number, end: number): string | null {
-    const { slots } = this
+    const slots = this.#slots
     for (
       let slot = hashOf(src, start, end) & (slots.length - 1);
       slots[slot] >= 0;
       slot = (slot + 1) & (slots.length - 1)
     ) {
-      const bytes = this.bytes[slots[slot]]
-      if (bytes.length === end - start && sameBytes(bytes, src, start)) return this.names[slots[slot]]
+      const bytes = this.#bytes[slots[slot]]
+      if (bytes.length === end - start && sameBytes(bytes, src, start)) return this.#names[slots[slot]]
     }
     return null
   }
@@ -267,87 +267,87 @@ const BROKEN = new Error('no JSON')
 BROKEN.stack = ''
 
 class CdrScanner {
-  private readonly bytes: Buffer
+  readonly #bytes: Buffer
   /** The same, one unit an octet: looking for a quote in it is a `memchr`, many octets at a time. */
-  private readonly text: string
-  private p = 0
+  readonly #text: string
+  #p = 0
   /** Ends of the last string passed over, without the quotes. */
-  private from = 0
-  private to = 0
+  #from = 0
+  #to = 0
   readonly variables = new Map<string, string>()
   readonly stats = new Map<string, string>()
   readonly profiles: Profile[] = []
 
   constructor(bytes: Buffer) {
-    this.bytes = bytes
-    this.text = bytes.toString('latin1')
+    this.#bytes = bytes
+    this.#text = bytes.toString('latin1')
   }
 
   read(): void {
-    this.object(TOP, 1, this.top)
-    const { bytes } = this
+    this.#object(TOP, 1, this.#top)
+    const bytes = this.#bytes
     // C strings end in NUL, and files in a line feed.
-    while (this.p < bytes.length) {
-      const c = bytes[this.p++]
+    while (this.#p < bytes.length) {
+      const c = bytes[this.#p++]
       if (!isBlank(c) && c !== 0) throw BROKEN
     }
   }
 
-  private readonly top = (name: string, depth: number): void => {
-    if (name === 'variables') this.fields(VARIABLES, depth, this.variables)
-    else if (name === 'callflow') this.callflow(depth)
-    else this.object(MEDIA, depth, this.media)
+  readonly #top = (name: string, depth: number): void => {
+    if (name === 'variables') this.#fields(VARIABLES, depth, this.variables)
+    else if (name === 'callflow') this.#callflow(depth)
+    else this.#object(MEDIA, depth, this.#media)
   }
 
-  private readonly media = (_name: string, depth: number): void => {
-    this.object(DIRECTIONS, depth, (direction, deeper) => {
+  readonly #media = (_name: string, depth: number): void => {
+    this.#object(DIRECTIONS, depth, (direction, deeper) => {
       const prefix = direction === 'inbound' ? 'in_' : 'out_'
-      this.object(STAT_NAMES, deeper, (stat) => {
-        const text = this.scalar()
+      this.#object(STAT_NAMES, deeper, (stat) => {
+        const text = this.#scalar()
         if (text !== null) this.stats.set(prefix + stat, text)
       })
     })
   }
 
   /** One entry, or a list of them. */
-  private callflow(depth: number): void {
-    const { bytes } = this
-    if (bytes[this.p] !== OPEN_LIST) {
-      this.profile(depth)
+  #callflow(depth: number): void {
+    const bytes = this.#bytes
+    if (bytes[this.#p] !== OPEN_LIST) {
+      this.#profile(depth)
       return
     }
-    this.bounded(depth)
-    this.p++
-    if (this.blank() === CLOSE_LIST) {
-      this.p++
+    this.#bounded(depth)
+    this.#p++
+    if (this.#blank() === CLOSE_LIST) {
+      this.#p++
       return
     }
     for (;;) {
-      this.profile(depth + 1)
-      const c = this.blank()
-      this.p++
+      this.#profile(depth + 1)
+      const c = this.#blank()
+      this.#p++
       if (c === CLOSE_LIST) return
       if (c !== COMMA) throw BROKEN
-      this.blank()
+      this.#blank()
     }
   }
 
-  private profile(depth: number): void {
+  #profile(depth: number): void {
     const caller = new Map<string, string>()
     const times = new Map<string, string>()
     let index = NaN
     let originated = false
-    this.object(PROFILE, depth, (name, deeper) => {
-      if (name === 'profile_index') index = Number(this.scalar() ?? NaN)
-      else if (name === 'times') this.fields(TIME_NAMES, deeper, times)
+    this.#object(PROFILE, depth, (name, deeper) => {
+      if (name === 'profile_index') index = Number(this.#scalar() ?? NaN)
+      else if (name === 'times') this.#fields(TIME_NAMES, deeper, times)
       else {
-        this.object(CALLER_NAMES, deeper, (field, deepest) => {
+        this.#object(CALLER_NAMES, deeper, (field, deepest) => {
           if (field === 'originator') {
-            originated ||= this.bytes[this.p] === OPEN
-            this.skip(deepest)
+            originated ||= this.#bytes[this.#p] === OPEN
+            this.#skip(deepest)
             return
           }
-          const text = this.scalar()
+          const text = this.#scalar()
           if (text !== null) caller.set(field, text)
         })
       }
@@ -356,9 +356,9 @@ class CdrScanner {
   }
 
   /** Texts and numbers of an object by their names; the last of equal names wins. */
-  private fields(names: Names, depth: number, into: Map<string, string>): void {
-    this.object(names, depth, (name) => {
-      const text = this.scalar()
+  #fields(names: Names, depth: number, into: Map<string, string>): void {
+    this.#object(names, depth, (name) => {
+      const text = this.#scalar()
       if (text === null) into.delete(name)
       else into.set(name, text)
     })
@@ -367,106 +367,108 @@ class CdrScanner {
   /**
    * Walks an object; anything else in its place is passed over. `take` must read the value of each name that is wanted.
    */
-  private object(names: Names, depth: number, take: (name: string, depth: number) => void): void {
-    const { bytes } = this
-    if (bytes[this.p] !== OPEN) {
-      this.skip(depth)
+  #object(names: Names, depth: number, take: (name: string, depth: number) => void): void {
+    const bytes = this.#bytes
+    if (bytes[this.#p] !== OPEN) {
+      this.#skip(depth)
       return
     }
-    this.bounded(depth)
-    this.p++
-    if (this.blank() === CLOSE) {
-      this.p++
+    this.#bounded(depth)
+    this.#p++
+    if (this.#blank() === CLOSE) {
+      this.#p++
       return
     }
     for (;;) {
-      this.string()
+      this.#string()
       // One with escapes in it is none of FreeSWITCH's, and is not found.
-      const name = names.find(bytes, this.from, this.to)
-      if (this.blank() !== COLON) throw BROKEN
-      this.p++
-      this.blank()
-      if (name === null) this.skip(depth + 1)
+      const name = names.find(bytes, this.#from, this.#to)
+      if (this.#blank() !== COLON) throw BROKEN
+      this.#p++
+      this.#blank()
+      if (name === null) this.#skip(depth + 1)
       else take(name, depth + 1)
-      const c = this.blank()
-      this.p++
+      const c = this.#blank()
+      this.#p++
       if (c === CLOSE) return
       if (c !== COMMA) throw BROKEN
-      this.blank()
+      this.#blank()
     }
   }
 
-  private bounded(depth: number): void {
+  #bounded(depth: number): void {
     if (depth > MAX_DEPTH) throw BROKEN
   }
 
   /** Goes on to what is not blank. */
-  private blank(): number {
-    const { bytes } = this
-    let c = bytes[this.p]
-    while (c === SPACE || c === LF || c === CR || c === TAB) c = bytes[++this.p]
+  #blank(): number {
+    const bytes = this.#bytes
+    let c = bytes[this.#p]
+    while (c === SPACE || c === LF || c === CR || c === TAB) c = bytes[++this.#p]
     return c
   }
 
   /** Passes over a string. */
-  private string(): void {
-    const { bytes } = this
-    const from = this.p + 1
-    if (bytes[this.p] !== QUOTE) throw BROKEN
-    let p = this.text.indexOf('"', from)
-    while (p > 0 && bytes[p - 1] === BACKSLASH && this.isEscaped(from, p)) p = this.text.indexOf('"', p + 1)
+  #string(): void {
+    const bytes = this.#bytes
+    const from = this.#p + 1
+    if (bytes[this.#p] !== QUOTE) throw BROKEN
+    let p = this.#text.indexOf('"', from)
+    while (p > 0 && bytes[p - 1] === BACKSLASH && this.#isEscaped(from, p)) p = this.#text.indexOf('"', p + 1)
     if (p < 0) throw BROKEN
-    this.from = from
-    this.to = p
-    this.p = p + 1
+    this.#from = from
+    this.#to = p
+    this.#p = p + 1
   }
 
   /**
    * Whether an odd number of backslashes is in front. Each is looked at once: a quote is between those of one and of
    * the next.
    */
-  private isEscaped(from: number, quote: number): boolean {
+  #isEscaped(from: number, quote: number): boolean {
     let p = quote
-    while (p > from && this.bytes[p - 1] === BACKSLASH) p--
+    while (p > from && this.#bytes[p - 1] === BACKSLASH) p--
     return ((quote - p) & 1) === 1
   }
 
   /** Whether the last string is ASCII without escapes. */
-  private plain(): boolean {
-    const { bytes, to } = this
-    for (let p = this.from; p < to; p++) if (bytes[p] >= 0x80 || bytes[p] === BACKSLASH) return false
+  #plain(): boolean {
+    const bytes = this.#bytes
+    const to = this.#to
+    for (let p = this.#from; p < to; p++) if (bytes[p] >= 0x80 || bytes[p] === BACKSLASH) return false
     return true
   }
 
   /** Text or number; null for anything else, which is passed over, and for what is too long. */
-  private scalar(): string | null {
-    const { bytes } = this
-    const c = bytes[this.p]
+  #scalar(): string | null {
+    const bytes = this.#bytes
+    const c = bytes[this.#p]
     if (c === QUOTE) {
-      this.string()
-      const { from, to } = this
+      this.#string()
+      const from = this.#from
+      const to = this.#to
       if (to === from || to - from > MAX_TEXT) return null
-      if (this.plain()) return this.text.slice(from, to)
+      if (this.#plain()) return this.#text.slice(from, to)
       return unescaped(bytes.toString('utf8', from, to))
     }
     if (c === OPEN || c === OPEN_LIST) {
-      this.skip(MAX_DEPTH - 8)
+      this.#skip(MAX_DEPTH - 8)
       return null
     }
-    const start = this.p
-    this.bare()
+    const start = this.#p
+    this.#bare()
     // A number of a field is short.
-    if (this.p - start > 32) return null
-    const text = this.text.slice(start, this.p)
+    if (this.#p - start > 32) return null
+    const text = this.#text.slice(start, this.#p)
     // true, false, null, NaN, Infinity: none is a value of a field.
     return /^-?[0-9]/.test(text) ? text : null
   }
 
   /** A number or a word. */
-  private bare(): void {
-    const { bytes } = this
-    const start = this.p
-    let c = bytes[this.p]
+  #bare(): void {
+    const bytes = this.#bytes
+    const start = this.#p
+    let c = bytes[this.#p]
     while (
       (c >= 0x30 && c <= 0x39) ||
       (c >= 0x61 && c <= 0x7a) ||
@@ -475,20 +477,20 @@ class CdrScanner {
       c === PLUS ||
       c === 0x2e
     )
-      c = bytes[++this.p]
-    if (this.p === start) throw BROKEN
+      c = bytes[++this.#p]
+    if (this.#p === start) throw BROKEN
   }
 
   /** Passes over a value of any kind: its brackets must match, and nothing more is asked of it. */
-  private skip(depth: number): void {
-    const { bytes } = this
-    const c = bytes[this.p]
+  #skip(depth: number): void {
+    const bytes = this.#bytes
+    const c = bytes[this.#p]
     if (c === QUOTE) {
-      this.string()
+      this.#string()
       return
     }
     if (c !== OPEN && c !== OPEN_LIST) {
-      this.bare()
+      this.#bare()
       return
     }
     // One bit a level: 1 for an object.
@@ -496,13 +498,13 @@ class CdrScanner {
     let level = 0
     const most = MAX_DEPTH - depth + 1
     const end = bytes.length
-    while (this.p < end) {
-      const b = bytes[this.p]
+    while (this.#p < end) {
+      const b = bytes[this.#p]
       if (b === QUOTE) {
-        this.string()
+        this.#string()
         continue
       }
-      this.p++
+      this.#p++
       if (b === OPEN || b === OPEN_LIST) {
         if (++level > most) throw BROKEN
         kinds = (kinds << 1) | (b === OPEN ? 1 : 0)

@@ -46,50 +46,50 @@ export function batchHeader(source: string, incarnation: string, sequence: numbe
 }
 
 export class DeliverClient {
-  private readonly client: Client
-  private readonly stream: ClientDuplexStream<Buffer, number>
-  private readonly options: DeliverClientOptions
-  private over = false
+  readonly #client: Client
+  readonly #stream: ClientDuplexStream<Buffer, number>
+  readonly #options: DeliverClientOptions
+  #over = false
   /** Resolves to the last sequence that the proxy has committed of this stream; rejects if the stream ends before. */
   readonly resumeAfter: Promise<number>
   acknowledged = 0
 
   constructor(options: DeliverClientOptions) {
-    this.options = options
-    this.client = new Client(options.address, options.credentials ?? ChannelCredentials.createInsecure(), {
+    this.#options = options
+    this.#client = new Client(options.address, options.credentials ?? ChannelCredentials.createInsecure(), {
       'grpc.max_send_message_length': options.maxMessageBytes ?? -1,
       ...options.channel,
     })
     const { requestSerialize, responseDeserialize } = INGEST_SERVICE.deliver
-    this.stream = this.client.makeBidiStreamRequest(DELIVER_PATH, requestSerialize, responseDeserialize)
+    this.#stream = this.#client.makeBidiStreamRequest(DELIVER_PATH, requestSerialize, responseDeserialize)
     let first = true
     this.resumeAfter = new Promise((resolve, reject) => {
-      this.stream.on('data', (sequence: number) => {
+      this.#stream.on('data', (sequence: number) => {
         this.acknowledged = sequence
         if (first) resolve(sequence)
         else options.onAck?.(sequence)
         first = false
       })
-      this.stream.on('error', (error: ServiceError) => {
+      this.#stream.on('error', (error: ServiceError) => {
         reject(error)
-        this.finish(error)
+        this.#finish(error)
       })
-      this.stream.on('end', () => {
+      this.#stream.on('end', () => {
         reject(new Error('the stream ended before it began'))
-        this.finish(null)
+        this.#finish(null)
       })
     })
     this.resumeAfter.catch(() => undefined)
-    this.stream.write(batchHeader(options.source, options.incarnation, 0))
+    this.#stream.write(batchHeader(options.source, options.incarnation, 0))
   }
 
-  private finish(error: ServiceError | null): void {
-    if (this.over) return
-    this.over = true
+  #finish(error: ServiceError | null): void {
+    if (this.#over) return
+    this.#over = true
     // A stream that broke off says neither 'drain' nor 'close'.
-    this.stream.emit('drain')
-    this.options.onEnd?.(error)
-    this.client.close()
+    this.#stream.emit('drain')
+    this.#options.onEnd?.(error)
+    this.#client.close()
   }
 
   /**
@@ -98,31 +98,31 @@ export class DeliverClient {
    * @returns false when the stream asks to wait for {@link drained}
    */
   send(sequence: number, records: Uint8Array): boolean {
-    return this.stream.write(
-      Buffer.concat([batchHeader(this.options.source, this.options.incarnation, sequence), records]),
+    return this.#stream.write(
+      Buffer.concat([batchHeader(this.#options.source, this.#options.incarnation, sequence), records]),
     )
   }
 
   /** Says that this end is there, to a proxy that ends streams on which nothing comes. */
   keepAlive(): void {
-    if (!this.over) this.stream.write(batchHeader(this.options.source, this.options.incarnation, 0))
+    if (!this.#over) this.#stream.write(batchHeader(this.#options.source, this.#options.incarnation, 0))
   }
 
   /** Resolves when the stream takes more, or is over. */
   drained(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.over) resolve()
-      else this.stream.once('drain', resolve)
+      if (this.#over) resolve()
+      else this.#stream.once('drain', resolve)
     })
   }
 
   /** Says that no more comes; the proxy ends the stream when all is committed. */
   end(): void {
-    this.stream.end()
+    this.#stream.end()
   }
 
   /** Breaks the stream off. */
   cancel(): void {
-    this.stream.cancel()
+    this.#stream.cancel()
   }
 }

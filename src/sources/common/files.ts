@@ -38,9 +38,9 @@ export class ChunkPool {
   readonly maxRecordBytes: number
   readonly scratchBytes: number
   readonly buffers: number
-  private readonly free: Buffer[] = []
-  private readonly waiting: ((buffer: Buffer) => void)[] = []
-  private made = 0
+  readonly #free: Buffer[] = []
+  readonly #waiting: ((buffer: Buffer) => void)[] = []
+  #made = 0
 
   constructor(options: ChunkPoolOptions = {}) {
     this.buffers = Math.max(3, options.buffers ?? 8)
@@ -51,23 +51,23 @@ export class ChunkPool {
 
   /** Buffers that are out. */
   get used(): number {
-    return this.made - this.free.length
+    return this.#made - this.#free.length
   }
 
   /** A buffer, as soon as there is one. */
   async acquire(): Promise<Buffer> {
-    const buffer = this.free.pop()
+    const buffer = this.#free.pop()
     if (buffer !== undefined) return buffer
-    if (this.made < this.buffers) {
-      this.made++
+    if (this.#made < this.buffers) {
+      this.#made++
       return Buffer.allocUnsafeSlow(this.maxRecordBytes + this.chunkBytes + this.scratchBytes)
     }
-    return new Promise((resolve) => this.waiting.push(resolve))
+    return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
   release(buffer: Buffer): void {
-    const next = this.waiting.shift()
-    if (next === undefined) this.free.push(buffer)
+    const next = this.#waiting.shift()
+    if (next === undefined) this.#free.push(buffer)
     else next(buffer)
   }
 }
@@ -96,14 +96,16 @@ export interface FilledPiece extends FilePiece {
 
 /** One chunk of a file. Take all of it before the next one is asked for. */
 export class FileChunk {
-  private uses = 1
+  #uses = 1
   /** What was not taken yet: from `position` to `end`. */
   position: number
   /** A record that is longer than may be: where it ends in the file, once that is known. */
-  private tooLargeUntil = -1
+  #tooLargeUntil = -1
+
+  readonly #pool: ChunkPool
 
   constructor(
-    private readonly pool: ChunkPool,
+    pool: ChunkPool,
     readonly arena: Buffer,
     start: number,
     readonly end: number,
@@ -113,6 +115,8 @@ export class FileChunk {
     readonly last: boolean,
     readonly receivedAt: number,
   ) {
+    this.#pool = pool
+
     this.position = start
   }
 
@@ -125,18 +129,18 @@ export class FileChunk {
   take(reader: Reader, lease: BatchLease): FilledPiece | null {
     const batch = lease.batch()
     const scratchStart = this.end
-    if (this.tooLargeUntil >= 0) {
+    if (this.#tooLargeUntil >= 0) {
       const start = this.position
-      const end = Math.min(this.end, start + this.pool.maxRecordBytes)
-      const endOffset = this.tooLargeUntil
-      this.tooLargeUntil = -1
+      const end = Math.min(this.end, start + this.#pool.maxRecordBytes)
+      const endOffset = this.#tooLargeUntil
+      this.#tooLargeUntil = -1
       this.position = this.end
       const refuse = (batch: Batch): void => {
         batch.reset(this.arena, scratchStart)
         batch.refuse('too_large', start, end)
       }
       refuse(batch)
-      return this.filled(end - start, endOffset, lease, refuse)
+      return this.#filled(end - start, endOffset, lease, refuse)
     }
     for (;;) {
       const start = this.position
@@ -145,7 +149,7 @@ export class FileChunk {
       const next = reader.fill(batch, start, this.end, this.last)
       this.position = next
       if (batch.taken > 0) {
-        return this.filled(next - start, this.endOffset - (this.end - next), lease, (batch) => {
+        return this.#filled(next - start, this.endOffset - (this.end - next), lease, (batch) => {
           batch.reset(this.arena, scratchStart)
           reader.fill(batch, start, this.end, this.last)
         })
@@ -167,24 +171,24 @@ export class FileChunk {
     const start = this.position
     if (start === this.end) return null
     const { arena } = this
-    if (this.tooLargeUntil >= 0) {
-      const end = Math.min(this.end, start + this.pool.maxRecordBytes)
-      const endOffset = this.tooLargeUntil
-      this.tooLargeUntil = -1
+    if (this.#tooLargeUntil >= 0) {
+      const end = Math.min(this.end, start + this.#pool.maxRecordBytes)
+      const endOffset = this.#tooLargeUntil
+      this.#tooLargeUntil = -1
       this.position = this.end
-      return { ...this.piece(end - start, endOffset), arena, start, end }
+      return { ...this.#piece(end - start, endOffset), arena, start, end }
     }
     const end = this.last ? this.end : cut(arena, start, this.end)
     if (end === start) return null
     this.position = end
-    return { ...this.piece(end - start, this.endOffset - (this.end - end)), arena, start, end }
+    return { ...this.#piece(end - start, this.endOffset - (this.end - end)), arena, start, end }
   }
 
   /** @param fill the batch with the same again */
-  private filled(bytes: number, endOffset: number, lease: BatchLease, fill: (batch: Batch) => void): FilledPiece {
+  #filled(bytes: number, endOffset: number, lease: BatchLease, fill: (batch: Batch) => void): FilledPiece {
     let own = lease
     return {
-      ...this.piece(bytes, endOffset),
+      ...this.#piece(bytes, endOffset),
       records: own.batch().taken,
       batch: () => {
         if (!own.held) {
@@ -196,8 +200,8 @@ export class FileChunk {
     }
   }
 
-  private piece(bytes: number, endOffset: number): FilePiece {
-    this.uses++
+  #piece(bytes: number, endOffset: number): FilePiece {
+    this.#uses++
     let released = false
     return {
       bytes,
@@ -215,11 +219,11 @@ export class FileChunk {
    * Makes the next {@link take} refuse what is left of this chunk, as one record that ends at an offset of the file.
    */
   refuseRest(endOffset: number): void {
-    this.tooLargeUntil = endOffset
+    this.#tooLargeUntil = endOffset
   }
 
   release(): void {
-    if (--this.uses === 0) this.pool.release(this.arena)
+    if (--this.#uses === 0) this.#pool.release(this.arena)
   }
 }
 
@@ -291,16 +295,24 @@ export class FileIdentity {
 
 /** A file, open for reading from any offset. */
 export class FileSource {
+  readonly #handle: FileHandle
+  readonly #framing: 'lines' | 'length-delimited'
+  readonly #finished: boolean
+
   private constructor(
-    private readonly handle: FileHandle,
+    handle: FileHandle,
     readonly identity: FileIdentity,
     /** Size when it was opened: what is written later is not read. */
     readonly size: number,
     readonly label: string,
     readonly pool: ChunkPool,
-    private readonly framing: 'lines' | 'length-delimited',
-    private readonly finished: boolean,
-  ) {}
+    framing: 'lines' | 'length-delimited',
+    finished: boolean,
+  ) {
+    this.#handle = handle
+    this.#framing = framing
+    this.#finished = finished
+  }
 
   /**
    * Opens a file and tells which it is.
@@ -350,23 +362,23 @@ export class FileSource {
     let ahead: Promise<Buffer> | null = null
     let offset = from
     try {
-      if (offset < size) ahead = this.read(offset)
+      if (offset < size) ahead = this.#read(offset)
       while (ahead !== null) {
         const arena: Buffer = await ahead
         const bytes = Math.min(chunkBytes, size - offset)
         const end = room + bytes
         offset += bytes
-        ahead = offset < size ? this.read(offset) : null
+        ahead = offset < size ? this.#read(offset) : null
         let start = room
         const previous: FileChunk | null = current
         if (previous !== null) {
           const tail: number = previous.end - previous.position
           if (tail > room) {
-            const lf = this.framing === 'lines' ? arena.indexOf(0x0a, room) : -1
+            const lf = this.#framing === 'lines' ? arena.indexOf(0x0a, room) : -1
             if (lf < 0 || lf >= end) {
               // Still inside a record that is too long
               pool.release(arena)
-              if (ahead === null && (this.finished || this.framing !== 'lines')) {
+              if (ahead === null && (this.#finished || this.#framing !== 'lines')) {
                 previous.refuseRest(size)
                 yield previous
               }
@@ -381,7 +393,7 @@ export class FileSource {
               start,
               end,
               offset,
-              offset === size && this.finished,
+              offset === size && this.#finished,
               performance.now(),
             )
             try {
@@ -396,7 +408,7 @@ export class FileSource {
           start = room - tail
           previous.release()
         }
-        current = new FileChunk(pool, arena, start, end, offset, offset === size && this.finished, performance.now())
+        current = new FileChunk(pool, arena, start, end, offset, offset === size && this.#finished, performance.now())
         yield current
       }
     } finally {
@@ -412,12 +424,13 @@ export class FileSource {
   }
 
   async close(): Promise<void> {
-    await this.handle.close()
+    await this.#handle.close()
   }
 
   /** Reads one chunk into a buffer of the pool. */
-  private read(offset: number): Promise<Buffer> {
-    const { pool, handle, label, size } = this
+  #read(offset: number): Promise<Buffer> {
+    const { pool, label, size } = this
+    const handle = this.#handle
     const reading = (async () => {
       const arena = await pool.acquire()
       try {

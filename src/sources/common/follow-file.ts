@@ -118,13 +118,21 @@ const MAX_CANDIDATES = 512
 
 /** A file that may grow, be renamed or emptied while it is open. */
 export class GrowingFile {
+  readonly #handle: FileHandle
+  readonly #name: string | null
+  readonly #label: string
+
   private constructor(
-    private readonly handle: FileHandle,
+    handle: FileHandle,
     readonly place: string,
     public identity: FileIdentity,
-    private readonly name: string | null,
-    private readonly label: string,
-  ) {}
+    name: string | null,
+    label: string,
+  ) {
+    this.#handle = handle
+    this.#name = name
+    this.#label = label
+  }
 
   /**
    * @param name of its source; null: named by its place
@@ -162,7 +170,7 @@ export class GrowingFile {
   }
 
   async stat(): Promise<{ readonly size: number; readonly changedMs: number }> {
-    const { size, mtimeMs, ctimeMs } = await this.handle.stat()
+    const { size, mtimeMs, ctimeMs } = await this.#handle.stat()
     return { size, changedMs: Math.max(mtimeMs, ctimeMs) }
   }
 
@@ -172,10 +180,10 @@ export class GrowingFile {
    */
   async read(into: Buffer, at: number, offset: number, length: number): Promise<number> {
     try {
-      await readFully(this.handle, into, at, offset, length)
+      await readFully(this.#handle, into, at, offset, length)
     } catch (error) {
       if ((error as { code?: string }).code === 'SHRUNK') return -1
-      throw unreadable(error, this.label)
+      throw unreadable(error, this.#label)
     }
     const { head } = this.identity
     const known =
@@ -183,22 +191,22 @@ export class GrowingFile {
         ? Buffer.concat([head.subarray(0, offset), into.subarray(at, at + Math.min(length, IDENTITY_BYTES - offset))])
         : head
     if (!known.subarray(0, head.length).equals(head) || !(await this.begins(known))) return -1
-    if (known !== head) this.identity = new FileIdentity(this.name, this.identity.place, known)
+    if (known !== head) this.identity = new FileIdentity(this.#name, this.identity.place, known)
     return length
   }
 
   /** Whether it (still) begins with these bytes. */
   async begins(head: Buffer = this.identity.head): Promise<boolean> {
     try {
-      return (await readHead(this.handle, head.length)).equals(head)
+      return (await readHead(this.#handle, head.length)).equals(head)
     } catch (error) {
       if ((error as { code?: string }).code === 'SHRUNK') return false
-      throw unreadable(error, this.label)
+      throw unreadable(error, this.#label)
     }
   }
 
   async close(): Promise<void> {
-    await this.handle.close()
+    await this.#handle.close()
   }
 }
 

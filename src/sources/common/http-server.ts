@@ -136,37 +136,37 @@ const STOPPING = refusal(503, 'unavailable', 'no_room', {}, { 'retry-after': RET
 const TOO_FAST = refusal(429, 'too_many_requests', 'rate', {}, { 'retry-after': RETRY_RATE })
 
 export class HttpListener {
-  private readonly options: HttpListenerOptions
-  private readonly server: Server
-  private readonly posts: RateLimit
-  private readonly failures = new RateLimit(FAILURES_PER_SECOND)
+  readonly #options: HttpListenerOptions
+  readonly #server: Server
+  readonly #posts: RateLimit
+  readonly #failures = new RateLimit(FAILURES_PER_SECOND)
   /** Of each post whose body is still coming: ends it. */
-  private readonly reading = new Set<() => void>()
+  readonly #reading = new Set<() => void>()
   /** Connections on which something came that is no HTTP: counted, and to be ended. */
-  private readonly spoilt = new WeakSet<Duplex>()
+  readonly #spoilt = new WeakSet<Duplex>()
   /** Posts of each connection that are not answered yet. */
-  private readonly unanswered = new WeakMap<Duplex, Set<IncomingMessage>>()
-  private connections = 0
-  private pending = 0
-  private pendingBytes = 0
-  private inflating = 0
-  private readonly waiting: (() => void)[] = []
-  private readonly authoriser: Authoriser | null
-  private readonly own: TenantGrant
+  readonly #unanswered = new WeakMap<Duplex, Set<IncomingMessage>>()
+  #connections = 0
+  #pending = 0
+  #pendingBytes = 0
+  #inflating = 0
+  readonly #waiting: (() => void)[] = []
+  readonly #authoriser: Authoriser | null
+  readonly #own: TenantGrant
   /** Tenants of the certificate that each connection has shown: asked for once. */
-  private readonly certified = new WeakMap<Socket, readonly string[] | null>()
-  private stopping = false
-  private quiet: (() => void) | null = null
+  readonly #certified = new WeakMap<Socket, readonly string[] | null>()
+  #stopping = false
+  #quiet: (() => void) | null = null
 
   constructor(options: HttpListenerOptions) {
-    this.options = options
-    this.posts = new RateLimit(options.settings.ratePerSecond)
+    this.#options = options
+    this.#posts = new RateLimit(options.settings.ratePerSecond)
     const { section, settings } = options
-    this.authoriser =
+    this.#authoriser =
       (settings.tls?.clientCa ?? null) === null
         ? null
         : new Authoriser(settings.authorise, settings.tenant, options.tenants)
-    this.own = ownGrant(settings.tenant, options.tenants)
+    this.#own = ownGrant(settings.tenant, options.tenants)
     const limits = {
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: Math.min(HEADERS_MS, settings.requestMs),
@@ -175,14 +175,14 @@ export class HttpListener {
       connectionsCheckingInterval: CHECK_MS,
       noDelay: true,
     }
-    if (settings.tls === null) this.server = createServer(limits)
+    if (settings.tls === null) this.#server = createServer(limits)
     else {
       // Left out in the settings file, it is not null but not there.
       const { cert, key, ca } = readServerTls(
         { ...settings.tls, clientCa: settings.tls.clientCa ?? null },
         `${section}.tls`,
       )
-      this.server = createTlsServer({
+      this.#server = createTlsServer({
         ...limits,
         cert,
         key,
@@ -190,30 +190,30 @@ export class HttpListener {
         minVersion: 'TLSv1.2',
         handshakeTimeout: HEADERS_MS,
       })
-      this.server.on('tlsClientError', () => {
+      this.#server.on('tlsClientError', () => {
         options.counters.refused(ca === null ? 'malformed' : 'unauthorised')
       })
     }
-    const { server } = this
+    const server = this.#server
     server.maxHeadersCount = MAX_HEADERS
     server.maxConnections = settings.maxConnections
     server.on('request', (request, response) => {
-      this.begin(request, response)
+      this.#begin(request, response)
     })
     // The client asks before it sends: it is refused before it has.
     server.on('checkContinue', (request, response) => {
-      this.begin(request, response)
+      this.#begin(request, response)
     })
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      this.broken(error, socket)
+      this.#broken(error, socket)
     })
     server.on('drop', () => {
       options.counters.refused('connections')
     })
     server.on('connection', (socket: Socket) => {
-      options.counters.connections(++this.connections)
+      options.counters.connections(++this.#connections)
       socket.once('close', () => {
-        options.counters.connections(--this.connections)
+        options.counters.connections(--this.#connections)
       })
     })
   }
@@ -226,76 +226,77 @@ export class HttpListener {
     const {
       section,
       settings: { listen },
-    } = this.options
+    } = this.#options
     const at = listen.lastIndexOf(':')
     const host = listen.slice(0, at)
     return new Promise((resolve, reject) => {
-      this.server.once('error', (error: NodeJS.ErrnoException) => {
+      this.#server.once('error', (error: NodeJS.ErrnoException) => {
         reject(new MinimError('MINIM_HTTP_LISTEN', { section, listen, what: error.code ?? 'error' }))
       })
-      this.server.listen({ host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(listen.slice(at + 1)) }, () => {
-        this.server.removeAllListeners('error')
-        this.server.on('error', (error: NodeJS.ErrnoException) => {
-          this.options.log.error({ section, code: error.code ?? 'error' }, 'the listener has an error')
+      this.#server.listen({ host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(listen.slice(at + 1)) }, () => {
+        this.#server.removeAllListeners('error')
+        this.#server.on('error', (error: NodeJS.ErrnoException) => {
+          this.#options.log.error({ section, code: error.code ?? 'error' }, 'the listener has an error')
         })
-        resolve(`${host}:${(this.server.address() as AddressInfo).port}`)
+        resolve(`${host}:${(this.#server.address() as AddressInfo).port}`)
       })
     })
   }
 
   /** No new posts; resolves when those that were handed on are answered. */
   stopTaking(): Promise<void> {
-    this.stopping = true
-    this.server.close()
-    this.server.closeIdleConnections()
-    for (const end of this.reading) end()
-    return this.pending === 0
+    this.#stopping = true
+    this.#server.close()
+    this.#server.closeIdleConnections()
+    for (const end of this.#reading) end()
+    return this.#pending === 0
       ? Promise.resolve()
       : new Promise((resolve) => {
-          this.quiet = resolve
+          this.#quiet = resolve
         })
   }
 
   stop(): Promise<void> {
-    this.stopping = true
+    this.#stopping = true
     return new Promise((resolve) => {
-      this.server.close(() => {
+      this.#server.close(() => {
         resolve()
       })
-      this.server.closeAllConnections()
+      this.#server.closeAllConnections()
     })
   }
 
   /** What can be said from the request's head alone; null if it may go on. */
-  private early(request: IncomingMessage, path: string, sender: string | null): HttpAnswer | null {
-    const { settings, paths, credentials, inlet } = this.options
-    if (this.stopping) return STOPPING
-    if (sender === null && !this.failures.take(request.socket.remoteAddress ?? '', performance.now())) return TOO_FAST
+  #early(request: IncomingMessage, path: string, sender: string | null): HttpAnswer | null {
+    const { settings, paths, credentials, inlet } = this.#options
+    if (this.#stopping) return STOPPING
+    if (sender === null && !this.#failures.take(request.socket.remoteAddress ?? '', performance.now())) return TOO_FAST
     if (sender === null)
       return refusal(401, 'unauthorised', 'unauthorised', {}, { 'www-authenticate': credentials!.challenge })
-    if (!this.posts.take(sender, performance.now())) return TOO_FAST
+    if (!this.#posts.take(sender, performance.now())) return TOO_FAST
     if (!paths.includes(path)) return refusal(404, 'not_found', 'not_found')
     if (request.method !== 'POST') return refusal(405, 'method_not_allowed', 'not_found', {}, { allow: 'POST' })
     if (!ENCODINGS.has(request.headers['content-encoding'] ?? 'identity'))
       return refusal(415, 'unsupported_encoding', 'malformed', {}, { 'accept-encoding': 'gzip, identity' })
     if (Number(request.headers['content-length'] ?? 0) > settings.maxBodyBytes) return TOO_LARGE
-    if (inlet.full || this.pending >= MAX_PENDING || this.pendingBytes >= MAX_PENDING_BYTES) return NO_ROOM
+    if (inlet.full || this.#pending >= MAX_PENDING || this.#pendingBytes >= MAX_PENDING_BYTES) return NO_ROOM
     return null
   }
 
   /** Tenants that a sender may use: what its credential and its certificate say. Of whom nobody asks anything, any. */
-  private grantOf(socket: Socket, known: KnownSender | null): TenantGrant {
-    const { authoriser, own } = this
+  #grantOf(socket: Socket, known: KnownSender | null): TenantGrant {
+    const authoriser = this.#authoriser
+    const own = this.#own
     if (authoriser === null)
       return known === null ? { tenant: own.tenant, tenants: null } : tenantGrant([known.tenants], own)
-    let certified = this.certified.get(socket)
+    let certified = this.#certified.get(socket)
     if (certified === undefined)
-      this.certified.set(socket, (certified = authoriser.tenantsOf(namesOfSocket(socket as TLSSocket))))
+      this.#certified.set(socket, (certified = authoriser.tenantsOf(namesOfSocket(socket as TLSSocket))))
     return tenantGrant([known?.tenants ?? null, certified], own)
   }
 
-  private begin(request: IncomingMessage, response: ServerResponse): void {
-    const { counters, credentials, settings } = this.options
+  #begin(request: IncomingMessage, response: ServerResponse): void {
+    const { counters, credentials, settings } = this.#options
     counters.received(1)
     // An error of the socket is told by 'close' too.
     request.on('error', ignore)
@@ -305,15 +306,15 @@ export class HttpListener {
     const path = query < 0 ? url : url.slice(0, query)
     const known = credentials?.check(request.headers.authorization) ?? null
     const sender = credentials === null ? (request.socket.remoteAddress ?? '') : (known?.who ?? null)
-    const refused = this.early(request, path, sender)
+    const refused = this.#early(request, path, sender)
     if (refused !== null) {
-      this.refuse(request, response, refused)
+      this.#refuse(request, response, refused)
       return
     }
     if (request.headers.expect !== undefined) response.writeContinue()
-    this.pending++
-    let unanswered = this.unanswered.get(request.socket)
-    if (unanswered === undefined) this.unanswered.set(request.socket, (unanswered = new Set()))
+    this.#pending++
+    let unanswered = this.#unanswered.get(request.socket)
+    if (unanswered === undefined) this.#unanswered.set(request.socket, (unanswered = new Set()))
     unanswered.add(request)
     let chunks: Buffer[] = []
     let size = 0
@@ -322,49 +323,49 @@ export class HttpListener {
       if (over) return
       over = true
       chunks = []
-      this.reading.delete(stop)
+      this.#reading.delete(stop)
       unanswered.delete(request)
-      this.pendingBytes -= size
-      if (--this.pending === 0) this.quiet?.()
+      this.#pendingBytes -= size
+      if (--this.#pending === 0) this.#quiet?.()
     }
     const stop = (): void => {
       done()
-      this.refuse(request, response, STOPPING)
+      this.#refuse(request, response, STOPPING)
     }
-    this.reading.add(stop)
+    this.#reading.add(stop)
     request.on('data', (chunk: Buffer) => {
       if (over) return
       size += chunk.length
-      this.pendingBytes += chunk.length
-      if (size <= settings.maxBodyBytes && this.pendingBytes <= MAX_PENDING_BYTES) {
+      this.#pendingBytes += chunk.length
+      if (size <= settings.maxBodyBytes && this.#pendingBytes <= MAX_PENDING_BYTES) {
         chunks.push(chunk)
         return
       }
       const answer = size > settings.maxBodyBytes ? TOO_LARGE : NO_ROOM
       done()
-      this.refuse(request, response, answer)
+      this.#refuse(request, response, answer)
     })
     let whole = false
     request.on('end', () => {
       whole = true
       if (over) return
-      this.reading.delete(stop)
+      this.#reading.delete(stop)
       const body = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size)
-      this.take({
+      this.#take({
         path,
         headers: request.headers,
         body,
         sender: sender!,
-        grant: this.grantOf(request.socket, known),
+        grant: this.#grantOf(request.socket, known),
       }).then(
         (answer) => {
-          this.send(response, answer)
+          this.#send(response, answer)
           done()
         },
         // `take` catches what there is; this is for what it does not know of.
         (error: unknown) => {
-          this.options.log.error({ err: error }, 'a post failed')
-          this.send(response, NO_ROOM)
+          this.#options.log.error({ err: error }, 'a post failed')
+          this.#send(response, NO_ROOM)
           done()
         },
       )
@@ -372,22 +373,22 @@ export class HttpListener {
     request.on('close', () => {
       if (whole || over) return
       // Cut off in the middle: nothing of it is taken.
-      if (!this.spoilt.has(request.socket)) counters.refused('malformed')
+      if (!this.#spoilt.has(request.socket)) counters.refused('malformed')
       done()
     })
   }
 
   /** Inflates, hands on, and knows what the spool's errors mean. */
-  private async take(post: HttpPost): Promise<HttpAnswer> {
-    const { handle, log, settings } = this.options
+  async #take(post: HttpPost): Promise<HttpAnswer> {
+    const { handle, log, settings } = this.#options
     let { body } = post
     if (isGzip(post.headers)) {
       // A few at a time: small bodies that wait may become large ones.
-      if (this.inflating >= MAX_INFLATING)
+      if (this.#inflating >= MAX_INFLATING)
         await new Promise<void>((resolve) => {
-          this.waiting.push(resolve)
+          this.#waiting.push(resolve)
         })
-      this.inflating++
+      this.#inflating++
       try {
         body = await inflate(body, { maxOutputLength: settings.maxBodyBytes })
       } catch (error) {
@@ -395,8 +396,8 @@ export class HttpListener {
           ? TOO_LARGE
           : refusal(400, 'malformed', 'malformed')
       } finally {
-        this.inflating--
-        this.waiting.shift()?.()
+        this.#inflating--
+        this.#waiting.shift()?.()
       }
     }
     try {
@@ -409,15 +410,15 @@ export class HttpListener {
     }
   }
 
-  private send(response: ServerResponse, { status, body, headers, refused }: HttpAnswer): void {
-    if (refused !== undefined) this.options.counters.refused(refused)
+  #send(response: ServerResponse, { status, body, headers, refused }: HttpAnswer): void {
+    if (refused !== undefined) this.#options.counters.refused(refused)
     if (response.destroyed || response.headersSent) return
     const text = JSON.stringify(body)
     response.writeHead(status, {
       'content-type': 'application/json',
       'content-length': Buffer.byteLength(text),
       ...headers,
-      ...(this.stopping || (response.socket !== null && this.spoilt.has(response.socket))
+      ...(this.#stopping || (response.socket !== null && this.#spoilt.has(response.socket))
         ? { connection: 'close' }
         : {}),
     })
@@ -428,17 +429,17 @@ export class HttpListener {
    * Answers before the body has been read. The connection ends, but not at once: closed with bytes unread, it would be
    * reset, and the answer lost (RFC 9112 §9.6). So it is read on for a moment, and thrown away.
    */
-  private refuse(request: IncomingMessage, response: ServerResponse, answer: HttpAnswer): void {
+  #refuse(request: IncomingMessage, response: ServerResponse, answer: HttpAnswer): void {
     if (
       request.complete ||
       (request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined) ||
       request.headers['content-length'] === '0'
     ) {
       request.resume()
-      this.send(response, answer)
+      this.#send(response, answer)
       return
     }
-    if (answer.refused !== undefined) this.options.counters.refused(answer.refused)
+    if (answer.refused !== undefined) this.#options.counters.refused(answer.refused)
     if (response.destroyed || response.headersSent) return
     const text = JSON.stringify(answer.body)
     response.writeHead(answer.status, {
@@ -467,8 +468,8 @@ export class HttpListener {
   }
 
   /** What Node's parser refuses, or gave up waiting for. */
-  private broken(error: NodeJS.ErrnoException, socket: Duplex): void {
-    const { counters } = this.options
+  #broken(error: NodeJS.ErrnoException, socket: Duplex): void {
+    const { counters } = this.#options
     if (error.code === 'ECONNRESET' || !socket.writable) {
       socket.destroy()
       return
@@ -480,10 +481,10 @@ export class HttpListener {
           ? [431, 'too_large']
           : [400, 'malformed']
     counters.refused(reason)
-    this.spoilt.add(socket)
+    this.#spoilt.add(socket)
     // An answer that is still due would be taken for the earlier post's: that one is answered, and then the connection
     // ends.
-    for (const { complete } of this.unanswered.get(socket) ?? []) if (complete) return
+    for (const { complete } of this.#unanswered.get(socket) ?? []) if (complete) return
     socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
     // One that goes on sending must not keep its connection by it.
     const timer = setTimeout(() => {

@@ -254,91 +254,104 @@ const WRONG_PERCENT = 90
 
 class Feeder {
   error: Error | null = null
-  private pending = 0
-  private waiting: (() => void) | null = null
+  #pending = 0
+  #waiting: (() => void) | null = null
   /**
    * Of which ledger entry the last piece was: the first pieces of a file have an entry each, and are decided in their
    * order.
    */
-  private entry: string | null = null
+  #entry: string | null = null
+
+  readonly #file: FileSource
+  readonly #reader: Reader
+  readonly #shared: SharedBatch
+  readonly #options: FeedOptions
+  #doubted: boolean
 
   constructor(
-    private readonly file: FileSource,
-    private readonly reader: Reader,
-    private readonly shared: SharedBatch,
-    private readonly options: FeedOptions,
+    file: FileSource,
+    reader: Reader,
+    shared: SharedBatch,
+    options: FeedOptions,
     /** The next batch decides whether the format can be right. */
-    private doubted: boolean,
-  ) {}
+    doubted: boolean,
+  ) {
+    this.#file = file
+    this.#reader = reader
+    this.#shared = shared
+    this.#options = options
+    this.#doubted = doubted
+  }
 
   /** Resolves when nothing is on its way. */
   settled(): Promise<void> {
-    if (this.pending === 0) return Promise.resolve()
+    if (this.#pending === 0) return Promise.resolve()
     return new Promise((resolve) => {
-      this.waiting = resolve
+      this.#waiting = resolve
     })
   }
 
   async lines(chunk: FileChunk): Promise<void> {
-    const { reader, shared } = this
+    const reader = this.#reader
+    const shared = this.#shared
     for (;;) {
-      if (this.options.signal?.aborted === true) return
+      if (this.#options.signal?.aborted === true) return
       const piece = chunk.take(reader, shared.lease())
       if (piece === null || this.error !== null) {
         piece?.release()
         return
       }
-      const item = this.item(
+      const item = this.#item(
         piece,
         (excluded) =>
-          this.believed(
-            this.options.intake.minimiseFilled(piece.batch(), reader.format, this.options.tenant, excluded),
+          this.#believed(
+            this.#options.intake.minimiseFilled(piece.batch(), reader.format, this.#options.tenant, excluded),
           ),
         piece.records,
       )
-      await this.offer(item)
+      await this.#offer(item)
     }
   }
 
   async messages(chunk: FileChunk): Promise<void> {
-    const { reader } = this
+    const reader = this.#reader
     const piece = chunk.takeUpTo(lastDelimitedEnd)
     if (piece === null) return
-    const { intake, tenant } = this.options
+    const { intake, tenant } = this.#options
     const { start, end, arena } = piece
     const input = { reader, arena, start, end, scratchStart: end, last: true, tenant }
-    await this.offer(this.item(piece, (excluded) => this.believed(intake.minimise(input, excluded))))
+    await this.#offer(this.#item(piece, (excluded) => this.#believed(intake.minimise(input, excluded))))
   }
 
-  private item(piece: FilePiece, minimise: WorkItem['minimise'], records?: number): WorkItem {
-    const { onProgress } = this.options
+  #item(piece: FilePiece, minimise: WorkItem['minimise'], records?: number): WorkItem {
+    const { onProgress } = this.#options
     return {
-      id: this.file.identity.idAt(piece.endOffset),
+      id: this.#file.identity.idAt(piece.endOffset),
       sequence: piece.endOffset,
       bytes: piece.bytes,
       receivedAt: piece.receivedAt,
       minimise,
       ...(records === undefined ? {} : { records }),
       committed: () => {
-        onProgress?.(piece.endOffset, this.file.size)
-        this.done(piece)
+        onProgress?.(piece.endOffset, this.#file.size)
+        this.#done(piece)
       },
       failed: (error) => {
         this.error ??=
           error.cause instanceof MinimError && error.cause.code === 'MINIM_FILE_WRONG_FORMAT' ? error.cause : error
-        this.done(piece)
+        this.#done(piece)
       },
     }
   }
 
   /** Before the first batch can be committed. @throws MinimError MINIM_FILE_WRONG_FORMAT */
-  private believed(made: Minimised): Minimised {
-    if (!this.doubted) return made
+  #believed(made: Minimised): Minimised {
+    if (!this.#doubted) return made
     const { records, quarantined } = made.outcome
     const refused = Object.values(quarantined).reduce((sum, count) => sum + count, 0)
     if (records > 0 && refused * 100 >= records * WRONG_PERCENT) {
       throw new MinimError('MINIM_FILE_WRONG_FORMAT', {
-        label: this.file.label,
+        label: this.#file.label,
         refused,
         records,
         reasons: Object.keys(quarantined).join(', '),
@@ -347,23 +360,23 @@ class Feeder {
     return made
   }
 
-  private async offer(item: WorkItem): Promise<void> {
-    const { doubted } = this
-    if (this.entry !== null && this.entry !== item.id.incarnation) await this.settled()
-    this.entry = item.id.incarnation
-    this.pending++
-    await this.options.intake.offer(item)
+  async #offer(item: WorkItem): Promise<void> {
+    const doubted = this.#doubted
+    if (this.#entry !== null && this.#entry !== item.id.incarnation) await this.settled()
+    this.#entry = item.id.incarnation
+    this.#pending++
+    await this.#options.intake.offer(item)
     if (!doubted) return
     // Nothing more is offered before the first batch has decided.
     await this.settled()
-    this.doubted = false
+    this.#doubted = false
   }
 
-  private done(piece: FilePiece): void {
+  #done(piece: FilePiece): void {
     piece.release()
-    if (--this.pending === 0) {
-      this.waiting?.()
-      this.waiting = null
+    if (--this.#pending === 0) {
+      this.#waiting?.()
+      this.#waiting = null
     }
   }
 }

@@ -86,31 +86,31 @@ const SOURCE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 class StreamSession {
-  private id: SourceId | null = null
+  #id: SourceId | null = null
   /** Last sequence that was handed on or acknowledged. */
-  private last = 0
-  private committed = 0
-  private acknowledged = -1
-  private ackDue = false
-  private ended = false
+  #last = 0
+  #committed = 0
+  #acknowledged = -1
+  #ackDue = false
+  #ended = false
   /** Nothing more is read of the stream; what was taken is still acknowledged. */
-  private halted = false
-  private idle: NodeJS.Timeout | null = null
-  private readonly waiting: (() => void)[] = []
-  private markOver: () => void = () => undefined
-  private readonly over = new Promise<void>((resolve) => {
-    this.markOver = resolve
+  #halted = false
+  #idle: NodeJS.Timeout | null = null
+  readonly #waiting: (() => void)[] = []
+  #markOver: () => void = () => undefined
+  readonly #over = new Promise<void>((resolve) => {
+    this.#markOver = resolve
   })
-  private readonly stream: Stream
-  private readonly options: GrpcOptions
-  private readonly reader: ProtobufReader
-  private readonly sessions: Map<string, StreamSession>
-  private readonly grant: Grant | null
+  readonly #stream: Stream
+  readonly #options: GrpcOptions
+  readonly #reader: ProtobufReader
+  readonly #sessions: Map<string, StreamSession>
+  readonly #grant: Grant | null
   /**
    * Of batches that were handed on: delivery knows them only once it has taken them in, and not while it finds out what
    * became of them.
    */
-  private readonly marks = new Marks()
+  readonly #marks = new Marks()
 
   /** @param grant what the client may use; null: nobody asks who it is */
   constructor(
@@ -120,11 +120,11 @@ class StreamSession {
     sessions: Map<string, StreamSession>,
     grant: Grant | null,
   ) {
-    this.grant = grant
-    this.stream = stream
-    this.options = options
-    this.reader = reader
-    this.sessions = sessions
+    this.#grant = grant
+    this.#stream = stream
+    this.#options = options
+    this.#reader = reader
+    this.#sessions = sessions
   }
 
   /**
@@ -133,22 +133,22 @@ class StreamSession {
    * @param first what was read of it already
    */
   async run(first: Buffer | null): Promise<void> {
-    const { stream } = this
-    this.touch()
+    const stream = this.#stream
+    this.#touch()
     stream.on('cancelled', () => {
-      this.finish(null)
+      this.#finish(null)
     })
     stream.on('error', () => {
-      this.finish(null)
+      this.#finish(null)
     })
     const take = (message: Buffer): void => {
       stream.pause()
       // Not taken: the node has no acknowledgement of it, and sends it again.
-      if (this.halted) return
-      this.touch()
-      this.message(message).then(
+      if (this.#halted) return
+      this.#touch()
+      this.#message(message).then(
         () => {
-          if (!this.ended && !this.halted) stream.resume()
+          if (!this.#ended && !this.#halted) stream.resume()
         },
         (error: unknown) => {
           this.fail(error instanceof MinimError ? error : new MinimError('MINIM_GRPC_STREAM', {}, { cause: error }))
@@ -161,25 +161,25 @@ class StreamSession {
     stream.on(
       'end',
       () =>
-        void this.settled().then(() => {
-          this.finish(null)
+        void this.#settled().then(() => {
+          this.#finish(null)
         }),
     )
-    await this.over
+    await this.#over
   }
 
   /** Reads no more: a node that never pauses would keep delivery from ever being idle. */
   halt(): void {
-    this.halted = true
-    this.stream.pause()
+    this.#halted = true
+    this.#stream.pause()
   }
 
   /** Ends the stream with an error that says what to do. */
   fail(error: MinimError): void {
-    if (this.ended) return
+    if (this.#ended) return
     const code = STATUS[error.code] ?? status.INTERNAL
-    this.finish(error.code)
-    this.stream.emit(
+    this.#finish(error.code)
+    this.#stream.emit(
       'error',
       Object.assign(new Error(`${error.code}: ${error.message}; ${error.fix}`), {
         code,
@@ -188,41 +188,41 @@ class StreamSession {
     )
   }
 
-  private touch(): void {
-    if (this.idle !== null) clearTimeout(this.idle)
-    this.idle = setTimeout(() => {
-      this.fail(new MinimError('MINIM_GRPC_IDLE', { ms: this.options.idleMs }))
-    }, this.options.idleMs).unref()
+  #touch(): void {
+    if (this.#idle !== null) clearTimeout(this.#idle)
+    this.#idle = setTimeout(() => {
+      this.fail(new MinimError('MINIM_GRPC_IDLE', { ms: this.#options.idleMs }))
+    }, this.#options.idleMs).unref()
   }
 
-  private finish(code: ErrorCode | null): void {
-    if (this.ended) return
-    this.ended = true
-    if (this.idle !== null) clearTimeout(this.idle)
-    if (this.id !== null) {
-      const key = sessionKey(this.id)
-      if (this.sessions.get(key) === this) this.sessions.delete(key)
-      this.options.onEvent?.({ kind: 'ended', source: this.id.source, code })
+  #finish(code: ErrorCode | null): void {
+    if (this.#ended) return
+    this.#ended = true
+    if (this.#idle !== null) clearTimeout(this.#idle)
+    if (this.#id !== null) {
+      const key = sessionKey(this.#id)
+      if (this.#sessions.get(key) === this) this.#sessions.delete(key)
+      this.#options.onEvent?.({ kind: 'ended', source: this.#id.source, code })
     }
-    if (code === null && !this.stream.cancelled) {
-      if (this.committed > this.acknowledged) this.stream.write(this.committed)
-      this.stream.end()
+    if (code === null && !this.#stream.cancelled) {
+      if (this.#committed > this.#acknowledged) this.#stream.write(this.#committed)
+      this.#stream.end()
     }
-    for (const resolve of this.waiting.splice(0)) resolve()
-    this.markOver()
+    for (const resolve of this.#waiting.splice(0)) resolve()
+    this.#markOver()
   }
 
   /** Resolves when all that was handed on is committed, or the stream is over. */
-  private settled(): Promise<void> {
-    if (this.ended || this.committed >= this.last) return Promise.resolve()
-    return new Promise((resolve) => this.waiting.push(resolve))
+  #settled(): Promise<void> {
+    if (this.#ended || this.#committed >= this.#last) return Promise.resolve()
+    return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
-  private async message(bytes: Buffer): Promise<void> {
+  async #message(bytes: Buffer): Promise<void> {
     const receivedAt = performance.now()
     const envelope = readEnvelope(bytes)
-    if (this.id === null) this.open(envelope.source, envelope.incarnation)
-    const id = this.id as unknown as SourceId
+    if (this.#id === null) this.#open(envelope.source, envelope.incarnation)
+    const id = this.#id as unknown as SourceId
     if (
       (envelope.source !== '' && envelope.source !== id.source) ||
       (envelope.incarnation !== '' && envelope.incarnation !== id.incarnation)
@@ -233,41 +233,41 @@ class StreamSession {
       if (envelope.records > 0) throw new MinimError('MINIM_GRPC_NO_SEQUENCE')
       return
     }
-    const next = this.last + 1
+    const next = this.#last + 1
     const sequence = envelope.intact || envelope.sequence > 0 ? envelope.sequence : next
-    const mark = this.options.intake.mark(id, sequence, bytes.subarray(envelope.bodyStart))
+    const mark = this.#options.intake.mark(id, sequence, bytes.subarray(envelope.bodyStart))
     if (sequence < next) {
-      if (this.marks.differs(sequence, mark) || this.options.intake.differs(id, sequence, mark))
+      if (this.#marks.differs(sequence, mark) || this.#options.intake.differs(id, sequence, mark))
         throw new MinimError('MINIM_DELIVERY_BATCH_DIFFERS', { source: id.source, sequence })
-      this.acknowledge(this.committed, true)
+      this.#acknowledge(this.#committed, true)
       return
     }
     if (sequence > next) throw new MinimError('MINIM_GRPC_GAP', { expected: next, got: sequence })
-    this.last = sequence
-    this.marks.add(sequence, mark)
-    this.marks.committed(this.committed)
-    this.options.onEvent?.({ kind: 'received', source: id.source, bytes: bytes.length })
-    await this.options.intake.offer(this.item(id, sequence, bytes, mark, receivedAt, envelope))
+    this.#last = sequence
+    this.#marks.add(sequence, mark)
+    this.#marks.committed(this.#committed)
+    this.#options.onEvent?.({ kind: 'received', source: id.source, bytes: bytes.length })
+    await this.#options.intake.offer(this.#item(id, sequence, bytes, mark, receivedAt, envelope))
   }
 
-  private open(source: string, incarnation: string): void {
+  #open(source: string, incarnation: string): void {
     if (!SOURCE_NAME.test(source) || !UUID.test(incarnation)) throw new MinimError('MINIM_GRPC_SOURCE_INVALID')
     // Before anything else: who may not use the name must not end the stream of who does, nor learn how far it is.
-    if (this.grant !== null && !maySend(this.grant, source)) {
-      this.options.onEvent?.({ kind: 'unauthorised' })
+    if (this.#grant !== null && !maySend(this.#grant, source)) {
+      this.#options.onEvent?.({ kind: 'unauthorised' })
       throw new MinimError('MINIM_GRPC_UNAUTHORISED')
     }
     const id = { source, incarnation: incarnation.toLowerCase() }
     const key = sessionKey(id)
-    this.sessions.get(key)?.fail(new MinimError('MINIM_GRPC_SUPERSEDED', { source }))
-    this.sessions.set(key, this)
-    this.id = id
-    this.last = this.committed = this.options.intake.lastTaken(id)
-    this.options.onEvent?.({ kind: 'connected', source, resumeAfter: this.last })
-    this.acknowledge(this.last, true)
+    this.#sessions.get(key)?.fail(new MinimError('MINIM_GRPC_SUPERSEDED', { source }))
+    this.#sessions.set(key, this)
+    this.#id = id
+    this.#last = this.#committed = this.#options.intake.lastTaken(id)
+    this.#options.onEvent?.({ kind: 'connected', source, resumeAfter: this.#last })
+    this.#acknowledge(this.#last, true)
   }
 
-  private item(
+  #item(
     id: SourceId,
     sequence: number,
     bytes: Buffer,
@@ -275,10 +275,10 @@ class StreamSession {
     receivedAt: number,
     { intact, records }: Envelope,
   ): WorkItem {
-    const { intake } = this.options
-    const { tenant, tenants } = this.grant ?? { tenant: this.options.tenant, tenants: null }
+    const { intake } = this.#options
+    const { tenant, tenants } = this.#grant ?? { tenant: this.#options.tenant, tenants: null }
     const input = {
-      reader: this.reader,
+      reader: this.#reader,
       arena: bytes,
       start: 0,
       end: bytes.length,
@@ -297,9 +297,9 @@ class StreamSession {
       ...(intact ? { records } : {}),
       minimise: (excluded) => intake.minimise(input, excluded),
       committed: () => {
-        this.committed = sequence
-        this.acknowledge(sequence, false)
-        if (this.committed >= this.last) for (const resolve of this.waiting.splice(0)) resolve()
+        this.#committed = sequence
+        this.#acknowledge(sequence, false)
+        if (this.#committed >= this.#last) for (const resolve of this.#waiting.splice(0)) resolve()
       },
       failed: (error) => {
         this.fail(
@@ -312,20 +312,20 @@ class StreamSession {
   }
 
   /** One acknowledgement for all batches of a commit: the last says it for those before. */
-  private acknowledge(sequence: number, always: boolean): void {
-    if (this.ended) return
+  #acknowledge(sequence: number, always: boolean): void {
+    if (this.#ended) return
     if (always) {
-      this.acknowledged = sequence
-      this.stream.write(sequence)
+      this.#acknowledged = sequence
+      this.#stream.write(sequence)
       return
     }
-    if (this.ackDue) return
-    this.ackDue = true
+    if (this.#ackDue) return
+    this.#ackDue = true
     queueMicrotask(() => {
-      this.ackDue = false
-      if (this.ended || this.committed === this.acknowledged) return
-      this.acknowledged = this.committed
-      this.stream.write(this.committed)
+      this.#ackDue = false
+      if (this.#ended || this.#committed === this.#acknowledged) return
+      this.#acknowledged = this.#committed
+      this.#stream.write(this.#committed)
     })
   }
 }
@@ -374,62 +374,62 @@ function namesPassedOn(metadata: Metadata): string[] {
 
 /** The listening source. */
 export class GrpcSource {
-  private readonly server: Server
+  readonly #server: Server
   /**
    * Where other workers pass streams on: a server of its own, so that what is believed there is not believed elsewhere.
    */
-  private readonly inner: Server | null
+  readonly #inner: Server | null
   /** Null: nobody shows a certificate. */
-  private readonly authoriser: Authoriser | null
-  private readonly options: GrpcOptions
-  private readonly open = new Set<StreamSession>()
-  private readonly sessions = new Map<string, StreamSession>()
-  private readonly owners = new Map<string, Client>()
-  private stopping = false
+  readonly #authoriser: Authoriser | null
+  readonly #options: GrpcOptions
+  readonly #open = new Set<StreamSession>()
+  readonly #sessions = new Map<string, StreamSession>()
+  readonly #owners = new Map<string, Client>()
+  #stopping = false
 
   constructor(options: GrpcOptions) {
-    this.options = options
-    this.authoriser =
+    this.#options = options
+    this.#authoriser =
       (options.tls?.clientCa ?? null) === null ? null : (options.authoriser ?? new Authoriser({}, options.tenant, []))
-    this.server = this.serving((stream) => namesOf(stream.getAuthContext().sslPeerCertificate?.subjectaltname))
-    this.inner = options.workers === undefined ? null : this.serving((stream) => namesPassedOn(stream.metadata))
+    this.#server = this.#serving((stream) => namesOf(stream.getAuthContext().sslPeerCertificate?.subjectaltname))
+    this.#inner = options.workers === undefined ? null : this.#serving((stream) => namesPassedOn(stream.metadata))
   }
 
-  private serving(namesOfStream: (stream: Stream) => string[]): Server {
+  #serving(namesOfStream: (stream: Stream) => string[]): Server {
     const server = new Server({
-      'grpc.max_receive_message_length': this.options.maxMessageBytes,
-      'grpc.max_concurrent_streams': this.options.maxStreams,
+      'grpc.max_receive_message_length': this.#options.maxMessageBytes,
+      'grpc.max_concurrent_streams': this.#options.maxStreams,
     })
     const implementation: UntypedServiceImplementation = {
-      deliver: (stream: Stream) => void this.serve(stream, this.authoriser === null ? [] : namesOfStream(stream)),
+      deliver: (stream: Stream) => void this.#serve(stream, this.#authoriser === null ? [] : namesOfStream(stream)),
     }
     server.addService(INGEST_SERVICE, implementation)
     return server
   }
 
   /** @param names of the client's certificate */
-  private async serve(stream: Stream, names: readonly string[]): Promise<void> {
+  async #serve(stream: Stream, names: readonly string[]): Promise<void> {
     // A reader of its own: it remembers where it stopped inside a message that is longer than the columns.
-    const reader = new ProtobufReader(this.options.catalogue, 'whole')
+    const reader = new ProtobufReader(this.#options.catalogue, 'whole')
     const session = new StreamSession(
       stream,
-      this.options,
+      this.#options,
       reader,
-      this.sessions,
-      this.authoriser?.grantOf(names) ?? null,
+      this.#sessions,
+      this.#authoriser?.grantOf(names) ?? null,
     )
-    if (this.stopping) {
+    if (this.#stopping) {
       session.fail(new MinimError('MINIM_GRPC_STOPPING'))
       return
     }
-    if (this.open.size >= this.options.maxStreams) {
-      session.fail(new MinimError('MINIM_GRPC_TOO_MANY', { max: this.options.maxStreams }))
+    if (this.#open.size >= this.#options.maxStreams) {
+      session.fail(new MinimError('MINIM_GRPC_TOO_MANY', { max: this.#options.maxStreams }))
       return
     }
-    this.open.add(session)
-    const first = this.options.workers === undefined ? null : await this.peek(stream, names, this.options.workers)
+    this.#open.add(session)
+    const first = this.#options.workers === undefined ? null : await this.#peek(stream, names, this.#options.workers)
     if (first !== undefined) await session.run(first)
-    this.open.delete(session)
+    this.#open.delete(session)
   }
 
   /**
@@ -437,15 +437,11 @@ export class GrpcSource {
    * and its answers back: what is acknowledged, and what is wrong, is the owner's to say.
    * @returns undefined when the stream was another worker's, and is over
    */
-  private async peek(
-    stream: Stream,
-    names: readonly string[],
-    workers: GrpcWorkers,
-  ): Promise<Buffer | null | undefined> {
+  async #peek(stream: Stream, names: readonly string[], workers: GrpcWorkers): Promise<Buffer | null | undefined> {
     const first = await new Promise<Buffer | null>((resolve) => {
       const idle = setTimeout(() => {
         end()
-      }, this.options.idleMs).unref()
+      }, this.#options.idleMs).unref()
       const settle = (message: Buffer | null): void => {
         clearTimeout(idle)
         stream.pause()
@@ -464,15 +460,15 @@ export class GrpcSource {
     const { source } = readEnvelope(first)
     const owner = SOURCE_NAME.test(source) ? workers.owner(source) : null
     if (owner === null) return first
-    await this.passOn(stream, first, owner, this.authoriser?.deciding(names, source) ?? [])
+    await this.#passOn(stream, first, owner, this.#authoriser?.deciding(names, source) ?? [])
     return undefined
   }
 
-  private passOn(stream: Stream, first: Buffer, owner: string, names: readonly string[]): Promise<void> {
-    let client = this.owners.get(owner)
+  #passOn(stream: Stream, first: Buffer, owner: string, names: readonly string[]): Promise<void> {
+    let client = this.#owners.get(owner)
     if (client === undefined) {
       client = new Client(owner, ChannelCredentials.createInsecure(), { 'grpc.max_send_message_length': -1 })
-      this.owners.set(owner, client)
+      this.#owners.set(owner, client)
     }
     const { requestSerialize, responseDeserialize } = INGEST_SERVICE.deliver
     // Nothing of what the client sent beside its messages goes along.
@@ -513,12 +509,12 @@ export class GrpcSource {
   }
 
   get streams(): number {
-    return this.open.size
+    return this.#open.size
   }
 
   /** Listens. Resolves to the address with the port that was taken. */
   async start(): Promise<string> {
-    const { listen, tls } = this.options
+    const { listen, tls } = this.#options
     const bind = (server: Server, address: string, creds: ServerCredentials): Promise<number> =>
       new Promise((resolve, reject) => {
         server.bindAsync(address, creds, (error, port) => {
@@ -526,24 +522,24 @@ export class GrpcSource {
           else resolve(port)
         })
       })
-    if (this.inner !== null && this.options.workers !== undefined)
-      await bind(this.inner, this.options.workers.own, ServerCredentials.createInsecure())
-    return `${listen.slice(0, listen.lastIndexOf(':'))}:${await bind(this.server, listen, credentials(tls))}`
+    if (this.#inner !== null && this.#options.workers !== undefined)
+      await bind(this.#inner, this.#options.workers.own, ServerCredentials.createInsecure())
+    return `${listen.slice(0, listen.lastIndexOf(':'))}:${await bind(this.#server, listen, credentials(tls))}`
   }
 
   /** Takes nothing new. Streams stay open for the acknowledgements of what was taken. */
   stopTaking(): void {
-    this.stopping = true
-    for (const session of this.open) session.halt()
+    this.#stopping = true
+    for (const session of this.#open) session.halt()
   }
 
   /** Ends what is still open. */
   async stop(): Promise<void> {
-    this.stopping = true
-    for (const session of this.open) session.fail(new MinimError('MINIM_GRPC_STOPPING'))
-    for (const client of this.owners.values()) client.close()
+    this.#stopping = true
+    for (const session of this.#open) session.fail(new MinimError('MINIM_GRPC_STOPPING'))
+    for (const client of this.#owners.values()) client.close()
     await Promise.all(
-      [this.server, ...(this.inner === null ? [] : [this.inner])].map(
+      [this.#server, ...(this.#inner === null ? [] : [this.#inner])].map(
         (server) =>
           new Promise<void>((resolve) => {
             const force = setTimeout(() => {

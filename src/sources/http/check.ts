@@ -54,21 +54,21 @@ interface Found {
 
 /** Reads posts of one kind. */
 export class PostChecker {
-  private readonly options: CheckOptions
-  private readonly kind: KindCatalogue
-  private readonly lines: JsonLinesReader
-  private readonly batch: Batch
+  readonly #options: CheckOptions
+  readonly #kind: KindCatalogue
+  readonly #lines: JsonLinesReader
+  readonly #batch: Batch
   /** For one line at a time. */
-  private readonly single: Batch
-  private grant: TenantGrant = { tenant: '', tenants: null }
+  readonly #single: Batch
+  #grant: TenantGrant = { tenant: '', tenants: null }
 
   constructor(options: CheckOptions) {
-    this.options = options
+    this.#options = options
     const { catalogue, kind, maxRecordBytes } = options
-    this.kind = catalogue.kinds[kind]
-    this.lines = new JsonLinesReader(builtInMapping('minim', catalogue, { kind }), catalogue, { maxRecordBytes })
-    this.batch = new Batch(catalogue, ROWS)
-    this.single = new Batch(catalogue, 2)
+    this.#kind = catalogue.kinds[kind]
+    this.#lines = new JsonLinesReader(builtInMapping('minim', catalogue, { kind }), catalogue, { maxRecordBytes })
+    this.#batch = new Batch(catalogue, ROWS)
+    this.#single = new Batch(catalogue, 2)
   }
 
   /**
@@ -76,8 +76,8 @@ export class PostChecker {
    * sender may use
    */
   jsonLines(arena: Buffer, end: number, grant: TenantGrant): Checked {
-    this.grant = grant
-    return this.read(this.lines, arena, end, ({ start }) => {
+    this.#grant = grant
+    return this.#read(this.#lines, arena, end, ({ start }) => {
       let line = 1
       for (let at = arena.indexOf(LF); at >= 0 && at < start; at = arena.indexOf(LF, at + 1)) line++
       return line
@@ -86,29 +86,30 @@ export class PostChecker {
 
   /** An encoded `Batch` without header. */
   protobuf(bytes: Buffer, grant: TenantGrant): Checked {
-    this.grant = grant
+    this.#grant = grant
     const { source, incarnation, sequence, intact } = readEnvelope(bytes)
     if (!intact) return { records: 0, bad: { reason: 'malformed_batch', line: 1, field: null } }
     const header = source !== '' ? 'source' : incarnation !== '' ? 'incarnation' : sequence !== 0 ? 'sequence' : null
     // They number the batches of a stream, and a post is none.
     if (header !== null) return { records: 0, bad: { reason: 'malformed_batch', line: 1, field: header } }
-    return this.read(
-      new ProtobufReader(this.options.catalogue, 'whole'),
+    return this.#read(
+      new ProtobufReader(this.#options.catalogue, 'whole'),
       bytes,
       bytes.length,
       ({ row }, before) => before + row + 1,
     )
   }
 
-  private read(reader: Reader, arena: Buffer, end: number, lineOf: (found: Found, before: number) => number): Checked {
-    const { batch, kind } = this
+  #read(reader: Reader, arena: Buffer, end: number, lineOf: (found: Found, before: number) => number): Checked {
+    const batch = this.#batch
+    const kind = this.#kind
     const columns = batch.columns[kind.kind]
     let records = 0
     for (let at = 0; at < end;) {
       batch.reset(arena, end)
       const next = reader.fill(batch, at, end, true)
       const found =
-        this.firstBad(columns, arena, reader === this.lines) ??
+        this.#firstBad(columns, arena, reader === this.#lines) ??
         (next > at ? null : { reason: 'too_large' as const, field: null, start: at, row: 0 })
       if (found !== null)
         return { records: 0, bad: { reason: found.reason, field: found.field, line: lineOf(found, records) } }
@@ -119,8 +120,9 @@ export class PostChecker {
   }
 
   /** The first record of the batch, in the order of its bytes, that cannot be taken. */
-  private firstBad(columns: Columns, arena: Buffer, isLines: boolean): Found | null {
-    const { batch, kind } = this
+  #firstBad(columns: Columns, arena: Buffer, isLines: boolean): Found | null {
+    const batch = this.#batch
+    const kind = this.#kind
     const { rows, rawStart } = columns
     let found: Found | null = null
     if (batch.refusedReason.length > 0) {
@@ -128,7 +130,7 @@ export class PostChecker {
       let row = 0
       while (row < rows && rawStart[row] < start) row++
       const reason = REFUSALS[batch.refusedReason[0]]
-      found = { reason, start, row, field: isLines ? this.badField(arena, start, batch.refusedEnd[0]) : null }
+      found = { reason, start, row, field: isLines ? this.#badField(arena, start, batch.refusedEnd[0]) : null }
     }
     // Records of another kind than the path's: told by the place of the first.
     for (const other of Object.values(batch.columns)) {
@@ -139,8 +141,8 @@ export class PostChecker {
     }
     const start = kind.byName.get('start_ms')!.index
     const tenant = kind.byName.get('tenant')!.index
-    const latest = Date.now() + this.options.futureMs
-    const nameless = mayUse(this.grant, this.grant.tenant) ? null : 'unauthorised'
+    const latest = Date.now() + this.#options.futureMs
+    const nameless = mayUse(this.#grant, this.#grant.tenant) ? null : 'unauthorised'
     for (let row = 0; row < rows && (found === null || rawStart[row] < found.start); row++) {
       const cell = row * columns.width
       const ms = columns.num[cell + start]
@@ -148,7 +150,7 @@ export class PostChecker {
       const wrong =
         columns.off[cell + tenant] < 0
           ? nameless
-          : this.wrongTenant(arena, columns.off[cell + tenant], columns.len[cell + tenant])
+          : this.#wrongTenant(arena, columns.off[cell + tenant], columns.len[cell + tenant])
       if (ms <= latest && wrong === null) continue
       const reason = Number.isNaN(ms) ? 'no_start_time' : ms > latest ? 'clock' : wrong!
       return { reason, field: reason === wrong ? 'tenant' : 'start_ms', start: rawStart[row], row }
@@ -156,23 +158,23 @@ export class PostChecker {
     return found
   }
 
-  private wrongTenant(arena: Buffer, off: number, len: number): 'unknown_tenant' | 'unauthorised' | null {
+  #wrongTenant(arena: Buffer, off: number, len: number): 'unknown_tenant' | 'unauthorised' | null {
     const name = len <= 63 ? arena.toString('latin1', off, off + len) : ''
-    return !this.options.tenants.has(name) ? 'unknown_tenant' : mayUse(this.grant, name) ? null : 'unauthorised'
+    return !this.#options.tenants.has(name) ? 'unknown_tenant' : mayUse(this.#grant, name) ? null : 'unauthorised'
   }
 
   /** Which of a refused line's fields is to blame: the first that is refused when it is alone, byte for byte. */
-  private badField(arena: Buffer, start: number, end: number): string | null {
+  #badField(arena: Buffer, start: number, end: number): string | null {
     for (const { name, from, to } of pairsOf(arena, start, end)) {
       // The name of a field that is none could be anything.
-      if (!this.kind.byName.has(name)) continue
+      if (!this.#kind.byName.has(name)) continue
       const length = to - from + 2
       const alone = Buffer.alloc(length * 2, '{')
       arena.copy(alone, 1, from, to)
       alone[length - 1] = CLOSE
-      this.single.reset(alone, length)
-      this.lines.fill(this.single, 0, length, true)
-      if (this.single.refusedReason.length > 0) return name
+      this.#single.reset(alone, length)
+      this.#lines.fill(this.#single, 0, length, true)
+      if (this.#single.refusedReason.length > 0) return name
     }
     return null
   }

@@ -194,16 +194,19 @@ function isSpace(byte: number): boolean {
 export class PieceReader implements Reader {
   readonly format: string
 
-  constructor(
-    private readonly messages: MessageFormat,
-    private readonly piece: Piece,
-  ) {
+  readonly #messages: MessageFormat
+  readonly #piece: Piece
+
+  constructor(messages: MessageFormat, piece: Piece) {
+    this.#messages = messages
+    this.#piece = piece
+
     this.format = messages.reader.format
   }
 
   fill(batch: Batch, start: number, end: number): number {
-    const { ends, reasons } = this.piece
-    const { reader, refusedFormat } = this.messages
+    const { ends, reasons } = this.#piece
+    const { reader, refusedFormat } = this.#messages
     let stretch = 0
     for (let low = 0, high = ends.length; low < high;) {
       const middle = (low + high) >>> 1
