@@ -16,7 +16,6 @@ import { markOf } from '../flow/marks.js'
 import type { Outcome } from '../flow/outcome.js'
 import { spoolSource } from '../flow/shards.js'
 import type { Inlet, Source, SourceContext } from '../flow/source.js'
-import type { Tenant } from '../flow/tenant.js'
 import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { WorkItem } from '../flow/work-item.js'
 import { ALONE, type WorkerPlace } from '../flow/worker-place.js'
@@ -36,6 +35,7 @@ import type { Policy } from '../policy/model.js'
 import type { Settings } from '../settings/schema.js'
 import { usesSpool } from '../settings/sections.js'
 import { sourcesOf } from '../settings/summary.js'
+import { tenantsOf } from '../settings/tenants.js'
 import { checkMappings } from '../sources/common/followers.js'
 import { holdsSpool, lockSpool, type SpoolLock } from '../spool/lock.js'
 import type { Spool, SpoolIntake } from '../spool/spool.js'
@@ -76,11 +76,6 @@ export interface Core {
   readonly spoolIntake: SpoolIntake
   readonly ready: () => Readiness
   stop(drainMs?: number): Promise<void>
-}
-
-/** The tenants of the settings, as normalisation takes them. */
-export function tenantsOf(settings: Settings): Tenant[] {
-  return Object.entries(settings.tenants).map(([name, t]) => ({ name, ...t }))
 }
 
 /** The topics that a plan writes to, as the brokers must have them. */

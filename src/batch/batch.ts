@@ -8,39 +8,29 @@
 import { type Catalogue, type Kind, KINDS } from '../catalogue/catalogue.js'
 import { BATCH_ROWS, Columns } from './columns.js'
 
-/** Why bytes could not become a record: the closed set of reasons for quarantine. */
-export const REFUSALS = [
-  /** A batch's envelope is broken. */
-  'malformed_batch',
-  /** A record's protobuf encoding is broken. */
-  'malformed_record',
-  /** A line is no JSON object, or one too deep or too long. */
-  'malformed_json',
-  /** A line is no CSV of the configured columns. */
-  'malformed_csv',
-  /** A field's value has the wrong type, is out of range or is no date. */
-  'bad_value',
-  /** A string is not UTF-8. */
-  'bad_utf8',
-  /** A record or line is longer than the limit. */
-  'too_large',
-  /** No start time: neither its epoch nor its retention can be known. */
-  'no_start_time',
-  /** The start time lies in the future. */
-  'clock',
-  /** The tenant is not in the settings. */
-  'unknown_tenant',
-  /**
-   * A key of its epoch was destroyed. Earlier versions gave this, and what they left in quarantine can be read; today
-   * no stage gives it.
-   */
-  'key_destroyed',
-  /** Kafka refused a message made from it. */
-  'refused_by_kafka',
-  /** Its sender may not use the tenant that it names. */
-  'unauthorised',
-] as const
-export type Refusal = (typeof REFUSALS)[number]
+/** Why bytes could not become a record, each with what it means: the closed set of reasons for quarantine. */
+const REFUSAL_TABLE = {
+  malformed_batch: "a batch's envelope is broken",
+  malformed_record: "a record's protobuf encoding is broken",
+  malformed_json: 'a line is no JSON object, or one too deep or too long',
+  malformed_csv: 'a line is no CSV of the configured columns',
+  bad_value: "a field's value has the wrong type, is out of range or is no date",
+  bad_utf8: 'a string is not UTF-8',
+  too_large: 'a record or line is longer than the limit',
+  no_start_time: 'it has no start time, so neither its epoch nor its retention can be known',
+  clock: 'its start time lies in the future',
+  unknown_tenant: 'its tenant is not in the settings',
+  // Earlier versions gave this, and what they left in quarantine can be read; today no stage gives it.
+  key_destroyed: 'a key of its epoch was destroyed',
+  refused_by_kafka: 'Kafka refused a message made from it',
+  unauthorised: 'its sender may not use the tenant that it names',
+} as const
+export type Refusal = keyof typeof REFUSAL_TABLE
+
+export const REFUSALS = Object.keys(REFUSAL_TABLE) as readonly Refusal[]
+
+/** In words, for people. */
+export const REFUSAL_TEXTS: Readonly<Record<Refusal, string>> = REFUSAL_TABLE
 
 export class Batch {
   arena: Buffer = Buffer.alloc(0)

@@ -15,6 +15,10 @@ export const EXIT = {
   kafka: 3,
   /** The master key or the key store. */
   keys: 4,
+  /** `diff`: somebody sees less, and nobody more. */
+  narrower: 10,
+  /** `diff`: somebody sees more. */
+  wider: 11,
   /** `load` was interrupted by a signal (128 + SIGINT). */
   interrupted: 130,
   /**
@@ -28,6 +32,7 @@ export function exitCode(error: unknown): number {
   if (
     error.code.startsWith('MINIM_POLICY') ||
     error.code.startsWith('MINIM_SETTINGS') ||
+    error.code === 'MINIM_CASES_INVALID' ||
     error.code === 'MINIM_COMMAND_LINE' ||
     error.code === 'MINIM_FILE_WRONG_FORMAT'
   )

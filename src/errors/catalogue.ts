@@ -21,6 +21,12 @@ export const ERRORS = {
     message: '{path}: the policy has {count} mistake(s):\n{problems}',
     fix: 'mend each line named and run `minim lint`',
   },
+  MINIM_CASES_INVALID: {
+    stage: 'policy',
+    retryable: false,
+    message: '{path}: the cases have {count} mistake(s):\n{problems}',
+    fix: 'mend each line named; config/policy.test.schema.json tells an editor the form',
+  },
   MINIM_SETTINGS_INVALID: {
     stage: 'settings',
     retryable: false,

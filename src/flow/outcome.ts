@@ -15,6 +15,9 @@ const TABLE = {
 /** Why one purpose may not have a record that others may. */
 export type Withholding = keyof typeof TABLE
 
+/** In words, for people. */
+export const WITHHOLDINGS_TEXT: Readonly<Record<Withholding, string>> = TABLE
+
 export const WITHHOLDINGS = Object.keys(TABLE) as Withholding[]
 
 /** Why a record goes nowhere when the policy has no rules for its kind at all; counted under no purpose's name. */

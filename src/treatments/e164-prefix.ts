@@ -12,6 +12,8 @@ export interface E164Prefix {
 
 /** The last digits, which never pass: with fewer hidden, a prefix of a short number would be a subscriber. */
 const HIDDEN_DIGITS = 4
+/** A calling code has at most so many (ITU-T E.164). */
+const CALLING_CODE_DIGITS = 3
 /** E.164 has at most 15 digits. */
 const MAX_DIGITS = 15 - HIDDEN_DIGITS
 /** Two-digit calling codes (ITU-T E.164 list of assigned country codes); 1 and 7 have one digit, all others three. */
@@ -93,6 +95,10 @@ export const e164Prefix: Descriptor<E164Prefix> = {
           reversible: BY_NOBODY,
         },
   timeStepMs: () => null,
+  followsFrom: (one, other) => {
+    if (one.digits === 'country') return other.digits === 'country' || other.digits >= CALLING_CODE_DIGITS
+    return other.digits !== 'country' && other.digits >= one.digits
+  },
   compile: ({ digits }, { identifier }) => ({
     shape: 'excerpt',
     slot: identifier(),

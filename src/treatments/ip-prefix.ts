@@ -103,6 +103,7 @@ export const ipPrefix: Descriptor<IpPrefix> = {
     reversible: BY_NOBODY,
   }),
   timeStepMs: () => null,
+  followsFrom: (one, other) => one.v4 <= other.v4 && one.v6 <= other.v6,
   compile: ({ v4, v6 }, { identifier }) => ({
     shape: 'excerpt',
     slot: identifier(),

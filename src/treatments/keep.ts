@@ -32,6 +32,7 @@ export const keep: Descriptor<Keep> = {
   read: (_, given) => (given === undefined ? { kind: 'keep' } : null),
   text: () => ({ form: 'as it is', reveals: 'the value', reversible: 'it is the value' }),
   timeStepMs: () => 1,
+  followsFrom: () => true,
   compile: (_, { field, text }) =>
     field.type === 'string'
       ? { shape: 'text', column: text(field) }

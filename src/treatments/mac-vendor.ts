@@ -45,6 +45,7 @@ export const macVendor: Descriptor<MacVendor> = {
     reversible: BY_NOBODY,
   }),
   timeStepMs: () => null,
+  followsFrom: () => true,
   compile: (_, { identifier }) => ({
     shape: 'excerpt',
     slot: identifier(),

@@ -65,6 +65,12 @@ export const numberBucket: Descriptor<NumberBucket> = {
     reversible: BY_NOBODY,
   }),
   timeStepMs: () => null,
+  // Each bound of the one must be a bound of the other. A step has no last bound, so no list has them all.
+  followsFrom: (one, other) => {
+    if (one.bounds === null) return one.step !== null && other.step !== null && one.step % other.step === 0
+    const { step, bounds } = other
+    return one.bounds.every((bound) => (bounds === null ? step !== null && bound % step === 0 : bounds.includes(bound)))
+  },
   compile: ({ step, bounds }, { field }) => ({
     shape: 'number',
     column: field.index,

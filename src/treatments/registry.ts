@@ -49,3 +49,20 @@ export function isToken(treatment: Treatment): boolean {
 export function compileTreatment(treatment: Treatment, target: Target): Recipe {
   return descriptorOf(treatment.kind).compile(treatment, target)
 }
+
+/** How much more a purpose sees of a field than the bare nothing: the value itself above a token, and that above less. */
+const SHOWS = { value: 3, token: 2, less: 1 } as const
+
+/**
+ * Whether a purpose that saw a field through `before` sees nothing more of it through `after`. Between unlike treatments
+ * it holds only from the value itself down: of any others neither follows from the other.
+ */
+export function showsNoMore(after: Treatment, before: Treatment): boolean {
+  if (after.kind === before.kind) return descriptorOf(after.kind).followsFrom(after, before)
+  return descriptorOf(before.kind).shows === 'value'
+}
+
+/** How grave it is that somebody sees this: 3 the value itself, 2 a token, 1 less than the value. */
+export function gravityOf(treatment: Treatment): number {
+  return SHOWS[descriptorOf(treatment.kind).shows]
+}

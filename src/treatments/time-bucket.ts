@@ -84,5 +84,6 @@ export const timeBucket: Descriptor<TimeBucket> = {
     reversible: BY_NOBODY,
   }),
   timeStepMs: ({ ms }) => ms,
+  followsFrom: (one, other) => one.ms % other.ms === 0,
   compile: ({ ms }, { field }) => ({ shape: 'number', column: field.index, call: { of: stepBucket, constants: [ms] } }),
 }

@@ -283,6 +283,7 @@ export const token: Descriptor<Token> = {
     reversible: reversible ? KEY_HOLDER : `${KEY_HOLDER}, long values by nobody`,
   }),
   timeStepMs: () => null,
+  followsFrom: (one, other) => other.reversible || !one.reversible,
   compile: ({ reversible }, { identifier }) => ({
     shape: 'token',
     slot: identifier(),

@@ -95,6 +95,11 @@ export interface Descriptor<T extends { readonly kind: string }> {
    * time.
    */
   timeStepMs(treatment: T): number | null
+  /**
+   * Whether what `one` shows follows from what `other` shows of the same value: then who changes `other` into `one`
+   * shows no more than before.
+   */
+  followsFrom(one: T, other: T): boolean
   compile(treatment: T, target: Target): Recipe
 }
 

@@ -50,6 +50,7 @@ export const userAgent: Descriptor<UserAgent> = {
     reversible: BY_NOBODY,
   }),
   timeStepMs: () => null,
+  followsFrom: (one, other) => one.part === other.part,
   compile: ({ part }, { fields, text, userAgent: agent }) => {
     // What a device says of itself goes before what its User-Agent says.
     const own = fields.get(part)

@@ -43,6 +43,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   quarantine: room('kafka'),
   pipeline: room('normalise', 'decide', 'project', 'quarantine', 'policy'),
   deliver: room('kafka'),
+  trial: room('formats', 'policy', 'treatments', 'pipeline'),
   // Around it.
   settings: room('sections', 'settings.ts'),
   ops: room('sections'),

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
-import { plainObject } from '../../src/cli/decode.js'
+import { plainObject } from '../../src/trial/decode.js'
 
 const batch = catalogue().root.lookupType('minim.v1.Batch')
 
