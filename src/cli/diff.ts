@@ -10,6 +10,7 @@ import { EXIT } from './exit.js'
 import { checkFileInput, type FileInputOptions, fileInputOptions, fileReader, formatOf } from './file-input.js'
 import { printer } from './output.js'
 import { readInput } from './read-input.js'
+import { markdownTable } from './table.js'
 
 interface DiffOptions extends FileInputOptions {
   readonly sample?: string
@@ -104,26 +105,23 @@ function text(changes: readonly Touched[], before: string, after: string): strin
 function markdown(changes: readonly Touched[], before: string, after: string): string[] {
   const lines = [`### Policy \`${before}\` → \`${after}\``, '']
   if (changes.length === 0) return [...lines, 'Nothing that anybody sees changes.']
-  const cell = (value: string): string => value.replace(/\|/g, '\\|').replace(/\s+/g, ' ')
   for (const direction of Object.keys(HEADINGS) as Direction[]) {
     const of = changes.filter((change) => change.direction === direction)
     if (of.length === 0) continue
     lines.push(
       `#### ${HEADINGS[direction]} (${of.length})`,
       '',
-      '| what | before | after | for | basis | records |',
-      '| --- | --- | --- | --- | --- | --- |',
-      ...of.map((change) => {
-        const cells = [
+      ...markdownTable(
+        ['what', 'before', 'after', 'for', 'basis', 'records'],
+        of.map((change) => [
           placeOf(change),
           formOf(change.before),
           formOf(change.after),
           change.recipients.join(', '),
           change.basis,
           change.records === null ? '–' : String(change.records),
-        ]
-        return `| ${cells.map(cell).join(' | ')} |`
-      }),
+        ]),
+      ),
       '',
     )
   }

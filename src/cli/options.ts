@@ -4,7 +4,8 @@
  */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { ProblemsError } from '../errors/problems.js'
-import type { SettingsInput } from '../settings/load.js'
+import { DEFAULT_POLICY_PATH } from '../policy/load.js'
+import { loadSettings, type SettingsInput } from '../settings/load.js'
 import type { Settings } from '../settings/schema.js'
 
 /** A whole number above 0. */
@@ -54,4 +55,21 @@ export function brokersOf(command: string, settings: Settings): string {
     ])
   }
   return String(settings.kafka['bootstrap.servers'])
+}
+
+/** Options of commands that look at a policy and at nothing else. */
+export interface PolicyOptions {
+  readonly policy?: string
+  readonly config?: string
+}
+
+export function policyOptions(command: Command): Command {
+  return command
+    .option('--policy <file>', 'the policy; without it the one that the settings name, else the one that minim ships')
+    .option('--config <file>', 'settings')
+}
+
+/** @throws ProblemsError MINIM_SETTINGS_INVALID */
+export function policyPath({ policy, config }: PolicyOptions): string {
+  return policy ?? (config === undefined ? DEFAULT_POLICY_PATH : loadSettings(config).policy)
 }

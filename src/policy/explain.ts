@@ -1,7 +1,9 @@
 /** A policy read out: who sees a field, in which form and on which basis; or what a purpose sees. */
 import { type Catalogue, type Field, type FieldName, type Kind, KINDS } from '../catalogue/catalogue.js'
 import { nearest } from '../errors/problems.js'
+import { gravityOf } from '../treatments/registry.js'
 import type { InspectedPolicy, InspectedPurpose } from './load.js'
+import type { FieldRule } from './model.js'
 import { treatmentText } from './treatment-text.js'
 import { basisOf } from './vocabulary.js'
 
@@ -71,6 +73,22 @@ export interface PurposeExplained {
   readonly dropped: Readonly<Partial<Record<Kind, readonly string[]>>>
 }
 
+/** One line of the overview: what a purpose sees of one kind of record. */
+export interface OverviewRow {
+  readonly purpose: string
+  readonly notice: string
+  readonly enabled: boolean
+  readonly kind: Kind
+  readonly topic: string
+  /** How many fields it sees. */
+  readonly fields: number
+  /** The form that shows most of somebody, and of which field. */
+  readonly strongest: { readonly field: string; readonly form: string }
+  readonly basis: string
+  readonly recipients: readonly string[]
+  readonly retentionDays: number
+}
+
 export interface Unexplained {
   readonly about: 'unknown'
   readonly suggestions: readonly string[]
@@ -89,6 +107,37 @@ export function explain(policy: InspectedPolicy, catalogue: Catalogue, name: str
   for (const p of policy.purposes) known.add(p.id).add(p.notice)
   const bare = name.slice(name.indexOf('.') + 1)
   return { about: 'unknown', suggestions: nearest(bare, known, 5) }
+}
+
+/** The whole policy in a few lines: each purpose with each kind of record that it sees. */
+export function overview(policy: InspectedPolicy): OverviewRow[] {
+  return policy.purposes.flatMap((p) =>
+    KINDS.flatMap((kind): OverviewRow[] => {
+      const rules = p.kinds[kind]
+      if (rules === undefined) return []
+      const [strongest] = [...rules.rules].sort((a, b) => exposure(b) - exposure(a))
+      return [
+        {
+          purpose: p.id,
+          notice: p.notice,
+          enabled: p.enabled,
+          kind,
+          topic: rules.topic,
+          fields: rules.rules.length,
+          strongest: { field: strongest.field.name, form: treatmentText(strongest.treatment, p.epoch).form },
+          basis: `${basisOf(p.basis).name} (${p.basis})`,
+          recipients: p.recipients,
+          retentionDays: p.retentionDays,
+        },
+      ]
+    }),
+  )
+}
+
+/** What tells most about somebody: an identifier before any other field, and of each what shows more of it. */
+function exposure({ field, treatment }: FieldRule): number {
+  const identifying = field.identifier !== 'NOT_AN_IDENTIFIER' && field.whose !== 'NOBODY'
+  return gravityOf(treatment) + (identifying ? 10 : 0) + (treatment.kind === 'token' && treatment.reversible ? 0.5 : 0)
 }
 
 /** Fields of a name in every kind, each followed by those made from it. */
@@ -181,71 +230,4 @@ function purposeExplained(p: InspectedPurpose, catalogue: Catalogue): PurposeExp
       kinds.map((kind) => [kind, catalogue.kinds[kind].fields.map((f) => f.name).filter((n) => !seen(kind, n))]),
     ),
   }
-}
-
-/** Rows under a head, in columns as wide as they need. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = head.map((h, i) => Math.max(h.length, ...rows.map((r) => r[i].length)))
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((c, i) => c.padEnd(widths[i]))
-      .join('  ')
-      .trimEnd()
-  return [line(head), widths.map((w) => '-'.repeat(w)).join('  '), ...rows.map(line)]
-}
-
-function place(s: { readonly region: string; readonly transfer: string }): string {
-  return `${s.region}, ${s.transfer}`
-}
-
-/** An explanation as lines of text. */
-export function explanationLines(explained: FieldExplained | PurposeExplained): string[] {
-  if (explained.about === 'purpose') return purposeLines(explained)
-  const lines = explained.fields.map((f) => {
-    const made = f.madeFrom === null ? '' : `, made from ${f.madeFrom}`
-    return `${f.field}: ${f.category} data of ${f.whose}${made}`
-  })
-  const rows = explained.sights.map((s) => [
-    s.enabled ? s.purpose : `${s.purpose} (off)`,
-    s.field,
-    s.form,
-    s.basis,
-    `${s.retentionDays} days`,
-    s.recipients.join(', '),
-    place(s),
-  ])
-  lines.push(
-    '',
-    ...(rows.length > 0
-      ? table(['purpose', 'field', 'form', 'basis', 'kept', 'read by', 'kept in'], rows)
-      : ['no purpose sees it']),
-  )
-  if (explained.unseenBy.length > 0 && rows.length > 0) lines.push('', `dropped for: ${explained.unseenBy.join(', ')}`)
-  return lines
-}
-
-function purposeLines(p: PurposeExplained): string[] {
-  const facts: [string, string][] = [
-    ['purpose', `${p.id} (${p.notice})${p.enabled ? '' : ', off'}`],
-    ['what for', p.description],
-    ['DPV', p.dpv],
-    ['basis', p.basis],
-    ['evidence', p.evidence],
-    ['read by', p.recipients.join(', ')],
-    ['kept in', place(p)],
-    ['kept for', `${p.retentionDays} days`],
-    ['tokens', p.epoch === 'contract' ? 'stay as long as the contract' : `change every ${p.epoch}`],
-    ['tenants', p.tenants === null ? 'all' : p.tenants.join(', ')],
-    ...p.topics.map((t): [string, string] => ['topic', `${t.topic} (${t.format}, key: ${t.key ?? 'none'})`]),
-  ]
-  return [
-    ...facts.map(([name, value]) => `${name.padEnd(9)} ${value}`),
-    '',
-    ...table(
-      ['field', 'form', 'reveals', 'can be reversed', 'data', 'whose'],
-      p.sights.map((s) => [s.field, s.form, s.reveals, s.reversible, s.category, s.whose]),
-    ),
-    '',
-    ...Object.entries(p.dropped).map(([kind, names]) => `dropped of ${kind}: ${names.join(', ')}`),
-  ]
 }

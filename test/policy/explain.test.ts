@@ -5,10 +5,13 @@ import t from 'tap'
 import { catalogue, KINDS } from '../../src/catalogue/catalogue.js'
 import { exitCode, explainError } from '../../src/cli/exit.js'
 import { register } from '../../src/cli/explain.js'
-import { explain, explanationLines, type FieldExplained, type PurposeExplained } from '../../src/policy/explain.js'
+import { explanationLines, overviewLines } from '../../src/cli/explain-text.js'
+import { explain, type FieldExplained, overview, type PurposeExplained } from '../../src/policy/explain.js'
 import { inspectPolicy } from '../../src/policy/load.js'
 import type { Treatment } from '../../src/policy/model.js'
 import { treatmentText } from '../../src/policy/treatment-text.js'
+
+const WIDE = { width: Infinity, markdown: false }
 
 async function minim(...args: string[]): Promise<{ out: string; err: string; exitCode: number }> {
   let out = ''
@@ -132,9 +135,43 @@ t.test('a purpose, by its id or by its row of the notice', async (t) => {
     'seen and dropped are all there is',
   )
   t.match(
-    explanationLines(research).join('\n'),
+    explanationLines(research, WIDE).join('\n'),
     /purpose +research \(P5\)\n[^]*key: none[^]*call\.start_ms +rounded down to the hour[^]*dropped of call: tenant,/,
   )
+})
+
+t.test('the whole policy in short: what shows most of somebody stands there', async (t) => {
+  const policy = inspectPolicy()
+  const rows = overview(policy)
+  t.same(new Set(rows.map(({ purpose }) => purpose)), new Set(policy.purposes.map(({ id }) => id)))
+  t.match(
+    rows.find(({ purpose, kind }) => purpose === 'billing' && kind === 'call'),
+    { enabled: true, strongest: { field: 'calling', form: /^reversible token/ }, retentionDays: 30 },
+  )
+  t.match(
+    rows.find(({ purpose }) => purpose === 'research'),
+    { fields: 4, strongest: { field: /./ } },
+  )
+  t.match((await minim()).out, /^purpose +kind +fields/)
+  t.match(JSON.parse((await minim('--json')).out), { about: 'policy', purposes: rows })
+})
+
+t.test('it fits the terminal, and Markdown is Markdown', async (t) => {
+  const policy = inspectPolicy()
+  const names = ['calling', 'P2', 'fraud', 'device.mac', 'legal']
+  for (const width of [80, 100, 132])
+    for (const lines of [
+      overviewLines(overview(policy), { width, markdown: false }),
+      ...names.flatMap((name) => {
+        const explained = explain(policy, catalogue(), name)
+        if (explained.about === 'unknown') throw new Error(name)
+        const parts = explained.about === 'purposes' ? explained.purposes : [explained]
+        return parts.map((part) => explanationLines(part, { width, markdown: false }))
+      }),
+    ])
+      for (const line of lines) if (line.length > width) t.fail(`${line.length} of ${width}: ${line}`)
+  t.match((await minim('billing', '--markdown')).out, /^\| {2}\| billing \|\n\| --- \| --- \|\n/)
+  t.match((await minim('--markdown')).out, /^\| purpose \| kind \|/)
 })
 
 t.test('minim explain', async (t) => {
