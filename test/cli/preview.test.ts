@@ -63,6 +63,18 @@ t.test('a page instead of text', (t) => {
   t.end()
 })
 
+t.test('who reads may stop reading', (t) => {
+  const call = JSON.stringify({ calling: '+447700900123', start_ms: Date.now() })
+  const { status, stderr } = spawnSync(
+    'bash',
+    ['-c', `set -o pipefail; "$1" "$2" preview - --json | head -n 1 > /dev/null`, 'bash', process.execPath, MAIN],
+    { encoding: 'utf8', input: `${call}\n`.repeat(2000), timeout: 60_000 },
+  )
+  t.equal(stderr, '')
+  t.equal(status, 0)
+  t.end()
+})
+
 t.test('mistakes, all at once', (t) => {
   const none = preview(['--purpose', 'biling'])
   t.equal(none.status, 2)
