@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AggregatorRegistry, type Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
 import { Backoff } from '../base/backoff.js'
 import { EXIT } from '../cli/exit.js'
 import { MinimError } from '../errors/catalogue.js'
@@ -23,6 +23,7 @@ import type { Logger } from '../flow/log.js'
 import type { WorkerPlace } from '../flow/worker-place.js'
 import { type Readiness, startOps } from '../ops/health.js'
 import type { Settings } from '../settings/schema.js'
+import { answerPages, WorkerPages } from './worker-pages.js'
 
 const INDEX = 'MINIM_WORKER'
 const COUNT = 'MINIM_WORKERS'
@@ -49,8 +50,7 @@ export function workerPlace(): WorkerPlace | null {
 
 /** In a worker: answers what the supervisor asks, and ends with it. */
 export function serveSupervisor(registry: Registry, ready: () => Readiness, stop: () => void): () => void {
-  AggregatorRegistry.setRegistries([registry])
-  new AggregatorRegistry()
+  const leave = answerPages(registry)
   // Told when it changes, and again now and then: a message may come before the supervisor listens.
   const timer = setInterval(() => {
     if (process.connected) process.send?.({ minim: 'ready', ...ready() })
@@ -58,6 +58,7 @@ export function serveSupervisor(registry: Registry, ready: () => Readiness, stop
   process.once('disconnect', stop)
   return () => {
     clearInterval(timer)
+    leave()
     process.off('disconnect', stop)
   }
 }
@@ -68,12 +69,21 @@ export function announceEnd(code: number, limitMs: number): void {
 }
 
 interface Running {
-  worker: Worker
-  startedAt: number
+  readonly worker: Worker
+  readonly startedAt: number
   readiness: Readiness
   /** The code that it has said it would end with: also that of one that had to be killed. */
   ending: number | null
   killer: NodeJS.Timeout | null
+}
+
+/** What a worker says; a process of another version could say anything. */
+interface Said {
+  readonly minim?: unknown
+  readonly ok?: unknown
+  readonly reasons?: unknown
+  readonly code?: unknown
+  readonly limitMs?: unknown
 }
 
 export interface SupervisorOptions {
@@ -97,46 +107,96 @@ export interface Supervisor {
 }
 
 /** Starts the workers, and starts them again when they die. */
-export async function startSupervisor({
-  settings,
-  log,
-  args,
-  endMs,
-  inherited = [],
-}: SupervisorOptions): Promise<Supervisor> {
-  const count = settings.workers
-  const folder = mkdtempSync(join(tmpdir(), 'minim-workers-'))
-  chmodSync(folder, 0o700)
-  const running: (Running | null)[] = Array.from({ length: count }, () => null)
-  const backoffs = Array.from({ length: count }, () => new Backoff(RESTART_MIN_MS, RESTART_MAX_MS))
-  let stopping = false
-  let code: number = EXIT.done
-  let markEnded: (code: number) => void = () => undefined
-  const ended = new Promise<number>((resolve) => {
-    markEnded = resolve
+export async function startSupervisor(options: SupervisorOptions): Promise<Supervisor> {
+  const { settings, log, args, inherited = [] } = options
+  const workers = new Workers(options)
+  // One page over all: of a worker that does not answer in time, only that it is not ready can be said.
+  const ops = await startOps({ listen: settings.ops.listen, registry: workers.pages, ready: () => workers.readiness })
+  cluster.setupPrimary({
+    exec: process.argv[1],
+    args: [...args],
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc', ...inherited],
   })
+  log.info({ workers: settings.workers, ops: `${ops.host}:${ops.port}` }, 'supervisor')
+  workers.start()
+  return {
+    opsAddress: `${ops.host}:${ops.port}`,
+    pids: () => workers.pids,
+    ended: workers.ended.then(async (code) => {
+      await ops.close()
+      return code
+    }),
+    stop: () => {
+      workers.stop()
+    },
+  }
+}
 
-  const ready = (): Readiness => {
-    const reasons = running.flatMap((one) =>
+/** The processes that share the work, each in its place. */
+class Workers {
+  readonly #log: Logger
+  readonly #endMs: number
+  /** Where the workers listen for each other. */
+  readonly #folder = mkdtempSync(join(tmpdir(), 'minim-workers-'))
+  readonly #running: (Running | null)[]
+  readonly #backoffs: readonly Backoff[]
+  #stopping = false
+  #code: number = EXIT.done
+  #markEnded: (code: number) => void = () => undefined
+  readonly ended = new Promise<number>((resolve) => {
+    this.#markEnded = resolve
+  })
+  readonly pages: WorkerPages
+
+  constructor({ settings, log, endMs }: SupervisorOptions) {
+    this.#log = log
+    this.#endMs = endMs
+    chmodSync(this.#folder, 0o700)
+    const places = Array.from({ length: settings.workers })
+    this.#running = places.map(() => null)
+    this.#backoffs = places.map(() => new Backoff(RESTART_MIN_MS, RESTART_MAX_MS))
+    this.pages = new WorkerPages(settings.workers)
+  }
+
+  get pids(): (number | undefined)[] {
+    return this.#running.map((one) => one?.worker.process.pid)
+  }
+
+  get readiness(): Readiness {
+    const reasons = this.#running.flatMap((one) =>
       one === null ? ['worker_starting'] : one.readiness.ok ? [] : one.readiness.reasons,
     )
     return { ok: reasons.length === 0, reasons: [...new Set(reasons)] }
   }
-  const registry = new AggregatorRegistry()
-  // One page over all: of a worker that does not answer in time, nothing can be said.
-  const ops = await startOps({
-    listen: settings.ops.listen,
-    registry: { contentType: registry.contentType, metrics: () => registry.clusterMetrics() },
-    ready,
-  })
 
-  const finish = async (): Promise<void> => {
-    await ops.close()
-    rmSync(folder, { recursive: true, force: true })
-    markEnded(code)
+  start(): void {
+    for (let index = 0; index < this.#running.length; index++) this.#fork(index)
   }
-  const start = (index: number): void => {
-    const worker = cluster.fork({ [INDEX]: String(index), [COUNT]: String(count), [FOLDER]: folder })
+
+  stop(): void {
+    if (this.#stopping) return
+    this.#stopping = true
+    for (const one of this.#running) one?.worker.process.kill('SIGTERM')
+    if (this.#running.every((one) => one === null)) {
+      this.#finish()
+      return
+    }
+    setTimeout(() => {
+      for (const one of this.#running) one?.worker.process.kill('SIGKILL')
+    }, this.#endMs + STOP_SLACK_MS).unref()
+  }
+
+  #finish(): void {
+    rmSync(this.#folder, { recursive: true, force: true })
+    this.#markEnded(this.#code)
+  }
+
+  #fork(index: number): void {
+    const worker = cluster.fork({
+      [INDEX]: String(index),
+      [COUNT]: String(this.#running.length),
+      [FOLDER]: this.#folder,
+    })
     const one: Running = {
       worker,
       startedAt: Date.now(),
@@ -144,75 +204,48 @@ export async function startSupervisor({
       ending: null,
       killer: null,
     }
-    running[index] = one
-    worker.on(
-      'message',
-      (message: { minim?: unknown; ok?: unknown; reasons?: unknown; code?: unknown; limitMs?: unknown }) => {
-        if (message.minim === 'ready')
-          one.readiness = {
-            ok: message.ok === true,
-            reasons: Array.isArray(message.reasons) ? message.reasons.map(String) : [],
-          }
-        if (message.minim === 'ending' && typeof message.code === 'number' && typeof message.limitMs === 'number') {
-          one.ending = message.code
-          one.killer ??= setTimeout(() => {
-            worker.process.kill('SIGKILL')
-          }, message.limitMs + STOP_SLACK_MS)
-        }
-      },
-    )
-    worker.once('exit', (ended: number | null, signal: string | null) => {
-      running[index] = null
+    this.#running[index] = one
+    this.pages.add(index, worker)
+    worker.on('message', (said: Said) => {
+      this.#hear(one, said)
+    })
+    worker.once('exit', (code: number | null, signal: string | null) => {
+      this.#running[index] = null
+      this.pages.remove(index, worker)
       if (one.killer !== null) clearTimeout(one.killer)
-      // Killed since it hung at its end, it is none that died.
-      const exitCode = signal === null ? ended : one.ending
-      if (!stopping && exitCode !== null && FINAL.has(exitCode)) {
-        code = exitCode
-        stop()
-      }
-      if (stopping) {
-        if ((signal !== null || exitCode !== 0) && code === EXIT.done) code = EXIT.failed
-        if (running.every((r) => r === null)) void finish()
-        return
-      }
-      if (Date.now() - one.startedAt > STEADY_MS) backoffs[index].reset()
-      const delayMs = backoffs[index].next()
-      log.error({
-        err: new MinimError('MINIM_WORKER_DIED', {
-          index,
-          how: signal ?? `exit code ${exitCode ?? 'unknown'}`,
-          delayMs,
-        }),
-      })
-      void sleep(delayMs).then(() => {
-        if (!stopping) start(index)
-      })
+      this.#gone(index, one, code, signal)
     })
   }
-  const stop = (): void => {
-    if (stopping) return
-    stopping = true
-    for (const one of running) one?.worker.process.kill('SIGTERM')
-    if (running.every((one) => one === null)) {
-      void finish()
-      return
+
+  #hear(one: Running, said: Said): void {
+    if (said.minim === 'ready')
+      one.readiness = { ok: said.ok === true, reasons: Array.isArray(said.reasons) ? said.reasons.map(String) : [] }
+    if (said.minim === 'ending' && typeof said.code === 'number' && typeof said.limitMs === 'number') {
+      one.ending = said.code
+      one.killer ??= setTimeout(() => {
+        one.worker.process.kill('SIGKILL')
+      }, said.limitMs + STOP_SLACK_MS)
     }
-    setTimeout(() => {
-      for (const one of running) one?.worker.process.kill('SIGKILL')
-    }, endMs + STOP_SLACK_MS).unref()
   }
 
-  cluster.setupPrimary({
-    exec: process.argv[1],
-    args: [...args],
-    stdio: ['inherit', 'inherit', 'inherit', 'ipc', ...inherited],
-  })
-  log.info({ workers: count, ops: `${ops.host}:${ops.port}` }, 'supervisor')
-  for (let index = 0; index < count; index++) start(index)
-  return {
-    opsAddress: `${ops.host}:${ops.port}`,
-    pids: () => running.map((one) => one?.worker.process.pid),
-    ended,
-    stop,
+  #gone(index: number, one: Running, ended: number | null, signal: string | null): void {
+    // Killed since it hung at its end, it is none that died.
+    const exitCode = signal === null ? ended : one.ending
+    if (!this.#stopping && exitCode !== null && FINAL.has(exitCode)) {
+      this.#code = exitCode
+      this.stop()
+    }
+    if (this.#stopping) {
+      if ((signal !== null || exitCode !== 0) && this.#code === EXIT.done) this.#code = EXIT.failed
+      if (this.#running.every((r) => r === null)) this.#finish()
+      return
+    }
+    if (Date.now() - one.startedAt > STEADY_MS) this.#backoffs[index].reset()
+    const delayMs = this.#backoffs[index].next()
+    const how = signal ?? `exit code ${exitCode ?? 'unknown'}`
+    this.#log.error({ err: new MinimError('MINIM_WORKER_DIED', { index, how, delayMs }) })
+    void sleep(delayMs).then(() => {
+      if (!this.#stopping) this.#fork(index)
+    })
   }
 }

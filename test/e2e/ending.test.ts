@@ -232,3 +232,43 @@ t.test('a worker that does not end is killed by its supervisor', { timeout: 120_
   t.ok(performance.now() - begunAt < endLimitMs(30_000) + 4_000, `after ${Math.round(performance.now() - begunAt)} ms`)
   t.throws(() => process.kill(worker, 0), { code: 'ESRCH' }, 'the worker is gone')
 })
+
+t.test(
+  'with a worker that hangs, or is being replaced, the page of metrics comes all the same',
+  { timeout: 120_000 },
+  async (t) => {
+    const { place, settings, ops } = await waiting(t, { workers: 2 })
+    const supervisor = new Program(t, ['run', '--config', settings], place)
+    const pids = (): number[] => [
+      ...new Set(
+        supervisor
+          .log()
+          .filter((line) => line.msg === 'delivery')
+          .map((line) => Number(line['pid'])),
+      ),
+    ]
+    await until('both workers are there', () => pids().length === 2)
+    await until('they answer', async () =>
+      /^minim_spool_bytes [1-9]/m.test((await get(`127.0.0.1:${ops}`, '/metrics')).body),
+    )
+    const look = async (what: string): Promise<void> => {
+      const begunAt = performance.now()
+      const { status, body } = await get(`127.0.0.1:${ops}`, '/metrics')
+      t.equal(status, 200, what)
+      t.match(body, /^minim_ready 0$/m, what)
+      t.match(body, /^minim_build_info\{/m, `${what}: the other worker's figures are there`)
+      t.ok(performance.now() - begunAt < 4000, `${what}: ${performance.now() - begunAt} ms`)
+    }
+    const [victim] = pids()
+    process.kill(victim, 'SIGSTOP')
+    await look('one hangs')
+    process.kill(victim, 'SIGKILL')
+    for (let i = 0; i < 5; i++) {
+      await look('one is being replaced')
+      await sleep(200)
+    }
+    await until('it is replaced', () => pids().length === 3)
+    supervisor.kill('SIGTERM')
+    t.equal((await supervisor.end()).code, 0)
+  },
+)
