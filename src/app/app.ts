@@ -15,7 +15,7 @@ import type { Logger } from '../flow/log.js'
 import { markOf } from '../flow/marks.js'
 import type { Outcome } from '../flow/outcome.js'
 import { spoolSource } from '../flow/shards.js'
-import type { Inlet, Source, SourceContext } from '../flow/source.js'
+import type { Inlet, SourceContext } from '../flow/source.js'
 import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { WorkItem } from '../flow/work-item.js'
 import { ALONE, type WorkerPlace } from '../flow/worker-place.js'
@@ -26,7 +26,7 @@ import type { CachedKeyring } from '../keys/cached-keyring.js'
 import { loadMaster } from '../keys/master.js'
 import { KeyStore } from '../keys/store.js'
 import type { Flow } from '../ops/flows.js'
-import { type Ops, type Readiness, startOps } from '../ops/health.js'
+import { type Readiness, startOps } from '../ops/health.js'
 import { Metrics } from '../ops/metrics.js'
 import { Pipeline } from '../pipeline/pipeline.js'
 import { compile, type Plan } from '../policy/compile.js'
@@ -139,44 +139,25 @@ function counted(
   }
 }
 
-/**
- * Builds the core and starts delivery. Everything that a retry cannot mend is thrown here, before any record is taken.
- * Without a broker delivery goes on trying in the background; `ready` says so.
- */
-export async function startCore(options: CoreOptions): Promise<Core> {
-  const { settings, log, onFatal, onCommitted, worker = ALONE } = options
-  const catalogue = shippedCatalogue()
-  const policy = options.policy ?? loadPolicy(settings.policy, catalogue)
-  const unknownTenants = tenantProblems(policy, Object.keys(settings.tenants))
-  if (unknownTenants.length > 0) throw new ProblemsError('MINIM_POLICY_INVALID', settings.policy, unknownTenants)
-  const plan = compile(policy, catalogue)
-  const keyring = options.keyring ?? KeyStore.open(settings.keys.store, loadMaster(settings.keys.master))
-  const stopKeys = keyring.keepAhead(policy.purposes, (error) => {
-    log.error({ err: error })
-  })
+/** What is counted under this plan, and said of what is not accounted for. */
+function metricsOf(plan: Plan, settings: Settings, log: Logger): Metrics {
   const metrics = new Metrics({
     flows: flowsOf(plan),
     minimVersion: VERSION,
-    policyVersion: policy.version,
+    policyVersion: plan.policy.version,
     guarantee: settings.delivery.guarantee,
     sources: Object.keys(sourcesOf(settings)) as SourceKind[],
   })
-  const pipeline = new Pipeline({
-    catalogue,
-    plan,
-    keyring,
-    tenants: tenantsOf(settings),
-    futureMs: settings.limits.futureMs,
-    guarantee: settings.delivery.guarantee,
+  metrics.driftTo(({ source, purpose, kind, records }) => {
+    log.error({ err: new MinimError('MINIM_CONSERVATION_DRIFT', { source, purpose, kind, records }) })
   })
-  if (settings.delivery.guarantee === 'at-least-once')
-    log.warn(
-      'delivery is at least once, without transactions: after trouble records may be in topics twice, and a second process with the same cluster name is not noticed',
-    )
-  const embedded: EmbeddedKafka | null = settings.embedded ? await startEmbeddedKafka() : null
-  const { 'bootstrap.servers': configured, ...properties } = settings.kafka
-  const bootstrap = embedded?.bootstrap ?? String(configured)
-  const hooks: DeliveryHooks = {
+  return metrics
+}
+
+/** What delivery says, as lines of the log and counts. */
+function hooksOf(options: CoreOptions, metrics: Metrics): DeliveryHooks {
+  const { log, onFatal, worker = ALONE } = options
+  return {
     onFatal,
     onNotice: (error) => {
       if (options.onNotice === undefined) log.warn({ err: error })
@@ -198,42 +179,77 @@ export async function startCore(options: CoreOptions): Promise<Core> {
       for (const warning of warnings) log.warn(warning)
     },
   }
+}
+
+function asStartError(error: unknown): MinimError {
+  return error instanceof MinimError
+    ? error
+    : new MinimError('MINIM_DELIVERY_ABORTED', { what: 'start' }, { cause: error })
+}
+
+/** Whether records are taken and accounted for, else why not. */
+function readinessOf(delivery: Delivery, metrics: Metrics): Readiness {
+  const { phase, ready: delivers, error } = delivery.state
+  const reasons = delivers
+    ? []
+    : [
+        error?.code === 'MINIM_DELIVERY_FENCED' ? 'taken_over' : `delivery_${phase}`,
+        ...(error?.code === 'MINIM_KAFKA_CLOCK' ? ['clock'] : []),
+      ]
+  if (metrics.drifting) reasons.push('conservation_drift')
+  return { ok: reasons.length === 0, reasons }
+}
+
+/**
+ * Builds the core and starts delivery. Everything that a retry cannot mend is thrown here, before any record is taken.
+ * Without a broker delivery goes on trying in the background; `ready` says so.
+ */
+export async function startCore(options: CoreOptions): Promise<Core> {
+  const { settings, log, onFatal, onCommitted, worker = ALONE } = options
+  const catalogue = shippedCatalogue()
+  const policy = options.policy ?? loadPolicy(settings.policy, catalogue)
+  const unknownTenants = tenantProblems(policy, Object.keys(settings.tenants))
+  if (unknownTenants.length > 0) throw new ProblemsError('MINIM_POLICY_INVALID', settings.policy, unknownTenants)
+  const plan = compile(policy, catalogue)
+  const keyring = options.keyring ?? KeyStore.open(settings.keys.store, loadMaster(settings.keys.master))
+  const stopKeys = keyring.keepAhead(policy.purposes, (error) => {
+    log.error({ err: error })
+  })
+  const metrics = metricsOf(plan, settings, log)
+  const pipeline = new Pipeline({
+    catalogue,
+    plan,
+    keyring,
+    tenants: tenantsOf(settings),
+    futureMs: settings.limits.futureMs,
+    guarantee: settings.delivery.guarantee,
+  })
+  if (settings.delivery.guarantee === 'at-least-once')
+    log.warn(
+      'delivery is at least once, without transactions: after trouble records may be in topics twice, ' +
+        'and a second process with the same cluster name is not noticed',
+    )
+  const embedded: EmbeddedKafka | null = settings.embedded ? await startEmbeddedKafka() : null
+  const { 'bootstrap.servers': configured, ...properties } = settings.kafka
+  const bootstrap = embedded?.bootstrap ?? String(configured)
   const delivery = new Delivery({
     bootstrap,
     properties,
-    hooks,
+    hooks: hooksOf(options, metrics),
     settings: { cluster: settings.cluster, ...settings.delivery },
     topics: embedded === null ? wantedTopics(plan, settings) : null,
     replication: settings.topics.replication,
     shard: worker.index,
     shards: worker.count,
   })
-  metrics.driftTo(({ source, purpose, kind, records }) => {
-    log.error({ err: new MinimError('MINIM_CONSERVATION_DRIFT', { source, purpose, kind, records }) })
-  })
-  const ready = (): Readiness => {
-    const { phase, ready: delivers, error } = delivery.state
-    const reasons = delivers
-      ? []
-      : [
-          error?.code === 'MINIM_DELIVERY_FENCED' ? 'taken_over' : `delivery_${phase}`,
-          ...(error?.code === 'MINIM_KAFKA_CLOCK' ? ['clock'] : []),
-        ]
-    if (metrics.drifting) reasons.push('conservation_drift')
-    return { ok: reasons.length === 0, reasons }
-  }
+  const ready = (): Readiness => readinessOf(delivery, metrics)
   metrics.sampleFrom(() => ({
     ready: ready().ok,
     inFlightItems: delivery.stats.inFlightItems + delivery.stats.waitingItems,
     retainedBytes: delivery.stats.retainedBytes,
   }))
-  const started = delivery.start()
-  started.catch((error: unknown) => {
-    onFatal(
-      error instanceof MinimError
-        ? error
-        : new MinimError('MINIM_DELIVERY_ABORTED', { what: 'start' }, { cause: error }),
-    )
+  delivery.start().catch((error: unknown) => {
+    onFatal(asStartError(error))
   })
   return {
     catalogue,
@@ -273,22 +289,6 @@ export async function untilReady(core: Core, signal?: AbortSignal): Promise<void
     if (signal?.aborted === true) return
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-}
-
-/** Resolves when all that was taken is committed, or the time is over: what is left then is told that it failed. */
-async function drained(core: Core, drainMs?: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  await Promise.race([
-    core.delivery.drain(),
-    ...(drainMs === undefined
-      ? []
-      : [
-          new Promise<void>((resolve) => {
-            timer = setTimeout(resolve, drainMs)
-          }),
-        ]),
-  ])
-  clearTimeout(timer)
 }
 
 /** Stands in where no source needs the spool. */
@@ -365,82 +365,31 @@ export async function startApp(options: CoreOptions): Promise<App> {
   }
 }
 
-/**
- * How long each part of an end may take before the next one begins, ms: that of a source that hangs must not keep the
- * spool open.
- */
-const STOP_TAKING_MS = 2_500
-const ORDERLY_STOP_TAKING_MS = 10_000
-const STOP_SOURCES_MS = 2_500
-const STOP_DELIVERY_MS = 1_000
-const CLOSE_SPOOL_MS = 1_500
-
-/** Resolves with work, or when its time is over. */
-async function within(limitMs: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  await Promise.race([
-    work,
-    new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, limitMs)
-    }),
-  ])
-  clearTimeout(timer)
-}
-
 async function startLocked(options: CoreOptions, lock: SpoolLock | null): Promise<App> {
   const { settings, log, worker = ALONE, signal } = options
   // A bulk load needs none of their servers and parsers.
-  const { REPLAYABLE, SPOOLED, startSources, stopSources } = await import('./sources.js')
+  const [{ REPLAYABLE, SPOOLED, startSources }, { OpenParts }] = await Promise.all([
+    import('./sources.js'),
+    import('./open-parts.js'),
+  ])
   const core = await startCore(options)
-  let ops: Ops | null = null
-  let sources: Source[] = []
-  let spools: Spool[] = []
-  let leave: (() => void) | null = null
-  let stage: 'starting' | 'running' | 'stopping' = 'starting'
-  /**
-   * In this order, whatever one part says, or however long it takes. Ports are closed first.
-   * @param drainMs for what was taken; 0: nothing will be committed any more. Left out: as long as it takes
-   */
-  const shutDown = async (drainMs?: number): Promise<void> => {
-    const begunAt = performance.now()
-    stage = 'stopping'
-    // What was put before is made safe and answered; what comes now is refused.
-    if (drainMs === 0) for (const spool of spools) spool.stopTaking()
-    const told = Promise.allSettled(sources.map((source) => source.stopTaking()))
-    await (drainMs === undefined
-      ? told
-      : within(drainMs === 0 ? STOP_TAKING_MS : Math.min(drainMs, ORDERLY_STOP_TAKING_MS), told))
-    // What is in the spool is safe there: it is not waited for.
-    for (const spool of spools) spool.stopFeeding()
-    await drained(core, drainMs === undefined ? undefined : Math.max(0, drainMs - (performance.now() - begunAt)))
-    await within(STOP_SOURCES_MS, stopSources(sources))
-    await within(STOP_DELIVERY_MS, core.stop(0))
-    let closed = false
-    await within(
-      CLOSE_SPOOL_MS * 2,
-      Promise.all(spools.map((spool) => spool.close(CLOSE_SPOOL_MS))).then(() => {
-        closed = true
-      }),
-    )
-    if (closed) lock?.release()
-    await ops?.close()
-    leave?.()
-  }
+  const parts = new OpenParts(core, lock)
   // Who finds it ready may connect at once.
   const ready = (): Readiness => {
     const readiness = core.ready()
-    return readiness.ok && stage !== 'running' ? { ok: false, reasons: [stage] } : readiness
+    return readiness.ok && parts.stage !== 'running' ? { ok: false, reasons: [parts.stage] } : readiness
   }
   try {
-    spools = await openSpools(settings, core, log, worker)
+    parts.spools = await openSpools(settings, core, log, worker)
     // Of several processes the supervisor has the operator's port.
     if (worker.folder === null)
-      ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready })
-    else leave = serveSupervisor(core.metrics.registry, ready, options.onOrphaned ?? (() => undefined))
+      parts.ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready })
+    else parts.leave = serveSupervisor(core.metrics.registry, ready, options.onOrphaned ?? (() => undefined))
+    const { ops, spools } = parts
     const opsAddress = ops === null ? '' : `${ops.host}:${ops.port}`
     // Before a broker answers: it is asked then above all.
     if (ops !== null) log.info({ ops: opsAddress }, "operator's port")
-    const inlet = spools[0] ?? NO_SPOOL
+    const inlet: Inlet = spools[0] ?? NO_SPOOL
     const context: SourceContext<Settings> = {
       settings,
       catalogue: core.catalogue,
@@ -453,7 +402,7 @@ async function startLocked(options: CoreOptions, lock: SpoolLock | null): Promis
         log.error({ err: error, source }, 'a source has broken down; the others go on')
       },
     }
-    sources = await startSources(SPOOLED, context)
+    parts.sources = await startSources(SPOOLED, context)
     await untilReady(core, signal)
     if (signal?.aborted === true) throw new MinimError('MINIM_DELIVERY_STOPPED')
     for (const spool of spools)
@@ -462,10 +411,10 @@ async function startLocked(options: CoreOptions, lock: SpoolLock | null): Promis
         count: spooledRecords,
         scratchBytes: SPOOLED_SCRATCH_BYTES,
       })
-    sources = [...sources, ...(await startSources(REPLAYABLE, context))]
-    stage = 'running'
+    parts.sources = [...parts.sources, ...(await startSources(REPLAYABLE, context))]
+    parts.stage = 'running'
     const addresses: Readonly<Record<string, string>> = Object.fromEntries(
-      sources.flatMap((source) => Object.entries(source.addresses)),
+      parts.sources.flatMap((source) => Object.entries(source.addresses)),
     )
     log.info(
       {
@@ -476,9 +425,17 @@ async function startLocked(options: CoreOptions, lock: SpoolLock | null): Promis
       },
       'ready',
     )
-    return { ...core, ready, inlet, addresses, grpcAddress: addresses['grpc'], opsAddress, stop: shutDown }
+    return {
+      ...core,
+      ready,
+      inlet,
+      addresses,
+      grpcAddress: addresses['grpc'],
+      opsAddress,
+      stop: (drainMs) => parts.shutDown(drainMs),
+    }
   } catch (error) {
-    await shutDown(0)
+    await parts.shutDown(0)
     throw error
   }
 }
