@@ -5,19 +5,17 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type CountryCode, isSupportedCountry } from 'libphonenumber-js/core'
-import metadata from 'libphonenumber-js/metadata.max'
 import type { Problem } from '../errors/catalogue.js'
-import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
+import { checker, deepFreeze, ProblemsError, readYaml } from '../errors/problems.js'
 import type { FileFormat } from '../flow/file-formats.js'
-import { kafkaProblems, type KafkaValue, ownKafkaProblems } from '../kafka/settings.js'
-import { authoriseProblems } from '../sections/authorise.js'
+import type { KafkaValue } from '../kafka/settings.js'
 import { type PemFile, pemFiles, pemProblems } from '../sections/tls-files.js'
 import type { FileSettings } from '../sources/common/file-settings.js'
+import { crossChecks, isOn } from './cross-checks.js'
 import { DEFAULTS } from './defaults.js'
 import { type Settings, settingsSchema, type TenantSettings } from './schema.js'
-import type { SourceSettings } from './sections.js'
-import { type AnySection, SOURCE_SECTIONS } from './sections.js'
+import { SOURCE_SECTIONS, type SourceSettings } from './sections.js'
+import { isTree, type Tree } from './tree.js'
 
 /** Settings as a file may hold them: any part may be left out. */
 export type SettingsInput = {
@@ -31,18 +29,12 @@ export type SettingsInput = {
     : Partial<Settings[K]>
 }
 
-type Tree = Record<string, unknown>
-
 const CONFIG_FOLDER = fileURLToPath(new URL('../../../config/', import.meta.url))
 
 /** librdkafka properties whose values are secrets, or may hold one. */
 const SECRET_KAFKA = /password|secret|sasl\.username|sasl\.oauthbearer\.config|\.pem$|\.key$|keystore/
 
 let check: ((value: unknown) => Problem[]) | null = null
-
-function isTree(value: unknown): value is Tree {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
 
 /** Maps whose entries are the operator's: a file that names tenants names all of them. */
 const REPLACED: ReadonlySet<string> = new Set(['tenants', 'mappings', 'files', 'master', 'tls', 'drachtio'])
@@ -171,34 +163,6 @@ function completeSources(given: Tree, folder: string): SourceSettings {
   ) as unknown as SourceSettings
 }
 
-function at(part: unknown, way: readonly string[]): unknown {
-  return way.reduce<unknown>((value, key) => (isTree(value) ? value[key] : undefined), part)
-}
-
-/** Whether a section is in use: what is off may name a tenant that there is not. */
-function isOn({ listens, connects }: AnySection, value: unknown): boolean {
-  const ways = [...(listens ?? []), ...(connects ?? [])]
-  return ways.length === 0 || Array.isArray(value) || ways.some((way) => at(value, way.split('.')) !== null)
-}
-
-/** Every address that is listened on, with its path. */
-function listens(s: Settings): { readonly path: string; readonly listen: unknown }[] {
-  const all: { readonly path: string; readonly listen: unknown }[] = [
-    { path: 'grpc.listen', listen: s.grpc.listen },
-    { path: 'ops.listen', listen: s.ops.listen },
-  ]
-  for (const { key, listens } of SOURCE_SECTIONS) {
-    for (const way of listens ?? []) {
-      const part: unknown = s[key]
-      const entries = Array.isArray(part)
-        ? part.map((entry: unknown, i) => ({ path: `${key}.${i}.${way}`, listen: at(entry, way.split('.')) }))
-        : [{ path: `${key}.${way}`, listen: at(part, way.split('.')) }]
-      all.push(...entries.filter(({ listen }) => typeof listen === 'string'))
-    }
-  }
-  return all
-}
-
 const MAPPING_OF: Readonly<Record<FileFormat, string | null>> = {
   'asterisk-csv': 'asterisk-cdr',
   jsonl: 'minim',
@@ -248,20 +212,6 @@ function complete(given: Tree, folder: string, policyFolder: string): Settings {
   }
 }
 
-function badPort(listen: string): boolean {
-  return typeof listen === 'string' && Number(listen.slice(listen.lastIndexOf(':') + 1)) > 65_535
-}
-
-function isTimeZone(name: unknown): boolean {
-  try {
-    return (
-      typeof name === 'string' && new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== ''
-    )
-  } catch {
-    return false
-  }
-}
-
 /** A tree without what is at a path. In a list the place stays, empty: those after it keep their numbers. */
 function without(part: unknown, path: string): unknown {
   if (Array.isArray(part)) {
@@ -284,129 +234,6 @@ function without(part: unknown, path: string): unknown {
       .filter(([key]) => key !== path)
       .map(([key, value]) => [key, path.startsWith(`${key}.`) ? without(value, path.slice(key.length + 1)) : value]),
   )
-}
-
-/**
- * What a section's check says. A check takes its section to be of the schema's form: where it is not, it may stumble
- * over that. Then it is asked again without what the schema refuses, so that one mistake does not hide the others.
- */
-function sectionProblems(
-  section: AnySection,
-  s: Settings,
-  refused: readonly string[],
-  mended: () => Settings,
-): readonly Problem[] {
-  const { key } = section
-  if (!isOn(section, s[key])) return []
-  try {
-    return section.check?.(s[key], s) ?? []
-  } catch (error) {
-    if (!refused.some((path) => path === key || path.startsWith(`${key}.`))) throw error
-  }
-  const rest = mended()
-  try {
-    return section.check?.(rest[key], rest) ?? []
-  } catch {
-    // Then what the schema says of it is all.
-    return []
-  }
-}
-
-/** A broker's address. Its host may be any name that resolves: those of containers have underscores. */
-const BROKER = /^(?:\[[0-9A-Fa-f:.]+\]|[^\s:/[\]]+):[0-9]{1,5}$/
-
-/**
- * What the schema cannot say: how settings fit each other. @param refused places that the schema refuses @param mended
- * the settings without these
- */
-function crossChecks(s: Settings, refused: readonly string[], mended: () => Settings): Problem[] {
-  const problems: Problem[] = []
-  const add = (at: string, what: string, mend: string): void => void problems.push({ path: at, what, mend })
-
-  problems.push(...ownKafkaProblems(s.kafka))
-  if (!s.embedded && s.kafka['bootstrap.servers'] === '') {
-    add('kafka.bootstrap.servers', 'is empty', 'name a broker: host:9092')
-  } else if (
-    !s.embedded &&
-    typeof s.kafka['bootstrap.servers'] === 'string' &&
-    !s.kafka['bootstrap.servers'].split(',').every((broker) => BROKER.test(broker.trim()))
-  ) {
-    add(
-      'kafka.bootstrap.servers',
-      'names a broker without host or port',
-      'write host:port, as kafka.example:9092 or [2001:db8::1]:9092, more than one separated by commas',
-    )
-  }
-  if (s.embedded && s.workers > 1)
-    add(
-      'workers',
-      'needs a Kafka of its own: each worker would have another embedded one',
-      'set it to 1, or embedded to false',
-    )
-  problems.push(...kafkaProblems(s.kafka, (name) => problems.some((p) => p.path === `kafka.${name}`)))
-
-  const owners = new Map<number, string>()
-  for (const [name, tenant] of Object.entries(s.tenants)) {
-    const owner = owners.get(tenant.id)
-    if (owner !== undefined)
-      add(`tenants.${name}.id`, `is the id of tenant ${owner} too`, 'give each tenant an id of its own')
-    else owners.set(tenant.id, name)
-    if (typeof tenant.region === 'string' && !isRegion(tenant.region)) {
-      add(`tenants.${name}.region`, 'is no country with a numbering plan', 'use two capital letters of ISO 3166: GB')
-    }
-  }
-
-  const names = Object.keys(s.tenants)
-  const mappings = ['asterisk-cdr', 'minim', ...Object.keys(s.mappings)]
-  const sources = new Map<string, number>()
-  const paths = new Map<string, number>()
-  s.files.forEach((f, i) => {
-    if (!names.includes(f.tenant)) add(`files.${i}.tenant`, 'is no tenant of these settings', useOneOf(f.tenant, names))
-    if (f.format === 'protobuf' && f.mapping !== null)
-      add(`files.${i}.mapping`, 'has no use for protobuf files', 'take it out')
-    if (f.format === 'protobuf' && f.follow)
-      add(`files.${i}.follow`, 'is for files of lines', 'take it out: a protobuf file is read once')
-    if (f.mapping !== null && !mappings.includes(f.mapping))
-      add(`files.${i}.mapping`, 'is no mapping of these settings', useOneOf(f.mapping, mappings))
-    if (!isTimeZone(f.timeZone)) add(`files.${i}.timeZone`, 'is no time zone', 'use an IANA name: Europe/London')
-    if (s.workers > 1 && f.source === null)
-      add(
-        `files.${i}.source`,
-        'is needed with more than one worker: it says which of them the file belongs to',
-        'give the file a name of its own',
-      )
-    const twin = f.source === null ? undefined : sources.get(f.source)
-    if (twin !== undefined)
-      add(`files.${i}.source`, `is the source of files.${twin} too`, 'give each file a source of its own, or none')
-    else if (f.source !== null) sources.set(f.source, i)
-    const same = paths.get(f.path)
-    if (same !== undefined) add(`files.${i}.path`, `is the path of files.${same} too`, 'name each file once')
-    else paths.set(f.path, i)
-  })
-  for (const name of Object.keys(s.mappings)) {
-    if (name === 'asterisk-cdr' || name === 'minim') add(`mappings.${name}`, 'is built in', 'give it another name')
-  }
-
-  const takenBy = new Map<string, string>()
-  for (const { path, listen } of listens(s)) {
-    // The same port can be had once by UDP and once by TCP.
-    const taken = `${path.endsWith('.udp') ? 'udp' : 'tcp'} ${String(listen)}`
-    const owner = takenBy.get(taken)
-    if (typeof listen === 'string' && badPort(listen))
-      add(path, 'its port is above 65535', 'use a port from 0 to 65535')
-    else if (owner !== undefined) add(path, `is the same as ${owner}`, 'give each a port of its own')
-    else if (typeof listen === 'string' && !listen.endsWith(':0')) takenBy.set(taken, path)
-  }
-  for (const section of SOURCE_SECTIONS) problems.push(...sectionProblems(section, s, refused, mended))
-  problems.push(...authoriseProblems('grpc', s.grpc.authorise, s.grpc.tls, names))
-  if (s.grpc.maxMessageBytes < s.limits.maxRecordBytes) {
-    add(
-      'grpc.maxMessageBytes',
-      'is less than limits.maxRecordBytes, so a record could fit no batch',
-      `set it to ${s.limits.maxRecordBytes} or more`,
-    )
-  }
-  return problems
 }
 
 /** What is wrong with the files and variables that a proxy with these settings reads when it starts. */
@@ -448,9 +275,4 @@ export function maskSettings(settings: Settings): Settings {
   const masked =
     master !== null && 'exec' in master ? { exec: [master.exec[0], ...master.exec.slice(1).map(() => MASK)] } : master
   return { ...settings, kafka, keys: { ...settings.keys, master: masked } }
-}
-
-/** The larger entry of the library is for parsing. */
-function isRegion(text: string): boolean {
-  return isSupportedCountry(text as CountryCode, metadata)
 }

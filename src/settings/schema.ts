@@ -13,7 +13,7 @@ import { authorisePart } from '../sections/authorise.js'
 import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from '../sections/parts.js'
 import type { FileSettings } from '../sources/common/file-settings.js'
 import type { GrpcSettings } from '../sources/grpc/settings.js'
-import { DEFAULTS } from './defaults.js'
+import { DEFAULTS as D } from './defaults.js'
 import { SOURCE_SECTIONS, type SourceSettings } from './sections.js'
 
 export interface TenantSettings {
@@ -53,257 +53,21 @@ export interface Settings extends SourceSettings {
 
 /** JSON Schema of the settings file. */
 export function settingsSchema(): TSchema {
-  const D = DEFAULTS
   return Type.Object(
     {
-      cluster: Type.Optional(
-        Type.String({
-          pattern: NAME,
-          default: D.cluster,
-          description: `name of this installation, part of Kafka's transactional ids: ${NAME_IN_WORDS}`,
-        }),
-      ),
-      policy: Type.Optional({ ...file('the policy file; relative to this file'), default: D.policy }),
-      embedded: Type.Optional(
-        Type.Boolean({
-          default: D.embedded,
-          description: 'true or false: Kafka inside the process, for trying things out',
-        }),
-      ),
-      workers: Type.Optional(
-        whole(D.workers, 1, MAX_SHARDS, 'processes that share the work, each with a shard of the sources'),
-      ),
-      kafka: Type.Optional(
-        Type.Record(
-          Type.String({ pattern: '^[a-z][a-z0-9._]*$' }),
-          Type.Union([Type.String(), Type.Number(), Type.Boolean()], {
-            description: 'a text, a number, true or false',
-          }),
-          {
-            ...closed,
-            default: D.kafka,
-            description: "librdkafka's properties by their own names, such as bootstrap.servers",
-          },
-        ),
-      ),
-      topics: section(
-        {
-          partitions: whole(D.topics.partitions, 1, 1000, 'partitions of a topic that minim creates'),
-          replication: whole(D.topics.replication, 1, 9, 'copies of each partition'),
-          quarantineDays: whole(D.topics.quarantineDays, 1, 7, 'days that refused input is kept, encrypted'),
-        },
-        'how topics are created',
-      ),
-      delivery: section(
-        {
-          guarantee: Type.Unsafe<Guarantee>({
-            type: 'string',
-            enum: [...GUARANTEES],
-            default: D.delivery.guarantee,
-            description: `one of ${GUARANTEES.join(', ')}; at-least-once is for clusters without transactions`,
-          }),
-          lingerMs: whole(D.delivery.lingerMs, 0, 60_000, 'longest wait for more records before a commit, ms'),
-          maxMessages: whole(D.delivery.maxMessages, 1, 1_000_000, 'messages in one transaction at most'),
-          maxBytes: whole(D.delivery.maxBytes, 65_536, 1_073_741_824, 'octets of messages in one transaction at most'),
-        },
-        'how transactions are filled',
-      ),
-      keys: section(
-        {
-          store: { ...file('the key store; relative to this file'), default: D.keys.store },
-          master: Type.Union(
-            [
-              Type.Null(),
-              Type.Object({ file: file('a file that holds the key in base64, readable by its owner only') }, closed),
-              Type.Object(
-                {
-                  exec: Type.Array(Type.String({ minLength: 1 }), {
-                    minItems: 1,
-                    description: 'a command and its arguments that prints the key in base64',
-                  }),
-                },
-                closed,
-              ),
-            ],
-            {
-              default: D.keys.master,
-              description:
-                'where the master key comes from when MINIM_MASTER_KEY is not set: { file: PATH } or { exec: [COMMAND, ARGUMENT] }',
-            },
-          ),
-        },
-        'where the keys are',
-      ),
-      tenants: Type.Optional(
-        Type.Record(
-          Type.String({ pattern: NAME }),
-          Type.Object(
-            {
-              id: whole(
-                null,
-                1,
-                4_294_967_295,
-                'number of this tenant, its own for ever: it is part of every token of an extension or account',
-              ),
-              region: Type.Optional(
-                Type.String({
-                  pattern: '^[A-Z]{2}$',
-                  default: D.tenant.region,
-                  description: 'country that numbers without a country code belong to: two capital letters, ISO 3166',
-                }),
-              ),
-              extensionDigits: Type.Optional(
-                whole(
-                  D.tenant.extensionDigits,
-                  0,
-                  10,
-                  'a number of so many digits or fewer is an extension of this tenant',
-                ),
-              ),
-              domains: Type.Optional(
-                Type.Array(
-                  Type.String({
-                    pattern: '^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$',
-                    description: 'a host name in small letters',
-                  }),
-                  {
-                    uniqueItems: true,
-                    default: D.tenant.domains,
-                    description: "hosts of SIP addresses that are this tenant's own: a list of names in small letters",
-                  },
-                ),
-              ),
-            },
-            { ...closed, description: 'a tenant: id, region, extensionDigits and domains' },
-          ),
-          {
-            ...closed,
-            minProperties: 1,
-            default: D.tenants,
-            description: `tenants by name; a name is ${NAME_IN_WORDS}`,
-          },
-        ),
-      ),
-      grpc: section(
-        {
-          listen: listen(D.grpc.listen, 'where PBX nodes connect'),
-          maxMessageBytes: whole(D.grpc.maxMessageBytes, 65_536, 67_108_864, 'octets of one batch at most'),
-          maxStreams: whole(D.grpc.maxStreams, 1, 100_000, 'nodes connected at once at most'),
-          idleMs: whole(D.grpc.idleMs, 1000, DAY_MS, 'a node that sends nothing for so long is disconnected, ms'),
-          tls: tlsFiles('PEM files'),
-          authorise: authorisePart(['sources', 'tenants']),
-        },
-        'where PBX nodes stream records to',
-      ),
-      files: Type.Optional(
-        Type.Array(
-          Type.Object(
-            {
-              path: file('the file; relative to this file'),
-              format: Type.Unsafe<FileFormat>({
-                type: 'string',
-                enum: [...FILE_FORMATS],
-                description: `one of ${FILE_FORMATS.join(', ')}`,
-              }),
-              mapping: Type.Optional(
-                Type.String({
-                  pattern: NAME,
-                  description: 'name of a mapping: asterisk-cdr, minim, or one of mappings',
-                }),
-              ),
-              timeZone: Type.Optional(
-                Type.String({
-                  minLength: 1,
-                  maxLength: 64,
-                  default: D.file.timeZone,
-                  description: 'time zone of times without an offset: an IANA name such as Europe/London',
-                }),
-              ),
-              tenant: Type.Optional(
-                Type.String({
-                  pattern: NAME,
-                  default: D.file.tenant,
-                  description: 'tenant of its records that name none',
-                }),
-              ),
-              source: Type.Optional(
-                Type.String({
-                  pattern: NAME,
-                  description: `name in the ledger, instead of the file's own identity: ${NAME_IN_WORDS}`,
-                }),
-              ),
-              follow: Type.Optional(
-                Type.Boolean({
-                  description:
-                    'true: go on with what is written to it, over rotation (default for files of lines); false: read it once',
-                }),
-              ),
-              node: Type.Optional(
-                Type.Union([Type.Null(), Type.String({ pattern: NAME })], {
-                  default: D.file.node,
-                  description: `the PBX node whose call records it holds: ${NAME_IN_WORDS}`,
-                }),
-              ),
-              pollMs: Type.Optional(
-                whole(
-                  D.file.pollMs,
-                  10,
-                  HOUR_MS,
-                  'how often a followed file is looked at, even if nothing was heard of it, ms',
-                ),
-              ),
-              settleMs: Type.Optional(
-                whole(
-                  D.file.settleMs,
-                  0,
-                  HOUR_MS,
-                  'how long a rotated file must be unchanged to be taken as finished, ms',
-                ),
-              ),
-            },
-            {
-              ...closed,
-              description: 'a file: path, format, mapping, timeZone, tenant, source, follow, node, pollMs, settleMs',
-            },
-          ),
-          { default: D.files, description: 'a list of files that are read, and followed' },
-        ),
-      ),
-      mappings: Type.Optional(
-        Type.Record(
-          Type.String({ pattern: NAME }),
-          Type.Object({}, { additionalProperties: true, description: 'a mapping of names to fields' }),
-          { ...closed, default: D.mappings, description: "names of fields in foreign formats, by the mapping's name" },
-        ),
-      ),
+      ...installationParts(),
+      kafka: kafkaPart(),
+      topics: topicsPart(),
+      delivery: deliveryPart(),
+      keys: keysPart(),
+      tenants: tenantsPart(),
+      grpc: grpcPart(),
+      files: filesPart(),
+      mappings: mappingsPart(),
       ...Object.fromEntries(SOURCE_SECTIONS.map((s) => [s.key, s.schema])),
-      ops: section(
-        { listen: listen(D.ops.listen, 'where /metrics, /healthz and /readyz answer') },
-        'how the program is watched',
-      ),
-      limits: section(
-        {
-          maxRecordBytes: whole(D.limits.maxRecordBytes, 256, 1_048_576, 'octets of one record or line at most'),
-          futureMs: whole(
-            D.limits.futureMs,
-            0,
-            3_000_000,
-            'how far ahead of the clock a start time may be, ms; Kafka refuses an hour',
-          ),
-        },
-        'what is too large or too early',
-      ),
-      log: section(
-        {
-          level: Type.Unsafe<LogLevel>({
-            type: 'string',
-            enum: [...LOG_LEVELS],
-            default: D.log.level,
-            description: `least level that is logged, one of ${LOG_LEVELS.join(', ')}`,
-          }),
-        },
-        'what is logged',
-      ),
+      ops: opsPart(),
+      limits: limitsPart(),
+      log: logPart(),
     },
     {
       ...closed,
@@ -311,5 +75,273 @@ export function settingsSchema(): TSchema {
       title: 'minim settings',
       description: 'settings by name',
     },
+  )
+}
+
+/** What is said of the installation as a whole. */
+function installationParts(): Record<string, TSchema> {
+  return {
+    cluster: Type.Optional(
+      Type.String({
+        pattern: NAME,
+        default: D.cluster,
+        description: `name of this installation, part of Kafka's transactional ids: ${NAME_IN_WORDS}`,
+      }),
+    ),
+    policy: Type.Optional({ ...file('the policy file; relative to this file'), default: D.policy }),
+    embedded: Type.Optional(
+      Type.Boolean({
+        default: D.embedded,
+        description: 'true or false: Kafka inside the process, for trying things out',
+      }),
+    ),
+    workers: Type.Optional(
+      whole(D.workers, 1, MAX_SHARDS, 'processes that share the work, each with a shard of the sources'),
+    ),
+  }
+}
+
+function kafkaPart(): TSchema {
+  return Type.Optional(
+    Type.Record(
+      Type.String({ pattern: '^[a-z][a-z0-9._]*$' }),
+      Type.Union([Type.String(), Type.Number(), Type.Boolean()], { description: 'a text, a number, true or false' }),
+      {
+        ...closed,
+        default: D.kafka,
+        description: "librdkafka's properties by their own names, such as bootstrap.servers",
+      },
+    ),
+  )
+}
+
+function topicsPart(): TSchema {
+  return section(
+    {
+      partitions: whole(D.topics.partitions, 1, 1000, 'partitions of a topic that minim creates'),
+      replication: whole(D.topics.replication, 1, 9, 'copies of each partition'),
+      quarantineDays: whole(D.topics.quarantineDays, 1, 7, 'days that refused input is kept, encrypted'),
+    },
+    'how topics are created',
+  )
+}
+
+function deliveryPart(): TSchema {
+  return section(
+    {
+      guarantee: Type.Unsafe<Guarantee>({
+        type: 'string',
+        enum: [...GUARANTEES],
+        default: D.delivery.guarantee,
+        description: `one of ${GUARANTEES.join(', ')}; at-least-once is for clusters without transactions`,
+      }),
+      lingerMs: whole(D.delivery.lingerMs, 0, 60_000, 'longest wait for more records before a commit, ms'),
+      maxMessages: whole(D.delivery.maxMessages, 1, 1_000_000, 'messages in one transaction at most'),
+      maxBytes: whole(D.delivery.maxBytes, 65_536, 1_073_741_824, 'octets of messages in one transaction at most'),
+    },
+    'how transactions are filled',
+  )
+}
+
+function keysPart(): TSchema {
+  return section(
+    {
+      store: { ...file('the key store; relative to this file'), default: D.keys.store },
+      master: Type.Union(
+        [
+          Type.Null(),
+          Type.Object({ file: file('a file that holds the key in base64, readable by its owner only') }, closed),
+          Type.Object(
+            {
+              exec: Type.Array(Type.String({ minLength: 1 }), {
+                minItems: 1,
+                description: 'a command and its arguments that prints the key in base64',
+              }),
+            },
+            closed,
+          ),
+        ],
+        {
+          default: D.keys.master,
+          description:
+            'where the master key comes from when MINIM_MASTER_KEY is not set: { file: PATH } or { exec: [COMMAND, ARGUMENT] }',
+        },
+      ),
+    },
+    'where the keys are',
+  )
+}
+
+function tenantsPart(): TSchema {
+  return Type.Optional(
+    Type.Record(Type.String({ pattern: NAME }), tenantPart(), {
+      ...closed,
+      minProperties: 1,
+      default: D.tenants,
+      description: `tenants by name; a name is ${NAME_IN_WORDS}`,
+    }),
+  )
+}
+
+function tenantPart(): TSchema {
+  return Type.Object(
+    {
+      id: whole(
+        null,
+        1,
+        4_294_967_295,
+        'number of this tenant, its own for ever: it is part of every token of an extension or account',
+      ),
+      region: Type.Optional(
+        Type.String({
+          pattern: '^[A-Z]{2}$',
+          default: D.tenant.region,
+          description: 'country that numbers without a country code belong to: two capital letters, ISO 3166',
+        }),
+      ),
+      extensionDigits: Type.Optional(
+        whole(D.tenant.extensionDigits, 0, 10, 'a number of so many digits or fewer is an extension of this tenant'),
+      ),
+      domains: Type.Optional(
+        Type.Array(
+          Type.String({
+            pattern: '^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$',
+            description: 'a host name in small letters',
+          }),
+          {
+            uniqueItems: true,
+            default: D.tenant.domains,
+            description: "hosts of SIP addresses that are this tenant's own: a list of names in small letters",
+          },
+        ),
+      ),
+    },
+    { ...closed, description: 'a tenant: id, region, extensionDigits and domains' },
+  )
+}
+
+function grpcPart(): TSchema {
+  return section(
+    {
+      listen: listen(D.grpc.listen, 'where PBX nodes connect'),
+      maxMessageBytes: whole(D.grpc.maxMessageBytes, 65_536, 67_108_864, 'octets of one batch at most'),
+      maxStreams: whole(D.grpc.maxStreams, 1, 100_000, 'nodes connected at once at most'),
+      idleMs: whole(D.grpc.idleMs, 1000, DAY_MS, 'a node that sends nothing for so long is disconnected, ms'),
+      tls: tlsFiles('PEM files'),
+      authorise: authorisePart(['sources', 'tenants']),
+    },
+    'where PBX nodes stream records to',
+  )
+}
+
+function filesPart(): TSchema {
+  return Type.Optional(
+    Type.Array(filePart(), { default: D.files, description: 'a list of files that are read, and followed' }),
+  )
+}
+
+function filePart(): TSchema {
+  return Type.Object(
+    {
+      path: file('the file; relative to this file'),
+      format: Type.Unsafe<FileFormat>({
+        type: 'string',
+        enum: [...FILE_FORMATS],
+        description: `one of ${FILE_FORMATS.join(', ')}`,
+      }),
+      mapping: Type.Optional(
+        Type.String({ pattern: NAME, description: 'name of a mapping: asterisk-cdr, minim, or one of mappings' }),
+      ),
+      timeZone: Type.Optional(
+        Type.String({
+          minLength: 1,
+          maxLength: 64,
+          default: D.file.timeZone,
+          description: 'time zone of times without an offset: an IANA name such as Europe/London',
+        }),
+      ),
+      tenant: Type.Optional(
+        Type.String({ pattern: NAME, default: D.file.tenant, description: 'tenant of its records that name none' }),
+      ),
+      source: Type.Optional(
+        Type.String({
+          pattern: NAME,
+          description: `name in the ledger, instead of the file's own identity: ${NAME_IN_WORDS}`,
+        }),
+      ),
+      follow: Type.Optional(
+        Type.Boolean({
+          description:
+            'true: go on with what is written to it, over rotation (default for files of lines); false: read it once',
+        }),
+      ),
+      node: Type.Optional(
+        Type.Union([Type.Null(), Type.String({ pattern: NAME })], {
+          default: D.file.node,
+          description: `the PBX node whose call records it holds: ${NAME_IN_WORDS}`,
+        }),
+      ),
+      pollMs: Type.Optional(
+        whole(
+          D.file.pollMs,
+          10,
+          HOUR_MS,
+          'how often a followed file is looked at, even if nothing was heard of it, ms',
+        ),
+      ),
+      settleMs: Type.Optional(
+        whole(D.file.settleMs, 0, HOUR_MS, 'how long a rotated file must be unchanged to be taken as finished, ms'),
+      ),
+    },
+    {
+      ...closed,
+      description: 'a file: path, format, mapping, timeZone, tenant, source, follow, node, pollMs, settleMs',
+    },
+  )
+}
+
+function mappingsPart(): TSchema {
+  return Type.Optional(
+    Type.Record(
+      Type.String({ pattern: NAME }),
+      Type.Object({}, { additionalProperties: true, description: 'a mapping of names to fields' }),
+      { ...closed, default: D.mappings, description: "names of fields in foreign formats, by the mapping's name" },
+    ),
+  )
+}
+
+function opsPart(): TSchema {
+  return section(
+    { listen: listen(D.ops.listen, 'where /metrics, /healthz and /readyz answer') },
+    'how the program is watched',
+  )
+}
+
+function limitsPart(): TSchema {
+  return section(
+    {
+      maxRecordBytes: whole(D.limits.maxRecordBytes, 256, 1_048_576, 'octets of one record or line at most'),
+      futureMs: whole(
+        D.limits.futureMs,
+        0,
+        3_000_000,
+        'how far ahead of the clock a start time may be, ms; Kafka refuses an hour',
+      ),
+    },
+    'what is too large or too early',
+  )
+}
+
+function logPart(): TSchema {
+  return section(
+    {
+      level: Type.Unsafe<LogLevel>({
+        type: 'string',
+        enum: [...LOG_LEVELS],
+        default: D.log.level,
+        description: `least level that is logged, one of ${LOG_LEVELS.join(', ')}`,
+      }),
+    },
+    'what is logged',
   )
 }

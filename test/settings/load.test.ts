@@ -11,6 +11,7 @@ import { DEFAULTS } from '../../src/settings/defaults.js'
 import { loadSettings, maskSettings, type SettingsInput } from '../../src/settings/load.js'
 import type { Settings } from '../../src/settings/schema.js'
 import { SOURCE_DEFAULTS } from '../../src/settings/sections.js'
+import { given } from '../helpers/given.js'
 import { repositoryRoot } from '../helpers/shared.js'
 
 const root = repositoryRoot()
@@ -431,7 +432,7 @@ for (const [values, path, what, mend] of mistakes) {
 t.test('all that delivery keeps to itself is refused here already', async (t) => {
   const found = problems(t, { kafka: Object.fromEntries(RESERVED_PROPERTIES.map((name) => [name, true])) })
   for (const name of RESERVED_PROPERTIES) {
-    const { why, mend } = reservedFor(name)!
+    const { why, mend } = given(reservedFor(name))
     t.equal(found.filter((p) => p === `kafka.${name}: is set by minim itself: ${why}; ${mend}`).length, 1, name)
   }
 })
