@@ -5,9 +5,11 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import process from 'node:process'
 import type { Command } from 'commander'
-import { startApp } from '../app/app.js'
+import { type App, startApp } from '../app/app.js'
+import type { Outcome } from '../flow/outcome.js'
 import { throwawayKeyring } from '../keys/throwaway.js'
 import { createLog } from '../ops/log.js'
+import type { Plan } from '../policy/compile.js'
 import { loadSettings } from '../settings/load.js'
 import { DeliverClient } from '../sources/common/deliver-client.js'
 import { demoFile, type RunningDemo } from './demo-file.js'
@@ -41,9 +43,7 @@ export function register(program: Command): void {
         log: { level: 'warn' },
         ...(options.policy === undefined ? {} : { policy: options.policy }),
       })
-      const totals = { records: 0 }
-      /** Messages by purpose, all kinds together. */
-      const produced: Record<string, number> = {}
+      const totals = new Totals()
       print(WARNING)
       const app = await startApp({
         settings,
@@ -51,11 +51,7 @@ export function register(program: Command): void {
         keyring: throwawayKeyring(),
         onFatal: fail,
         onCommitted: (outcome) => {
-          totals.records += outcome.records
-          for (const [topic, count] of Object.entries(outcome.produced)) {
-            const [, purpose] = topic.split('.')
-            produced[purpose] = (produced[purpose] ?? 0) + count
-          }
+          totals.add(outcome)
         },
       })
       writeFileSync(
@@ -63,50 +59,89 @@ export function register(program: Command): void {
         JSON.stringify({ bootstrap: app.bootstrap, pid: process.pid, policy: settings.policy } satisfies RunningDemo),
         { mode: 0o600 },
       )
-      print(`Kafka (embedded)  ${app.bootstrap}
-gRPC for nodes    ${app.grpcAddress}
-metrics           http://${app.opsAddress}/metrics   /healthz   /readyz
-policy            ${app.plan.policy.version} (${app.plan.policy.purposes.map((p) => p.id).join(', ')})
-
-Look, in another terminal:
-  npx minim tail billing          what billing sees; or service, fraud, quality.quality, research, marketing …
-  npx minim explain calling       who sees the caller's number, in which form, on which basis
-  kcat -b ${app.bootstrap} -L      any Kafka client works
-`)
-
-      const nodes = NODES.map((name, i) => new SimulatedNode(name, i, app.catalogue))
-      const clients = nodes.map(
-        (node) => new DeliverClient({ address: app.grpcAddress, source: node.source, incarnation: node.incarnation }),
-      )
-      await Promise.all(clients.map((c) => c.resumeAfter))
-      let sequence = 0
-      let second = 0
-      let last = { ...totals }
-      const ticker = setInterval(() => {
-        sequence++
-        nodes.forEach((node, i) => clients[i].send(sequence, node.batch(CALLS_PER_TICK, Date.now())))
-        if (sequence % TICKS_PER_LINE !== 0) return
-        second++
-        const purposes = app.plan.policy.purposes.map(({ id }) => `${id} ${produced[id] ?? 0}`).join('  ')
-        print(
-          `${String(second).padStart(4)} s  ${totals.records} records (+${totals.records - last.records})  →  messages to ${purposes}`,
-        )
-        last = { ...totals }
-      }, TICK_MS)
-
-      let stopping = false
-      const stop = async (): Promise<void> => {
-        if (stopping) return
-        stopping = true
-        clearInterval(ticker)
-        for (const client of clients) client.end()
+      print(whereToLook(app))
+      const stopNodes = await startNodes(app, (second) => {
+        print(totals.line(second, app.plan))
+      })
+      endOnSignal(options.seconds, async () => {
+        stopNodes()
         await app.stop()
         rmSync(demoFile(), { force: true })
         print(`committed ${totals.records} records of ${NODES.length} nodes`)
         process.exit(0)
-      }
-      process.on('SIGINT', () => void stop().catch(fail))
-      process.on('SIGTERM', () => void stop().catch(fail))
-      if (options.seconds > 0) setTimeout(() => void stop().catch(fail), options.seconds * 1000)
+      })
     })
+}
+
+/** What was committed since the start. */
+class Totals {
+  records = 0
+  #told = 0
+  /** Messages by purpose, all kinds together. */
+  readonly #produced: Record<string, number> = {}
+
+  add(outcome: Outcome): void {
+    this.records += outcome.records
+    for (const [topic, count] of Object.entries(outcome.produced)) {
+      const [, purpose] = topic.split('.')
+      this.#produced[purpose] = (this.#produced[purpose] ?? 0) + count
+    }
+  }
+
+  /** A second's line. */
+  line(second: number, plan: Plan): string {
+    const purposes = plan.policy.purposes.map(({ id }) => `${id} ${this.#produced[id] ?? 0}`).join('  ')
+    const since = this.records - this.#told
+    this.#told = this.records
+    return `${String(second).padStart(4)} s  ${this.records} records (+${since})  →  messages to ${purposes}`
+  }
+}
+
+function whereToLook({ bootstrap, grpcAddress, opsAddress, plan }: App): string {
+  return `Kafka (embedded)  ${bootstrap}
+gRPC for nodes    ${grpcAddress}
+metrics           http://${opsAddress}/metrics   /healthz   /readyz
+policy            ${plan.policy.version} (${plan.policy.purposes.map((p) => p.id).join(', ')})
+
+Look, in another terminal:
+  npx minim tail billing          what billing sees; or service, fraud, quality.quality, research, marketing …
+  npx minim explain calling       who sees the caller's number, in which form, on which basis
+  kcat -b ${bootstrap} -L      any Kafka client works
+`
+}
+
+/**
+ * Simulated nodes that send calls to the proxy's own port.
+ * @param onSecond told each second
+ * @returns what ends them
+ */
+async function startNodes(app: App, onSecond: (second: number) => void): Promise<() => void> {
+  const nodes = NODES.map((name, i) => new SimulatedNode(name, i, app.catalogue))
+  const clients = nodes.map(
+    (node) => new DeliverClient({ address: app.grpcAddress, source: node.source, incarnation: node.incarnation }),
+  )
+  await Promise.all(clients.map((c) => c.resumeAfter))
+  let sequence = 0
+  const ticker = setInterval(() => {
+    sequence++
+    nodes.forEach((node, i) => clients[i].send(sequence, node.batch(CALLS_PER_TICK, Date.now())))
+    if (sequence % TICKS_PER_LINE === 0) onSecond(sequence / TICKS_PER_LINE)
+  }, TICK_MS)
+  return () => {
+    clearInterval(ticker)
+    for (const client of clients) client.end()
+  }
+}
+
+/** Ends once: at a signal, or when its time is over (0: never). */
+function endOnSignal(afterSeconds: number, end: () => Promise<void>): void {
+  let stopping = false
+  const stop = (): void => {
+    if (stopping) return
+    stopping = true
+    end().catch(fail)
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  if (afterSeconds > 0) setTimeout(stop, afterSeconds * 1000)
 }

@@ -52,7 +52,9 @@ export function explainError(error: unknown): string {
     return `minim: ${error.code}: ${error.message}\n  → ${error.fix}${also}`
   }
   const { name, code } = error as { name?: unknown; code?: unknown }
-  return `minim: unexpected ${typeof name === 'string' ? name : 'error'}${typeof code === 'string' ? ` (${code})` : ''}; run with MINIM_DEBUG=1 to see where`
+  const what = typeof name === 'string' ? name : 'error'
+  const which = typeof code === 'string' ? ` (${code})` : ''
+  return `minim: unexpected ${what}${which}; run with MINIM_DEBUG=1 to see where`
 }
 
 /** Ends the process with an error's words and code. */

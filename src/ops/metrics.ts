@@ -88,18 +88,10 @@ export class Metrics {
       counter('minim_messages_produced_total', "Messages committed to a purpose's topic", ['topic']),
       options.flows.map((flow) => flow.topic),
     )
-    const withheld = counter('minim_records_withheld_total', 'Records that a purpose may not have, by reason', [
-      'purpose',
-      'reason',
-    ])
-    const withheldChildren = new Map<string, Child>()
-    for (const purpose of [...new Set(options.flows.map((flow) => flow.purpose)), OTHER]) {
-      for (const reason of [...WITHHOLDINGS, OTHER])
-        if (purpose !== OTHER || reason === OTHER)
-          withheldChildren.set(`${purpose}\0${reason}`, child(withheld, purpose, reason))
-    }
-    withheldChildren.set(`\0${NO_PURPOSE}`, child(withheld, 'none', NO_PURPOSE))
-    this.#withheld = withheldChildren
+    this.#withheld = withheldChildren(
+      counter('minim_records_withheld_total', 'Records that a purpose may not have, by reason', ['purpose', 'reason']),
+      options.flows,
+    )
     this.#quarantined = children(
       counter('minim_records_quarantined_total', 'Input that went to quarantine, encrypted, by reason', ['reason']),
       REFUSALS,
@@ -133,38 +125,9 @@ export class Metrics {
     this.#sources = sourceCounters(registers, on)
     this.spool = spoolCounters(registers)
 
-    const sampled = (name: string, help: string, value: (sample: Sample) => number): void => {
-      const sample = (): Sample => this.#sample()
-      // A gauge of prom-client's calls `collect` with itself as `this`.
-      // Over several workers: ready when all are.
-      new Gauge({
-        name,
-        help,
-        registers,
-        aggregator: name === 'minim_ready' ? 'min' : 'sum',
-        collect() {
-          this.set(value(sample()))
-        },
-      })
-    }
-    sampled('minim_ready', 'Whether /readyz answers 200', (sample) => Number(sample.ready))
-    sampled(
-      'minim_items_in_flight',
-      'Batches taken from sources and not committed yet',
-      (sample) => sample.inFlightItems,
-    )
-    sampled('minim_bytes_retained', 'Input kept in memory until it is committed', (sample) => sample.retainedBytes)
-
+    sampledGauges(registers, () => this.#sample())
     this.#conservation = new Conservation(registers, options.flows, [...SOURCE_KINDS, SPOOL_ACCOUNT, OTHER], on)
-    new Gauge({
-      name: 'minim_build_info',
-      help: 'Versions of minim and of its policy, and the guarantee of delivery',
-      labelNames: ['version', 'policy', 'guarantee'],
-      aggregator: 'first',
-      registers,
-    })
-      .labels(options.minimVersion, options.policyVersion, options.guarantee ?? 'exactly-once')
-      .set(1)
+    buildInfo(registers, options)
   }
 
   /** What a kind of source counts with. */
@@ -235,6 +198,52 @@ export class Metrics {
   onDropped(messages: number): void {
     this.#dropped.inc(messages)
   }
+}
+
+/** A child for each purpose and reason, and one for what is meant for no purpose. */
+function withheldChildren(withheld: Counter, flows: readonly Flow[]): ReadonlyMap<string, Child> {
+  const made = new Map<string, Child>()
+  for (const purpose of [...new Set(flows.map((flow) => flow.purpose)), OTHER]) {
+    for (const reason of [...WITHHOLDINGS, OTHER])
+      if (purpose !== OTHER || reason === OTHER) made.set(`${purpose}\0${reason}`, child(withheld, purpose, reason))
+  }
+  made.set(`\0${NO_PURPOSE}`, child(withheld, 'none', NO_PURPOSE))
+  return made
+}
+
+/** What is asked for at each scrape. Over several workers: ready when all are. */
+function sampledGauges(registers: Registry[], sample: () => Sample): void {
+  const sampled = (name: string, help: string, value: (sample: Sample) => number): void => {
+    // A gauge of prom-client's calls `collect` with itself as `this`.
+    new Gauge({
+      name,
+      help,
+      registers,
+      aggregator: name === 'minim_ready' ? 'min' : 'sum',
+      collect() {
+        this.set(value(sample()))
+      },
+    })
+  }
+  sampled('minim_ready', 'Whether /readyz answers 200', ({ ready }) => Number(ready))
+  sampled(
+    'minim_items_in_flight',
+    'Batches taken from sources and not committed yet',
+    ({ inFlightItems }) => inFlightItems,
+  )
+  sampled('minim_bytes_retained', 'Input kept in memory until it is committed', ({ retainedBytes }) => retainedBytes)
+}
+
+function buildInfo(registers: Registry[], { minimVersion, policyVersion, guarantee }: MetricsOptions): void {
+  new Gauge({
+    name: 'minim_build_info',
+    help: 'Versions of minim and of its policy, and the guarantee of delivery',
+    labelNames: ['version', 'policy', 'guarantee'],
+    aggregator: 'first',
+    registers,
+  })
+    .labels(minimVersion, policyVersion, guarantee ?? 'exactly-once')
+    .set(1)
 }
 
 /** The account of a batch out of the spool: its source's, if there was only one. */

@@ -1,6 +1,7 @@
 /** Quarantine on a real broker: counted, shown, replayed once after a mend, beside a proxy that goes on; deleted. */
 import t from 'tap'
-import type { QuarantineRow, ReplayReport } from '../../src/cli/quarantine.js'
+import type { QuarantineRow } from '../../src/cli/quarantine-list.js'
+import type { ReplayReport } from '../../src/cli/quarantine-replay.js'
 import { readLedger } from '../../src/deliver/ledger.js'
 import { type Ended, minim, Place, Program, run, until } from '../e2e/program.js'
 import { kafkaAvailable, startKafka } from '../helpers/kafka.js'
