@@ -12,6 +12,12 @@ const B_UUID = '7b9c{{id:4}}-0d5e-4a1f-9a65-{{id:12}}'
 const CALLER = '+447700900{{calling:3}}'
 const CALLED = '02079460{{called:3}}'
 const PBX = 'pbx.example'
+const CODECS = [
+  'mod_spandsp.G722@8000h@20i@64000b',
+  'CORE_PCM_MODULE.PCMU@8000h@20i@64000b',
+  'CORE_PCM_MODULE.PCMA@8000h@20i@64000b',
+  'mod_spandsp.GSM@8000h@20i@13200b',
+]
 
 const SDP = [
   'v=0',
@@ -53,7 +59,7 @@ text_media_flow=disabled
 channel_name=sofia/internal/1004@${PBX}
 call_uuid=${UUID}
 sip_call_id=8f2c{{id:9}}a7d@192.0.2.14
-ep_codec_string=mod_spandsp.G722@8000h@20i@64000b,CORE_PCM_MODULE.PCMU@8000h@20i@64000b,CORE_PCM_MODULE.PCMA@8000h@20i@64000b,mod_spandsp.GSM@8000h@20i@13200b
+ep_codec_string=${CODECS.join(',')}
 sip_local_network_addr=198.51.100.10
 sip_network_ip=192.0.2.14
 sip_network_port=5060

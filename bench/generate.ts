@@ -6,7 +6,7 @@
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import protobuf from 'protobufjs'
-import { catalogue } from '../src/catalogue/catalogue.js'
+import { catalogue, type FieldName } from '../src/catalogue/catalogue.js'
 import { userAgents } from './user-agents.js'
 
 /** Records in one `Batch` message. */
@@ -183,11 +183,18 @@ export function callType(): protobuf.Type {
   return catalogue().root.lookupType('minim.v1.Call')
 }
 
+/** The numbers of an enumerated field's names. */
+function numbersOf(name: FieldName): ReadonlyMap<string, number> {
+  const field = catalogue().kinds.call.byName.get(name)
+  if (field === undefined) throw new Error(`calls have no field ${name}`)
+  return field.enumNumbers
+}
+
 /** Encodes a call with the protobuf library. */
 export class CallEncoder {
   private readonly type = callType()
-  private readonly directions = catalogue().kinds.call.byName.get('direction')!.enumNumbers
-  private readonly dispositions = catalogue().kinds.call.byName.get('disposition')!.enumNumbers
+  private readonly directions = numbersOf('direction')
+  private readonly dispositions = numbersOf('disposition')
   private readonly names: readonly (readonly [string, string])[]
 
   constructor() {

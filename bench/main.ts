@@ -166,7 +166,8 @@ async function measureMemory(context: Context): Promise<void> {
     const measured = await soak(context, `bench-soak-${million}`, path, times * context.records)
     peaks[`${million}M`] = Math.round(measured.peakMB)
     say(
-      `${million} million records: peak ${measured.peakMB.toFixed(0)} MB, ${Math.round(measured.records / measured.seconds).toLocaleString('en')} records/s, ` +
+      `${million} million records: peak ${measured.peakMB.toFixed(0)} MB, ` +
+        `${Math.round(measured.records / measured.seconds).toLocaleString('en')} records/s, ` +
         `${((measured.cpuSeconds * 1e6) / measured.records).toFixed(2)} µs/record`,
     )
     rmSync(path)

@@ -123,9 +123,9 @@ export function start(command: string, args: readonly string[], options: RunOpti
             reject(new Error(`${name} did not say ${pattern} in time: ${tail(text)}`))
           })
         }, timeoutMs)
-        done.catch((error: Error) => {
+        done.catch((error: unknown) => {
           end(() => {
-            reject(error)
+            reject(error instanceof Error ? error : new Error(`${name}: ${String(error)}`))
           })
         })
         watchers.add(watch)

@@ -159,8 +159,10 @@ export interface BenchReport {
 export function table(report: BenchReport, titles: Readonly<Record<string, string>>): string {
   const { machine: m } = report
   const lines = [
-    `${m.cores} × ${m.cpu}, ${m.memoryGB} GB, ${m.kernel}; Node ${m.node}, librdkafka ${m.librdkafka}, Kafka ${m.kafka ?? 'none'}, Java ${m.java ?? 'none'}; ${m.date}`,
-    `${report.records.toLocaleString('en')} records; medians; a record is three messages (d7: as many as the default policy makes of it; rows of sources: records are their posts, events or packets)`,
+    `${m.cores} × ${m.cpu}, ${m.memoryGB} GB, ${m.kernel}; Node ${m.node}, librdkafka ${m.librdkafka}, ` +
+      `Kafka ${m.kafka ?? 'none'}, Java ${m.java ?? 'none'}; ${m.date}`,
+    `${report.records.toLocaleString('en')} records; medians; a record is three messages (d7: as many as the default ` +
+      'policy makes of it; rows of sources: records are their posts, events or packets)',
     '',
     ['row', 'records/s', 'slowest', 'fastest', 'messages/s', 'CPU µs/record', 'peak MB', 'whole rec/s', '']
       .map((h, i) => pad(h, i))
@@ -189,7 +191,9 @@ export function table(report: BenchReport, titles: Readonly<Record<string, strin
     const value = report.ratios[name]
     if (value === undefined) continue
     lines.push(
-      `${name.padEnd(18)} ${value.toFixed(3).padStart(8)}  ${by}${least === undefined ? '' : `, at least ${least}${missed(value < least)}`}${most === undefined ? '' : `, at most ${most}${missed(value > most)}`}`,
+      `${name.padEnd(18)} ${value.toFixed(3).padStart(8)}  ${by}` +
+        (least === undefined ? '' : `, at least ${least}${missed(value < least)}`) +
+        (most === undefined ? '' : `, at most ${most}${missed(value > most)}`),
     )
   }
   for (const { row: id, unit, least, ofOneCore } of RATES) {
@@ -198,7 +202,8 @@ export function table(report: BenchReport, titles: Readonly<Record<string, strin
     const oneCore = Math.round(1e6 / row.cpuMicrosPerRecord)
     const judged = ofOneCore === true ? oneCore : row.recordsPerSecond
     lines.push(
-      `${id.padEnd(18)} ${number(row.recordsPerSecond)} ${unit}/s, one core's worth ${number(oneCore)}; at least ${number(least)}${ofOneCore === true ? ' of one core' : ''}${missed(judged < least)}`,
+      `${id.padEnd(18)} ${number(row.recordsPerSecond)} ${unit}/s, one core's worth ${number(oneCore)}; ` +
+        `at least ${number(least)}${ofOneCore === true ? ' of one core' : ''}${missed(judged < least)}`,
     )
   }
   const { latency, d } = report.rows

@@ -195,7 +195,9 @@ export const ERRORS = {
     stage: 'kafka',
     retryable: false,
     message: '{bootstrap}: whatever answers there does not know the requests that topics are made and checked with',
-    fix: 'name a Kafka from 2.1 on; the one inside a running minim takes what that process writes, and can be read, but not written to by another',
+    fix:
+      'name a Kafka from 2.1 on; the one inside a running minim takes what that process writes, and can be ' +
+      'read, but not written to by another',
   },
   MINIM_KAFKA_ADMIN_UNSUPPORTED: {
     stage: 'kafka',
@@ -219,7 +221,8 @@ export const ERRORS = {
     stage: 'deliver',
     retryable: false,
     message:
-      'another minim has taken over shard {shard} of "{cluster}", or this one hung for longer than kafka."transaction.timeout.ms": it stops',
+      'another minim has taken over shard {shard} of "{cluster}", or this one hung for longer than ' +
+      'kafka."transaction.timeout.ms": it stops',
     fix: 'run one process per shard; give separate installations on one Kafka different names under `cluster`',
   },
   MINIM_DELIVERY_STOPPED: {
@@ -238,7 +241,9 @@ export const ERRORS = {
     stage: 'deliver',
     retryable: true,
     message: 'batch {sequence} of {source} was taken before, with other bytes: this one was not taken',
-    fix: 'connect again and go on from the resume point; if it comes again, two installations have one incarnation, or one was set back: give it a new incarnation, which counts from 1',
+    fix:
+      'connect again and go on from the resume point; if it comes again, two installations have one ' +
+      'incarnation, or one was set back: give it a new incarnation, which counts from 1',
   },
   MINIM_DELIVERY_WRONG_SHARD: {
     stage: 'deliver',
@@ -281,7 +286,9 @@ export const ERRORS = {
     stage: 'kafka',
     retryable: true,
     message: '{bootstrap}: Kafka does not let this user go on ({what}); trying again in {delayMs} ms',
-    fix: 'grant it Write and Describe on the topics, Write and Describe on the transactional ids that begin with minim., IdempotentWrite on the cluster, Read on minim.ledger',
+    fix:
+      'grant it Write and Describe on the topics, Write and Describe on the transactional ids that begin ' +
+      'with minim., IdempotentWrite on the cluster, Read on minim.ledger',
   },
   MINIM_KAFKA_CLOCK: {
     stage: 'kafka',
@@ -299,7 +306,9 @@ export const ERRORS = {
     stage: 'sources',
     retryable: true,
     message: 'topic {topic}: {what}; reading again in {delayMs} ms',
-    fix: 'nothing, if it is rare; else see that the topic is there, and that this user may read it, join the group and add its offsets to transactions',
+    fix:
+      'nothing, if it is rare; else see that the topic is there, and that this user may read it, join the ' +
+      'group and add its offsets to transactions',
   },
   MINIM_KAFKA_INPUT_FENCED: {
     stage: 'sources',
@@ -323,7 +332,9 @@ export const ERRORS = {
     stage: 'sources',
     retryable: false,
     message: "the client's certificate does not name the source that the stream names",
-    fix: "use as source a DNS name out of the certificate's subjectAltName, or list it under the certificate's name in grpc.authorise of the proxy",
+    fix:
+      "use as source a DNS name out of the certificate's subjectAltName, or list it under the certificate's " +
+      'name in grpc.authorise of the proxy',
   },
   MINIM_GRPC_SOURCE_CHANGED: {
     stage: 'sources',
@@ -408,7 +419,9 @@ export const ERRORS = {
     stage: 'sources',
     retryable: false,
     message: 'agent.stateFile: {what}',
-    fix: 'restore it, with its folder writable; without it the files are sent again from their start, and all that is in them is there twice',
+    fix:
+      'restore it, with its folder writable; without it the files are sent again from their start, and all ' +
+      'that is in them is there twice',
   },
   MINIM_AGENT_LOCKED: {
     stage: 'sources',
@@ -420,14 +433,18 @@ export const ERRORS = {
     stage: 'sources',
     retryable: false,
     message:
-      'the proxy has batch {resume} of {source} last, and this agent has sent {first} to {last}: nothing is sent, since some would be lost or there twice',
-    fix: "if the state file is older than the last run, restore it; if the proxy's ledger is, or another agent uses the name, give the agent another `source` and a new state file",
+      'the proxy has batch {resume} of {source} last, and this agent has sent {first} to {last}: nothing ' +
+      'is sent, since some would be lost or there twice',
+    fix:
+      "if the state file is older than the last run, restore it; if the proxy's ledger is, or another agent " +
+      'uses the name, give the agent another `source` and a new state file',
   },
   MINIM_AGENT_LOST: {
     stage: 'sources',
     retryable: false,
     message:
-      'files.{file}: {bytes} octets of lines were cut and not acknowledged, and their file is gone: if the proxy has not taken them, they are lost',
+      'files.{file}: {bytes} octets of lines were cut and not acknowledged, and their file is gone: if the ' +
+      'proxy has not taken them, they are lost',
     fix: 'keep rotated files until they are sent, uncompressed (logrotate: delaycompress)',
   },
   MINIM_AGENT_DISCONNECTED: {
@@ -488,7 +505,9 @@ export const ERRORS = {
     stage: 'sources',
     retryable: true,
     message: 'AMI of {node}: there is no connection ({what})',
-    fix: 'see that Asterisk runs, that manager.conf has enabled=yes and listens at host and port, and, with TLS, that its certificate is of tls.ca; minim goes on trying',
+    fix:
+      'see that Asterisk runs, that manager.conf has enabled=yes and listens at host and port, and, with ' +
+      'TLS, that its certificate is of tls.ca; minim goes on trying',
   },
   MINIM_AMI_TIMEOUT: {
     stage: 'sources',
@@ -537,7 +556,9 @@ export const ERRORS = {
     retryable: false,
     message:
       '{records} record(s) that came in by {source} are not accounted for (purpose {purpose}, kind {kind}); fewer than 0: so many too many',
-    fix: 'this is a defect of minim: report it with the log and /metrics, and compare what the source still has with the topics; the accounts begin anew with a restart',
+    fix:
+      'this is a defect of minim: report it with the log and /metrics, and compare what the source still has ' +
+      'with the topics; the accounts begin anew with a restart',
   },
   MINIM_OPS_LISTEN: {
     stage: 'ops',

@@ -113,7 +113,9 @@ export function inspectPolicy(
         {
           path: '',
           what: `cannot be read (${code})`,
-          mend: 'name a file that can under policy: in the settings, or by --policy; policy.yaml beside the settings is what is meant without',
+          mend:
+            'name a file that can under policy: in the settings, or by --policy; policy.yaml beside the ' +
+            'settings is what is meant without',
         },
       ],
       purposes: [],

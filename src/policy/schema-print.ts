@@ -29,9 +29,10 @@ function tagType(catalogue: Catalogue): protobuf.Type {
  * purpose sees is a subset, with tokens as bytes.
  */
 export function printProto(purpose: Purpose, kinds: readonly KindRules[], catalogue: Catalogue): string {
+  const printed = kinds.length === 1 ? `${purpose.id}.${kinds[0].kind}` : purpose.id
   const lines = [
     `// ${purpose.description}.`,
-    `// ${purpose.notice}, ${purpose.basis}, kept ${purpose.retentionDays} days. Printed by minim schema ${kinds.length === 1 ? `${purpose.id}.${kinds[0].kind}` : purpose.id}.`,
+    `// ${purpose.notice}, ${purpose.basis}, kept ${purpose.retentionDays} days. Printed by minim schema ${printed}.`,
     'syntax = "proto3";',
     '',
     `package pbx.${purpose.id.replace(/-/g, '_')};`,

@@ -27,12 +27,18 @@ function text(description: string, maxLength = 2000): TSchema {
   return Type.String({ minLength: 1, maxLength, pattern: '\\S', description })
 }
 
+/** `SERVICE_DATA` → `service data`. */
+function words(constant: string): string {
+  return constant.toLowerCase().replace('_', ' ')
+}
+
 function fieldSchema(field: Field, sourceOf: (name: string) => Field | undefined): TSchema {
   const kinds = fitting(field, sourceOf)
   const made = field.derivedFrom === null ? '' : `; made from ${field.derivedFrom}`
   const about = field.comment === null ? '' : `${field.comment.replace(/\s+/g, ' ')} `
+  const spellings = [...kinds, 'drop' as const].map(spellingOf).join(', or ')
   return Type.Union([...kinds.flatMap((kind) => descriptorOf(kind).schema()), Type.Literal('drop')], {
-    description: `${about}${field.category.toLowerCase().replace('_', ' ')} data of ${field.whose.toLowerCase().replace('_', ' ')}${made}. Write ${[...kinds, 'drop' as const].map(spellingOf).join(', or ')}.`,
+    description: `${about}${words(field.category)} data of ${words(field.whose)}${made}. Write ${spellings}.`,
   })
 }
 

@@ -87,7 +87,9 @@ export function authorisePart(names: readonly Nameable[]): TSchema {
     {
       ...closed,
       default: {},
-      description: `what a client may use, by a DNS name or URI of its certificate's subjectAltName: { pbx-1.example.net: { ${inWords(names)} } }`,
+      description:
+        "what a client may use, by a DNS name or URI of its certificate's subjectAltName: " +
+        `{ pbx-1.example.net: { ${inWords(names)} } }`,
     },
   )
 }

@@ -80,7 +80,7 @@ export function allowProblems(
   if (wrong.length > 0) return wrong
   // Nothing would come, and nothing say so but a counter.
   if (
-    allow.every((entry) => isLoopback(String(networkText(entry)))) &&
+    allow.every((entry) => isLoopback(networkText(entry))) &&
     !used.every((listen) => isLoopback(listen.slice(0, listen.lastIndexOf(':'))))
   ) {
     return [

@@ -16,6 +16,6 @@ export interface ServerTls {
  */
 export function readServerTls(tls: TlsSettings, path: string): ServerTls {
   const { cert, key, ca } = readPem(pemFiles(tls, path))
-  // The schema asks for both.
-  return { cert: cert!, key: key!, ca }
+  if (cert === null || key === null) throw new TypeError('the schema lets no server through without both')
+  return { cert, key, ca }
 }

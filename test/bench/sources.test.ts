@@ -27,6 +27,7 @@ import { AmiNode } from '../../src/sources/ami/node.js'
 import { AMI_ENTRY } from '../../src/sources/ami/settings.js'
 import { StanzaParser } from '../../src/sources/ami/stanzas.js'
 import { frameLength } from '../../src/sources/hep/frame.js'
+import { given } from '../helpers/given.js'
 import { repositoryRoot } from '../helpers/shared.js'
 import { reading } from '../sources/hep/reader.js'
 
@@ -63,9 +64,9 @@ void t.test('CDRs of FreeSWITCH: of real size, each another call, each three rec
   const ids = new Set<string | null>()
   for (let i = 0; i < CALLS; i++) {
     template.write(body, i)
-    const cdr = readCdr(cdrJson(body)!)!
+    const cdr = given(readCdr(given(cdrJson(body))))
     t.ok(cdr.variables.size > 40)
-    const taken = writeCdr(cdr, 'a', writer)!
+    const taken = given(writeCdr(cdr, 'a', writer))
     if (taken.records !== RECORDS_OF_CDR) t.fail(`${taken.records} records of ${i}`)
     ids.add(taken.id)
     JSON.parse(body.toString('utf8'))
@@ -202,7 +203,7 @@ void t.test('quality reports: two records of each body', (t) => {
   const ids = new Set<unknown>()
   for (let i = 0; i < CALLS; i++) {
     template.write(body, i)
-    const records = vqToQuality(readVqRtcpxr(body)!, null, { seenMs: NOW_MS })
+    const records = vqToQuality(given(readVqRtcpxr(body)), null, { seenMs: NOW_MS })
     if (records.length !== RECORDS_OF_BODY) t.fail(`${records.length} records of ${i}`)
     ids.add(records[0]['call_id'])
     t.equal(records[0]['mos_lq'], 4.2)

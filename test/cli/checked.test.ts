@@ -36,10 +36,9 @@ t.test("a policy that cannot be read is told with the settings' mistakes", (t) =
       [{ path: '', what: 'cannot be read (ENOENT)' }],
     ],
   )
-  t.match(
-    explainError(error),
-    /MINIM_SETTINGS_INVALID[^]*cluser[^]*→ mend each line[^]*MINIM_POLICY_INVALID[^]*polcy\.yaml[^]*cannot be read \(ENOENT\)[^]*→ mend/,
-  )
+  const settings = 'MINIM_SETTINGS_INVALID[^]*cluser[^]*→ mend each line'
+  const policy = 'MINIM_POLICY_INVALID[^]*polcy\\.yaml[^]*cannot be read \\(ENOENT\\)[^]*→ mend'
+  t.match(explainError(error), new RegExp(`${settings}[^]*${policy}`))
   t.end()
 })
 

@@ -4,6 +4,7 @@ import { catalogue } from '../../src/catalogue/catalogue.js'
 import { JsonLinesReader } from '../../src/formats/json-lines.js'
 import { checkMapping, CONVERSIONS } from '../../src/formats/mapping.js'
 import { readAll } from '../formats/reading.js'
+import { given } from '../helpers/given.js'
 import { codesOf, readPage, tableOf, walk } from './page.js'
 
 const page = readPage('mappings.md')
@@ -47,12 +48,12 @@ t.test('every conversion has its row, and does what it says', (t) => {
             ).mapping
           : mapping
       const { rows: read, refused } = readAll(
-        new JsonLinesReader(lone!, catalogue()),
+        new JsonLinesReader(given(lone), catalogue()),
         kind,
         Buffer.from(`{"when":1,"it":${input}}\n`),
       )
       const value = refused.length > 0 ? refused[0] : (read[0][target] ?? 'absent')
-      const { enumNames } = catalogue().kinds[kind].byName.get(target)!
+      const { enumNames } = given(catalogue().kinds[kind].byName.get(target))
       t.equal(typeof value === 'number' ? (enumNames[value] ?? String(value)) : value, output, `${name}: ${input}`)
     }
   }

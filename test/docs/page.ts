@@ -9,7 +9,7 @@
  *
  * Any other block would be one that nobody has tried, so it fails.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
 import {
   chmodSync,
   existsSync,
@@ -225,16 +225,17 @@ function installed(prefix: string, packageFolder: string): void {
 }
 
 async function endGroup(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+  const { pid } = child
+  if (pid === undefined || child.exitCode !== null || child.signalCode !== null) return
   const over = new Promise<void>((resolve) => {
     child.once('close', () => {
       resolve()
     })
   })
   // Its own group: the shell and what it started, and nothing else.
-  process.kill(-child.pid, 'SIGTERM')
+  process.kill(-pid, 'SIGTERM')
   const timer = setTimeout(() => {
-    process.kill(-child.pid!, 'SIGKILL')
+    process.kill(-pid, 'SIGKILL')
   }, 15_000)
   await over
   clearTimeout(timer)
@@ -242,7 +243,7 @@ async function endGroup(child: ChildProcess): Promise<void> {
 
 /** One bash for all blocks, so that what one exports the next has. */
 class Shell {
-  readonly child: ChildProcess
+  readonly child: ChildProcessWithoutNullStreams
   readonly #hidden: string
   #out = ''
   #err = ''
@@ -251,15 +252,15 @@ class Shell {
   constructor(folder: string, env: NodeJS.ProcessEnv, hidden: string) {
     this.#hidden = hidden
     this.child = spawn('bash', ['--norc'], { cwd: folder, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
-    this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+    this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.#out += text
     })
-    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#err += text
     })
     // A block that failed ends the shell; what is written to it then is lost, which the exit code says.
-    this.child.stdin!.on('error', () => undefined)
-    this.child.stdin!.write('set -eu -o pipefail\n')
+    this.child.stdin.on('error', () => undefined)
+    this.child.stdin.write('set -eu -o pipefail\n')
   }
 
   async run(text: string): Promise<{ code: number; stdout: string; stderr: string }> {
@@ -267,7 +268,7 @@ class Shell {
     writeFileSync(file, text)
     const done = join(this.#hidden, `${this.#count}.done`)
     this.#out = this.#err = ''
-    this.child.stdin!.write(`source '${file}' </dev/null\ntouch '${done}'\n`)
+    this.child.stdin.write(`source '${file}' </dev/null\ntouch '${done}'\n`)
     await until(
       `the end of block ${this.#count}: ${text}\n${this.#err}`,
       () => existsSync(done) || this.child.exitCode !== null,

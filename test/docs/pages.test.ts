@@ -9,6 +9,7 @@ import t from 'tap'
 import { EXIT, exitCode } from '../../src/cli/exit.js'
 import { type ErrorCode, ERRORS, MinimError } from '../../src/errors/catalogue.js'
 import { loadSettings } from '../../src/settings/load.js'
+import { given } from '../helpers/given.js'
 import { repositoryRoot } from '../helpers/shared.js'
 import { ROOMS } from '../walls/rooms.js'
 import { blocksOf, codesOf, tableOf, withoutPadding } from './page.js'
@@ -23,7 +24,7 @@ const pages = [
     .map((name) => join('docs', name)),
 ].sort()
 const text = new Map(pages.map((page) => [page, withoutPadding(readFileSync(join(root, page), 'utf8'))]))
-const withoutBlocks = (page: string): string => text.get(page)!.replace(/^```[^]*?^```$/gm, '')
+const withoutBlocks = (page: string): string => given(text.get(page)).replace(/^```[^]*?^```$/gm, '')
 
 /** Headings of a page as links name them. */
 function anchors(page: string): Set<string> {
@@ -60,14 +61,14 @@ t.test('every link leads to a page and a heading that are there', (t) => {
 })
 
 t.test('the contents name every page, and each page begins with its title', (t) => {
-  const contents = text.get('docs/README.md')!
+  const contents = given(text.get('docs/README.md'))
   for (const page of pages.filter((name) => name.startsWith('docs/') && name !== 'docs/README.md')) {
     t.match(text.get(page), /^# .+\n/, page)
     const list =
       page.startsWith('docs/decisions/') && page !== 'docs/decisions/README.md'
         ? 'docs/decisions/README.md'
         : 'docs/README.md'
-    t.ok(text.get(list)!.includes(`](${relative(dirname(list), page)}`), `${list} names ${page}`)
+    t.ok(given(text.get(list)).includes(`](${relative(dirname(list), page)}`), `${list} names ${page}`)
   }
   t.ok(contents.length > 0)
   t.end()
@@ -110,7 +111,7 @@ t.test('every file that a page names is there', (t) => {
 })
 
 t.test('the page on architecture has every room, and what each may import', (t) => {
-  const rows = tableOf(text.get('docs/architecture.md')!, 'folder')
+  const rows = tableOf(given(text.get('docs/architecture.md')), 'folder')
   const rooms = Object.entries(ROOMS).filter(([name]) => !name.endsWith('.ts'))
   t.same(
     rows.map(([folder]) => codesOf(folder)),
@@ -132,7 +133,7 @@ t.test('every part of settings that a page shows is one', (t) => {
   })
   let count = 0
   for (const page of pages) {
-    for (const block of blocksOf(text.get(page)!)) {
+    for (const block of blocksOf(given(text.get(page)))) {
       if (!('settings' in block.attributes)) continue
       const path = join(folder, 'part.yaml')
       writeFileSync(path, block.text)
@@ -145,13 +146,13 @@ t.test('every part of settings that a page shows is one', (t) => {
 })
 
 t.test("an error's code says with what the program ends", (t) => {
-  const rows = tableOf(text.get('docs/errors.md')!, 'code').flatMap(([codes, , exit]) =>
+  const rows = tableOf(given(text.get('docs/errors.md')), 'code').flatMap(([codes, , exit]) =>
     codesOf(codes).map((code) => ({ parts: code.split('…'), exit })),
   )
   const literal = ({ parts }: (typeof rows)[number]): number => parts.join('').length
   for (const code of Object.keys(ERRORS) as ErrorCode[]) {
     const [row] = rows
-      .filter(({ parts }) => code.startsWith(parts[0]) && code.endsWith(parts.at(-1)!))
+      .filter(({ parts }) => code.startsWith(parts[0]) && code.endsWith(given(parts.at(-1))))
       .sort((a, b) => literal(b) - literal(a))
     if (row === undefined) t.fail(`${code} has no row`)
     else if (row.exit !== '–')
@@ -162,7 +163,7 @@ t.test("an error's code says with what the program ends", (t) => {
       )
   }
   t.same(
-    tableOf(text.get('docs/operations.md')!, 'code').map(([code]) => Number(code)),
+    tableOf(given(text.get('docs/operations.md')), 'code').map(([code]) => Number(code)),
     Object.values(EXIT).sort((a, b) => a - b),
     'every exit code has its row',
   )

@@ -52,7 +52,9 @@ t.test('nothing of a record comes out', async (t) => {
     ),
     place.write(
       'Master.csv',
-      '"canary-account","+447700900417"\n"canary-account","07700 900417","020 7946 0918","x","""Xanthippe"" <07700900417>","PJSIP/7700900417","b","Dial","7700900417","2026-99-01","","",1,1,"ANSWERED","DOCUMENTATION"\n',
+      '"canary-account","+447700900417"\n' +
+        '"canary-account","07700 900417","020 7946 0918","x","""Xanthippe"" <07700900417>","PJSIP/7700900417",' +
+        '"b","Dial","7700900417","2026-99-01","","",1,1,"ANSWERED","DOCUMENTATION"\n',
     ),
     place.write(
       'batches.bin',

@@ -20,10 +20,9 @@ t.test('demo --seconds 3 tells where it is, a line a second, and ends by itself'
   t.match(stdout, /npx minim tail billing/)
   const seconds = stdout.match(/^ +\d+ s {2}.*$/gm) ?? []
   t.ok(seconds.length >= 2, stdout)
-  t.match(
-    seconds[0],
-    /^ +1 s {2}[1-9]\d* records \(\+[1-9]\d*\) {2}→ {2}messages to service \d+ {2}billing \d+ {2}fraud \d+ {2}quality \d+ {2}research \d+ {2}marketing \d+ {2}legal \d+$/,
-  )
+  const purposes = ['service', 'billing', 'fraud', 'quality', 'research', 'marketing', 'legal']
+  const counts = purposes.map((purpose) => `${purpose} \\d+`).join(' {2}')
+  t.match(seconds[0], new RegExp(`^ +1 s {2}[1-9]\\d* records \\(\\+[1-9]\\d*\\) {2}→ {2}messages to ${counts}$`))
   t.match(stdout, /committed [1-9]\d* records of 3 nodes\n$/)
   t.notMatch(stdout, SIMULATED)
   t.same(place.left([]), [], 'it leaves no file')
@@ -52,8 +51,9 @@ t.test('tail without a demo says so, with the mend', { skip: taken ? 'a broker r
   t.equal(code, 3)
   t.match(
     stderr,
-    /^minim: MINIM_KAFKA_NO_DEMO: no demo is running: none was found, and nothing answers at 127\.0\.0\.1:9092[^]*→ start one with `npm start`, or name the Kafka[^]*--brokers/,
+    /^minim: MINIM_KAFKA_NO_DEMO: no demo is running: none was found, and nothing answers at 127\.0\.0\.1:9092/,
   )
+  t.match(stderr, /→ start one with `npm start`, or name the Kafka[^]*--brokers/)
   t.equal(stdout, '')
 })
 

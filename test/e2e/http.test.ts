@@ -11,6 +11,7 @@ import { catalogue as shipped, type Kind } from '../../src/catalogue/catalogue.j
 import { decoderOf } from '../../src/trial/decode.js'
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
+import { given } from '../helpers/given.js'
 import { setClock, shiftedClock } from '../helpers/shifted-clock.js'
 import { cdrText, FORMS, profile, UUID } from '../sources/freeswitch/cdr.js'
 import { basic } from '../sources/http/client.js'
@@ -101,7 +102,7 @@ const plan = compile(loadPolicy(join(ROOT, 'config/policy.yaml'), shipped()), sh
 
 /** Messages of a topic as objects: tokens in base64url. */
 async function read(kafka: string, purpose: string, kind: Kind): Promise<Record<string, unknown>[]> {
-  const found = plan.kinds[kind].purposes.find((p) => p.purpose.id === purpose)!
+  const found = given(plan.kinds[kind].purposes.find((p) => p.purpose.id === purpose))
   const decode = decoderOf(found.purpose, found.rules, shipped())
   return (await readTopic(kafka, found.rules.topic)).map(({ value }) => decode(value) as Record<string, unknown>)
 }

@@ -53,8 +53,11 @@ const stamp = (ms: number): string => new Date(ms).toISOString().slice(0, 19).re
 function csvLine(n: number, startMs: number, over: Partial<Record<'calling' | 'start', string>> = {}): string {
   const calling = over.calling ?? '07700 900417'
   return (
-    `"canary-account","${calling}","020 7946 0918","from-internal","""Xanthippe Quagmire"" <${calling}>","PJSIP/7700900417-00000${n}","PJSIP/carrier-1","Dial","PJSIP/02079460918@203.0.113.77,30",` +
-    `"${over.start ?? stamp(startMs)}","${stamp(startMs + 5000)}","${stamp(startMs + 65_000)}",65,60,"ANSWERED","DOCUMENTATION","canary-call-${n}","canary-place"\n`
+    `"canary-account","${calling}","020 7946 0918","from-internal",` +
+    `"""Xanthippe Quagmire"" <${calling}>","PJSIP/7700900417-00000${n}","PJSIP/carrier-1",` +
+    `"Dial","PJSIP/02079460918@203.0.113.77,30",` +
+    `"${over.start ?? stamp(startMs)}","${stamp(startMs + 5000)}","${stamp(startMs + 65_000)}",` +
+    `65,60,"ANSWERED","DOCUMENTATION","canary-call-${n}","canary-place"\n`
   )
 }
 
@@ -196,7 +199,8 @@ t.test('a file of another format: nothing is taken, unless it is forced', { time
     t.match(
       stderr,
       new RegExp(
-        `MINIM_FILE_WRONG_FORMAT: input file \\(file names are not printed[^)]*\\): of its first \\d+ record.* would go to quarantine \\([^)]*${reason}.*nothing was taken`,
+        'MINIM_FILE_WRONG_FORMAT: input file \\(file names are not printed[^)]*\\): of its first \\d+ record.* ' +
+          `would go to quarantine \\([^)]*${reason}.*nothing was taken`,
       ),
     )
     t.equal(stdout, '')

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import Kafka from 'node-rdkafka'
 import t from 'tap'
-import type { QuarantineRow } from '../../src/cli/quarantine.js'
+import type { QuarantineRow } from '../../src/cli/quarantine-list.js'
 import { sealQuarantined } from '../../src/quarantine/box.js'
 import { DeliverClient } from '../../src/sources/common/deliver-client.js'
 import { minim, Place, run, until } from './program.js'

@@ -224,7 +224,8 @@ t.test('a phone registers: baresip', async (t) => {
   mkdirSync(place.path('phone'))
   place.write(
     'phone/accounts',
-    `<sip:1004@${running.udp};transport=udp>;auth_user=1004;auth_pass=none;regint=60\n<sip:1005@${running.tcp};transport=tcp>;auth_user=1005;auth_pass=none;regint=60\n`,
+    `<sip:1004@${running.udp};transport=udp>;auth_user=1004;auth_pass=none;regint=60\n` +
+      `<sip:1005@${running.tcp};transport=tcp>;auth_user=1005;auth_pass=none;regint=60\n`,
   )
   place.write('phone/config', 'module_path /usr/lib/baresip/modules\nmodule_app account.so\nsip_listen 127.0.0.1:0\n')
   place.write('phone/contacts', '')

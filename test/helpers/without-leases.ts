@@ -5,10 +5,11 @@
  */
 import { BatchLease } from '../../src/batch/lease.js'
 import { FileChunk } from '../../src/sources/common/files.js'
+import { given } from './given.js'
 
 /** @returns what puts them back */
 export function withoutLeases(): () => void {
-  const held = Object.getOwnPropertyDescriptor(BatchLease.prototype, 'held')!
+  const held = given(Object.getOwnPropertyDescriptor(BatchLease.prototype, 'held'))
   // eslint-disable-next-line @typescript-eslint/unbound-method -- called with `this` below
   const { spend } = BatchLease.prototype
   // eslint-disable-next-line @typescript-eslint/unbound-method -- called with `this` below

@@ -37,7 +37,7 @@ function spoil(tree: Tree, path: string, value: unknown): Tree {
   const steps = path.split('.')
   let at = tree
   for (const step of steps.slice(0, -1)) at = (at[step] ??= {}) as Tree
-  if (value === undefined) delete at[steps[steps.length - 1]]
+  if (value === undefined) Reflect.deleteProperty(at, steps[steps.length - 1])
   else at[steps[steps.length - 1]] = value
   return tree
 }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { given } from '../helpers/given.js'
 import { allEnded, check, isClean, type Observed, type Sender, summary } from './checker.js'
 import { CANARIES, fieldsOf, firstStart, identify, kindOf, MAX_SOURCES, startOf, tenantOf } from './numbers.js'
 import { TOPICS, topicsOf } from './policy.js'
@@ -64,7 +65,7 @@ t.test(
     const ways = senders.map((sender) => ({ ...sender, wayOf: (n: number) => (n <= 4 ? 'a' : 'b') }))
     const log = cleanLog()
     // The first way's are read last.
-    for (const m of log) if (m.record!.n <= 4) Object.assign(m, { offset: m.offset + 500 })
+    for (const m of log) if (given(m.record).n <= 4) Object.assign(m, { offset: m.offset + 500 })
     t.ok(isClean(check(ways, log)))
     t.ok(check(senders, log).outOfOrder > 0, 'of one way it would be out of order')
     const swapped = cleanLog()
@@ -75,7 +76,8 @@ t.test(
     t.match(check(ways, swapped), { outOfOrder: 1, lost: 0 })
     const moved = cleanLog()
     for (const m of moved)
-      if (m.record!.n > 4 && m.topic === ONE && m.record!.source === 1) Object.assign(m, { partition: m.partition + 2 })
+      if (given(m.record).n > 4 && m.topic === ONE && given(m.record).source === 1)
+        Object.assign(m, { partition: m.partition + 2 })
     t.ok(check(ways, moved).outOfOrder > 0, 'another partition by the other way')
   },
 )

@@ -124,10 +124,9 @@ export function check(senders: readonly Sender[], messages: Iterable<Observed>):
       // To every purpose or to none, acknowledged or not.
       if (there.length === topics.length || (n > sender.acknowledged && there.length === 0)) continue
       verdict.lost += topics.length - there.length
-      example(
-        'lost',
-        `record ${n} of node ${source}, ${n > sender.acknowledged ? 'not acknowledged, ' : ''}from ${topics.filter((topic) => !there.includes(topic)).join(', ')}`,
-      )
+      const missing = topics.filter((topic) => !there.includes(topic)).join(', ')
+      const how = n > sender.acknowledged ? 'not acknowledged, ' : ''
+      example('lost', `record ${n} of node ${source}, ${how}from ${missing}`)
     }
   })
   return verdict

@@ -10,7 +10,11 @@ import { allEnded, isClean, summary } from './checker.js'
 import { SABOTAGES, type SourceName, SOURCES, torture, type TortureOptions } from './run.js'
 import { type FaultKind, FAULTS } from './schedule.js'
 
-const USAGE = `npm run torture -- [--minutes M] [--seed S] [--brokers 1|3] [--workers N] [--sources ${SOURCES.join(',')}] [--nodes N] [--rate R] [--faults KIND,…] [--without KIND,…] [--guarantee exactly-once|at-least-once] [--sabotage ${SABOTAGES.join('|')}]`
+const USAGE = [
+  'npm run torture -- [--minutes M] [--seed S] [--brokers 1|3] [--workers N]',
+  `[--sources ${SOURCES.join(',')}] [--nodes N] [--rate R] [--faults KIND,…] [--without KIND,…]`,
+  `[--guarantee exactly-once|at-least-once] [--sabotage ${SABOTAGES.join('|')}]`,
+].join(' ')
 
 function usage(what: string): never {
   process.stderr.write(`${what}\n${USAGE}\nfaults: ${Object.keys(FAULTS).join(', ')}\n`)

@@ -66,7 +66,8 @@ export abstract class Node {
 
   /** What there is to tell of it at the end. */
   get notes(): string {
-    return `${this.name}: ${this.sent} sent, ${this.reconnects} reconnects${this.forgotten > 0 ? `, asked ${this.forgotten} times for what was acknowledged` : ''}`
+    const asked = this.forgotten > 0 ? `, asked ${this.forgotten} times for what was acknowledged` : ''
+    return `${this.name}: ${this.sent} sent, ${this.reconnects} reconnects${asked}`
   }
 
   /** Sends until {@link finish} has said how many; resolves when all is acknowledged, or it was stopped. */

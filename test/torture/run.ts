@@ -8,6 +8,7 @@ import type { Guarantee } from '../../src/flow/guarantee.js'
 import { MasterKey } from '../../src/keys/master.js'
 import { KeyStore } from '../../src/keys/store.js'
 import { FaultProxy } from '../helpers/fault-proxy.js'
+import { given } from '../helpers/given.js'
 import type { ConsumedRecord } from '../helpers/kafka.js'
 import { type ProxiedKafka, startProxiedKafka } from '../helpers/kafka-cluster.js'
 import { repositoryRoot } from '../helpers/shared.js'
@@ -154,7 +155,8 @@ class Torture {
     } = this
     const plan = this.plan()
     say(
-      `seed ${seed}: ${minutes} min, ${brokers} broker(s), ${this.batches * RECORDS_PER_BATCH} records of each node or more, ${plan.length} faults`,
+      `seed ${seed}: ${minutes} min, ${brokers} broker(s), ` +
+        `${this.batches * RECORDS_PER_BATCH} records of each node or more, ${plan.length} faults`,
     )
     await this.start()
     const begun = performance.now()
@@ -171,7 +173,7 @@ class Torture {
         kafka: this.kafka,
         doors: this.doors,
         proxy: () => this.proxy,
-        second: () => this.launch(this.places.find((place) => place !== this.inCharge)!),
+        second: () => this.launch(given(this.places.find((place) => place !== this.inCharge))),
         rival: () => this.launch(this.inCharge, true),
         quiet: (on) => {
           for (const node of this.nodes) node.quiet = on
@@ -186,8 +188,9 @@ class Torture {
         say,
       })
       if (could) done++
+      const held = fault.holdMs > 0 ? ` for ${(fault.holdMs / 1000).toFixed(1)} s` : ''
       say(
-        `${seconds()} s: ${fault.kind}${fault.holdMs > 0 ? ` for ${(fault.holdMs / 1000).toFixed(1)} s` : ''}${could ? '' : ' could not be done'}; ` +
+        `${seconds()} s: ${fault.kind}${held}${could ? '' : ' could not be done'}; ` +
           `acknowledged ${this.nodes.map((n) => n.acknowledged).join(' ')}`,
       )
     }
@@ -335,7 +338,7 @@ class Torture {
 
   /** Where the proxy in charge runs. */
   private get inCharge(): Place {
-    return this.placeOf.get(this.proxy)!
+    return given(this.placeOf.get(this.proxy))
   }
 
   /**
@@ -388,7 +391,7 @@ class Torture {
     const { addresses } = proxy
     if (addresses === null) return
     if (proxy === this.proxy) this.grpcDoor.target = addresses.grpc
-    if (addresses.http !== null) this.placeOf.get(proxy)!.door.target = addresses.http
+    if (addresses.http !== null) given(this.placeOf.get(proxy)).door.target = addresses.http
   }
 
   private async until(limitMs: number, condition: () => boolean | Promise<boolean>): Promise<boolean> {

@@ -57,7 +57,7 @@ function wrapped(item: WorkItem): WorkItem {
     failed: (error) => {
       item.failed(error)
     },
-    ...(item.received === undefined ? {} : { received: () => item.received!() }),
+    ...(item.received === undefined ? {} : { received: item.received.bind(item) }),
   }
 }
 

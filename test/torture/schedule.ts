@@ -1,4 +1,5 @@
 /** Which fault happens when: the same for the same seed. */
+import { given } from '../helpers/given.js'
 
 export const FAULTS = {
   /** The proxy's process. */
@@ -82,7 +83,7 @@ export function schedule({ seed, durationMs, brokers, without = new Set(), gapMs
   let deck: FaultKind[] = []
   for (let atMs = FIRST_MS; atMs < durationMs;) {
     if (deck.length === 0) deck = shuffled(kinds, random)
-    const kind = deck.pop()!
+    const kind = given(deck.pop())
     const holdMs = between(FAULTS[kind].holdMs)
     const pick = Math.floor(random() * 1_000)
     const gap = between(gapMs)

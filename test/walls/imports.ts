@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import ts from 'typescript'
+import { given } from '../helpers/given.js'
 
 export interface Import {
   /** Paths below `src/`, with `.ts`. */
@@ -72,13 +73,13 @@ export function circles(imports: readonly Import[]): string[][] {
   const found: string[][] = []
   const visit = (file: string): void => {
     index.set(file, index.size)
-    low.set(file, index.get(file)!)
+    low.set(file, given(index.get(file)))
     stack.push(file)
     for (const next of edges.get(file) ?? []) {
       if (!index.has(next)) {
         visit(next)
-        low.set(file, Math.min(low.get(file)!, low.get(next)!))
-      } else if (stack.includes(next)) low.set(file, Math.min(low.get(file)!, index.get(next)!))
+        low.set(file, Math.min(given(low.get(file)), given(low.get(next))))
+      } else if (stack.includes(next)) low.set(file, Math.min(given(low.get(file)), given(index.get(next))))
     }
     if (low.get(file) !== index.get(file)) return
     const group = stack.splice(stack.indexOf(file))
