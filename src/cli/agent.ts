@@ -15,6 +15,7 @@ import type { Settings } from '../settings/schema.js'
 import { type Agent, startAgent } from '../sources/agent/agent.js'
 import { VERSION } from '../version.js'
 import { EXIT, exitCode } from './exit.js'
+import { ignoreHangUp } from './hang-up.js'
 
 /** What an agent needs beyond what settings must be. */
 function agentProblems(settings: Settings): Problem[] {
@@ -49,6 +50,7 @@ export function register(program: Command): void {
     .action(async (options: { readonly config: string }) => {
       const settings = loadSettings(options.config, {}, agentProblems)
       const log = createLog(settings.log.level)
+      ignoreHangUp(log)
       const { agent: agentSettings, files, ops: opsSettings } = maskSettings(settings)
       log.info(
         { version: VERSION, source: settings.agent.source, proxy: settings.agent.proxy, files: files.length },

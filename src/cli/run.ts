@@ -21,6 +21,7 @@ import { VERSION } from '../version.js'
 import { loadChecked } from './checked.js'
 import { endLimitMs, endProcess } from './end.js'
 import { EXIT, exitCode } from './exit.js'
+import { ignoreHangUp } from './hang-up.js'
 
 const DRAIN_MS = 30_000
 
@@ -32,6 +33,7 @@ export function register(program: Command): void {
     .action(async (options: { readonly config: string }) => {
       const { settings, policy } = loadChecked(options.config, {}, proxyFileProblems)
       const log = createLog(settings.log.level)
+      ignoreHangUp(log)
       const place = workerPlace()
       if (place === null) logStart(settings, policy, log)
       if (settings.workers > 1 && place === null) await supervise(settings, log)
