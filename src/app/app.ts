@@ -28,6 +28,7 @@ import { KeyStore } from '../keys/store.js'
 import type { Flow } from '../ops/flows.js'
 import { type Readiness, startOps } from '../ops/health.js'
 import { Metrics } from '../ops/metrics.js'
+import { QuarantineNotes } from '../ops/quarantine-notes.js'
 import { Pipeline } from '../pipeline/pipeline.js'
 import { compile, type Plan } from '../policy/compile.js'
 import { loadPolicy, tenantProblems } from '../policy/load.js'
@@ -103,7 +104,7 @@ function counted(
   item: WorkItem,
   source: SourceKind | null,
   metrics: Metrics,
-  onCommitted: CoreOptions['onCommitted'],
+  onCommitted: (outcome: Outcome, item: WorkItem) => void,
 ): WorkItem {
   let outcome: Outcome | null = null
   const handover = metrics.handOver(source, item.records ?? null)
@@ -128,7 +129,7 @@ function counted(
           (performance.now() - item.receivedAt) / 1000,
           source ?? item.received?.() ?? new Map(),
         )
-        onCommitted?.(outcome, item)
+        onCommitted(outcome, item)
       }
       item.committed()
     },
@@ -181,6 +182,14 @@ function hooksOf(options: CoreOptions, metrics: Metrics): DeliveryHooks {
   }
 }
 
+function warnOfGuarantee(settings: Settings, log: Logger): void {
+  if (settings.delivery.guarantee === 'at-least-once')
+    log.warn(
+      'delivery is at least once, without transactions: after trouble records may be in topics twice, ' +
+        'and a second process with the same cluster name is not noticed',
+    )
+}
+
 function asStartError(error: unknown): MinimError {
   return error instanceof MinimError
     ? error
@@ -205,7 +214,7 @@ function readinessOf(delivery: Delivery, metrics: Metrics): Readiness {
  * Without a broker delivery goes on trying in the background; `ready` says so.
  */
 export async function startCore(options: CoreOptions): Promise<Core> {
-  const { settings, log, onFatal, onCommitted, worker = ALONE } = options
+  const { settings, log, onFatal, worker = ALONE } = options
   const catalogue = shippedCatalogue()
   const policy = options.policy ?? loadPolicy(settings.policy, catalogue)
   const unknownTenants = tenantProblems(policy, Object.keys(settings.tenants))
@@ -216,6 +225,11 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     log.error({ err: error })
   })
   const metrics = metricsOf(plan, settings, log)
+  const notes = new QuarantineNotes(log)
+  const onCommitted = (outcome: Outcome, item: WorkItem): void => {
+    notes.add(outcome.quarantined)
+    options.onCommitted?.(outcome, item)
+  }
   const pipeline = new Pipeline({
     catalogue,
     plan,
@@ -224,11 +238,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     futureMs: settings.limits.futureMs,
     guarantee: settings.delivery.guarantee,
   })
-  if (settings.delivery.guarantee === 'at-least-once')
-    log.warn(
-      'delivery is at least once, without transactions: after trouble records may be in topics twice, ' +
-        'and a second process with the same cluster name is not noticed',
-    )
+  warnOfGuarantee(settings, log)
   const embedded: EmbeddedKafka | null = settings.embedded ? await startEmbeddedKafka() : null
   const { 'bootstrap.servers': configured, ...properties } = settings.kafka
   const bootstrap = embedded?.bootstrap ?? String(configured)
@@ -275,6 +285,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     }),
     stop: async (drainMs) => {
       await delivery.stop(drainMs)
+      notes.stop()
       stopKeys()
       await embedded?.stop()
     },

@@ -156,6 +156,12 @@ t.test('batches of all kinds: acknowledged, counted, quarantined by reason', asy
   const ended = await program.end()
   t.equal(ended.code, 0, ended.stderr)
   t.equal(ended.stdout, '')
+  const said: Record<string, number> = {}
+  for (const line of program.log())
+    for (const [reason, count] of Object.entries((line['quarantined'] ?? {}) as Record<string, number>))
+      said[reason] = (said[reason] ?? 0) + count
+  const counted = Object.keys(bad).map((reason) => [reason, 1] as const)
+  t.same(said, Object.fromEntries([...counted, ['malformed_batch', 1]]), 'the log says what was refused, and why')
   t.match(program.log().at(-1), { level: 'info', msg: 'stopped' })
 })
 
