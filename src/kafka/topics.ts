@@ -14,8 +14,11 @@ const QUARANTINE_MAX_DAYS = 7
 
 /** Kafka's own default: a segment is closed after a week at the latest. */
 const MAX_SEGMENT_MS = 7 * DAY_MS
-/** Retention acts on whole, closed segments: a tenth of it more is the longest that a record outlives it. */
-const SEGMENTS_PER_RETENTION = 10
+/**
+ * Kafka deletes whole segments, once the last record of one is past the retention: its first may be older by as long as
+ * a segment is open. So a topic's retention is what was promised less a segment, and a segment a thirtieth of it.
+ */
+const SEGMENTS_PER_RETENTION = 30
 /** `max.message.bytes` counts a batch: its header, and what a record carries beside key and value. */
 const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 const DEFAULT_TIMESTAMP_AFTER_MS = HOUR_MS
@@ -162,8 +165,13 @@ export function topicConfig(topic: WantedTopic, replication: number): Record<str
   return config
 }
 
+/** The longest that a record may be there, ms. */
+function promisedMs(retentionDays: number): number {
+  return Math.round(retentionDays * DAY_MS)
+}
+
 function retentionMs(topic: WantedTopic): number {
-  return topic.retentionDays === null ? -1 : Math.round(topic.retentionDays * DAY_MS)
+  return topic.retentionDays === null ? -1 : promisedMs(topic.retentionDays) - segmentMs(topic)
 }
 
 function segmentMs(topic: WantedTopic): number {
@@ -171,7 +179,7 @@ function segmentMs(topic: WantedTopic): number {
   if (topic.compacted) return DAY_MS
   return topic.retentionDays === null
     ? MAX_SEGMENT_MS
-    : Math.min(MAX_SEGMENT_MS, Math.floor(retentionMs(topic) / SEGMENTS_PER_RETENTION))
+    : Math.min(MAX_SEGMENT_MS, Math.floor(promisedMs(topic.retentionDays) / SEGMENTS_PER_RETENTION))
 }
 
 /** With three replicas one may be away, and what is committed is on two. */

@@ -13,8 +13,8 @@ t.test('settings of a topic follow from its retention', (t) => {
       replication: 3,
       expected: {
         'cleanup.policy': 'delete',
-        'retention.ms': String(30 * DAY),
-        'segment.ms': String(3 * DAY),
+        'retention.ms': String(29 * DAY),
+        'segment.ms': String(DAY),
         'message.timestamp.type': 'CreateTime',
         'min.insync.replicas': '2',
       },
@@ -23,13 +23,13 @@ t.test('settings of a topic follow from its retention', (t) => {
       name: 'a year: a segment is no longer than a week',
       topic: { name: 'x', partitions: 6, retentionDays: 365, compacted: false },
       replication: 1,
-      expected: { 'retention.ms': String(365 * DAY), 'segment.ms': String(7 * DAY), 'min.insync.replicas': '1' },
+      expected: { 'retention.ms': String(358 * DAY), 'segment.ms': String(7 * DAY), 'min.insync.replicas': '1' },
     },
     {
       name: 'half a day',
       topic: { name: 'x', partitions: 1, retentionDays: 0.5, compacted: false },
       replication: 2,
-      expected: { 'retention.ms': String(DAY / 2), 'segment.ms': String(DAY / 20), 'min.insync.replicas': '1' },
+      expected: { 'retention.ms': String((DAY / 60) * 29), 'segment.ms': String(DAY / 60), 'min.insync.replicas': '1' },
     },
     {
       name: 'no limit',
@@ -45,6 +45,16 @@ t.test('settings of a topic follow from its retention', (t) => {
     },
   ]
   for (const { name, topic, replication, expected } of rows) t.match(topicConfig(topic, replication), expected, name)
+  t.end()
+})
+
+t.test('no record outlives what was promised: retention and a segment are within it', (t) => {
+  for (const retentionDays of [0.5, 1, 7, 29, 30, 31, 92, 365, 3650]) {
+    const config = topicConfig({ name: 'x', partitions: 1, retentionDays, compacted: false }, 1)
+    const [retention, segment] = [Number(config['retention.ms']), Number(config['segment.ms'])]
+    t.equal(retention + segment, retentionDays * DAY, `${retentionDays} days`)
+    t.ok(segment > 0 && retention >= retentionDays * DAY * 0.96, 'and it is not gone long before')
+  }
   t.end()
 })
 
