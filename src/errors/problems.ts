@@ -19,7 +19,7 @@ export class ProblemsError extends MinimError {
 }
 
 /** Edits that turn one word into the other, counting a swap of neighbours as one (optimal string alignment). */
-function distance(a: string, b: string): number {
+export function distance(a: string, b: string): number {
   let before: number[] = []
   let last = Array.from({ length: b.length + 1 }, (_, j) => j)
   for (let i = 1; i <= a.length; i++) {

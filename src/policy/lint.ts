@@ -11,7 +11,7 @@ import { useOneOf } from '../errors/problems.js'
 import { descriptorOf, timeStepOf } from '../treatments/registry.js'
 import { type InspectedPolicy, type InspectedPurpose, inspectPolicy, type PolicySource } from './load.js'
 import { DEFAULT_NOTICE_PATH, PROMISE_IDS, type Promised, readNotice, STATUSES } from './notice.js'
-import { basisOf, type PurposeTerm, purposeTerm } from './vocabulary.js'
+import { basisOf, isWithin, type PurposeTerm, purposeTerm } from './vocabulary.js'
 
 export interface LintReport {
   /** Mistakes: the policy's own, then the notice's. Any fails. */
@@ -31,7 +31,8 @@ const PACKAGE_ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 const ERASABLE_DAYS = 30
 /** A start no coarser than this, with a duration, picks out one call among many. */
 const EXACT_MS = 1000
-const MARKETING: ReadonlySet<PurposeTerm> = new Set(['Marketing', 'DirectMarketing', 'PublicRelations'])
+/** Whoever has one of these, or a narrower one, may not know who called whom. */
+const MARKETING: readonly PurposeTerm[] = ['Marketing', 'PublicRelations']
 
 /**
  * Lints a policy against a notice.
@@ -117,7 +118,10 @@ function promiseProblems(promises: readonly Promised[], policy: InspectedPolicy,
     }
     // A policy with mistakes is told apart from a notice with mistakes: its document still has its paths.
     p.rules.forEach((rule) => {
-      if (!pathExists(policy.document, rule.split('.')))
+      if (rule.startsWith('!')) {
+        for (const path of passing(policy.document, rule.slice(1).split('.')))
+          add(`${p.id}.rules`, `${path} lets pass what is promised to be dropped`, 'write drop, or take it out')
+      } else if (!pathExists(policy.document, rule.split('.')))
         add(`${p.id}.rules`, `${rule} is not in the policy`, 'name a path that is, or mend the policy')
     })
     if (root !== null) {
@@ -133,6 +137,18 @@ function promiseProblems(promises: readonly Promised[], policy: InspectedPolicy,
       add(purpose.notice, `is missing, and purposes.${purpose.id} keeps it`, 'add a row for it')
   }
   return problems
+}
+
+/**
+ * The places below a path that let something pass. What is not named is dropped, as is what is named `drop`: a purpose
+ * need not say of each field that it does not see it.
+ */
+function passing(value: unknown, steps: readonly string[], at: readonly string[] = []): string[] {
+  if (steps.length === 0) return value === undefined || value === 'drop' ? [] : [at.join('.')]
+  if (!isMapping(value)) return []
+  const [step, ...rest] = steps
+  const keys = step === '*' ? Object.keys(value) : [step].filter((key) => Object.hasOwn(value, key))
+  return keys.flatMap((key) => passing(value[key], rest, [...at, key]))
 }
 
 /** Whether a path leads to something; `*` must lead on through every entry. */
@@ -232,7 +248,7 @@ function purposeWarnings(purpose: InspectedPurpose): Problem[] {
         })
     }
     const parties = rules.rules.filter((r) => r.field.identifier === 'PARTY').map((r) => r.field.name)
-    if (term !== null && MARKETING.has(term) && parties.length > 1) {
+    if (term !== null && MARKETING.some((broad) => isWithin(term, broad)) && parties.length > 1) {
       found.push({
         path: `${at}.${kind}.fields`,
         what: `sees ${parties.join(' and ')}, so it knows who called whom`,

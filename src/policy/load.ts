@@ -26,11 +26,13 @@ import {
   BASES,
   basisCurie,
   basisTerm,
+  nearestPurposes,
   purposeIri,
   purposeTerm,
   REFUSED_TRANSFERS,
-  type Region,
-  REGIONS,
+  regionCode,
+  regionMend,
+  regionOf,
   TRANSFER_NAMES,
 } from './vocabulary.js'
 
@@ -201,6 +203,12 @@ class Check {
     const enabled = tree['enabled'] !== false
     const basis = this.#basis(at, tree['basis'], enabled)
     const term = purposeTerm(tree['purpose'])
+    if (term === null && typeof tree['purpose'] === 'string')
+      this.#add(
+        `${at}.purpose`,
+        'is none of the allowed values',
+        `did you mean ${nearestPurposes(tree['purpose']).join(' or ')}? They are the purposes of https://w3id.org/dpv`,
+      )
     this.#transfer(at, tree['region'], tree['transfer'])
     const retentionDays = typeof tree['retention_days'] === 'number' ? tree['retention_days'] : null
     const epoch = (EPOCHS as readonly unknown[]).includes(tree['epoch']) ? (tree['epoch'] as EpochLength) : null
@@ -232,7 +240,7 @@ class Check {
       basis: basis.term,
       evidence: basis.evidence,
       recipients: tree['recipients'] as string[],
-      region: tree['region'] as string,
+      region: regionCode(tree['region']) ?? '',
       transfer: tree['transfer'] as string,
       tenants: (tree['tenants'] as string[] | undefined) ?? null,
     }
@@ -263,7 +271,10 @@ class Check {
     return { term: basisCurie(term), evidence: evidence.trim() }
   }
 
-  #transfer(at: string, region: unknown, transfer: unknown): void {
+  #transfer(at: string, written: unknown, transfer: unknown): void {
+    const region = regionCode(written)
+    if (typeof written === 'string' && region === null)
+      this.#add(`${at}.region`, 'is none of the allowed values', regionMend(written))
     if (typeof transfer !== 'string') return
     if (Object.hasOwn(REFUSED_TRANSFERS, transfer)) {
       this.#add(
@@ -273,13 +284,8 @@ class Check {
       )
       return
     }
-    if (
-      typeof region !== 'string' ||
-      !Object.hasOwn(REGIONS, region) ||
-      !(TRANSFER_NAMES as readonly string[]).includes(transfer)
-    )
-      return
-    const { name, transfers } = REGIONS[region as keyof typeof REGIONS] as Region
+    if (region === null || !(TRANSFER_NAMES as readonly string[]).includes(transfer)) return
+    const { name, transfers } = regionOf(region)
     if ((transfers as readonly string[]).includes(transfer)) return
     this.#add(`${at}.transfer`, `${transfer} does not cover ${name}`, `use one of: ${transfers.join(', ')}`)
   }

@@ -18,7 +18,7 @@ export interface Promised {
   readonly status: Status
   /** What is not kept yet, for `partly` and `planned`. */
   readonly missing?: string
-  /** Paths into the policy file; `*` stands for every purpose. */
+  /** Paths into the policy file; `*` stands for every purpose, and `!` before one says that nothing there may pass. */
   readonly rules: readonly string[]
   /** Test files, from the project's folder. */
   readonly tests: readonly string[]

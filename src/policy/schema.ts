@@ -117,7 +117,7 @@ export function policySchema(catalogue: Catalogue, treatments = true): TSchema {
         uniqueItems: true,
         description: 'a list of those who read the topics',
       }),
-      region: oneOf(REGION_CODES, 'where the topics are kept: UK, EEA or a country code'),
+      region: oneOf(REGION_CODES, 'where the topics are kept: UK (or GB), EEA, or a country code of ISO 3166'),
       transfer: oneOf(TRANSFER_NAMES, 'the transfer mechanism: adequacy, scc, bcr, or none-needed'),
       retention_days: Type.Integer({
         minimum: 1,

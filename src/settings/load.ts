@@ -169,6 +169,12 @@ const MAPPING_OF: Readonly<Record<FileFormat, string | null>> = {
   protobuf: null,
 }
 
+/** ISO 3166 says GB where most people say UK: they are one. */
+function tenantOf(given: Tree): TenantSettings {
+  const region = given['region'] === 'UK' ? { region: 'GB' } : {}
+  return { ...DEFAULTS.tenant, ...given, ...region } as unknown as TenantSettings
+}
+
 /** Fills what was left out. What is given is taken as it is: it may still be wrong, and then the result is not used. */
 function complete(given: Tree, folder: string, policyFolder: string): Settings {
   const D = DEFAULTS
@@ -187,12 +193,7 @@ function complete(given: Tree, folder: string, policyFolder: string): Settings {
     topics: section('topics') as Settings['topics'],
     delivery: section('delivery') as Settings['delivery'],
     keys: { ...keys, store: absolute(folder, keys.store) as string },
-    tenants: Object.fromEntries(
-      Object.entries(tenants).map(([k, t]) => [
-        k,
-        { ...D.tenant, ...(isTree(t) ? t : {}) } as unknown as TenantSettings,
-      ]),
-    ),
+    tenants: Object.fromEntries(Object.entries(tenants).map(([k, t]) => [k, tenantOf(isTree(t) ? t : {})])),
     grpc: { ...grpc, tls: grpc.tls === null ? null : { ...grpc.tls, clientCa: grpc.tls.clientCa ?? null } },
     files: files.map((f): FileSettings => {
       const tree = isTree(f) ? f : {}

@@ -196,7 +196,8 @@ function tenantPart(): TSchema {
         Type.String({
           pattern: '^[A-Z]{2}$',
           default: D.tenant.region,
-          description: 'country that numbers without a country code belong to: two capital letters, ISO 3166',
+          description:
+            'country that numbers without a country code belong to: two capital letters of ISO 3166, as GB (or UK)',
         }),
       ),
       extensionDigits: Type.Optional(

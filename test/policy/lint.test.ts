@@ -6,7 +6,7 @@ import { parse, stringify } from 'yaml'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { register } from '../../src/cli/lint.js'
 import { lint, type LintReport } from '../../src/policy/lint.js'
-import { DEFAULT_POLICY_PATH } from '../../src/policy/load.js'
+import { DEFAULT_POLICY_PATH, loadPolicy } from '../../src/policy/load.js'
 import { DEFAULT_NOTICE_PATH, PROMISE_IDS, type Promised } from '../../src/policy/notice.js'
 
 async function minim(...args: string[]): Promise<{ out: string; err: string; exitCode: number }> {
@@ -100,7 +100,49 @@ t.test('what is not kept yet is said', async (t) => {
       lines.some((l) => l.startsWith(`  ${p.id} ${p.status}: ${p.missing}`)),
       p.id,
     )
+  // What was measured stands beside what is not kept.
+  for (const [id, figure] of [
+    ['P4', /59 to 71 % of callers and 86 % of telephones/],
+    ['T2', /6 of the 21/],
+    ['T5', /words/],
+    ['P7', /in clear/],
+    ['P2', /no command yet/],
+    ['D5', /model, firmware, OS and vendor/],
+    ['K1', /some minutes after/],
+  ] as const)
+    t.match(
+      open.find((p) => p.id === id),
+      { status: 'partly', missing: figure },
+      id,
+    )
   t.notOk(open.some((p) => p.id === 'P1'))
+})
+
+t.test('what a purpose does not name does not leave, so it need not be named', async (t) => {
+  const text = readFileSync(DEFAULT_POLICY_PATH, 'utf8').replace(/^ +calling_name: drop.*\n/gm, '')
+  t.notMatch(text, /calling_name/)
+  const report = lint(catalogue(), { text, path: 'policy.yaml' })
+  t.same(report.noticeProblems, [])
+  t.notOk(report.failed)
+})
+
+t.test('a purpose that lets pass what is promised to be dropped fails', async (t) => {
+  const path = join(t.testdir({}), 'notice.yaml')
+  const notice = parse(readFileSync(DEFAULT_NOTICE_PATH, 'utf8')) as { promises: Row[] }
+  for (const row of notice.promises) if (row.id === 'D4') row.rules = ['!purposes.*.call.fields.calling']
+  writeFileSync(path, stringify(notice))
+  const { noticeProblems, failed } = lint(catalogue(), DEFAULT_POLICY_PATH, path)
+  t.ok(failed)
+  t.match(noticeProblems[0], { path: 'D4.rules', what: /^purposes\.\w+\.call\.fields\.calling lets pass/ })
+  t.ok(noticeProblems.length > 2, 'each purpose that does is named')
+})
+
+t.test('the figure that the notice gives for T2 is what lint finds', async (t) => {
+  const { warnings, open } = lint(catalogue())
+  const on = loadPolicy().purposes.length
+  const pairs = warnings.filter(({ what }) => what.includes('can be joined without tokens'))
+  const found = new Set(pairs.map(({ path }) => path.replace(/\.(call|quality|device)/g, '')))
+  t.match(open.find((p) => p.id === 'T2')?.missing, new RegExp(`${found.size} of the ${(on * (on - 1)) / 2} `))
 })
 
 const mistakes: [name: string, change: (row: (id: string) => Row, rows: Row[]) => void, path: string, what: RegExp][] =
@@ -183,17 +225,17 @@ const mistakes: [name: string, change: (row: (id: string) => Row, rows: Row[]) =
     [
       'a kept promise without rules',
       (row) => {
-        row('P2').rules = []
+        row('P1').rules = []
       },
-      'P2.rules',
+      'P1.rules',
       /is empty, and the promise is enforced/,
     ],
     [
       'a kept promise without tests',
       (row) => {
-        row('P2').tests = []
+        row('P1').tests = []
       },
-      'P2.tests',
+      'P1.tests',
       /is empty, and the promise is enforced/,
     ],
     [
@@ -215,9 +257,9 @@ const mistakes: [name: string, change: (row: (id: string) => Row, rows: Row[]) =
     [
       'a kept promise with something missing',
       (row) => {
-        row('P2').missing = 'x'
+        row('P1').missing = 'x'
       },
-      'P2.missing',
+      'P1.missing',
       /does not belong to enforced/,
     ],
   ]

@@ -309,7 +309,7 @@ const mistakes: [path: string, value: unknown, at: string, what: RegExp, mend: R
   ['purpose', 'dpv:Paymentmanagement', 'purpose', /none of the allowed values/, /did you mean dpv:PaymentManagement/],
   [
     'purpose',
-    'https://w3id.org/dpv#SellDataToThirdParties',
+    'https://w3id.org/dpv#SellEverything',
     'purpose',
     /none of the allowed values/,
     /use one of|did you mean/,
@@ -324,6 +324,7 @@ const mistakes: [path: string, value: unknown, at: string, what: RegExp, mend: R
   ['basis', undefined, 'basis', /is missing/, /lawful basis/],
   ['recipients', [], 'recipients', /must NOT have fewer/, /a list of those who read/],
   ['region', 'uk', 'region', /none of the allowed values/, /did you mean UK/],
+  ['region', 'GBR', 'region', /none of the allowed values/, /write UK or GB, EEA, or the two capital letters/],
   ['region', undefined, 'region', /is missing/, /where the topics are kept/],
   ['transfer', undefined, 'transfer', /is missing/, /transfer mechanism/],
   ['transfer', 'privacy-shield', 'transfer', /struck down in 2020 \(Schrems II\)/, /scc or bcr/],

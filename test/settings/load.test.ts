@@ -290,12 +290,6 @@ const mistakes: [values: Record<string, unknown> | string, path: string, what: R
     /GB/,
   ],
   [
-    { tenants: { default: { id: 1, region: 'UK' } } },
-    'tenants.default.region',
-    /no country with a numbering plan/,
-    /GB/,
-  ],
-  [
     { tenants: { default: { id: 1, region: 'gb' } } },
     'tenants.default.region',
     /is of another form/,
@@ -428,6 +422,16 @@ for (const [values, path, what, mend] of mistakes) {
     t.match(found[0], mend)
   })
 }
+
+t.test('a country is ISO 3166; GB and UK are one', (t) => {
+  const path = join(t.testdir({}), 'minim.yaml')
+  writeFileSync(path, 'tenants: { a: { id: 1, region: UK }, b: { id: 2, region: GB }, c: { id: 3, region: IE } }\n')
+  t.same(
+    Object.values(loadSettings(path).tenants).map(({ region }) => region),
+    ['GB', 'GB', 'IE'],
+  )
+  t.end()
+})
 
 t.test('all that delivery keeps to itself is refused here already', async (t) => {
   const found = problems(t, { kafka: Object.fromEntries(RESERVED_PROPERTIES.map((name) => [name, true])) })
