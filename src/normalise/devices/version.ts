@@ -1,0 +1,100 @@
+/**
+ * What a firmware's version looks like: a grammar, since versions cannot be listed. It is cut so that no version can
+ * carry a phone number, a MAC or IP address, a serial number or a name, whoever writes it and however he splits it.
+ *
+ * - Two to five groups of digits, joined by one and the same separator; letters only as a closed word at its end
+ *   (`-rc1`, `SR2`, `-beta`) or one letter right behind the last group.
+ * - Of a vendor that nobody named: six digits in all, and no four groups that could be an IPv4 address. A number has
+ *   seven digits or more, an address four groups.
+ * - Of a vendor that is known: nine digits in all, in shapes that no E.164 or national number of ten digits or more can
+ *   be written in; of four groups up to 255 only those in which that vendor numbers its firmware.
+ * - What goes beyond these (Gigaset's `42.259.00.000.000`, Snom's `10.1.73.15`) is a line of its vendor's own in
+ *   {@link LINES}, most of it spelt out.
+ *
+ * What stays possible: a local number of seven to nine digits written exactly as the version that its vendor writes,
+ * and half a MAC address (six digits without a letter). No grammar tells these from versions.
+ */
+
+/** How a vendor numbers its firmware where the common grammar does not hold; each is the whole version. */
+const LINES: Readonly<Record<string, readonly RegExp[]>> = {
+  // Since 2017 all of their desk phones have a version that is a private address by its shape.
+  Snom: [/^10\.1\.\d{1,3}\.\d{1,3}$/, /^8[0-9]{2}_[0-9]{2}$/],
+  // The product's number, then the release: 60 and up.
+  Yealink: [/^(?:\d|[1-9]\d|1\d{2})\.[6-9]\d\.\d{1,3}\.\d{1,2}$/, /^(?:\d|[1-9]\d|1\d{2})\.[6-9]\d\.\d{1,2}\.\d{1,3}$/],
+  Akuvox: [/^\d{2,3}\.30\.\d{1,2}\.\d{1,3}$/],
+  Yeastar: [/^(?:30|37|40|60|65|68|73|75|76|80|81|83|84|85|90|91|92)\.\d{1,2}\.\d\.\d{1,3}$/],
+  // The board, the release, and zeros.
+  Gigaset: [/^\d{2}\.\d{2,3}(?:\.0{2,3}){1,3}$/],
+  // The board's number, then FRITZ!OS' own.
+  AVM: [/^(?:\d{2}|[12]\d{2})\.0\d\.\d{2}$/],
+  Panasonic: [/^\d{2,3}\.\d{2,3}$/, /^00\d\.\d{5}$/],
+  Mitel: [/^0\d\.0\d\.\d{2}\.\d{2}$/],
+  Dinstar: [/^02\.\d{2}\.\d{2}\.\d{2}$/],
+  ShoreTel: [/^\d{2}\.\d{2}\.\d{4}\.\d$/],
+  RTX: [/^0\d\.\d{2}\.00\d{2}$/],
+  AudioCodes: [/^[67]\.\d{2}[A-Z]\.\d{3}(?:\.\d{1,3})?$/],
+  Unify: [/^V\d R\d{1,2}\.\d{1,2}\.\d{1,2}$/],
+  '2N': [/^2\.\d{1,2}\.\d\.\d{1,2}\.\d{1,2}$/],
+  Huawei: [/^V\d{3}R\d{3}(?:C\d{2})?$/],
+  Technicolor: [
+    /^\d{1,2}\.\d{1,2}\.(?:\d{1,2}|[A-Z])(?:\.[A-Z]{1,2}){1,2}$/,
+    /^\d{1,2}\.\d{1,2}\.[A-Z]{1,2}(?:\.[A-Z]{1,2})?$/,
+  ],
+  Digium: [/^\d{1,2}(?:_\d{1,2}){1,3}$/],
+  innovaphone: [/^\d{1,2}r\d{1,2}(?:sr\d{1,3})?$/],
+  Patton: [/^R\d{1,2}\.(?:[A-Z]|\d{1,2})(?:\.\d{1,3})?$/],
+  Cisco: [
+    /^\d{1,2}\.(?:x|\d{1,2}(?:\.\d{1,2})?\.[A-Z]{1,2}\d{0,2}[a-z]?)$/,
+    /^(?:TC|TE|X|F|ce)\d{1,2}(?:\.\d{1,2}){1,2}(?:\.\d{1,3})?$/,
+  ],
+  ZTE: [/^\d{1,2}\.\d{1,2}\.\d{1,3}(?:[A-Z]\d{1,2}){1,3}$/],
+  Asterisk: [/^\d{1,2}\.\d{1,2}-cert\d{1,2}$/],
+  CommuniGate: [/^\d\.\d{1,2}c\d{1,2}[a-z]?$/],
+  CSipSimple: [/^r\d{3,5}$/],
+}
+
+/** Groups of digits, and a closed word behind them. */
+const COMMON =
+  /^(\d{1,5}(?:\.\d{1,5}){1,4})(?:[a-z]|[A-Z]|(?:[ +~-]?(?:alpha|beta|rc|RC|SR|SP|cert|dev|release|stable|mod|build)[.-]?\d{0,3}))?$/
+
+const DIGITS_OF_NOBODY = 6
+const DIGITS_OF_A_VENDOR = 9
+
+/**
+ * Whether a whole text is a version.
+ * @param vendor whose; null where nobody says
+ */
+export function isVersion(text: string, vendor: string | null): boolean {
+  if (text.length > 32) return false
+  if (vendor !== null && (LINES[vendor] ?? []).some((line) => line.test(text))) return true
+  const core = COMMON.exec(text.replace(/^[vV]\.?(?=\d)/, ''))
+  if (core === null) return false
+  const groups = core[1].split('.')
+  const digits = text.replace(/\D/g, '').length
+  const octets = groups.map((group) => (group.length <= 3 && Number(group) <= 255 ? Number(group) : -1))
+  for (let at = 0; at + 4 <= groups.length; at++) {
+    if (octets.slice(at, at + 4).includes(-1)) continue
+    if (vendor === null || !isVersionQuad(octets[at], octets[at + 1])) return false
+  }
+  if (digits <= DIGITS_OF_NOBODY) return groups.every((group) => group.length <= 4)
+  return vendor !== null && digits <= DIGITS_OF_A_VENDOR && isLongVersion(groups)
+}
+
+/**
+ * Seven to nine digits: three groups or more, the first two of one or two digits, and at most one of three or more.
+ * Numbers are written with longer groups up front, with more than one of them, or in pairs.
+ */
+function isLongVersion(groups: readonly string[]): boolean {
+  const long = groups.filter((group) => group.length > 2).length
+  return groups.length >= 3 && groups[0].length <= 2 && groups[1].length <= 2 && long <= 1 && !areFourPairs(groups)
+}
+
+/** `20.12.34.56`, as numbers of eight digits are written. */
+function areFourPairs(groups: readonly string[]): boolean {
+  return groups.length === 4 && groups.every((group) => group.length === 2)
+}
+
+/** The first two groups of a version that could be an address: versions begin low. */
+function isVersionQuad(first: number, second: number): boolean {
+  return first <= 29 && first !== 10 && (second <= 29 || (first <= 9 && second <= 79))
+}
