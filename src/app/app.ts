@@ -235,6 +235,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     plan,
     keyring,
     tenants: tenantsOf(settings),
+    models: settings.devices.models,
     futureMs: settings.limits.futureMs,
     guarantee: settings.delivery.guarantee,
   })

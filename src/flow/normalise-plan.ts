@@ -1,5 +1,8 @@
 /** What `src/policy` asks of `src/normalise`. */
-import type { Field, KindCatalogue } from '../catalogue/catalogue.js'
+import type { Field, FieldName, KindCatalogue } from '../catalogue/catalogue.js'
+
+/** Fields whose text is shown as its name in a closed table, whatever spelling came in. */
+export const NAMED_FIELDS: ReadonlySet<FieldName> = new Set<FieldName>(['codec'])
 
 /** What of one kind of record must be normalised: the union over all purposes. */
 export interface NormalisePlan {
@@ -11,6 +14,12 @@ export interface NormalisePlan {
    * -1.
    */
   readonly userAgent: number
-  /** Indexes of string fields that a purpose keeps, or takes a given device text from. */
+  /** Columns of what a record says of its device, by `DEVICE_PARTS`, -1 where it has none; empty: no purpose asks. */
+  readonly given: readonly number[]
+  /** Indexes of string fields that a purpose keeps. */
   readonly texts: readonly number[]
+  /** Indexes of string fields of which a purpose sees the name in a closed table; a field's place here is its slot. */
+  readonly named: readonly number[]
+  /** Indexes of numbers of which a purpose sees something. */
+  readonly numbers: readonly number[]
 }

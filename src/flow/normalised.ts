@@ -2,16 +2,7 @@
  * The identifiers of a batch in one form each, column by column, as `src/normalise` leaves them and `src/project` reads
  * them.
  */
-
-/** The parts of a User-Agent as UTF-8, ready to be copied. */
-export interface UserAgentParts {
-  readonly vendor: Uint8Array
-  readonly model: Uint8Array
-  readonly firmware: Uint8Array
-  /** Six octets; null where it has none. */
-  readonly mac: Uint8Array | null
-  readonly serial: Uint8Array | null
-}
+import type { DeviceParts } from './device-parts.js'
 
 export interface NormalisedColumns {
   /** Tenant of each row, negative where the settings do not know it or its sender may not use it. */
@@ -25,7 +16,10 @@ export interface NormalisedColumns {
   readonly longLen: Int32Array
   /** Whether any slot of the column needs more than the block key. */
   readonly special: Uint8Array
-  /** Entry of {@link parts} of each row, -1 where there is no User-Agent. */
-  readonly userAgent: Int32Array
-  readonly parts: readonly UserAgentParts[]
+  /** Entry of {@link parts} of each row, -1 where a record says nothing of its device. */
+  readonly device: Int32Array
+  readonly parts: readonly DeviceParts[]
+  /** Field-major, as {@link slots}: entry of {@link names} of each named field, -1 where it is absent. */
+  readonly named: Int16Array
+  readonly names: readonly Uint8Array[]
 }

@@ -1,6 +1,6 @@
 /**
- * Texts that pass as they are (codec, trunk name, what a source gives as vendor, model or firmware) are first held
- * against shapes: a kept field must not become the side door through which a number, a MAC or an IP address leaves.
+ * Texts that pass as they are (a trunk's name, a tenant's) are first held against shapes: a kept field must not become
+ * the side door through which a number, a MAC or an IP address leaves.
  * Fails closed: what might be an identifier is none of these texts.
  *
  * Digits are counted over *chains*: digits and separators without a letter between them, so that `07700 900 123`,
@@ -18,41 +18,10 @@ import { HEX_VALUE, macShapeAt } from './mac.js'
 /**
  * Whether `src[off, off + len)` may pass as it is: at most `maxLength` bytes of `A-Za-z0-9 ._+/()!-`, no number of
  * seven or more digits, no MAC address in any notation, no IPv4 address (four groups up to 255 with the same separator,
- * so a firmware of that shape is refused too: {@link safeVersion} is for those). The empty text may.
+ * so a firmware of that shape is refused too: `devices/version.ts` is for those). The empty text may.
  */
 export function safeText(src: Uint8Array, off: number, len: number, maxLength: number): boolean {
-  return len <= maxLength && harmless(src, off, off + len, false)
-}
-
-/**
- * Whether `src[off, off + len)` may pass as a firmware version. As {@link safeText} with 32 bytes, and: it has a digit,
- * no run of more than three letters other than `beta` and its like (a name has more), and four groups up to 255 pass
- * where the first two are those of firmware rather than of an address: at most 9 and 49 (`1.0.8.7`) or 70–79
- * (`2.72.14.2`), or 20–199 and 70–99 (Yealink's `66.85.0.5`). Seven digits in three groups pass from 100 to 199 (AVM's
- * `154.07.29`), where no subscriber number starts.
- */
-export function safeVersion(src: Uint8Array, off: number, len: number): boolean {
-  const end = off + len
-  if (len === 0 || len > 32 || !harmless(src, off, end, true)) return false
-  let digits = 0
-  let letters = 0
-  for (let at = off; at <= end; at++) {
-    const kind = at < end ? KIND[src[at]] : SEPARATOR
-    if (kind === LETTER) {
-      letters++
-      continue
-    }
-    if (letters > 3 && !isReleaseWord(src, at - letters, letters)) return false
-    letters = 0
-    if (kind === DIGIT) digits++
-  }
-  return digits > 0
-}
-
-/** Whether a whole text may pass as a firmware version: {@link safeVersion} for strings off the hot path. */
-export function isSafeVersion(text: string): boolean {
-  const src = Buffer.from(text, 'utf8')
-  return safeVersion(src, 0, src.length)
+  return len <= maxLength && harmless(src, off, off + len)
 }
 
 /** Whether a whole text may pass as it is: {@link safeText} for strings off the hot path. */
@@ -61,67 +30,28 @@ export function isSafeText(text: string, maxLength: number): boolean {
   return safeText(src, 0, src.length, maxLength)
 }
 
-function harmless(src: Uint8Array, off: number, end: number, versionQuads: boolean): boolean {
+function harmless(src: Uint8Array, off: number, end: number): boolean {
   let hexDigits = 0
-  // The chain.
-  let digits = 0
-  let groups = 0
-  let firstLength = 0
-  let secondLength = 0
-  let longGroups = 0
-  let dotted = true
-  let afterLetter = false
-  // Its last group, and the separator between the last two.
+  chain.start()
+  // The group of digits that is being read, and what stands between it and the one before.
   let length = 0
   let value = 0
   let separators = 0
   let separator = 0
-  // The groups up to 255 that stand with one and the same separator: how many, which one, and the last four.
-  let octets = 0
-  let octetSeparator = 0
-  let first = 0
-  let second = 0
-  let third = 0
-  let fourth = 0
-
   for (let at = off; at <= end; at++) {
     const byte = at < end ? src[at] : 0
     const kind = at < end ? KIND[byte] : LETTER
     if (kind === REFUSED) return false
     if (at < end && HEX_VALUE[byte] >= 0) hexDigits++
     if (kind === DIGIT) {
-      if (length === 0) {
-        if (digits === 0) afterLetter = at > off && KIND[src[at - 1]] === LETTER
-        else if (separators !== 1 || separator !== DOT) dotted = false
-      }
+      if (length === 0) chain.startGroup(at > off && KIND[src[at - 1]] === LETTER, separators, separator)
       length++
       // A value is compared up to 90,000: longer ones need not be exact.
       if (length <= 6) value = value * 10 + (byte - ZERO)
       continue
     }
     if (length > 0) {
-      if (digits > 0 && digits <= 5 && afterLetter && separators === 1 && separator === SLASH && isClockRate(value)) {
-        octets = 0
-      } else {
-        groups++
-        digits += length
-        if (groups === 1) firstLength = length
-        else if (groups === 2) secondLength = length
-        if (length >= 3) longGroups++
-        if (length > 3 || value > 255) {
-          octets = 0
-        } else {
-          if (octets > 0 && separators === 1 && (octets === 1 || separator === octetSeparator)) octets++
-          // `1-2.3.4.5`: the address starts at the group before the new separator.
-          else octets = octets > 0 && separators === 1 ? 2 : 1
-          octetSeparator = separator
-          first = second
-          second = third
-          third = fourth
-          fourth = value
-          if (octets >= 4 && !(versionQuads && octetSeparator === DOT && isVersionQuad(first, second))) return false
-        }
-      }
+      if (!chain.endGroup(length, value, separators, separator)) return false
       length = 0
       value = 0
       separators = 0
@@ -132,34 +62,82 @@ function harmless(src: Uint8Array, off: number, end: number, versionQuads: boole
       continue
     }
     // A letter, or the end: the chain is complete.
-    if (digits >= 7) {
-      const version =
-        dotted && groups >= 3 && groups <= 4 && digits <= 9 && firstLength <= 2 && secondLength <= 2 && longGroups <= 1
-      const versionOfPhones =
-        versionQuads && dotted && groups === 4 && octets === 4 && digits <= 9 && isVersionQuad(first, second)
-      const versionOfRouters =
-        versionQuads && dotted && groups === 3 && octets === 3 && digits === 7 && firstLength === 3 && second <= 199
-      if (!version && !versionOfPhones && !versionOfRouters) return false
-    }
-    digits = 0
-    groups = 0
-    longGroups = 0
-    dotted = true
+    if (!chain.end()) return false
     separators = 0
-    octets = 0
   }
-  if (hexDigits >= 12) {
-    for (let at = off; at + 12 <= end; at++) if (macShapeAt(src, at, end)) return false
-  }
+  if (hexDigits < 12) return true
+  for (let at = off; at + 12 <= end; at++) if (macShapeAt(src, at, end)) return false
   return true
 }
 
-function isVersionQuad(first: number, second: number): boolean {
-  return (
-    (first <= 9 && (second <= 49 || (second >= 70 && second <= 79))) ||
-    (first >= 20 && first <= 199 && second >= 70 && second <= 99)
-  )
+/** Groups of digits with nothing but separators between them. One is enough: texts are read one after the other. */
+class Chain {
+  #digits = 0
+  #groups = 0
+  #firstLength = 0
+  #secondLength = 0
+  #longGroups = 0
+  #dotted = true
+  #afterLetter = false
+  /** The groups up to 255 that stand with one and the same separator: how many, and which one. */
+  #octets = 0
+  #octetSeparator = 0
+
+  start(): void {
+    this.#digits = 0
+    this.#groups = 0
+    this.#longGroups = 0
+    this.#dotted = true
+    this.#octets = 0
+  }
+
+  startGroup(afterLetter: boolean, separators: number, separator: number): void {
+    if (this.#digits === 0) this.#afterLetter = afterLetter
+    else if (separators !== 1 || separator !== DOT) this.#dotted = false
+  }
+
+  /** Takes a group in. False: with it, the chain is an IPv4 address. */
+  endGroup(length: number, value: number, separators: number, separator: number): boolean {
+    const single = separators === 1
+    if (this.#digits > 0 && this.#digits <= 5 && this.#afterLetter && single && separator === SLASH) {
+      if (isClockRate(value)) {
+        this.#octets = 0
+        return true
+      }
+    }
+    this.#groups++
+    this.#digits += length
+    if (this.#groups === 1) this.#firstLength = length
+    else if (this.#groups === 2) this.#secondLength = length
+    if (length >= 3) this.#longGroups++
+    if (length > 3 || value > 255) {
+      this.#octets = 0
+      return true
+    }
+    if (this.#octets > 0 && single && (this.#octets === 1 || separator === this.#octetSeparator)) this.#octets++
+    // `1-2.3.4.5`: the address starts at the group before the new separator.
+    else this.#octets = this.#octets > 0 && single ? 2 : 1
+    this.#octetSeparator = separator
+    return this.#octets < 4
+  }
+
+  /** Ends the chain. False: it may be a number. */
+  end(): boolean {
+    const version =
+      this.#dotted &&
+      this.#groups >= 3 &&
+      this.#groups <= 4 &&
+      this.#digits <= 9 &&
+      this.#firstLength <= 2 &&
+      this.#secondLength <= 2 &&
+      this.#longGroups <= 1
+    const harmlessChain = this.#digits < 7 || version
+    this.start()
+    return harmlessChain
+  }
 }
+
+const chain = new Chain()
 
 function isClockRate(value: number): boolean {
   switch (value) {
@@ -178,19 +156,6 @@ function isClockRate(value: number): boolean {
       return false
   }
 }
-
-/** `alpha`, `beta`, `build`, `cert`, `release`, `stable`, in any case. */
-function isReleaseWord(src: Uint8Array, off: number, len: number): boolean {
-  for (const word of RELEASE_WORDS) {
-    if (word.length !== len) continue
-    let same = true
-    for (let at = 0; at < len; at++) if ((src[off + at] | 0x20) !== word[at]) same = false
-    if (same) return true
-  }
-  return false
-}
-
-const RELEASE_WORDS = ['alpha', 'beta', 'build', 'cert', 'release', 'stable'].map((word) => Buffer.from(word, 'latin1'))
 
 const ZERO = 0x30
 const DOT = 0x2e

@@ -10,55 +10,42 @@
 import { ByteTable } from '../base/byte-table.js'
 import { BLOCK_BYTES, longLength, packBytes, packLong, packText, packUuid, SLOT, TYPES } from '../batch/block.js'
 import { BATCH_ROWS, type Columns, KEPT_TEXT_MAX_BYTES } from '../batch/columns.js'
-import type { FieldName } from '../catalogue/catalogue.js'
+import type { DeviceParts } from '../flow/device-parts.js'
 import type { NormalisePlan } from '../flow/normalise-plan.js'
-import type { NormalisedColumns, UserAgentParts } from '../flow/normalised.js'
+import type { NormalisedColumns } from '../flow/normalised.js'
 import { FOREIGN_TENANT, type Tenant } from '../flow/tenant.js'
-import { isSafeText, isSafeVersion, safeText } from './clean-text.js'
-import { isCodec } from './codec.js'
+import { safeText } from './clean-text.js'
+import { codecOf, CODECS, OTHER_CODEC } from './codec.js'
+import { DeviceReader } from './device-reader.js'
+import type { DeviceNames } from './devices/names.js'
 import { ipBytes, parseIp } from './ip.js'
 import { macInto } from './mac.js'
+import { NumberDomains } from './number-domains.js'
 import { PartyReader } from './party.js'
-import { parseUserAgent, vendors } from './user-agent.js'
+import { SHIPPED_NAMES } from './user-agent.js'
 
 /** Identifiers longer than this are no identifiers: left out and counted. */
 const IDENTIFIER_MAX = 512
 
-/** Longest model that is taken as given. */
-const MODEL_MAX = 32
-/** Distinct texts of a field whose verdict is remembered. */
-const VERDICTS_KEPT = 512
+/** Distinct spellings of named fields that are remembered. */
+const SPELLINGS_KEPT = 512
 
-const VENDORS: ReadonlySet<string> = new Set(vendors().map((v) => v.toLowerCase()))
+/** The names of a closed table as bytes, and spellings found by theirs. */
+class NameTable {
+  readonly names: readonly Uint8Array[] = CODECS.map((name) => Buffer.from(name))
+  readonly #table = new ByteTable(SPELLINGS_KEPT)
+  readonly #entries = new Int16Array(SPELLINGS_KEPT)
 
-/** What some kept texts must be, by their field's name; all others are held against {@link safeText} alone. */
-const TEXT_RULES: Readonly<Partial<Record<FieldName, (text: string) => boolean>>> = {
-  codec: isCodec,
-  firmware: isSafeVersion,
-  vendor: (text) => VENDORS.has(text.toLowerCase()),
-  // Models have digits, people's names have none.
-  model: (text) => isSafeText(text, MODEL_MAX) && /\d/.test(text),
-}
-
-/** A rule's verdict on each distinct text, found by its bytes. */
-class Verdicts {
-  readonly #rule: (text: string) => boolean
-  readonly #table = new ByteTable(VERDICTS_KEPT)
-  readonly #passes = new Uint8Array(VERDICTS_KEPT)
-
-  constructor(rule: (text: string) => boolean) {
-    this.#rule = rule
-  }
-
-  of(src: Buffer, off: number, len: number): boolean {
-    if (len > KEPT_TEXT_MAX_BYTES) return false
+  /** Place of the name that is spelt so. */
+  of(src: Buffer, off: number, len: number): number {
+    if (len > KEPT_TEXT_MAX_BYTES) return CODECS.indexOf(OTHER_CODEC)
     let entry = this.#table.find(src, off, len)
     if (entry < 0) {
-      if (this.#table.size === VERDICTS_KEPT) this.#table.clear()
+      if (this.#table.size === SPELLINGS_KEPT) this.#table.clear()
       entry = this.#table.add(src, off, len)
-      this.#passes[entry] = this.#rule(src.toString('utf8', off, off + len)) ? 1 : 0
+      this.#entries[entry] = CODECS.indexOf(codecOf(src.toString('utf8', off, off + len)))
     }
-    return this.#passes[entry] === 1
+    return this.#entries[entry]
   }
 }
 
@@ -97,20 +84,23 @@ export class Normalised implements NormalisedColumns {
   readonly longLen: Int32Array
   long: Buffer = Buffer.allocUnsafeSlow(16_384)
   #longEnd = 0
-  /** Entry of {@link parts} of each row, -1 where there is no User-Agent. */
-  readonly userAgent: Int32Array
-  readonly parts: UserAgentParts[] = []
-  /** Values left out since they were no identifier of their field's type, or text that could hide one. */
+  readonly named: Int16Array
+  /** Values left out or called `other`: no identifier of their type, a text that could hide one, an impossible number. */
   unsafe = 0
   /** Whether any slot of the column needs more than the block key. */
   readonly special: Uint8Array
   readonly #capacity: number
   readonly #tenants: Tenants
-  readonly #agents = new ByteTable(4096)
-  /** By place in the plan's texts. */
-  readonly #verdicts: readonly (Verdicts | null)[]
+  readonly #devices: DeviceReader
+  readonly #nameTable = new NameTable()
+  readonly #domains: NumberDomains
 
-  constructor(plan: NormalisePlan, tenants: Tenants, capacity: number = BATCH_ROWS) {
+  constructor(
+    plan: NormalisePlan,
+    tenants: Tenants,
+    capacity: number = BATCH_ROWS,
+    deviceNames: DeviceNames = SHIPPED_NAMES,
+  ) {
     this.plan = plan
     this.#tenants = tenants
     this.#capacity = capacity
@@ -121,13 +111,23 @@ export class Normalised implements NormalisedColumns {
     this.#view = new DataView(this.blocks.buffer, this.blocks.byteOffset, this.blocks.length)
     this.longOff = new Int32Array(cells)
     this.longLen = new Int32Array(cells)
-    this.userAgent = new Int32Array(capacity)
+    this.named = new Int16Array(plan.named.length * capacity)
+    this.#devices = new DeviceReader(deviceNames, capacity)
+    this.#domains = new NumberDomains(plan.kind, plan.numbers)
     this.special = new Uint8Array(plan.identifiers.length)
-    this.#verdicts = plan.texts.map((index) => {
-      const { name } = plan.kind.fields[index]
-      const rule = TEXT_RULES[name]
-      return rule === undefined ? null : new Verdicts(rule)
-    })
+  }
+
+  /** Entry of {@link parts} of each row, -1 where a record says nothing of its device. */
+  get device(): Int32Array {
+    return this.#devices.rows
+  }
+
+  get parts(): readonly DeviceParts[] {
+    return this.#devices.parts
+  }
+
+  get names(): readonly Uint8Array[] {
+    return this.#nameTable.names
   }
 
   /**
@@ -179,11 +179,13 @@ export class Normalised implements NormalisedColumns {
       }
     })
     // Last, since it empties what a purpose may not keep and another may still have a token of.
-    this.plan.texts.forEach((index, i) => {
-      this.#checkTexts(arena, columns, index, this.#verdicts[i])
+    for (const index of this.plan.texts) this.#checkTexts(arena, columns, index)
+    this.plan.named.forEach((index, slot) => {
+      this.#nameFields(arena, columns, index, slot)
     })
+    this.unsafe += this.#domains.run(columns)
     if (this.plan.userAgent < 0) return
-    this.#userAgents(arena, columns, this.plan.userAgent)
+    this.unsafe += this.#devices.run(arena, columns, this.plan.userAgent, this.plan.given)
     this.plan.identifiers.forEach((field, slot) => {
       if (field.identifier === 'MAC') this.#agentMacs(columns.rows, slot)
       else if (field.identifier === 'SERIAL') this.#agentSerials(columns.rows, slot)
@@ -192,12 +194,12 @@ export class Normalised implements NormalisedColumns {
 
   /** MAC addresses out of User-Agents, for rows that have none of their own. */
   #agentMacs(rows: number, slot: number): void {
-    const { slots, userAgent, parts } = this
+    const { slots, device, parts } = this
     const view = this.#view
     const base = slot * this.#capacity
     for (let r = 0; r < rows; r++) {
-      if (slots[base + r] !== SLOT.absent || userAgent[r] < 0) continue
-      const { mac } = parts[userAgent[r]]
+      if (slots[base + r] !== SLOT.absent || device[r] < 0) continue
+      const { mac } = parts[device[r]]
       if (mac === null) continue
       packBytes(TYPES.mac, mac, 6, view, (base + r) * BLOCK_BYTES)
       slots[base + r] = SLOT.block
@@ -205,12 +207,12 @@ export class Normalised implements NormalisedColumns {
   }
 
   #agentSerials(rows: number, slot: number): void {
-    const { slots, userAgent, parts } = this
+    const { slots, device, parts } = this
     const view = this.#view
     const base = slot * this.#capacity
     for (let r = 0; r < rows; r++) {
-      if (slots[base + r] !== SLOT.absent || userAgent[r] < 0 || this.tenant[r] < 0) continue
-      const { serial } = parts[userAgent[r]]
+      if (slots[base + r] !== SLOT.absent || device[r] < 0 || this.tenant[r] < 0) continue
+      const { serial } = parts[device[r]]
       if (serial === null) continue
       if (packText(TYPES.serial, 0, serial, 0, serial.length, view, (base + r) * BLOCK_BYTES))
         slots[base + r] = SLOT.block
@@ -253,18 +255,23 @@ export class Normalised implements NormalisedColumns {
     }
   }
 
-  #checkTexts(arena: Buffer, columns: Columns, index: number, verdicts: Verdicts | null): void {
+  #checkTexts(arena: Buffer, columns: Columns, index: number): void {
     const { rows, width, off, len } = columns
     for (let r = 0, cell = index; r < rows; r++, cell += width) {
-      if (off[cell] < 0) continue
-      if (
-        verdicts === null
-          ? safeText(arena, off[cell], len[cell], KEPT_TEXT_MAX_BYTES)
-          : verdicts.of(arena, off[cell], len[cell])
-      )
-        continue
+      if (off[cell] < 0 || safeText(arena, off[cell], len[cell], KEPT_TEXT_MAX_BYTES)) continue
       off[cell] = -1
       this.unsafe++
+    }
+  }
+
+  #nameFields(arena: Buffer, columns: Columns, index: number, slot: number): void {
+    const { rows, width, off, len } = columns
+    const other = CODECS.indexOf(OTHER_CODEC)
+    const base = slot * this.#capacity
+    for (let r = 0, cell = index; r < rows; r++, cell += width) {
+      const name = off[cell] < 0 ? -1 : this.#nameTable.of(arena, off[cell], len[cell])
+      this.named[base + r] = name
+      if (name === other) this.unsafe++
     }
   }
 
@@ -367,43 +374,6 @@ export class Normalised implements NormalisedColumns {
       } else if (length <= IDENTIFIER_MAX) this.#packLong(base + r, slot, type, tenant, arena, at, length)
       else this.unsafe++
     }
-  }
-
-  #userAgents(arena: Buffer, columns: Columns, index: number): void {
-    const { rows, width, off, len } = columns
-    const { parts } = this
-    const agents = this.#agents
-    if (!agents.roomFor(rows)) agents.clear()
-    parts.length = Math.min(parts.length, agents.capacity)
-    for (let r = 0, cell = index; r < rows; r++, cell += width) {
-      const at = off[cell]
-      if (at < 0) {
-        this.userAgent[r] = -1
-        continue
-      }
-      let entry = agents.find(arena, at, len[cell])
-      if (entry < 0) {
-        const made = partsOf(arena.toString('utf8', at, at + Math.min(len[cell], IDENTIFIER_MAX)))
-        entry = agents.add(arena, at, len[cell])
-        // Table full in the middle of a batch: kept beside it until the next one.
-        if (entry < 0) entry = Math.max(parts.length, agents.capacity)
-        parts[entry] = made
-      }
-      this.userAgent[r] = entry
-    }
-  }
-}
-
-function partsOf(text: string): UserAgentParts {
-  const { vendor, model, firmware, mac, serial } = parseUserAgent(text)
-  // They are copied into JSON as they are, so the parser's word is not enough.
-  const part = (text: string, safe: boolean): Uint8Array => Buffer.from(safe ? text : '')
-  return {
-    vendor: part(vendor, isSafeText(vendor, KEPT_TEXT_MAX_BYTES)),
-    model: part(model, isSafeText(model, KEPT_TEXT_MAX_BYTES)),
-    firmware: part(firmware, isSafeVersion(firmware) || isSafeText(firmware, KEPT_TEXT_MAX_BYTES)),
-    mac: mac === null ? null : Buffer.from(mac, 'hex'),
-    serial: serial === null ? null : Buffer.from(serial, 'latin1'),
   }
 }
 

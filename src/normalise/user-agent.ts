@@ -10,9 +10,10 @@
  * repetition (a test reads them all).
  */
 import { LRUCache } from 'lru-cache'
+import type { OwnModels } from '../flow/device-parts.js'
 import { HARDWARE } from './devices/hardware.js'
 import { IDENTIFIER_PATTERNS, takeIdentifiers } from './devices/identifiers.js'
-import { DeviceNames, type OwnModels } from './devices/names.js'
+import { DeviceNames } from './devices/names.js'
 import { FOUR_GROUPS, type Rule, SUFFIXED_VERSION, VERSION } from './devices/rule.js'
 import { SCANNERS, SOFTWARE } from './devices/software.js'
 import { isVersion } from './devices/version.js'
@@ -47,7 +48,7 @@ export function deviceNames(own: OwnModels = {}): DeviceNames {
 }
 
 /** The tables as they ship. */
-const SHIPPED = deviceNames()
+export const SHIPPED_NAMES = deviceNames()
 
 /** As {@link parseUserAgent}, each distinct text taken apart once: there are few, and they repeat. */
 export function userAgent(source: string | Uint8Array): UserAgent {
@@ -61,7 +62,7 @@ export function userAgent(source: string | Uint8Array): UserAgent {
 }
 
 /** Vendor, model, firmware, MAC address and serial number out of a User-Agent or Server header. */
-export function parseUserAgent(source: string | Uint8Array, names: DeviceNames = SHIPPED): UserAgent {
+export function parseUserAgent(source: string | Uint8Array, names: DeviceNames = SHIPPED_NAMES): UserAgent {
   const text = bounded(source)
   const rule = RULES.find(({ sign }) => sign.test(text)) ?? ownRule(text, names)
   const { mac, serial, rest } = takeIdentifiers(text, rule !== undefined && rule.software !== true)

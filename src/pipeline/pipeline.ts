@@ -8,6 +8,7 @@ import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { type Catalogue, KINDS } from '../catalogue/catalogue.js'
 import { Decider } from '../decide/decide.js'
 import type { Epochs } from '../flow/decision.js'
+import type { OwnModels } from '../flow/device-parts.js'
 import type { Guarantee } from '../flow/guarantee.js'
 import type { Input } from '../flow/input.js'
 import type { Minimised } from '../flow/minimised.js'
@@ -16,6 +17,7 @@ import { Output } from '../flow/output.js'
 import type { Tenant } from '../flow/tenant.js'
 import type { Keyring } from '../keys/keyring.js'
 import { Normalised, Tenants } from '../normalise/normalise.js'
+import { deviceNames } from '../normalise/user-agent.js'
 import type { KindPlan, Plan } from '../policy/compile.js'
 import { Projector } from '../project/project.js'
 import { tagHeaders, tagOf } from '../project/tag.js'
@@ -26,6 +28,8 @@ export interface PipelineOptions {
   readonly plan: Plan
   readonly keyring: Keyring
   readonly tenants: readonly Tenant[]
+  /** Models by their vendor's name that the settings add to the shipped tables. */
+  readonly models?: OwnModels
   /** How far ahead of now a start time may be, ms. */
   readonly futureMs: number
   /** Said in the tag where it is not exactly-once. */
@@ -64,6 +68,7 @@ export class Pipeline {
 
   constructor(options: PipelineOptions, capacity: number = BATCH_ROWS) {
     const { catalogue, plan, tenants, futureMs } = options
+    const names = deviceNames(options.models)
     this.#options = options
     this.#now = options.now ?? Date.now
     this.#batch = new Batch(catalogue, capacity)
@@ -74,7 +79,7 @@ export class Pipeline {
       return {
         plan: kindPlan,
         decider,
-        normalised: new Normalised(kindPlan.normalise, this.#tenants, capacity),
+        normalised: new Normalised(kindPlan.normalise, this.#tenants, capacity, names),
         projectors: kindPlan.purposes.map((p) => new Projector(p, plan.policy.version, capacity, options.guarantee)),
         epochs: kindPlan.purposes.map((p) => decider.epochs.get(p.purpose.epoch) as Epochs),
       }

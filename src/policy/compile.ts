@@ -4,7 +4,8 @@
  */
 import { KEPT_TEXT_MAX_BYTES } from '../batch/columns.js'
 import { type Catalogue, type Field, type FieldName, type FieldType, type Kind, KINDS } from '../catalogue/catalogue.js'
-import type { NormalisePlan } from '../flow/normalise-plan.js'
+import { DEVICE_PARTS } from '../flow/device-parts.js'
+import { NAMED_FIELDS, type NormalisePlan } from '../flow/normalise-plan.js'
 import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { EpochLength } from '../keys/keyring.js'
 import type { Recipe } from '../treatments/operation.js'
@@ -72,18 +73,34 @@ function sourceField(catalogue: Catalogue, field: Field): Field {
   return catalogue.kinds[field.kind].byName.get(field.derivedFrom) ?? field
 }
 
+/** A field's operation: how its value comes about, and what is written around it. */
+function written(field: Field, recipe: Recipe): Operation {
+  const numeric = field.type === 'uint32' || field.type === 'uint64' || field.type === 'enum'
+  const key = field.number * 8 + (field.type === 'float' ? 5 : numeric ? 0 : 2)
+  return {
+    ...recipe,
+    name: field.name,
+    type: field.type,
+    tag0: key < 128 ? key : (key & 0x7f) | 0x80,
+    tag1: key >> 7,
+    jsonName: Buffer.from(`${JSON.stringify(field.name)}:`),
+    enumNames: field.enumNames.map((n) => (n === undefined ? undefined : Buffer.from(JSON.stringify(n)))),
+  }
+}
+
 function compileKind(catalogue: Catalogue, policy: Policy, kind: Kind, topics: string[]): KindPlan {
   const fields = catalogue.kinds[kind]
   const identifiers: Field[] = []
   const texts = new Set<number>()
+  const named: number[] = []
+  const numbers = new Set<number>()
+  let given: readonly number[] = []
   const agentColumn = fields.byName.get('user_agent')?.index ?? -1
   let userAgent = -1
   const operation = (rules: KindRules, field: Field): Operation => {
     const rule = rules.rules.find((r) => r.field === field)
     if (rule === undefined) throw new TypeError(`no rule for ${field.name}`)
     const source = sourceField(catalogue, field)
-    const numeric = field.type === 'uint32' || field.type === 'uint64' || field.type === 'enum'
-    const key = field.number * 8 + (field.type === 'float' ? 5 : numeric ? 0 : 2)
     const recipe = compileTreatment(rule.treatment, {
       field,
       source,
@@ -96,20 +113,18 @@ function compileKind(catalogue: Catalogue, policy: Policy, kind: Kind, topics: s
         texts.add(index)
         return index
       },
-      userAgent: () => {
+      named: ({ name, index }) => {
+        if (!NAMED_FIELDS.has(name)) return null
+        const known = named.indexOf(index)
+        return known >= 0 ? known : named.push(index) - 1
+      },
+      device: () => {
         userAgent = agentColumn
-        return agentColumn
+        given = DEVICE_PARTS.map((part) => fields.byName.get(part)?.index ?? -1)
       },
     })
-    return {
-      ...recipe,
-      name: field.name,
-      type: field.type,
-      tag0: key < 128 ? key : (key & 0x7f) | 0x80,
-      tag1: key >> 7,
-      jsonName: Buffer.from(`${JSON.stringify(field.name)}:`),
-      enumNames: field.enumNames.map((n) => (n === undefined ? undefined : Buffer.from(JSON.stringify(n)))),
-    }
+    if (recipe.shape === 'number') numbers.add(recipe.column)
+    return written(field, recipe)
   }
   const purposes = policy.purposes.flatMap((purpose, bit): PurposePlan[] => {
     const rules = purpose.kinds[kind]
@@ -141,7 +156,7 @@ function compileKind(catalogue: Catalogue, policy: Policy, kind: Kind, topics: s
   return {
     kind,
     purposes,
-    normalise: { kind: fields, identifiers, userAgent, texts: [...texts] },
+    normalise: { kind: fields, identifiers, userAgent, given, named, texts: [...texts], numbers: [...numbers] },
     startColumn: fields.byName.get('start_ms')?.index ?? -1,
     mask: purposes.reduce((mask, p) => mask | (1 << p.bit), 0),
   }

@@ -1,6 +1,6 @@
 /**
  * Generates the writer of one purpose: its operations unrolled into one function, with field keys, columns and
- * constants in its text. Interpreting the operations row by row costs twice as much. It knows the five shapes of
+ * constants in its text. Interpreting the operations row by row costs twice as much. It knows the six shapes of
  * `src/treatments/operation.ts` and the two formats, and no treatment: what a treatment does is a function that the
  * text calls. Held against `test/project/reference.ts`; guarded by the row `transform` of `bench/`.
  *
@@ -8,6 +8,7 @@
  */
 import { BLOCK_BYTES, SLOT } from '../batch/block.js'
 import { KEPT_TEXT_MAX_BYTES } from '../batch/columns.js'
+import type { DeviceParts } from '../flow/device-parts.js'
 import type { Output } from '../flow/output.js'
 import type { Operation } from '../policy/compile.js'
 import type { Constant, ExcerptCall, TokenColumn } from '../treatments/operation.js'
@@ -34,8 +35,10 @@ export interface WriterInput {
   readonly blocks: Uint8Array
   /** By token operation. */
   readonly tokens: readonly TokenColumn[]
-  readonly userAgent: Int32Array
-  readonly parts: readonly { readonly vendor: Uint8Array; readonly model: Uint8Array; readonly firmware: Uint8Array }[]
+  readonly device: Int32Array
+  readonly parts: readonly DeviceParts[]
+  readonly named: Int16Array
+  readonly names: readonly Uint8Array[]
   readonly tags: readonly Words[]
   readonly longestTag: number
   readonly epochRow: Int16Array
@@ -102,7 +105,6 @@ const RUNTIME = { writeVarint, writeFloat, writeBytes, writeDecimal, writeJsonFl
 
 type TokenOperation = Operation & { readonly shape: 'token' }
 type ExcerptOperation = Operation & { readonly shape: 'excerpt' }
-type PartOperation = Operation & { readonly shape: 'part' }
 
 /** A function out of a treatment, as the text calls it. */
 type TreatmentFunction = (...args: never[]) => number
@@ -238,12 +240,10 @@ function excerpt(op: ExcerptOperation, form: Form, plan: WriterPlan, referred: R
   return `slot = slots[${cell}]; if (slot === ${SLOT.block} || slot === ${SLOT.ipv6}) { ${form.excerpt(op, either)} }`
 }
 
-function part(op: PartOperation, form: Form): string {
-  const parsed =
-    op.agent < 0
-      ? ''
-      : `{ n = userAgent[r]; if (n >= 0) { part = parts[n].${op.part}; n = part.length; if (n > 0) { ${form.text(op, 'part', '0')} } } }`
-  return op.given < 0 ? parsed : `${text(op, op.given, form)} ${parsed === '' ? '' : `else ${parsed}`}`
+/** Text of an entry of a list of texts: `entry` is its number, less than 0 where there is none. */
+function listed(op: Operation, form: Form, entry: string, found: string): string {
+  const write = `n = part.length; if (n > 0) { ${form.text(op, 'part', '0')} }`
+  return `n = ${entry}; if (n >= 0) { part = ${found}; ${write} }`
 }
 
 function text(op: Operation, column: number, form: Form): string {
@@ -272,7 +272,9 @@ function operation(
     case 'excerpt':
       return excerpt(op, form, plan, referred)
     case 'part':
-      return part(op, form)
+      return listed(op, form, 'device[r]', `parts[n].${op.part}`)
+    case 'named':
+      return listed(op, form, `named[${op.slot * plan.capacity} + r]`, 'names[n]')
   }
 }
 
@@ -308,7 +310,7 @@ ${referred.functions.map((_, i) => `const function${i} = functions[${i}];`).join
 ${referred.arrays.map((_, i) => `const array${i} = arrays[${i}];`).join(' ')}
 ${referred.enums.map((_, i) => `const enum${i} = enums[${i}];`).join(' ')}
 return function write(input) {
-  const { rows, arena, off, len, num, mask, slots, blocks, tokens, userAgent, parts } = input;
+  const { rows, arena, off, len, num, mask, slots, blocks, tokens, device, parts, named, names } = input;
   const { tags, longestTag, epochRow, epochStarts, output, firstRecord } = input;
   ${columns.join('\n  ')}
   let out = output.bytes, view = output.view;

@@ -112,7 +112,7 @@ export class Projector {
       contexts.map(({ keys }) => keys),
     )
     const { rows, off, len, num, width } = columns
-    const { slots, blocks, userAgent, parts } = normalised
+    const { slots, blocks, device, parts, named, names } = normalised
     const tags = contexts.map(({ tag }) => tag)
     this.#writer ??= generateWriter({
       ...this.plan,
@@ -128,8 +128,10 @@ export class Projector {
       num,
       slots,
       blocks,
-      userAgent,
+      device,
       parts,
+      named,
+      names,
       output,
       firstRecord,
       tags,

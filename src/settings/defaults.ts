@@ -89,6 +89,10 @@ export const DEFAULTS = {
     /** How long a rotated file must be unchanged to be taken as finished, ms. */
     settleMs: 10_000,
   },
+  devices: {
+    /** Models that the shipped tables lack, by their vendor's name. */
+    models: {},
+  },
   /** Names of fields in foreign formats, by the mapping's name. */
   mappings: {},
   ops: {

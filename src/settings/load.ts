@@ -178,8 +178,9 @@ function tenantOf(given: Tree): TenantSettings {
 /** Fills what was left out. What is given is taken as it is: it may still be wrong, and then the result is not used. */
 function complete(given: Tree, folder: string, policyFolder: string): Settings {
   const D = DEFAULTS
-  const section = (key: 'topics' | 'delivery' | 'keys' | 'grpc' | 'ops' | 'limits' | 'log' | 'kafka'): unknown =>
-    lay(structuredClone(D[key]), isTree(given[key]) ? given[key] : undefined, key)
+  const section = (
+    key: 'topics' | 'delivery' | 'keys' | 'grpc' | 'devices' | 'ops' | 'limits' | 'log' | 'kafka',
+  ): unknown => lay(structuredClone(D[key]), isTree(given[key]) ? given[key] : undefined, key)
   const tenants = isTree(given['tenants']) ? given['tenants'] : D.tenants
   const files = Array.isArray(given['files']) ? (given['files'] as unknown[]) : D.files
   const keys = section('keys') as Settings['keys']
@@ -205,6 +206,7 @@ function complete(given: Tree, folder: string, policyFolder: string): Settings {
         ...tree,
       } as unknown as FileSettings
     }),
+    devices: section('devices') as Settings['devices'],
     mappings: (isTree(given['mappings']) ? given['mappings'] : {}) as Settings['mappings'],
     ...completeSources(given, folder),
     ops: section('ops') as Settings['ops'],

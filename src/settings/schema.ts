@@ -8,6 +8,7 @@ import { FILE_FORMATS, type FileFormat } from '../flow/file-formats.js'
 import { type Guarantee, GUARANTEES } from '../flow/guarantee.js'
 import { LOG_LEVELS, type LogLevel } from '../flow/log.js'
 import { MAX_SHARDS } from '../flow/shards.js'
+import type { OwnModels } from '../flow/device-parts.js'
 import type { KafkaValue } from '../kafka/settings.js'
 import { authorisePart } from '../sections/authorise.js'
 import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from '../sections/parts.js'
@@ -15,6 +16,11 @@ import type { FileSettings } from '../sources/common/file-settings.js'
 import type { GrpcSettings } from '../sources/grpc/settings.js'
 import { DEFAULTS as D } from './defaults.js'
 import { SOURCE_SECTIONS, type SourceSettings } from './sections.js'
+
+/** As a vendor or model may be called: nothing that could be a number. */
+const DEVICE_NAME = '^(?=.*[A-Za-z])(?!.*[0-9]{5})[A-Za-z0-9](?:[A-Za-z0-9 ._+/!@-]{0,30}[A-Za-z0-9+])?$'
+const DEVICE_NAME_IN_WORDS =
+  'up to 32 letters, digits, spaces and any of ._+/!@- between them; a letter at least, and no five digits in a row'
 
 export interface TenantSettings {
   readonly id: number
@@ -44,6 +50,7 @@ export interface Settings extends SourceSettings {
   readonly tenants: Readonly<Record<string, TenantSettings>>
   readonly grpc: GrpcSettings
   readonly files: readonly FileSettings[]
+  readonly devices: { readonly models: OwnModels }
   /** As written; `formats/mapping.ts` checks them. */
   readonly mappings: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   readonly ops: { readonly listen: string }
@@ -63,6 +70,7 @@ export function settingsSchema(): TSchema {
       tenants: tenantsPart(),
       grpc: grpcPart(),
       files: filesPart(),
+      devices: devicesPart(),
       mappings: mappingsPart(),
       ...Object.fromEntries(SOURCE_SECTIONS.map((s) => [s.key, s.schema])),
       ops: opsPart(),
@@ -298,6 +306,25 @@ function filePart(): TSchema {
       ...closed,
       description: 'a file: path, format, mapping, timeZone, tenant, source, follow, node, pollMs, settleMs',
     },
+  )
+}
+
+function devicesPart(): TSchema {
+  return section(
+    {
+      models: Type.Record(
+        Type.String({ pattern: DEVICE_NAME }),
+        Type.Array(Type.String({ pattern: DEVICE_NAME, description: DEVICE_NAME_IN_WORDS }), {
+          description: 'a list of models',
+        }),
+        {
+          ...closed,
+          default: D.devices.models,
+          description: "models that the shipped tables lack, by their vendor's name: Yealink: [T99X]",
+        },
+      ),
+    },
+    'what is known of devices',
   )
 }
 

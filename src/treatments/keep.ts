@@ -24,7 +24,8 @@ export const keep: Descriptor<Keep> = {
   examples: [
     { field: 'call.duration_seconds', written: 'keep', input: 137, output: 137 },
     { field: 'call.disposition', written: 'keep', input: 'BUSY', output: 'BUSY' },
-    { field: 'call.codec', written: 'keep', input: 'PCMA', output: 'PCMA' },
+    { field: 'call.codec', written: 'keep', input: 'G.711 A-Law', output: 'PCMA' },
+    { field: 'call.codec', written: 'keep', input: 'Alice', output: 'other' },
     { field: 'call.trunk', written: 'keep', input: '+447700900123', output: null },
   ],
   schema: () => [bare('keep')],
@@ -33,8 +34,9 @@ export const keep: Descriptor<Keep> = {
   text: () => ({ form: 'as it is', reveals: 'the value', reversible: 'it is the value' }),
   timeStepMs: () => 1,
   followsFrom: () => true,
-  compile: (_, { field, text }) =>
-    field.type === 'string'
-      ? { shape: 'text', column: text(field) }
-      : { shape: 'number', column: field.index, call: null },
+  compile: (_, { field, text, named }) => {
+    if (field.type !== 'string') return { shape: 'number', column: field.index, call: null }
+    const slot = named(field)
+    return slot === null ? { shape: 'text', column: text(field) } : { shape: 'named', slot }
+  },
 }

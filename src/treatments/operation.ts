@@ -1,11 +1,12 @@
 /**
- * What a treatment compiles to: one of five shapes in which a value can be written, each with the functions and numbers
+ * What a treatment compiles to: one of six shapes in which a value can be written, each with the functions and numbers
  * that make it. The projection (`src/project`) knows the shapes and not the treatments: it generates a writer whose
  * calls are these functions.
  *
  * Functions here are called once per record, so they take what they need as plain arguments, write into the output and
  * allocate nothing.
  */
+import type { DevicePart } from '../flow/device-parts.js'
 import type { EpochKeys } from '../keys/keyring.js'
 
 /** Argument of a writer's function that is the same for all records: a number, or ascending numbers. */
@@ -67,9 +68,6 @@ export interface TokenColumn {
   make(column: IdentifierColumn): void
 }
 
-/** The parts of a User-Agent that can be shown. */
-export type UserAgentPart = 'vendor' | 'model' | 'firmware'
-
 /** How a treated value comes about. */
 export type Recipe =
   /** The text of a column as it is; checked before, so that it hides nothing. */
@@ -85,8 +83,7 @@ export type Recipe =
       readonly mayBeLong: boolean
       readonly start: (capacity: number) => TokenColumn
     }
-  /**
-   * A part of the User-Agent, where `agent` is not -1; before it goes the text of the column `given`, where that is not
-   * -1.
-   */
-  | { readonly shape: 'part'; readonly agent: number; readonly part: UserAgentPart; readonly given: number }
+  /** A part of the device. */
+  | { readonly shape: 'part'; readonly part: DevicePart }
+  /** A name out of a closed table, of a named field's slot. */
+  | { readonly shape: 'named'; readonly slot: number }

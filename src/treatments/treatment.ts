@@ -58,8 +58,10 @@ export interface Target {
   readonly identifier: () => number
   /** Has a field's text checked, so that it may be copied. Returns its column. */
   readonly text: (field: Field) => number
-  /** Has the User-Agent taken apart. Returns its column, -1 where the kind of record has none. */
-  readonly userAgent: () => number
+  /** Has a field's text looked up in its closed table; null where it has none, else the field's slot. */
+  readonly named: (field: Field) => number | null
+  /** Has the device told out of the User-Agent and what the record says of it. */
+  readonly device: () => void
 }
 
 export interface Descriptor<T extends { readonly kind: string }> {

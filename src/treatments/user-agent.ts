@@ -2,33 +2,29 @@
  * Parts of a User-Agent: who made the device, which one it is, what runs on it; nothing else that the text may hold.
  */
 import type { Field, FieldName } from '../catalogue/catalogue.js'
-import type { UserAgentPart } from './operation.js'
+import { DEVICE_PARTS, type DevicePart } from '../flow/device-parts.js'
 import { BY_NOBODY, type Descriptor } from './treatment.js'
 import { bare } from './written.js'
 
 export interface UserAgent {
   readonly kind: 'user-agent'
-  readonly part: UserAgentPart
+  readonly part: DevicePart
 }
 
-/** Device reports name their parts apart; each may hold the whole text, so it is parsed like one. */
-const PARTS: Readonly<Partial<Record<FieldName, UserAgentPart>>> = {
-  device_vendor: 'vendor',
-  device_model: 'model',
-  device_firmware: 'firmware',
-  vendor: 'vendor',
-  model: 'model',
-  firmware: 'firmware',
-}
-
-/** The part of a User-Agent that a field holds; null for fields that hold none. */
-function partOf(field: Field): UserAgentPart | null {
-  return PARTS[field.name] ?? null
+/** The part that a field holds, under its own name or with `device_` in front; null for fields that hold none. */
+function partOf({ name }: Field): DevicePart | null {
+  return DEVICE_PARTS.find((part) => name === part || name === (`device_${part}` as FieldName)) ?? null
 }
 
 export const userAgent: Descriptor<UserAgent> = {
   kind: 'user-agent',
-  rows: [{ written: 'user-agent', reveals: 'vendor, model or firmware', reversible: null }],
+  rows: [
+    {
+      written: 'user-agent',
+      reveals: 'vendor, model, firmware or operating system, each out of a closed table or grammar; else `other`',
+      reversible: null,
+    },
+  ],
   dpv: 'Deidentification',
   spelling: 'user-agent',
   shows: 'less',
@@ -37,6 +33,9 @@ export const userAgent: Descriptor<UserAgent> = {
     { field: 'call.device_model', written: 'user-agent', input: 'Yealink SIP-T46S 66.85.0.5', output: 'T46S' },
     { field: 'call.device_firmware', written: 'user-agent', input: 'Yealink SIP-T46S 66.85.0.5', output: '66.85.0.5' },
     { field: 'device.vendor', written: 'user-agent', input: 'Yealink', output: 'Yealink' },
+    { field: 'device.model', written: 'user-agent', input: 'SIP-T46S', output: 'T46S' },
+    { field: 'device.model', written: 'user-agent', input: 'T46S a1b2c3', output: 'other' },
+    { field: 'device.os', written: 'user-agent', input: 'Android 14', output: 'Android 14' },
   ],
   schema: () => [bare('user-agent')],
   fits: (field, source) => partOf(field) !== null && (source ?? field).identifier === 'USER_AGENT_TEXT',
@@ -51,14 +50,8 @@ export const userAgent: Descriptor<UserAgent> = {
   }),
   timeStepMs: () => null,
   followsFrom: (one, other) => one.part === other.part,
-  compile: ({ part }, { fields, text, userAgent: agent }) => {
-    // What a device says of itself goes before what its User-Agent says.
-    const own = fields.get(part)
-    return {
-      shape: 'part',
-      agent: agent(),
-      part,
-      given: own !== undefined && own.derivedFrom === null ? text(own) : -1,
-    }
+  compile: ({ part }, { device }) => {
+    device()
+    return { shape: 'part', part }
   },
 }

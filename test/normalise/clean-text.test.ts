@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { isSafeText, isSafeVersion, safeText, safeVersion } from '../../src/normalise/clean-text.js'
+import { isSafeText, safeText } from '../../src/normalise/clean-text.js'
+import { isVersion } from '../../src/normalise/devices/version.js'
 
 const harmless = [
   '',
@@ -93,33 +94,10 @@ for (const text of harmless)
 for (const { name, input } of harmful) {
   t.test(`refused: ${name}`, (t) => {
     t.equal(isSafeText(input, 64), false)
-    t.equal(isSafeVersion(input), false, 'nor is it a version')
+    t.equal(isVersion(input, null), false, 'nor is it a version')
     t.end()
   })
 }
-
-const versions: { input: string; expected: boolean }[] = [
-  { input: '1.0.8.7', expected: true },
-  { input: '66.85.0.5', expected: true },
-  { input: '108.86.0.20', expected: true },
-  { input: '5.9.5.0614', expected: true },
-  { input: '1.10.4-release', expected: true },
-  { input: '2.0-beta3', expected: true },
-  { input: 'V300R010', expected: true },
-  { input: '10.2.1.0', expected: false },
-  { input: '192.168.84.7', expected: false },
-  { input: '203.0.113.9', expected: false },
-  { input: '1.203.0.113.9', expected: false },
-  { input: '1.2-Anna', expected: false },
-  { input: 'beta', expected: false },
-  { input: '', expected: false },
-  { input: '1.'.repeat(20), expected: false },
-]
-for (const { input, expected } of versions)
-  t.test(`version "${input}": ${expected}`, (t) => {
-    t.equal(isSafeVersion(input), expected)
-    t.end()
-  })
 
 t.test('a firmware of the shape of an address is no harmless text', (t) => {
   t.equal(isSafeText('1.0.8.7', 32), false)
@@ -133,7 +111,6 @@ t.test('bounds: length and place', (t) => {
   t.equal(safeText(src, 11, 4, 3), false)
   t.equal(safeText(src, 0, 11, 32), false)
   t.equal(safeText(src, 0, src.length, 64), false)
-  t.equal(safeVersion(src, 11, 4), false)
   t.end()
 })
 
@@ -184,7 +161,7 @@ for (const [name, identifier] of [
     fc.assert(
       fc.property(around, identifier, around, (before, value, after) => {
         const text = before + value + after
-        return !isSafeText(text, 100) && !isSafeVersion(text)
+        return !isSafeText(text, 100) && !isVersion(text, null)
       }),
       { numRuns: 5000 },
     )

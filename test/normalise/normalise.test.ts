@@ -2,77 +2,171 @@
 import t from 'tap'
 import { Batch } from '../../src/batch/batch.js'
 import { BLOCK_BYTES, SLOT, unpack } from '../../src/batch/block.js'
-import { catalogue as shipped, type Kind } from '../../src/catalogue/catalogue.js'
-import { isCodec } from '../../src/normalise/codec.js'
+import { catalogue as shipped, type Field, type Kind, type KindCatalogue } from '../../src/catalogue/catalogue.js'
+import { DEVICE_PARTS, type OwnModels } from '../../src/flow/device-parts.js'
+import { CODECS, codecOf } from '../../src/normalise/codec.js'
+import { DeviceReader } from '../../src/normalise/device-reader.js'
 import { Normalised, Tenants } from '../../src/normalise/normalise.js'
+import { deviceNames } from '../../src/normalise/user-agent.js'
 import { TENANTS } from '../project/generate.js'
 
 const catalogue = shipped()
 
-for (const name of [
-  'PCMU',
-  'PCMA',
-  'pcma',
-  'G.711 A-Law',
-  'opus/48000/2',
-  'G722',
-  'G.729a',
-  'ulaw',
-  'slin16',
-  'telephone-event/8000',
-  'AMR-WB',
-  'iLBC',
-  'VP8',
-  'H264/90000',
+for (const [spelling, name] of [
+  ['PCMU', 'PCMU'],
+  ['ulaw', 'PCMU'],
+  ['G.711 µ-law', 'PCMU'],
+  ['g711u', 'PCMU'],
+  ['PCMA', 'PCMA'],
+  ['pcma', 'PCMA'],
+  ['PCMA/8000', 'PCMA'],
+  ['PCMA/8000/1', 'PCMA'],
+  ['G.711 A-Law', 'PCMA'],
+  ['G711A', 'PCMA'],
+  ['alaw', 'PCMA'],
+  ['8', 'PCMA'],
+  ['PCMA@8000h@20i@64000b', 'PCMA'],
+  ['CORE_PCM_MODULE.PCMA@8000h@20i@64000b', 'PCMA'],
+  ['G722', 'G722'],
+  ['G722/8000', 'G722'],
+  ['mod_spandsp.G722@8000h@20i@64000b', 'G722'],
+  ['G722.1', 'G7221'],
+  ['Siren7', 'G7221'],
+  ['G722.1C', 'G7221C'],
+  ['G7221C/32000', 'G7221C'],
+  ['siren14', 'G7221C'],
+  ['G.723.1', 'G723'],
+  ['G726-32/8000', 'G726-32'],
+  ['AAL2-G726-32', 'G726-32'],
+  ['g729', 'G729'],
+  ['G.729a', 'G729'],
+  ['G729 Annex B', 'G729'],
+  ['gsm', 'GSM'],
+  ['opus/48000/2', 'opus'],
+  ['opus@48000h@20i@1c', 'opus'],
+  ['OPUS', 'opus'],
+  ['slin', 'L16'],
+  ['slin16', 'L16'],
+  ['L16/44100/2', 'L16'],
+  ['telephone-event/8000', 'telephone-event'],
+  ['AMR-WB', 'AMR-WB'],
+  ['iLBC', 'iLBC'],
+  ['SILK/24000', 'SILK'],
+  ['VP8', 'VP8'],
+  ['H264/90000', 'H264'],
+  ['', 'other'],
+  ['Alice', 'other'],
+  ['alice smith', 'other'],
+  ['07700900123', 'other'],
+  ['PCMU/07700', 'other'],
+  ['PCMU/8000/07700900123', 'other'],
+  ['192.0.2.1', 'other'],
+  ['PCMA alice', 'other'],
+  ['99', 'other'],
+  ['CCQ18250ABC', 'other'],
+  ['a'.repeat(100), 'other'],
 ])
-  t.ok(isCodec(name), name)
-for (const name of [
-  '',
-  'Alice',
-  'alice smith',
-  '07700900123',
-  'PCMU/07700',
-  'PCMU/8000/07700900123',
-  '192.0.2.1',
-  'PCMA alice',
-  'a'.repeat(100),
-])
-  t.notOk(isCodec(name), JSON.stringify(name))
+  t.equal(codecOf(spelling), name, JSON.stringify(spelling))
+t.equal(new Set(CODECS).size, CODECS.length, 'each name stands once')
+
+/** What the parts of a device are told as: what is given, and what a User-Agent says. */
+function deviceOf(record: Readonly<Record<string, string>>, own: OwnModels = {}): Record<string, string | number> {
+  const kind = catalogue.kinds.device
+  const arena = Buffer.from(Object.values(record).join(''))
+  const batch = new Batch(catalogue, 4)
+  batch.reset(arena)
+  const columns = batch.columns.device
+  const cell = columns.begin()
+  let at = 0
+  for (const [name, value] of Object.entries(record)) {
+    const index = fieldOf(kind, name).index
+    columns.off[cell + index] = at
+    at += columns.len[cell + index] = Buffer.byteLength(value)
+  }
+  columns.commit(0, arena.length)
+  const reader = new DeviceReader(deviceNames(own), 4)
+  const given = DEVICE_PARTS.map((part) => fieldOf(kind, part).index)
+  const refused = reader.run(arena, columns, fieldOf(kind, 'user_agent').index, given)
+  const parts = reader.parts[reader.rows[0]]
+  return {
+    refused,
+    ...Object.fromEntries(
+      DEVICE_PARTS.map((part) => [part, Buffer.from(parts[part]).toString()]).filter(([, text]) => text !== ''),
+    ),
+  }
+}
+
+function fieldOf(kind: KindCatalogue, name: string): Field {
+  const found = kind.byName.get(name)
+  if (found === undefined) throw new Error(name)
+  return found
+}
 
 t.test('what a device says of itself', (t) => {
-  const kind = catalogue.kinds.device
-  const rows: { field: string; value: string; kept: boolean }[] = [
-    { field: 'model', value: 'SIP-T46S', kept: true },
-    { field: 'model', value: 'Wanda Canary', kept: false },
-    { field: 'model', value: 'VVX 410 0004f2abcdef', kept: false },
-    { field: 'vendor', value: 'yealink', kept: true },
-    { field: 'vendor', value: 'Wanda', kept: false },
-    { field: 'vendor', value: 'Yealink 07700900123', kept: false },
-    { field: 'firmware', value: '66.85.0.5', kept: true },
-    { field: 'firmware', value: '192.0.2.1', kept: false },
-    { field: 'firmware', value: 'Wanda 1', kept: false },
-    { field: 'tenant', value: 'default', kept: true },
-    { field: 'tenant', value: 'x"y', kept: false },
+  const rows: { record: Record<string, string>; expected: Record<string, string | number> }[] = [
+    { record: { model: 'SIP-T46S' }, expected: { refused: 0, model: 'T46S', vendor: '', firmware: '' } },
+    { record: { model: 'Yealink SIP-T46S' }, expected: { refused: 0, model: 'T46S' } },
+    { record: { model: 'vvx411' }, expected: { refused: 0, model: 'VVX 411' } },
+    { record: { vendor: 'Snom', model: 'snom 370' }, expected: { refused: 0, vendor: 'Snom', model: '370' } },
+    { record: { vendor: 'Algo', model: '8186' }, expected: { refused: 0, vendor: 'Algo', model: '8186' } },
+    { record: { model: '8186' }, expected: { refused: 1, model: 'other' } },
+    { record: { model: 'Wanda Canary' }, expected: { refused: 1, model: 'other' } },
+    { record: { model: 'john.smith.1984' }, expected: { refused: 1, model: 'other' } },
+    { record: { model: 'Flat 3 SW1A 1AA' }, expected: { refused: 1, model: 'other' } },
+    { record: { model: 'CCQ18250ABC' }, expected: { refused: 1, model: 'other' } },
+    { record: { model: 'FCH1825A0BC' }, expected: { refused: 1, model: 'other' } },
+    { record: { model: '07700x900457' }, expected: { refused: 1, model: 'other' } },
+    {
+      record: { vendor: 'Yealink', model: 'T46S a1b2c3' },
+      expected: { refused: 1, vendor: 'Yealink', model: 'other' },
+    },
+    { record: { model: 'VVX 410 0004f2abcdef' }, expected: { refused: 1, model: 'other' } },
+    { record: { vendor: 'yealink' }, expected: { refused: 0, vendor: 'Yealink' } },
+    { record: { vendor: 'Polycom' }, expected: { refused: 0, vendor: 'Poly' } },
+    { record: { vendor: 'Cisco Systems, Inc.' }, expected: { refused: 0, vendor: 'Cisco' } },
+    { record: { vendor: 'Wanda' }, expected: { refused: 1, vendor: 'other' } },
+    { record: { vendor: 'Yealink 07700900123' }, expected: { refused: 1, vendor: 'other' } },
+    { record: { vendor: 'Yealink', firmware: '66.85.0.5' }, expected: { refused: 0, firmware: '66.85.0.5' } },
+    { record: { model: 'T46S', firmware: '66.85.0.5' }, expected: { refused: 0, firmware: '66.85.0.5' } },
+    { record: { firmware: '66.85.0.5' }, expected: { refused: 1, firmware: 'other' } },
+    { record: { vendor: 'snom', firmware: '10.1.73.15' }, expected: { refused: 0, firmware: '10.1.73.15' } },
+    { record: { vendor: 'Cisco', firmware: '10.1.73.15' }, expected: { refused: 1, firmware: 'other' } },
+    { record: { firmware: '1.10.4' }, expected: { refused: 0, firmware: '1.10.4' } },
+    { record: { firmware: '192.0.2.1' }, expected: { refused: 1, firmware: 'other' } },
+    { record: { firmware: 'Wanda 1' }, expected: { refused: 1, firmware: 'other' } },
+    { record: { os: 'android 14' }, expected: { refused: 0, os: 'Android 14' } },
+    { record: { os: 'Windows-PC-of-Anna' }, expected: { refused: 1, os: 'other' } },
+    { record: { os: '192.0.2.1' }, expected: { refused: 1, os: 'other' } },
+    { record: { model: 'x'.repeat(65) }, expected: { refused: 1, model: 'other' } },
+    {
+      record: { user_agent: 'Yealink SIP-T46S 66.85.0.5', model: 'john.smith.1984' },
+      expected: { refused: 1, vendor: 'Yealink', model: 'T46S', firmware: '66.85.0.5' },
+    },
+    {
+      record: { user_agent: 'Anna Example', firmware: '1.2.3' },
+      expected: { refused: 0, vendor: 'other', model: 'other', firmware: '1.2.3' },
+    },
   ]
-  for (const { field, value, kept } of rows) {
-    const batch = new Batch(catalogue, 4)
-    const arena = Buffer.from(value)
-    batch.reset(arena)
-    const columns = batch.columns.device
-    const found = kind.byName.get(field)
-    if (found === undefined) throw new Error(field)
-    columns.off[columns.begin() + found.index] = 0
-    columns.len[columns.begin() + found.index] = arena.length
-    columns.commit(0, arena.length)
-    const normalised = new Normalised(
-      { kind, identifiers: [], userAgent: -1, texts: [found.index] },
-      new Tenants(TENANTS),
-      4,
-    )
-    normalised.run(arena, columns, 0)
-    t.equal(columns.off[found.index] >= 0, kept, `${field}: ${value}`)
-    t.equal(normalised.unsafe, kept ? 0 : 1, 'counted')
+  for (const { record, expected } of rows) {
+    const found = deviceOf(record)
+    for (const [part, value] of Object.entries(expected))
+      t.equal(found[part] ?? '', value, `${JSON.stringify(record)}: ${part}`)
   }
+  t.end()
+})
+
+t.test('models of the settings', (t) => {
+  const own = { yealink: ['T99X'], 'Example Phones': ['EX1 Pro'] }
+  t.match(deviceOf({ user_agent: 'Yealink SIP-T99X 66.85.0.5' }, own), { model: 'T99X', firmware: '66.85.0.5' })
+  t.match(deviceOf({ vendor: 'Yealink', model: 't99x' }, own), { refused: 0, model: 'T99X' })
+  t.match(deviceOf({ user_agent: 'Example Phones EX1 Pro/1.2.3' }, own), {
+    vendor: 'Example Phones',
+    model: 'EX1 Pro',
+    firmware: '1.2.3',
+  })
+  t.match(deviceOf({ vendor: 'example phones', model: 'EX1-PRO' }, own), { refused: 0, vendor: 'Example Phones' })
+  t.match(deviceOf({ vendor: 'Example Phones', model: 'EX2' }, own), { refused: 1, model: 'other' })
+  t.match(deviceOf({ vendor: 'Yealink', model: 'T99X' }), { refused: 1, model: 'other' }, 'not without')
   t.end()
 })
 
@@ -95,8 +189,11 @@ function identifierOf(kind: Kind, field: string, record: Readonly<Record<string,
     {
       kind: fields,
       identifiers: [fields.byName.get(field)!],
-      userAgent: fields.byName.get('user_agent')!.index,
+      userAgent: fieldOf(fields, 'user_agent').index,
+      given: [],
       texts: [],
+      named: [],
+      numbers: [],
     },
     new Tenants(TENANTS),
     4,

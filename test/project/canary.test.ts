@@ -6,6 +6,7 @@
  * person, and only the legal desk sees it.
  */
 import { inspect } from 'node:util'
+import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import type { Reader } from '../../src/batch/batch.js'
 import { ProtobufReader } from '../../src/batch/scanner.js'
@@ -54,7 +55,20 @@ const MACS = [
   'PolycomVVX-VVX_410-UA/5.9.5.0614 00005e005357',
   'Yealink SIP-T46S 66.85.0.5 00005e005357',
 ]
-const CANARIES = [...NUMBERS, ...NAMES, ...ADDRESSES, ...MACS]
+/** What was taken for a model, a version or a codec once: names, flats, serial numbers, halves of MAC addresses. */
+const DEVICES = [
+  'wanda.canary.1984',
+  'Flat 57 CA57 7YY',
+  'CAN18250ARY',
+  '07700x900157',
+  'T46S ca57ca',
+  'VVX 411 53:57',
+  '77.00.90.0157',
+  '7700.900.157',
+  '44.7700.900.157',
+  '00.00.5e.00.53.57',
+]
+const CANARIES = [...NUMBERS, ...NAMES, ...ADDRESSES, ...MACS, ...DEVICES]
 
 /** What must not be found: text in any case, and bytes. */
 const TEXTS = [
@@ -77,6 +91,11 @@ const TEXTS = [
   '5e-00-53-57',
   '5e00.5357',
   '53:57',
+  'can18250ary',
+  '07700x900157',
+  '77.00.90.0157',
+  '7700.900',
+  '00.00.5e',
 ]
 const BYTES: Buffer[] = ['447700900157', '120255501570', '07700900157f']
   .map((bcd) => Buffer.from(bcd, 'hex'))
@@ -164,7 +183,8 @@ const asJson: Policy = {
 }
 const usable = (kind: Kind): string[] =>
   catalogue.kinds[kind].fields.filter((f) => f.derivedFrom === null && f.type === 'string').map((f) => f.name)
-const trunkName = (field: string, canary: string): boolean => field === 'trunk' && NAMES.includes(canary)
+const trunkName = (field: string, canary: string): boolean =>
+  field === 'trunk' && (NAMES.includes(canary) || DEVICES.includes(canary))
 
 /**
  * A record for each field and canary, and one for each canary in all fields at once; undeclared and derived fields hold
@@ -243,6 +263,126 @@ for (const [format, p] of [
     })
   }
 }
+
+t.test('random identifiers in what a device says of itself, and in numbers, leave by no topic', (t) => {
+  const digit = fc.constantFrom(...Array.from('0123456789'))
+  const digits = (least: number, most: number): fc.Arbitrary<string> =>
+    fc.array(digit, { minLength: least, maxLength: most }).map((all) => all.join(''))
+  const split = (text: string, sizes: readonly number[], separator: string): string => {
+    const groups: string[] = []
+    for (let at = 0, i = 0; at < text.length; i++) groups.push(text.slice(at, (at += sizes[i % sizes.length])))
+    return groups.join(separator)
+  }
+  const separator = fc.constantFrom('.', '-', '_', ' ', '', '/', ':')
+  const sizes = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 })
+  // Of ten digits and more: what is shorter can be a version to the letter, as docs/devices.md says.
+  const number = fc.tuple(digits(10, 13), sizes, separator).map(([text, by, between]) => split(text, by, between))
+  const hex = fc.array(fc.constantFrom(...Array.from('0123456789abcdef')), { minLength: 12, maxLength: 12 })
+  const mac = fc.tuple(hex, sizes, separator).map(([text, by, between]) => split(text.join(''), by, between))
+  const octet = fc.integer({ min: 0, max: 255 })
+  const network = fc.constantFrom('192.0.2', '198.51.100', '203.0.113', '192.168.7', '172.16.0', '10.20.30')
+  const ip = fc.tuple(network, octet).map((octets) => octets.join('.'))
+  const letters = (least: number, most: number): fc.Arbitrary<string> =>
+    fc
+      .array(fc.constantFrom(...Array.from('BCDFGHJKLQZ')), { minLength: least, maxLength: most })
+      .map((all) => all.join(''))
+  const serial = fc.tuple(letters(3, 3), digits(4, 4), letters(1, 4)).map((parts) => parts.join(''))
+  const name = fc.tuple(letters(3, 8), letters(4, 9)).map((parts) => parts.join('.'))
+  const flat = fc
+    .tuple(digits(1, 3), letters(2, 2), digits(3, 3), letters(2, 2))
+    .map((parts) => `Flat ${parts.join(' ')}`)
+  const secret = fc.oneof(number, mac, ip, serial, name, flat)
+  const before = fc.constantFrom('', 'T46S ', 'Yealink ', 'VVX 411-', 'PCMA/', 'v')
+  const fields = ['vendor', 'model', 'firmware', 'os', 'user_agent', 'codec', 'browser', 'network', 'wireless']
+  fc.assert(
+    fc.property(secret, before, fc.constantFrom(...fields), fc.constantFrom(...KINDS), (value, head, field, kind) => {
+      if (!catalogue.kinds[kind].byName.has(field)) return
+      const bytes = batchOf(kind, [
+        encodeRecord(root, catalogue, kind, { start_ms: NOW - 1000, [field]: head + value }),
+      ])
+      const found = pipelineOf(asJson, new TestKeyring()).run({
+        reader: new ProtobufReader(catalogue, 'whole'),
+        arena: bytes,
+        start: 0,
+        end: bytes.length,
+        scratchStart: bytes.length,
+        last: true,
+        tenant: 'default',
+      })
+      for (let i = 0; i < found.count; i++) {
+        const text = Buffer.from(
+          found.bytes.subarray(found.valueOff[i], found.valueOff[i] + found.valueLen[i]),
+        ).toString('latin1')
+        const record = JSON.parse(text) as Record<string, unknown>
+        // Tokens are random characters; what is shown are the other parts.
+        const shown = ['vendor', 'model', 'firmware', 'os', 'codec', 'device_vendor', 'device_model', 'device_firmware']
+        for (const part of shown) {
+          const written = record[part]
+          if (typeof written !== 'string' || written === 'other') continue
+          const squeezed = (of: string): string => of.toLowerCase().replace(/[^a-z0-9]/g, '')
+          if (squeezed(value).length >= 4 && squeezed(written).includes(squeezed(value)))
+            throw new Error(`${part} shows a ${field}`)
+          if (part.endsWith('firmware') && !head.startsWith('Yealink') && !head.startsWith('VVX'))
+            throw new Error('a version was made of an identifier')
+        }
+      }
+    }),
+    { numRuns: 1500 },
+  )
+  t.end()
+})
+
+t.test('numbers outside of what their field can hold are no numbers', (t) => {
+  const rows: { kind: Kind; field: string; value: number; kept: boolean }[] = [
+    { kind: 'call', field: 'hangup_cause', value: 16, kept: true },
+    { kind: 'call', field: 'hangup_cause', value: 0, kept: false },
+    { kind: 'call', field: 'hangup_cause', value: 128, kept: false },
+    { kind: 'call', field: 'hangup_cause', value: 900157, kept: false },
+    { kind: 'call', field: 'end_ms', value: 447700900157, kept: false },
+    { kind: 'call', field: 'duration_seconds', value: 2_025_550_157, kept: false },
+    { kind: 'call', field: 'usage_octets', value: 447700900157, kept: false },
+    { kind: 'quality', field: 'mos_lq', value: 4.25, kept: true },
+    { kind: 'quality', field: 'mos_lq', value: 0.5, kept: false },
+    { kind: 'quality', field: 'mos_cq', value: 5.5, kept: false },
+    { kind: 'quality', field: 'r_factor', value: 93, kept: true },
+    { kind: 'quality', field: 'r_factor', value: 121, kept: false },
+    { kind: 'quality', field: 'loss_percent', value: 100, kept: true },
+    { kind: 'quality', field: 'loss_percent', value: 100.5, kept: false },
+    { kind: 'quality', field: 'jitter_ms', value: 900157, kept: false },
+    { kind: 'quality', field: 'round_trip_ms', value: -1, kept: false },
+    { kind: 'quality', field: 'packets_sent', value: 3000, kept: true },
+    { kind: 'quality', field: 'packets_sent', value: 447700900157, kept: false },
+    { kind: 'device', field: 'contact_port', value: 5060, kept: true },
+    { kind: 'device', field: 'contact_port', value: 900157, kept: false },
+    { kind: 'device', field: 'expires_seconds', value: 2_025_550_157, kept: false },
+  ]
+  for (const { kind, field, value, kept } of rows) {
+    const bytes = batchOf(kind, [encodeRecord(root, catalogue, kind, { start_ms: NOW - 1000, [field]: value })])
+    const found = pipelineOf(asJson, new TestKeyring()).run({
+      reader: new ProtobufReader(catalogue, 'whole'),
+      arena: bytes,
+      start: 0,
+      end: bytes.length,
+      scratchStart: bytes.length,
+      last: true,
+      tenant: 'default',
+    })
+    const shown = Array.from(
+      { length: found.count },
+      (_, i) =>
+        (
+          JSON.parse(
+            Buffer.from(found.bytes.subarray(found.valueOff[i], found.valueOff[i] + found.valueLen[i])).toString(
+              'latin1',
+            ),
+          ) as Record<string, unknown>
+        )[field] !== undefined,
+    )
+    t.equal(shown.includes(true), kept, `${field} ${value}`)
+    t.equal(found.outcome.unsafeFields, kept ? 0 : 1, 'counted')
+  }
+  t.end()
+})
 
 t.test('through every refusal', (t) => {
   const canary = encodeRecord(root, catalogue, 'call', {

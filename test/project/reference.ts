@@ -14,9 +14,10 @@ import {
 import protobuf from 'protobufjs'
 import type { Kind } from '../../src/catalogue/catalogue.js'
 import type { EpochKeys, EpochLength } from '../../src/keys/keyring.js'
-import { isSafeText, isSafeVersion } from '../../src/normalise/clean-text.js'
-import { isCodec } from '../../src/normalise/codec.js'
-import { parseUserAgent, vendors } from '../../src/normalise/user-agent.js'
+import { isSafeText } from '../../src/normalise/clean-text.js'
+import { codecOf } from '../../src/normalise/codec.js'
+import { readGiven } from '../../src/normalise/device-reader.js'
+import { parseUserAgent, SHIPPED_NAMES } from '../../src/normalise/user-agent.js'
 import type { KindRules, Policy, Purpose, Treatment } from '../../src/policy/model.js'
 
 export interface ReferenceTenant {
@@ -204,22 +205,30 @@ function treat(
   keys: EpochKeys | null,
 ): Shown {
   const source = (field.options?.['(derived_from)'] as string | undefined) ?? field.name
-  const value = ofAgent(source, record) ?? record[source]
+  const held = ofAgent(source, record) ?? record[source]
+  const value = typeof held === 'number' && !possible(source, held, record) ? undefined : held
   const text = (t: string): Shown => (t === '' ? null : { text: t })
   switch (treatment.kind) {
     case 'user-agent': {
-      // What a device says of itself goes before what its User-Agent says.
-      const given = kind === 'device' ? record[treatment.part] : undefined
-      if (typeof given === 'string' && keepable(treatment.part, given)) return { text: given }
       const agent = record['user_agent']
-      if (typeof agent !== 'string') return null
-      const part = parseUserAgent(agent)[treatment.part]
-      return text(isSafeText(part, 64) || (treatment.part === 'firmware' && isSafeVersion(part)) ? part : '')
+      const parsed = typeof agent === 'string' ? parseUserAgent(agent) : null
+      // What a device says of itself goes before what its User-Agent says.
+      const part = (name: string): string | null => {
+        const given = kind === 'device' ? record[name] : undefined
+        return typeof given !== 'string' ? null : Buffer.byteLength(given) > 64 ? '?' : given
+      }
+      const given = { vendor: part('vendor'), model: part('model'), firmware: part('firmware'), os: part('os') }
+      const agentVendor = parsed === null || parsed.vendor === 'other' ? null : parsed.vendor
+      const read = readGiven(given, agentVendor, SHIPPED_NAMES)[treatment.part]
+      if (read !== null) return { text: read }
+      const told = treatment.part === 'os' ? undefined : parsed?.[treatment.part]
+      return text(told ?? (given[treatment.part] === null ? '' : 'other'))
     }
     case 'keep':
       if (value === undefined) return null
       if (typeof value === 'number') return { number: value }
-      return keepable(field.name, value) ? { text: value } : null
+      if (field.name === 'codec') return { text: Buffer.byteLength(value) > 64 ? 'other' : codecOf(value) }
+      return Buffer.byteLength(value) <= 64 && isSafeText(value, 64) ? { text: value } : null
     case 'time-bucket':
       return typeof value === 'number' ? { number: value - (value % treatment.ms) } : null
     case 'number-bucket': {
@@ -258,19 +267,47 @@ function ofAgent(name: string, record: Plain): string | null {
   return parseUserAgent(agent)[name]
 }
 
-function keepable(name: string, value: string): boolean {
-  if (Buffer.byteLength(value) > 64) return false
+/** A number that its field can have. */
+function possible(name: string, value: number, record: Plain): boolean {
+  const within = (least: number, greatest: number): boolean => value >= least && value <= greatest
+  const time = (field: string): number => Number(record[field] ?? NaN)
   switch (name) {
-    case 'codec':
-      return isCodec(value)
-    case 'firmware':
-      return isSafeVersion(value)
-    case 'vendor':
-      return vendors().some((v) => v.toLowerCase() === value.toLowerCase())
-    case 'model':
-      return isSafeText(value, 32) && [...value].some((c) => c >= '0' && c <= '9')
+    case 'hangup_cause':
+      return within(1, 127)
+    case 'mos_lq':
+    case 'mos_cq':
+      return within(1, 5)
+    case 'r_factor':
+      return within(0, 120)
+    case 'duration_seconds':
+    case 'billable_seconds':
+      return within(0, 31 * 86_400)
+    case 'burst_ms':
+    case 'gap_ms':
+      return within(0, 3_600_000)
+    case 'jitter_ms':
+    case 'jitter_max_ms':
+    case 'round_trip_ms':
+    case 'one_way_delay_ms':
+    case 'end_system_delay_ms':
+      return within(0, 65_535)
+    case 'contact_port':
+      return within(1, 65_535)
+    case 'expires_seconds':
+      return within(0, 365 * 86_400)
+    case 'answer_ms':
+    case 'end_ms':
+      return value >= time('start_ms') - 60_000 && value <= time('start_ms') + 31 * DAY
+    case 'packets_sent':
+    case 'packets_received':
+    case 'packets_lost':
+    case 'usage_octets': {
+      const lengths = [time('duration_seconds'), (time('end_ms') - time('start_ms')) / 1000].filter((s) => s >= 0)
+      const seconds = Math.min(lengths.length === 0 ? 3600 : Math.max(...lengths), 31 * 86_400) + 60
+      return value <= seconds * (name === 'usage_octets' ? 12_500_000 : 2000)
+    }
     default:
-      return isSafeText(value, 64)
+      return !name.endsWith('_percent') || within(0, 100)
   }
 }
 

@@ -49,7 +49,7 @@ export const HARDWARE: readonly Rule[] = [
     sign: /Gigaset|(?<![A-Za-z0-9])[ACNSED][LXE]?\d{3}[A-Z]?(?:[ -]?(?:IP|DM)(?:[ -](?:PRO|R|GO))?|[ -]GO)\/\d{2}\./i,
 
     firmware: [
-      /(?<![0-9A-Za-z.])\d{2,3}\.V(\d{1,2}\.\d{1,3}\.\d{1,3})(?![0-9A-Za-z]|\.\d)/,
+      /(?<![0-9A-Za-z.])\d{2,3}\.V(\d{1,2}\.\d{1,3}(?:\.\d{1,3})?)(?![0-9A-Za-z]|\.\d)/,
       /(?<![0-9A-Za-z.])(\d{2,3}\.\d{1,3}(?:\.\d{1,3}){0,3})(?![0-9A-Za-z])/,
       VERSION,
     ],

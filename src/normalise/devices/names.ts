@@ -5,11 +5,11 @@
  * Case and ` `, `-`, `_`, `.`, `/` within a name do not count (`SIP-T46S`, `VVX_411`). A name of digits and one
  * letter at most is as good as an extension's number, so it counts only right behind its vendor's name.
  */
-import { isSafeText } from '../clean-text.js'
+import type { OwnModels } from '../../flow/device-parts.js'
 import { MODELS } from './models.js'
 
 /** Longest name of a vendor or model. */
-export const NAME_MAX_BYTES = 32
+const NAME_MAX_BYTES = 32
 /** Words of a text that may make up one name. */
 const WORDS_OF_A_NAME = 6
 
@@ -60,7 +60,7 @@ const ALSO_CALLED: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** A name as it is looked up. */
-export function squeezed(text: string): string {
+function squeezed(text: string): string {
   return text.toUpperCase().replace(/[^A-Z0-9]/g, '')
 }
 
@@ -126,9 +126,6 @@ function readModels(text: string): Map<string, string> {
   }
   return models
 }
-
-/** What operators add to the tables: models by their vendor's name, which may be a new one. */
-export type OwnModels = Readonly<Record<string, readonly string[]>>
 
 export class DeviceNames {
   readonly #tables = new Map<string, Table>()
@@ -278,9 +275,4 @@ function wordsOf(text: string): Word[] {
     })
   }
   return words
-}
-
-/** Whether operators may add such a name: it must not be able to hide an identifier itself. */
-export function isDeviceName(text: string): boolean {
-  return /[A-Za-z]/.test(text) && /^[A-Za-z0-9]/.test(text) && isSafeText(text, NAME_MAX_BYTES)
 }
