@@ -176,9 +176,9 @@ function known(part: string | undefined): string | null {
 }
 
 function macOf(mac: string | null | undefined): Uint8Array | null {
-  return mac == null ? null : Buffer.from(mac, 'hex')
+  return mac === null || mac === undefined ? null : Buffer.from(mac, 'hex')
 }
 
 function serialOf(serial: string | null | undefined): Uint8Array | null {
-  return serial == null ? null : Buffer.from(serial, 'latin1')
+  return serial === null || serial === undefined ? null : Buffer.from(serial, 'latin1')
 }
