@@ -4,11 +4,11 @@
  */
 import { type TSchema, Type } from '@sinclair/typebox'
 import { DAY_MS, HOUR_MS } from '../base/time.js'
+import type { OwnModels } from '../flow/device-parts.js'
 import { FILE_FORMATS, type FileFormat } from '../flow/file-formats.js'
 import { type Guarantee, GUARANTEES } from '../flow/guarantee.js'
 import { LOG_LEVELS, type LogLevel } from '../flow/log.js'
 import { MAX_SHARDS } from '../flow/shards.js'
-import type { OwnModels } from '../flow/device-parts.js'
 import type { KafkaValue } from '../kafka/settings.js'
 import { authorisePart } from '../sections/authorise.js'
 import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from '../sections/parts.js'
