@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { repositoryRoot } from './helpers/shared.js'
 import { allImports, circles, type Import, importsOf, sourceFiles } from './walls/imports.js'
-import { GROUND, ROOMS } from './walls/rooms.js'
+import { GROUND, OWNED_FILES, ROOMS } from './walls/rooms.js'
 
 const root = join(repositoryRoot(), 'src')
 
@@ -24,6 +24,8 @@ const rulesOf = (name: string): readonly string[] | null =>
 function allowed({ from, to }: Import): boolean {
   const [here, there] = [roomOf(from), roomOf(to)]
   if (here === there || there === 'version.ts') return true
+  if (to.startsWith('..')) return false
+  if (to in OWNED_FILES) return OWNED_FILES[to].includes(here)
   const rules = rulesOf(here)
   if (rules === null) return false
   if (rules.includes('*') || rules.includes(there)) return true
@@ -55,6 +57,10 @@ t.test('the checker sees every way of importing, and what the table does not all
   t.ok(allowed({ from: 'flow/work-item.ts', to: 'batch/batch.ts' }))
   t.notOk(allowed({ from: 'batch/batch.ts', to: 'flow/work-item.ts' }), 'ground rooms import upwards only')
   t.notOk(allowed({ from: 'treatments/token.ts', to: 'kafka/cluster.ts' }), 'kafka must be named')
+  t.notOk(allowed({ from: 'pipeline/pipeline.ts', to: 'flow/output.ts' }), "the mint is the projection's alone")
+  t.notOk(allowed({ from: 'app/app.ts', to: 'flow/output.ts' }), 'whatever else a room may import')
+  t.ok(allowed({ from: 'project/messages.ts', to: 'flow/output.ts' }))
+  t.notOk(allowed({ from: 'cli/run.ts', to: '../test/helpers/minimised.ts' }), 'tests are no part of the program')
   t.same(
     circles([
       { from: 'a.ts', to: 'b.ts' },

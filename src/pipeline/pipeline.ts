@@ -13,12 +13,12 @@ import type { Guarantee } from '../flow/guarantee.js'
 import type { Input } from '../flow/input.js'
 import type { Minimised } from '../flow/minimised.js'
 import { noPurposeName, type Outcome, withheldName, WITHHOLDINGS } from '../flow/outcome.js'
-import { Output } from '../flow/output.js'
 import type { Tenant } from '../flow/tenant.js'
 import type { Keyring } from '../keys/keyring.js'
 import { Normalised, Tenants } from '../normalise/normalise.js'
 import { deviceNames } from '../normalise/user-agent.js'
 import type { KindPlan, Plan } from '../policy/compile.js'
+import { Messages } from '../project/messages.js'
 import { Projector } from '../project/project.js'
 import { tagHeaders, tagOf } from '../project/tag.js'
 import { sealQuarantined } from '../quarantine/box.js'
@@ -62,9 +62,8 @@ export class Pipeline {
   readonly #batch: Batch
   readonly #tenants: Tenants
   readonly #stages: readonly KindStages[]
-  readonly #output = new Output()
+  readonly #messages: Messages
   readonly #now: () => number
-  readonly #headers: (readonly Record<string, string>[] | undefined)[]
 
   constructor(options: PipelineOptions, capacity: number = BATCH_ROWS) {
     const { catalogue, plan, tenants, futureMs } = options
@@ -84,12 +83,12 @@ export class Pipeline {
         epochs: kindPlan.purposes.map((p) => decider.epochs.get(p.purpose.epoch) as Epochs),
       }
     })
-    this.#headers = []
+    const headers: (readonly Record<string, string>[] | undefined)[] = []
     for (const { plan: kindPlan } of this.#stages) {
       for (const p of kindPlan.purposes)
-        if (p.rules.headers)
-          this.#headers[p.topic] = tagHeaders(tagOf(p.purpose, plan.policy.version, '', options.guarantee))
+        if (p.rules.headers) headers[p.topic] = tagHeaders(tagOf(p.purpose, plan.policy.version, '', options.guarantee))
     }
+    this.#messages = new Messages(plan, headers)
   }
 
   /**
@@ -110,7 +109,7 @@ export class Pipeline {
   runAll(inputs: readonly Input[], excluded: ReadonlySet<number> | null = null, records: number[] = []): Minimised {
     const outcome = emptyOutcome()
     const nowMs = this.#now()
-    this.#output.clear()
+    this.#messages.clear()
     let record = 0
     records.length = 0
     for (const input of inputs) {
@@ -118,7 +117,7 @@ export class Pipeline {
       record = this.#runInput(input, nowMs, excluded, record, outcome)
       records.push(record - first)
     }
-    return this.#output.mint(this.#options.plan.topics, this.#headers, outcome)
+    return this.#messages.mint(outcome)
   }
 
   #runInput(
@@ -173,9 +172,9 @@ export class Pipeline {
    */
   runFilled(batch: Batch, format: string, tenant: string, excluded: ReadonlySet<number> | null = null): Minimised {
     const outcome = emptyOutcome()
-    this.#output.clear()
+    this.#messages.clear()
     this.#runBatch(batch, format, tenant, null, this.#now(), excluded, 0, outcome)
-    return this.#output.mint(this.#options.plan.topics, this.#headers, outcome)
+    return this.#messages.mint(outcome)
   }
 
   #runBatch(
@@ -226,7 +225,6 @@ export class Pipeline {
     outcome: Outcome,
   ): void {
     const { plan, normalised, decider, projectors, epochs } = stages
-    const output = this.#output
     normalised.run(arena, columns, this.#tenants.index(tenant, tenants), tenants)
     outcome.unsafeFields += normalised.unsafe
     decider.run(columns, normalised.tenant, nowMs, excluded, firstRecord)
@@ -245,9 +243,9 @@ export class Pipeline {
     }
     projectors.forEach((projector, p) => {
       const { purpose, rules } = projector.plan
-      const before = output.count
-      projector.run(arena, columns, normalised, decider, epochs[p], output, firstRecord)
-      outcome.produced[rules.topic] = (outcome.produced[rules.topic] ?? 0) + output.count - before
+      const rows = { arena, columns, normalised, decision: decider, epochs: epochs[p], firstRecord }
+      const made = this.#messages.project(projector, rows)
+      outcome.produced[rules.topic] = (outcome.produced[rules.topic] ?? 0) + made
       for (const reason of WITHHOLDINGS)
         addTo(outcome.withheld, withheldName(purpose.id, plan.kind, reason), decider.withheld.of(p, reason))
     })
@@ -289,7 +287,6 @@ export class Pipeline {
     record: number,
     outcome: Outcome,
   ): void {
-    const output = this.#output
     // Kafka takes messages of 1 MB by default: longer input goes in parts, one after the other.
     for (let off = 0; off === 0 || off < bytes.length; off += QUARANTINE_PART_BYTES) {
       const sealed = sealQuarantined(
@@ -301,11 +298,7 @@ export class Pipeline {
         tenant,
         tenants,
       )
-      output.reserve(sealed.length)
-      const start = output.pos
-      output.bytes.set(sealed, start)
-      output.pos += sealed.length
-      output.add(this.#options.plan.quarantineTopic, start, 0, 0, nowMs, record)
+      this.#messages.quarantine(sealed, nowMs, record)
     }
     outcome.quarantined[reason] = (outcome.quarantined[reason] ?? 0) + 1
   }

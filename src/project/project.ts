@@ -39,6 +39,17 @@ const NO_CONTEXT: EpochContext = { keys: null, tag: wordsOf(new Uint8Array(0)) }
 /** Contexts kept for epochs that are not of the current batch. */
 const CONTEXTS_KEPT = 64
 
+/** Rows of one kind as the stages before have left them. */
+export interface ProjectedRows {
+  readonly arena: Buffer
+  readonly columns: Columns
+  readonly normalised: NormalisedColumns
+  readonly decision: Decision
+  readonly epochs: Epochs
+  /** Number of the first row's record within the batch. */
+  readonly firstRecord: number
+}
+
 /** Projects one kind of record for one purpose. */
 export class Projector {
   readonly plan: PurposePlan
@@ -94,15 +105,7 @@ export class Projector {
    * Writes the messages of all rows that the purpose may have. {@link useKeys} came before, for each epoch that such a
    * row lies in.
    */
-  run(
-    arena: Buffer,
-    columns: Columns,
-    normalised: NormalisedColumns,
-    decision: Decision,
-    epochs: Epochs,
-    output: Output,
-    firstRecord: number,
-  ): void {
+  run({ arena, columns, normalised, decision, epochs, firstRecord }: ProjectedRows, output: Output): void {
     const contexts = epochs.ids.map((id) => this.#contexts.get(id) ?? NO_CONTEXT)
     this.#makeTokens(
       columns.rows,

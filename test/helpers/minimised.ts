@@ -1,6 +1,13 @@
-/** Work items for delivery without the stages before it: messages given as plain rows. */
+/**
+ * Work items for delivery without the stages before it: messages given as plain rows.
+ *
+ * They are minted where the projection mints its own (`src/flow/output.ts`), which only `src/project` may import of what
+ * runs in the proxy. The projection itself cannot make them: it writes no message that is too large, none with a time of
+ * 0, and no key of one's choice, and those are what delivery is tried with.
+ */
 import { randomUUID } from 'node:crypto'
 import type { Minimised } from '../../src/flow/minimised.js'
+import { Output } from '../../src/flow/output.js'
 import type { WorkItem } from '../../src/flow/work-item.js'
 
 export interface FakeMessage {
@@ -17,53 +24,37 @@ export interface FakeMessage {
 const bytesOf = (value: string | Uint8Array): Uint8Array =>
   typeof value === 'string' ? Buffer.from(value, 'utf8') : value
 
-/** The messages as `project` would mint them. */
-export function fakeMinimised(
+/** The messages as `project` would mint them, in memory of their own. */
+export function minimisedOf(
   messages: readonly FakeMessage[],
   topics: readonly string[] = [...new Set(messages.map((m) => m.topic))],
 ): Minimised {
-  const count = messages.length
-  const chunks: Uint8Array[] = [Buffer.alloc(7)]
-  let length = 7
-  const put = (chunk: Uint8Array): number => {
-    chunks.push(chunk)
-    length += chunk.length
-    return length - chunk.length
-  }
+  const output = new Output()
   const produced: Record<string, number> = {}
-  const columns = {
-    topic: new Int32Array(count),
-    valueOff: new Int32Array(count),
-    valueLen: new Int32Array(count),
-    keyOff: new Int32Array(count),
-    keyLen: new Int32Array(count),
-    timestamp: new Float64Array(count),
-    record: new Int32Array(count),
-  }
   const headers: (readonly Record<string, string>[] | undefined)[] = topics.map(() => undefined)
   messages.forEach((message, i) => {
+    const { topic, timestamp = Date.now(), record = i } = message
+    const key = bytesOf(message.key ?? '')
     const value = bytesOf(message.value)
-    const key = message.key === null || message.key === undefined ? new Uint8Array(0) : bytesOf(message.key)
-    columns.topic[i] = topics.indexOf(message.topic)
-    columns.valueOff[i] = put(value)
-    columns.valueLen[i] = value.length
-    columns.keyOff[i] = put(key)
-    columns.keyLen[i] = key.length
-    columns.timestamp[i] = message.timestamp ?? Date.now()
-    columns.record[i] = message.record ?? i
-    if (message.headers !== undefined) headers[topics.indexOf(message.topic)] = message.headers
-    produced[message.topic] = (produced[message.topic] ?? 0) + 1
+    output.reserve(key.length + value.length)
+    output.bytes.set(key, output.pos)
+    const keyOff = output.pos
+    output.pos += key.length
+    const start = output.pos
+    output.bytes.set(value, start)
+    output.pos += value.length
+    output.add(topics.indexOf(topic), start, keyOff, key.length, timestamp, record)
+    if (message.headers !== undefined) headers[topics.indexOf(topic)] = message.headers
+    produced[topic] = (produced[topic] ?? 0) + 1
   })
-  const all = Buffer.concat(chunks)
-  return {
-    count,
-    topics,
-    ...columns,
-    headers,
-    // An arena does not start at its buffer's first byte.
-    bytes: new Uint8Array(all.buffer, all.byteOffset, all.length),
-    outcome: { records: count, produced, withheld: {}, quarantined: {}, unknownFields: 0, unsafeFields: 0 },
-  } as unknown as Minimised
+  return output.mint(topics, headers, {
+    records: messages.length,
+    produced,
+    withheld: {},
+    quarantined: {},
+    unknownFields: 0,
+    unsafeFields: 0,
+  })
 }
 
 export interface FakeItem extends WorkItem {
@@ -115,11 +106,11 @@ export function fakeItem(options: FakeItemOptions): FakeItem {
     minimise(excluded: ReadonlySet<number> = new Set()) {
       item.minimised++
       item.excluded = [...excluded]
-      if (typeof options.messages === 'function') return fakeMinimised(options.messages(excluded))
+      if (typeof options.messages === 'function') return minimisedOf(options.messages(excluded))
       const rows = options.messages.map((message, i) => ({ record: i, ...message }))
       const kept = rows.filter((row) => !excluded.has(row.record))
       const refused = [...excluded].map((record) => ({ topic: QUARANTINE, value: `refused ${record}`, record }))
-      return fakeMinimised([...kept, ...refused])
+      return minimisedOf([...kept, ...refused])
     },
     committed() {
       item.commits++

@@ -6,7 +6,7 @@ import type { Reader } from '../../src/batch/batch.js'
 import type { WorkItem } from '../../src/flow/work-item.js'
 import type { BlockRun } from '../../src/spool/block.js'
 import type { SpoolIntake, SpoolReaders } from '../../src/spool/spool.js'
-import { fakeMinimised } from './minimised.js'
+import { minimisedOf } from './minimised.js'
 
 /** An entry as it left the spool. */
 export interface Fed {
@@ -90,7 +90,7 @@ export class RecordingIntake implements SpoolIntake {
       }
       records.push(run.ends.length)
     }
-    return fakeMinimised([])
+    return minimisedOf([])
   }
 
   /** Resolves once so many entries are committed. */

@@ -51,3 +51,9 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   cli: room('*'),
   'version.ts': room(),
 }
+
+/**
+ * Files that not all may import who may import their room: by path, the rooms that may, beside `flow` itself. Whoever
+ * has the mint can make anything into what leaves the proxy.
+ */
+export const OWNED_FILES: Readonly<Record<string, readonly string[]>> = { 'flow/output.ts': ['project'] }
