@@ -3,15 +3,16 @@
  * batch as it would be sent; when that is refused, its messages each in a request of its own, so that every refusal
  * names one message. Slow, and rare: size and time are checked before anything is sent.
  */
-import type { Minimised } from '../flow/minimised.js'
 import { classify, KafkaError } from '../kafka/errors.js'
 import type { Lane } from './lane.js'
+import type { Made } from './minimiser.js'
 
 export interface Trial {
-  /** The messages, and the numbers of those that are not to be sent. */
-  minimise(): [Minimised, ReadonlySet<number> | null]
+  /** The batch's messages, made anew. */
+  make(): Made
   /** These records are to become quarantine messages. */
   exclude(records: ReadonlySet<number>): void
+  /** A lane for one trial, under an id of this shard. */
   open(): Promise<Lane>
 }
 
@@ -45,10 +46,10 @@ function isRefusal(error: unknown): boolean {
 async function isTaken(trial: Trial): Promise<boolean> {
   const lane = await trial.open()
   try {
-    const [messages, dropped] = trial.minimise()
+    const { messages, dropped } = trial.make()
     if (!lane.knows(messages.topics)) await lane.learn(messages.topics)
     for (let next = 0; next < messages.count;) {
-      next = lane.produce(messages, next, dropped)
+      next = lane.produce(messages, next, dropped).next
       await lane.flush(ANSWER_TIMEOUT_MS)
     }
     await lane.abort(ABORT_TIMEOUT_MS)
@@ -66,7 +67,7 @@ async function refusedAlone(trial: Trial): Promise<Set<number>> {
   const refused = new Set<number>()
   const lane = await trial.open()
   try {
-    const [messages, dropped] = trial.minimise()
+    const { messages, dropped } = trial.make()
     if (!lane.knows(messages.topics)) await lane.learn(messages.topics)
     for (let i = 0; i < messages.count; i++) {
       if (dropped?.has(i) === true) continue

@@ -152,6 +152,25 @@ void t.test('delivery on the embedded cluster', async (t) => {
     )
   })
 
+  t.test('messages that the projection has not made reach no topic, whatever their type says', async (t) => {
+    const { delivery } = await start(t)
+    const item = fakeItem({ sequence: 1, messages: [row('forged', 'x')] })
+    const real = item.minimise()
+    // It has all that the real one has, and its methods: only the mint is missing.
+    item.minimise = () => Object.assign(Object.create(Object.getPrototypeOf(real) as object) as Minimised, real)
+    await delivery.offer(item)
+    await delivery.drain()
+    t.match(item.failure, {
+      code: 'MINIM_DELIVERY_MINIMISE',
+      cause: { message: 'messages that the projection has not made' },
+    })
+    t.same([item.commits, delivery.lastTaken(item.id), delivery.stats.messages], [0, 0, 0])
+    const good = fakeItem({ source: 'node-b', sequence: 1, messages: [row('forged', 'good')] })
+    await delivery.offer(good)
+    await good.done
+    t.same(await values('forged'), ['good'])
+  })
+
   t.test('keys, times, headers and partitions are those asked for', async (t) => {
     const { delivery } = await start(t)
     await delivery.offer(

@@ -438,6 +438,41 @@ t.test('delivery to a real broker', { skip: reason ?? false, timeout: 900_000 },
     await isExactlyOnce(t, 'raised', all(1, 2))
   })
 
+  t.test(
+    'what was offered while the coordinator was asked for the holder is not lost when it is another',
+    async (t) => {
+      const { delivery } = await start(t, 'asked', { settings: { lingerMs: 60_000 } })
+      const one = fakeItem({ incarnation: 'asked', sequence: 1, messages: batch('asked', 1) })
+      await delivery.offer(one)
+      await delivery.drain()
+      // The first look after a commit asks nothing: the commit has told.
+      await sleep(2_500)
+      const link = await new Cluster({
+        bootstrap: kafka.bootstrap,
+        clientId: 'test',
+        createTopics: false,
+        connection: {},
+      }).coordinator(TRANSACTION, 'minim.asked.0.a')
+      await link.initProducerId('minim.asked.0.a', 60_000, null)
+      link.close()
+      // The question is on its way, and the answer is not.
+      kafka.pause()
+      await sleep(2_500)
+      const two = fakeItem({ incarnation: 'asked', sequence: 2, messages: batch('asked', 2) })
+      try {
+        await delivery.offer(two)
+        t.equal(delivery.stats.inFlightItems, 1, 'it is in the open transaction')
+      } finally {
+        kafka.resume()
+      }
+      await until('it takes the shard anew', () => delivery.stats.replaced > 0 && delivery.state.ready)
+      await delivery.drain()
+      t.same([two.commits, two.failure], [1, null])
+      t.equal(delivery.stats.retainedBytes, 0)
+      await isExactlyOnce(t, 'asked', all(1, 2))
+    },
+  )
+
   t.test('the ledger is read to its real end, behind an open transaction', async (t) => {
     const name = 'behind.ledger'
     await ensureTopics({
