@@ -2,8 +2,10 @@
  * What a source is to the rest of the program: started with the settings, told to take no more, stopped. `sources.ts`
  * lists them.
  *
- *   gRPC streams, followed files, Kafka topics   can send again: their batches go to delivery and are acknowledged by its commit (`intake.ts`)
- *   AMI, HTTP, HEP, SIP                          cannot: their records go to the spool (`Inlet`), and from there as any other stream
+ *   gRPC streams, followed files, Kafka topics   can send again: their batches go to delivery and are acknowledged by
+ *                                                its commit (`intake.ts`)
+ *   AMI, HTTP, HEP, SIP                          cannot: their records go to the spool (`Inlet`), and from there as
+ *                                                any other stream
  */
 import type { Refusal } from '../batch/batch.js'
 import type { Catalogue } from '../catalogue/catalogue.js'

@@ -209,7 +209,10 @@ const jsonOpen = (op: Operation): string =>
 const json: Form = {
   begin: put(BRACE),
   text: (op, source, from) =>
-    `${jsonName(op)} pos += ${op.jsonName.length}; ${put(QUOTE)} pos = writeBytes(${source}, ${from}, n, out, pos); ${put(QUOTE)} ${put(COMMA)}`,
+    [
+      `${jsonName(op)} pos += ${op.jsonName.length};`,
+      `${put(QUOTE)} pos = writeBytes(${source}, ${from}, n, out, pos); ${put(QUOTE)} ${put(COMMA)}`,
+    ].join(' '),
   number: (op, referred) => {
     const body = `pos + ${op.jsonName.length}`
     if (op.type === 'enum') {

@@ -92,9 +92,8 @@ t.test('five hundred nodes and a broker that hangs', { skip: reason ?? false, ti
   const stalled = residentBytes(pid)
   await sleep(STALL_MS)
   const later = residentBytes(pid)
-  t.comment(
-    `resident: ${[before, stalled, later].map((bytes) => Math.round(bytes / MEGABYTE)).join(', ')} MB; ${acknowledged()} batches of ${SOURCES * BATCHES} acknowledged`,
-  )
+  const resident = [before, stalled, later].map((bytes) => Math.round(bytes / MEGABYTE)).join(', ')
+  t.comment(`resident: ${resident} MB; ${acknowledged()} batches of ${SOURCES * BATCHES} acknowledged`)
   t.ok(acknowledged() < (SOURCES * BATCHES) / 2, 'most is not acknowledged')
   t.ok(stalled - before < STALLED_LIMIT, 'what was not committed stays with the nodes')
   t.ok(later - stalled < GROWTH_LIMIT, 'and it stays so')

@@ -101,7 +101,12 @@ function certificates(folder: string): { readonly ca: string; readonly good: str
   }
   writeFileSync(
     join(folder, 'ca.cnf'),
-    '[ca]\ndefault_ca=d\n[d]\nnew_certs_dir=.\ndatabase=index.txt\nserial=serial\ndefault_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n[x]\nsubjectAltName=IP:127.0.0.1\n',
+    [
+      '[ca]\ndefault_ca=d',
+      '[d]\nnew_certs_dir=.\ndatabase=index.txt\nserial=serial\ndefault_md=sha256\npolicy=p\nunique_subject=no',
+      '[p]\ncommonName=supplied',
+      '[x]\nsubjectAltName=IP:127.0.0.1\n',
+    ].join('\n'),
   )
   writeFileSync(join(folder, 'index.txt'), '')
   writeFileSync(join(folder, 'serial'), '01\n')

@@ -69,7 +69,11 @@ class Pbx {
     const start = Date.now() - 3_600_000
     for (let n = 0; !this.#stopped; n++) {
       const id = this.lines++
-      const line = `"canary-account","07700 900417","020 7946 0918","from-internal","""Xanthippe Quagmire"" <07700900417>","PJSIP/1","","Dial","x${id % 7 === 0 ? '\ny' : ''}","${stamp(start)}",,"${stamp(start + 60_000)}",60,0,"NO ANSWER","DOCUMENTATION","call-${id}","u"\n`
+      const line = [
+        '"canary-account","07700 900417","020 7946 0918","from-internal","""Xanthippe Quagmire"" <07700900417>"',
+        `"PJSIP/1","","Dial","x${id % 7 === 0 ? '\ny' : ''}","${stamp(start)}",,"${stamp(start + 60_000)}",60,0`,
+        `"NO ANSWER","DOCUMENTATION","call-${id}","u"\n`,
+      ].join(',')
       if (n % 50 === 7) {
         appendFileSync(this.#path, line.slice(0, 60))
         await sleep(20)
@@ -287,8 +291,9 @@ t.test('a broker', { skip: reason ?? false, timeout: 900_000 }, async (t) => {
     const ops = String((await a.line('ready'))['ops'])
     await a.line('file followed')
     await caughtUp(ops)
+    const bytes = metric((await get(ops, '/metrics')).body, 'process_resident_memory_bytes')['']
     t.comment(
-      `${pbx.lines} lines, ${pbx.rotations} rotations, ${resumed} batches sent again after a start, ${Math.round(metric((await get(ops, '/metrics')).body, 'process_resident_memory_bytes')[''] / 1e6)} MB`,
+      `${pbx.lines} lines, ${pbx.rotations} rotations, ${resumed} batches sent again after a start, ${Math.round(bytes / 1e6)} MB`,
     )
     a.kill('SIGTERM')
     const ended = await a.end()

@@ -109,7 +109,7 @@ async function outage(t: Test, kafka: KafkaCluster, main: string): Promise<Outag
 async function numbers(kafka: KafkaCluster): Promise<number[]> {
   const found = await kafka.consoleConsumer('pbx.quality.call', { timeoutMs: 4000 })
   return found
-    .map(({ value }) => Number((JSON.parse(value.toString()) as { duration_seconds?: number }).duration_seconds ?? 0))
+    .map(({ value }) => (JSON.parse(value.toString()) as { duration_seconds?: number }).duration_seconds ?? 0)
     .sort((a, b) => a - b)
 }
 

@@ -108,7 +108,7 @@ class Load {
   readonly tallies = new Map<Site, Tally>()
   private readonly agent = new Agent({ keepAlive: true, maxSockets: SENDERS })
   private over = false
-  private readonly work: Promise<void[]>
+  private readonly work: Promise<unknown>
   private next = 0
 
   constructor(public at: Site) {
