@@ -157,7 +157,7 @@ void t.test('delivery on the embedded cluster', async (t) => {
     const item = fakeItem({ sequence: 1, messages: [row('forged', 'x')] })
     const real = item.minimise()
     // It has all that the real one has, and answers as it does: only the mint is missing.
-    item.minimise = () => Object.assign({ stale: () => false }, real) as unknown as Minimised
+    item.minimise = () => Object.assign({ stale: () => false }, real)
     await delivery.offer(item)
     await delivery.drain()
     t.match(item.failure, {
