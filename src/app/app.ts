@@ -9,6 +9,7 @@ import { type Catalogue, catalogue as shippedCatalogue, KINDS } from '../catalog
 import { Delivery, type DeliveryHooks } from '../deliver/delivery.js'
 import { MinimError } from '../errors/catalogue.js'
 import { ProblemsError } from '../errors/problems.js'
+import { isUnkeyed, ledgerContentsName } from '../flow/contents.js'
 import type { SourceKind } from '../flow/counters.js'
 import type { StreamIntake } from '../flow/intake.js'
 import type { Logger } from '../flow/log.js'
@@ -250,6 +251,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     settings: { cluster: settings.cluster, ...settings.delivery },
     topics: embedded === null ? wantedTopics(plan, settings) : null,
     replication: settings.topics.replication,
+    renaming: { isOutdated: isUnkeyed, rename: (incarnation) => ledgerContentsName(keyring, incarnation) },
     shard: worker.index,
     shards: worker.count,
   })
@@ -276,7 +278,15 @@ export async function startCore(options: CoreOptions): Promise<Core> {
       minimiseAll: (inputs, excluded, records) => pipeline.runAll(inputs, excluded ?? null, records),
     },
     intake: (source) => ({
-      lastTaken: (id) => delivery.lastTaken(id),
+      // A sender may have chosen a name that looks like one which is given no more.
+      lastTaken: (id) =>
+        isUnkeyed(id.incarnation)
+          ? Math.max(
+              delivery.lastTaken(id),
+              delivery.lastTaken({ ...id, incarnation: ledgerContentsName(keyring, id.incarnation) }),
+            )
+          : delivery.lastTaken(id),
+      contentsName: (hash) => ledgerContentsName(keyring, hash),
       streamsOf: (source) => delivery.streamsOf(source),
       offer: (item) => delivery.offer(counted(item, source, metrics, onCommitted)),
       mark: (id, sequence, body) => markOf(keyring, id, sequence, body),

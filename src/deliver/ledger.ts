@@ -148,6 +148,8 @@ export interface LedgerOptions {
   readonly timeoutMs?: number
   /** Whose owner is asked for: {@link ownerKey}. */
   readonly ownerKey?: string
+  /** Whether an incarnation is of a kind that is given no more. */
+  readonly isOutdated?: (incarnation: string) => boolean
 }
 
 export interface Ledger {
@@ -155,6 +157,8 @@ export interface Ledger {
   readonly taken: Map<string, number>
   /** Marks of the last batches, in base64, by {@link streamKey}; of streams that have any. */
   readonly marks: Map<string, string>
+  /** By {@link streamKey}, the partitions that hold entries under names that are given no more. */
+  readonly outdated: Map<string, Set<number>>
   readonly partitions: number
   /** Who has taken the shard last, where that is asked for. */
   readonly owner: Owner | null
@@ -245,6 +249,7 @@ export async function readLedger(options: LedgerOptions): Promise<Ledger> {
   const found: Found = {
     taken: new Map<string, number>(),
     marks: new Map<string, string>(),
+    outdated: new Map<string, Set<number>>(),
     owner: null,
     formerOwner: null,
   }
@@ -258,9 +263,7 @@ export async function readLedger(options: LedgerOptions): Promise<Ledger> {
   return { ...found, partitions }
 }
 
-interface Found {
-  readonly taken: Map<string, number>
-  readonly marks: Map<string, string>
+interface Found extends Pick<Ledger, 'taken' | 'marks' | 'outdated'> {
   owner: Owner | null
   formerOwner: Owner | null
 }
@@ -305,12 +308,14 @@ async function readUpTo(
 }
 
 function take(message: Kafka.Message, found: Found, options: LedgerOptions): void {
-  const { taken, marks } = found
+  const { taken, marks, outdated } = found
   const key = message.key === null || message.key === undefined ? null : message.key.toString()
   // A tombstone: the stream was forgotten on purpose.
   if (key !== null && (message.value === null || message.value.length === 0)) {
     taken.delete(key)
     marks.delete(key)
+    const partitions = outdated.get(key)
+    if (partitions?.delete(message.partition) === true && partitions.size === 0) outdated.delete(key)
     return
   }
   if (key?.startsWith('\u0000') === true) {
@@ -332,6 +337,11 @@ function take(message: Kafka.Message, found: Found, options: LedgerOptions): voi
   }
   // A spool's stream has another name when the number of workers changes: whoever feeds it looks for its incarnation.
   if (!key.startsWith(SPOOL_PREFIX) && shardOf(key.slice(0, split), options.shards) !== options.shard) return
+  // What has marks is a stream whose sender chose the name: it is no hash of ours, whatever it looks like.
+  if (entry.marks === null && options.isOutdated?.(key.slice(split + 1)) === true) {
+    const partitions = outdated.get(key) ?? new Set()
+    outdated.set(key, partitions.add(message.partition))
+  }
   // The larger one: a stream may have entries in two partitions when the number of shards has changed.
   if (entry.sequence <= (taken.get(key) ?? -1)) return
   taken.set(key, entry.sequence)

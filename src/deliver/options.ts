@@ -65,6 +65,11 @@ export interface DeliveryOptions {
   readonly shard?: number
   readonly shards?: number
   readonly ledgerTopic?: string
+  /** Entries of the ledger that bear an incarnation which is given no more, and what it becomes. */
+  readonly renaming?: {
+    readonly isOutdated: (incarnation: string) => boolean
+    readonly rename: (incarnation: string) => string
+  }
   readonly hooks?: DeliveryHooks
 }
 

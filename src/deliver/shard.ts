@@ -20,6 +20,8 @@ export class Shard {
   readonly topics: readonly WantedTopic[] | null
   /** Its partition of the ledger. */
   readonly ledger: Place
+  /** What the ledger's old names become; null where nobody says. */
+  readonly renaming: NonNullable<DeliveryOptions['renaming']> | null
 
   /** @throws MinimError for a property of Kafka's clients that is minim's own, or makes no sense */
   constructor(options: DeliveryOptions) {
@@ -36,6 +38,7 @@ export class Shard {
     this.topics =
       topics === null || topics.some((topic) => topic.name === name) ? topics : [...topics, ledgerTopic(shards, name)]
     this.ledger = { topic: name, partition: shard }
+    this.renaming = options.renaming ?? null
   }
 
   /** Whether there are transactions; else batches are delivered at least once. */
@@ -65,6 +68,7 @@ export class Shard {
       shard: this.index,
       shards: this.count,
       ownerKey: this.ownerKey,
+      ...(this.renaming === null ? {} : { isOutdated: this.renaming.isOutdated }),
     })
   }
 }

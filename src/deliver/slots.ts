@@ -114,8 +114,8 @@ export class Slots {
 
   /** Takes a record of delivery's own, whatever waits. */
   add(slot: Slot, { key, value, timestamp }: OwnRecord): void {
-    const both = viewOf(Buffer.concat([key, value]))
-    this.#append(slot, both, 0, key.length, key.length, value.length, timestamp, null)
+    const both = viewOf(value === null ? Buffer.from(key) : Buffer.concat([key, value]))
+    this.#append(slot, both, 0, key.length, key.length, value?.length ?? -1, timestamp, null)
   }
 
   /** The slot of a partition. */
@@ -220,7 +220,8 @@ export class Slots {
 /** A record that delivery writes for itself: it has no headers. */
 export interface OwnRecord {
   readonly key: Uint8Array
-  readonly value: Uint8Array
+  /** null: a tombstone. */
+  readonly value: Uint8Array | null
   /** Unix time, ms. */
   readonly timestamp: number
 }

@@ -19,6 +19,7 @@ import type { Limits } from './limits.js'
 import type { Minimiser } from './minimiser.js'
 import type { DeliveryHooks, DeliveryStats } from './options.js'
 import { findRefused } from './poison.js'
+import { renameEntries } from './rename.js'
 import type { Shard } from './shard.js'
 import type { Streams } from './streams.js'
 
@@ -166,6 +167,8 @@ export class TakeOver {
     const lanes = await this.lanes.open()
     await this.#checkIn(lanes[0], refused.length > 0)
     const ledger = await shard.readLedger()
+    if (shard.renaming !== null && ledger.outdated.size > 0)
+      await renameEntries(lanes[0], ledger, shard.ledger, shard.renaming.rename)
     streams.read(ledger)
     if (!this.#isFormerTold && ledger.owner?.id === this.#owner.id && ledger.formerOwner !== null)
       this.#options.hooks.onTookOver?.(ownerText(ledger.formerOwner))

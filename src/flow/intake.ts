@@ -11,6 +11,8 @@ export interface Intake {
   lastTaken(id: SourceId): number
   /** All streams of a source that the ledger knows: a file that grew may be one of them. */
   streamsOf(source: string): { readonly incarnation: string; readonly sequence: number }[]
+  /** What the ledger calls contents with this hash: `flow/contents.ts`. */
+  contentsName(hash: string): string
   /** Resolves when the item is taken in; late when delivery is behind, which slows the source. */
   offer(item: WorkItem): Promise<void>
   /** Runs the pipeline. The result is valid until the next call. */

@@ -74,6 +74,7 @@ export class RecordBatch {
   /**
    * Adds a record.
    * @param keyLength 0: no key
+   * @param valueLength -1: no value, which is a tombstone where a topic is compacted
    * @param timestamp Unix time, ms
    * @param headers as {@link encodeHeaders} makes them
    */
@@ -106,8 +107,7 @@ export class RecordBatch {
       varintBytes(time) +
       varintBytes(offset) +
       (keyLength === 0 ? 1 : varintBytes(keyLength * 2) + keyLength) +
-      varintBytes(valueLength * 2) +
-      valueLength +
+      (valueLength < 0 ? 1 : varintBytes(valueLength * 2) + valueLength) +
       tail.length
     let pos = putVarint(bytes, this.#end, length * 2)
     bytes[pos++] = 0
@@ -119,7 +119,8 @@ export class RecordBatch {
     } else {
       pos = copyShort(source, keyOffset, keyLength, view, putVarint(bytes, pos, keyLength * 2))
     }
-    pos = copyShort(source, valueOffset, valueLength, view, putVarint(bytes, pos, valueLength * 2))
+    if (valueLength < 0) bytes[pos++] = 1
+    else pos = copyShort(source, valueOffset, valueLength, view, putVarint(bytes, pos, valueLength * 2))
     if (tail.length === 1) bytes[pos++] = 0
     else pos += tail.copy(bytes, pos)
     this.#end = pos

@@ -22,7 +22,7 @@ import type { Logger } from '../../flow/log.js'
 import type { SourceId } from '../../flow/work-item.js'
 import { pemFiles, readPem } from '../../sections/tls-files.js'
 import { DeliverClient } from '../common/deliver-client.js'
-import { FileIdentity } from '../common/files.js'
+import { FileIdentity } from '../common/file-identity.js'
 import {
   type FollowedPiece,
   type FollowSink,
@@ -230,6 +230,10 @@ class AgentStream implements FollowSink {
     return this.#state.places.filter((p) => p.source === source)
   }
 
+  contentsName(hash: string): string {
+    return this.#options.state.contentsName(hash)
+  }
+
   get oldest(): number | null {
     return this.#sending.at(0)?.readAt ?? null
   }
@@ -434,7 +438,7 @@ class AgentStream implements FollowSink {
     const opened = await GrowingFile.open(path, `files.${position}`, file.source)
     if (opened === null) return null
     try {
-      const { source, incarnation } = new FileIdentity(file.source, cut.place, opened.identity.head).idAt(cut.end)
+      const { source, incarnation } = new FileIdentity(file.source, cut.place, opened.identity.head).idAt(cut.end, this)
       if (source !== cut.source || incarnation !== cut.incarnation || (await opened.stat()).size < cut.end) return null
       const bytes = cut.tooLarge ? Math.min(cut.end - cut.start, settings.limits.maxRecordBytes) : cut.end - cut.start
       const arena = Buffer.alloc(2 * bytes + settings.limits.maxRecordBytes)

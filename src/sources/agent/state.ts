@@ -6,15 +6,16 @@
  * time: whatever the proxy has taken when the agent comes back, the rest is cut from the same bytes and sent under the
  * same numbers.
  *
- * A JSON file, written beside itself, flushed and renamed, the folder flushed too. It holds offsets and hashes, nothing
- * of the lines.
+ * A JSON file, written beside itself, flushed and renamed, the folder flushed too. It holds offsets, and HMACs of how
+ * files begin; their key lies in a file of its own beside it, so that the state alone tells nothing of the lines.
  */
-import { randomUUID } from 'node:crypto'
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { open, rename } from 'node:fs/promises'
 import path from 'node:path'
 import { lockDescriptor } from '../../base/file-lock.js'
 import { MinimError } from '../../errors/catalogue.js'
+import { contentsName, isUnkeyed } from '../../flow/contents.js'
 
 /** Where a batch lies. */
 export interface Cut {
@@ -53,7 +54,10 @@ export interface StreamState {
   places: Place[]
 }
 
-const VERSION = 1
+const VERSION = 2
+/** Its hashes had no key. */
+const UNKEYED_VERSION = 1
+const KEY_BYTES = 32
 /**
  * Rotated files that are remembered: more than any logrotate keeps for the day that it must be known whether one was
  * read.
@@ -63,14 +67,20 @@ const MAX_PLACES = 512
 export class AgentState {
   readonly #path: string
   readonly #lock: number
+  readonly #key: Buffer
   readonly #streams: Record<string, StreamState>
   #saving: Promise<void> | null = null
   #next: Promise<void> | null = null
 
-  private constructor(path: string, lock: number, streams: Record<string, StreamState>) {
+  private constructor(path: string, lock: number, key: Buffer, streams: Record<string, StreamState>) {
     this.#path = path
     this.#lock = lock
+    this.#key = key
     this.#streams = streams
+    for (const { places, cuts } of Object.values(streams)) {
+      places.forEach((place, i) => (places[i] = this.#keyed(place)))
+      cuts.forEach((cut, i) => (cuts[i] = this.#keyed(cut)))
+    }
   }
 
   /**
@@ -90,11 +100,22 @@ export class AgentState {
       if (typeof locked === 'string')
         throw new MinimError('MINIM_AGENT_STATE', { what: `cannot be locked: flock cannot be run (${locked})` })
       if (!locked) throw new MinimError('MINIM_AGENT_LOCKED')
-      return new AgentState(file, lock, read(file))
+      const { version, streams } = read(file)
+      return new AgentState(file, lock, readKey(`${file}.key`, version === VERSION), streams)
     } catch (error) {
       closeSync(lock)
       throw error
     }
+  }
+
+  /** What the state calls contents with this hash. */
+  contentsName(hash: string): string {
+    return contentsName(this.#key, hash)
+  }
+
+  /** Under a name with a key, whatever it was written under. */
+  #keyed<T extends { readonly incarnation: string }>(entry: T): T {
+    return isUnkeyed(entry.incarnation) ? { ...entry, incarnation: this.contentsName(entry.incarnation) } : entry
   }
 
   /** The state of a stream, which its owner changes; a new stream has an incarnation of its own. */
@@ -163,12 +184,48 @@ export function movePlace(
   if (state.places.length > MAX_PLACES) state.places.shift()
 }
 
-function read(file: string): Record<string, StreamState> {
+interface Stored {
+  readonly version: number
+  readonly streams: Record<string, StreamState>
+}
+
+/**
+ * The key of the state's hashes, made where there is none yet.
+ * @param needed the state was written under it: under another, each file would be read from its beginning again
+ */
+function readKey(file: string, needed: boolean): Buffer {
+  try {
+    const key = readFileSync(file)
+    if (key.length === KEY_BYTES) return key
+    // Cut off while it was made: nothing was written under it.
+    if (needed) throw new MinimError('MINIM_AGENT_STATE', { what: 'has another key: its key file is damaged' })
+  } catch (error) {
+    if (error instanceof MinimError) throw error
+    if (codeOf(error) !== 'ENOENT')
+      throw new MinimError('MINIM_AGENT_STATE', { what: `its key file cannot be read (${codeOf(error)})` })
+    if (needed) throw new MinimError('MINIM_AGENT_STATE', { what: 'its key file is not there' })
+  }
+  const key = randomBytes(KEY_BYTES)
+  try {
+    const descriptor = openSync(file, 'w', 0o600)
+    try {
+      writeSync(descriptor, key)
+      fsyncSync(descriptor)
+    } finally {
+      closeSync(descriptor)
+    }
+  } catch (error) {
+    throw new MinimError('MINIM_AGENT_STATE', { what: `its key file cannot be written (${codeOf(error)})` })
+  }
+  return key
+}
+
+function read(file: string): Stored {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return {}
+    if (codeOf(error) === 'ENOENT') return { version: UNKEYED_VERSION, streams: {} }
     throw new MinimError('MINIM_AGENT_STATE', { what: `cannot be read (${codeOf(error)})` })
   }
   let value: unknown
@@ -178,12 +235,13 @@ function read(file: string): Record<string, StreamState> {
     value = null
   }
   if (!isState(value)) throw new MinimError('MINIM_AGENT_STATE', { what: 'is damaged' })
-  return value.streams
+  return value
 }
 
-function isState(value: unknown): value is { readonly streams: Record<string, StreamState> } {
+function isState(value: unknown): value is Stored {
   const { version, streams } = (value ?? {}) as { version?: unknown; streams?: unknown }
-  if (version !== VERSION || typeof streams !== 'object' || streams === null) return false
+  if ((version !== VERSION && version !== UNKEYED_VERSION) || typeof streams !== 'object' || streams === null)
+    return false
   const whole = (n: unknown): boolean => typeof n === 'number' && Number.isSafeInteger(n) && n >= 0
   return Object.values(streams as Record<string, Partial<StreamState> | null>).every(
     (s) =>

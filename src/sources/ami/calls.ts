@@ -215,7 +215,10 @@ export function completeCall(row: CdrRow, facts: ChannelFacts): RecordFields {
   }
 }
 
-/** What a record is known again by: hashed, since channel names hold numbers and the spool keeps it for hours. */
+/**
+ * What a record is known again by. The hash has no key, so it must not leave the process: the spool keeps an HMAC of it
+ * under the day's key (`spool/seen.ts`).
+ */
 export function rowId(node: string, row: CdrRow): string {
   const parts = [
     node,

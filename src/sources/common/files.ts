@@ -10,16 +10,12 @@
  * than what tells it from others has a ledger entry for each such offset ({@link FileIdentity}), so that it is known
  * again once it has grown.
  */
-import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Batch, Reader } from '../../batch/batch.js'
 import type { BatchLease } from '../../batch/lease.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { SourceId } from '../../flow/work-item.js'
 import { MAX_RECORD_BYTES } from '../../formats/json-lines.js'
-
-/** How much of a file's beginning tells it from others. */
-export const IDENTITY_BYTES = 4096
+import { FileIdentity, IDENTITY_BYTES } from './file-identity.js'
 
 export interface ChunkPoolOptions {
   /** Buffers at most: at least 3. Default 8. */
@@ -242,57 +238,6 @@ export interface FileSourceOptions {
   readonly finished?: boolean
 }
 
-/** What the ledger knows of files: Kafka's, or an agent's state. */
-export interface Places {
-  /** Last sequence of a stream that was taken; 0 if none was. */
-  lastTaken(id: SourceId): number
-  /** All streams of a source. */
-  streamsOf(source: string): { readonly incarnation: string; readonly sequence: number }[]
-}
-
-/**
- * Which file it is: where it lies (device and inode) and the SHA-256 of its first 4 KiB; with a source's name given,
- * that hash alone, so that a copy is known again.
- */
-export class FileIdentity {
-  readonly source: string
-  /**
-   * @param place `device inode`; empty for a source that is named
-   * @param head as much of the file's first {@link IDENTITY_BYTES} as is known
-   */
-  constructor(
-    name: string | null,
-    readonly place: string,
-    readonly head: Buffer,
-  ) {
-    this.source = name ?? `file-${createHash('sha256').update(place).digest('hex').slice(0, 12)}`
-  }
-
-  /**
-   * The ledger's key of what ends at an offset: up to 4 KiB it is of what the file was when it was only so long, so
-   * that a file that has grown since is known again.
-   */
-  idAt(offset: number): SourceId {
-    return { source: this.source, incarnation: identity(this.place, this.head.subarray(0, offset)) }
-  }
-
-  /** How far the file was taken: where to go on. */
-  taken(places: Places): number {
-    const { head, source } = this
-    const whole = head.length < IDENTITY_BYTES ? 0 : places.lastTaken(this.idAt(IDENTITY_BYTES))
-    if (whole > 0) return whole
-    return Math.max(
-      0,
-      ...places
-        .streamsOf(source)
-        .filter(
-          ({ incarnation, sequence }) => sequence <= head.length && incarnation === this.idAt(sequence).incarnation,
-        )
-        .map(({ sequence }) => sequence),
-    )
-  }
-}
-
 /** A file, open for reading from any offset. */
 export class FileSource {
   readonly #handle: FileHandle
@@ -343,11 +288,6 @@ export class FileSource {
       await handle?.close()
       throw unreadable(error, label)
     }
-  }
-
-  /** The ledger's key of the file as a whole. */
-  get id(): SourceId {
-    return this.identity.idAt(this.size)
   }
 
   /**
@@ -445,10 +385,6 @@ export class FileSource {
     reading.catch(() => undefined)
     return reading
   }
-}
-
-function identity(place: string, head: Buffer): string {
-  return createHash('sha256').update(`${place} `).update(head).digest('hex').slice(0, 32)
 }
 
 /** Reads so many bytes. @throws an error with code SHRUNK when the file has no more */

@@ -34,16 +34,8 @@ import { MinimError } from '../../errors/catalogue.js'
 import type { SourceCounters } from '../../flow/counters.js'
 import type { Logger } from '../../flow/log.js'
 import type { SourceId } from '../../flow/work-item.js'
-import {
-  ChunkPool,
-  FileChunk,
-  FileIdentity,
-  type FilledPiece,
-  IDENTITY_BYTES,
-  type Places,
-  readFully,
-  unreadable,
-} from './files.js'
+import { FileIdentity, IDENTITY_BYTES, type Places } from './file-identity.js'
+import { ChunkPool, FileChunk, type FilledPiece, readFully, unreadable } from './files.js'
 
 /** Whole records of a followed file. */
 export interface FollowedPiece {
@@ -666,8 +658,8 @@ export class Follower {
   #piece(file: GrowingFile, inner: FilledPiece, last: boolean, tooLarge: boolean): FollowedPiece {
     const { bytes, endOffset, receivedAt, records } = inner
     return {
-      id: file.identity.idAt(endOffset),
-      idBefore: file.identity.idAt(this.#offset),
+      id: file.identity.idAt(endOffset, this.#options.sink),
+      idBefore: file.identity.idAt(this.#offset, this.#options.sink),
       place: file.identity.place,
       start: this.#offset,
       endOffset,

@@ -206,6 +206,10 @@ export class IntakeSink implements FollowSink {
     return this.#intake.streamsOf(source)
   }
 
+  contentsName(hash: string): string {
+    return this.#intake.contentsName(hash)
+  }
+
   get oldest(): number | null {
     for (const receivedAt of this.#pending.values()) return receivedAt
     return null
@@ -326,7 +330,7 @@ class Feeder {
   #item(piece: FilePiece, minimise: WorkItem['minimise'], records?: number): WorkItem {
     const { onProgress } = this.#options
     return {
-      id: this.#file.identity.idAt(piece.endOffset),
+      id: this.#file.identity.idAt(piece.endOffset, this.#options.intake),
       sequence: piece.endOffset,
       bytes: piece.bytes,
       receivedAt: piece.receivedAt,

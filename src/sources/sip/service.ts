@@ -307,6 +307,10 @@ function isEmpty(message: SipMessage): boolean {
   return true
 }
 
+/**
+ * What a message is known again by. The hash has no key, so it must not leave the process: the spool keeps an HMAC of it
+ * under the day's key (`spool/seen.ts`).
+ */
 function idOf(...parts: readonly (string | Uint8Array)[]): string {
   const hash = createHash('sha256')
   for (const part of parts) hash.update(part).update('\0')

@@ -23,6 +23,7 @@ import { loadSettings } from '../../../src/settings/load.js'
 import { type Agent, startAgent } from '../../../src/sources/agent/agent.js'
 import { AgentState } from '../../../src/sources/agent/state.js'
 import { GrpcSource } from '../../../src/sources/grpc/grpc.js'
+import { contentsName } from '../../helpers/contents.js'
 
 const sleep = (ms: number): Promise<void> =>
   new Promise((resolve) => {
@@ -43,6 +44,7 @@ class Ledger implements Intake {
   lastTaken(): number {
     return this.taken
   }
+  readonly contentsName = contentsName
   streamsOf(): [] {
     return []
   }

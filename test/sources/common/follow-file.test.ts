@@ -33,6 +33,7 @@ import type { Settings } from '../../../src/settings/schema.js'
 import { Follower, type FollowOptions, rotatedFiles } from '../../../src/sources/common/follow-file.js'
 import { followersOf } from '../../../src/sources/common/followers.js'
 import { IntakeSink } from '../../../src/sources/files/feed-file.js'
+import { contentsName } from '../../helpers/contents.js'
 import { fuzzRuns } from '../../helpers/fuzz.js'
 
 t.setTimeout(300_000)
@@ -66,6 +67,7 @@ class Ledger implements Intake {
   #broken = new Map<string, number>()
   #made: string[] = []
 
+  readonly contentsName = contentsName
   lastTaken(id: SourceId): number {
     return this.taken.get(`${id.source} ${id.incarnation}`)?.sequence ?? 0
   }

@@ -1,4 +1,5 @@
-import { appendFileSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Batch } from '../../../src/batch/batch.js'
@@ -8,11 +9,13 @@ import type { Minimised } from '../../../src/flow/minimised.js'
 import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
 import { builtInMapping } from '../../../src/formats/mapping.js'
 import { feedFile } from '../../../src/sources/files/feed-file.js'
+import { contentsName } from '../../helpers/contents.js'
 
 /** A ledger and a count of records, where delivery and pipeline stand. */
 class FakeIntake implements Intake {
   readonly taken = new Map<string, { id: SourceId; sequence: number }>()
   records = 0
+  readonly contentsName = contentsName
   lastTaken(id: SourceId): number {
     return this.taken.get(`${id.source} ${id.incarnation}`)?.sequence ?? 0
   }
@@ -89,3 +92,51 @@ t.test('another file in its place is another file', async (t) => {
   await feed()
   t.equal(intake.records, 3)
 })
+
+/** The names of earlier versions: the bare SHA-256 of where a file is and how it begins. */
+function bareHash(path: string, named: boolean, length: number): string {
+  const { dev, ino } = statSync(path, { bigint: true })
+  return createHash('sha256')
+    .update(`${named ? '' : `${dev} ${ino}`} `)
+    .update(readFileSync(path).subarray(0, Math.min(length, 4096)))
+    .digest('hex')
+    .slice(0, 32)
+}
+
+for (const source of [null, 'pbx-1']) {
+  for (const lines of [1, 200]) {
+    t.test(`what is kept of a file of ${lines} lines, ${source ?? 'without a name'}, is under a key`, async (t) => {
+      const path = join(t.testdir(), 'calls.jsonl')
+      const feed = (intake: FakeIntake): Promise<{ from: number; size: number }> =>
+        feedFile({
+          path,
+          format: 'jsonl',
+          mapping: builtInMapping('minim', catalogue()),
+          catalogue: catalogue(),
+          intake,
+          tenant: 'default',
+          source,
+          maxRecordBytes: 65_536,
+          maxMessageBytes: 1_048_576,
+        })
+      writeFileSync(path, LINE.repeat(lines))
+      const size = LINE.length * lines
+      const intake = new FakeIntake()
+      await feed(intake)
+      const kept = [...intake.taken.values()].map(({ id }) => id)
+      t.equal(kept.length, lines === 1 ? 1 : kept.length)
+      for (let length = 0; length <= Math.min(size, 4096); length++)
+        t.notOk(kept.some(({ incarnation }) => incarnation.includes(bareHash(path, source !== null, length))))
+      // What an earlier version has taken, under its own name.
+      const before = new FakeIntake()
+      const id = { source: kept[0].source, incarnation: bareHash(path, source !== null, size) }
+      before.taken.set('old', { id, sequence: size })
+      before.taken.set(`${id.source} ${id.incarnation}`, { id, sequence: size })
+      t.same(await feed(before), { from: size, size })
+      t.equal(before.records, 0, 'is not read again')
+      appendFileSync(path, LINE)
+      t.match(await feed(before), { from: size })
+      t.equal(before.records, 1, 'what was added is')
+    })
+  }
+}

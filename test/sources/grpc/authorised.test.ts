@@ -23,6 +23,7 @@ class Taking implements StreamIntake {
   readonly inputs: Input[] = []
   readonly taken = new Map<string, number>()
   lastTaken = (id: SourceId): number => this.taken.get(id.source) ?? 0
+  contentsName = (hash: string): string => hash
   streamsOf = (): [] => []
   mark = (): Uint8Array => Buffer.alloc(8)
   differs = (): boolean => false

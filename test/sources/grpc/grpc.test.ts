@@ -52,6 +52,7 @@ async function started(
       lastTaken: delivery.lastTaken,
       offer: delivery.offer,
       streamsOf: () => [],
+      contentsName: (hash) => hash,
       mark: delivery.mark,
       differs: delivery.differs,
       minimise: () => {
