@@ -119,7 +119,7 @@ function checkDestroyable(store: KeyStore, purpose: string, epoch: string, runni
 
 /** What is in the spool was acknowledged, and nobody sends it again: it has to be in Kafka before its key goes. */
 async function checkSpool(path: string, epoch: string): Promise<void> {
-  const { blocksOfDay } = await import('../spool/store.js')
+  const { blocksOfDay } = await import('../spool/lmdb-store.js')
   const count = await blocksOfDay(path, epoch)
   if (count > 0) throw new MinimError('MINIM_SPOOL_KEY_NEEDED', { path, epoch, count })
 }

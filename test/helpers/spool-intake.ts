@@ -5,7 +5,7 @@
 import type { Reader } from '../../src/batch/batch.js'
 import type { WorkItem } from '../../src/flow/work-item.js'
 import type { BlockRun } from '../../src/spool/block.js'
-import type { SpoolIntake, SpoolReaders } from '../../src/spool/spool.js'
+import type { SpoolIntake, SpoolReaders } from '../../src/spool/feed.js'
 import { minimisedOf } from './minimised.js'
 
 /** An entry as it left the spool. */

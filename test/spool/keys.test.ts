@@ -5,7 +5,7 @@ import { register } from '../../src/cli/keys.js'
 import { MinimError } from '../../src/errors/catalogue.js'
 import { epochId } from '../../src/keys/epochs.js'
 import { Spool } from '../../src/spool/spool.js'
-import { blocksOfDay } from '../../src/spool/store.js'
+import { blocksOfDay } from '../../src/spool/lmdb-store.js'
 import { Place } from '../e2e/program.js'
 import { RecordingIntake } from '../helpers/spool-intake.js'
 
