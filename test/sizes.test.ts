@@ -19,6 +19,8 @@ const LONG_FILES: Readonly<Record<string, string>> = {
   'src/spool/spool.ts': 'not cut yet',
   'src/deliver/delivery.ts': 'not cut yet',
   'src/sources/common/follow-file.ts': 'not cut yet',
+  'src/deliver/lane.ts': 'not cut yet',
+  'src/normalise/user-agent.ts': 'not cut yet',
   'src/kafka/cluster.ts': 'not cut yet',
   'src/sources/grpc/grpc.ts': 'not cut yet',
   'src/formats/json-lines.ts': 'not cut yet',
@@ -26,8 +28,6 @@ const LONG_FILES: Readonly<Record<string, string>> = {
   'src/sources/kafka/input.ts': 'not cut yet',
   'src/formats/freeswitch/body.ts': 'not cut yet',
   'src/formats/sip/message.ts': 'not cut yet',
-  'src/sources/common/http-server.ts': 'not cut yet',
-  'src/sources/agent/agent.ts': 'not cut yet',
 }
 
 /** Functions that may be longer, as `file name`, and why. */
@@ -39,11 +39,9 @@ const LONG_FUNCTIONS: Readonly<Record<string, string>> = {
   'src/cli/tail.ts register': 'not cut yet',
   'src/sources/ami/session.ts #connection': 'not cut yet',
   'src/sources/ami/session.ts (anonymous)': 'not cut yet',
-  'src/sources/common/follow-file.ts #tail': 'not cut yet',
+
   'src/sources/http/http.ts startHttp': 'not cut yet',
   'src/sources/sip/listener.ts #serve': 'not cut yet',
-  'src/sources/common/follow-file.ts #step': 'not cut yet',
-  'src/sources/common/http-server.ts #begin': 'not cut yet',
 }
 
 /** Files that still have longer lines. */
@@ -53,6 +51,10 @@ const LONG_LINES: ReadonlySet<string> = new Set([
   'src/kafka/topics.ts',
   'src/sources/agent/agent.ts',
   'src/sources/common/follow-file.ts',
+  'src/normalise/codec.ts',
+  'src/normalise/user-agent.ts',
+  'src/project/generate.ts',
+
   'src/sources/common/posted-settings.ts',
   'src/sources/hep/calls.ts',
   'src/sources/kafka/input.ts',

@@ -31,6 +31,18 @@ import type { AuthoriseSettings } from '../../sections/authorise.js'
 import { readServerTls } from '../../sections/server-tls.js'
 import type { TlsSettings } from '../../sections/tls-files.js'
 import { Authoriser, isLoopback, namesOfSocket, ownGrant, type TenantGrant, tenantGrant } from './authorise.js'
+import {
+  type HttpAnswer,
+  isWhole,
+  LINGER_MS,
+  NO_ROOM,
+  refusal,
+  refuseUnread,
+  sendAnswer,
+  STOPPING,
+  TOO_FAST,
+  TOO_LARGE,
+} from './http-answers.js'
 import type { Credentials, KnownSender } from './http-auth.js'
 
 /** What every such listener has in its settings. */
@@ -58,29 +70,6 @@ export interface HttpPost {
   readonly grant: TenantGrant
 }
 
-/** Words for what was wrong, in answers. docs/sources/http.md explains each. */
-export type HttpError =
-  | 'not_found'
-  | 'method_not_allowed'
-  | 'unauthorised'
-  | 'too_many_requests'
-  | 'unavailable'
-  | 'too_large'
-  | 'unsupported_type'
-  | 'unsupported_encoding'
-  | 'malformed'
-  | 'bad_record'
-  | 'bad_key'
-  | 'key_reused'
-
-export interface HttpAnswer {
-  readonly status: number
-  readonly body: Readonly<Record<string, string | number | boolean | null>>
-  readonly headers?: Readonly<Record<string, string>>
-  /** What it counts as, if nothing was taken. */
-  readonly refused?: SourceRefusal
-}
-
 export interface HttpListenerOptions {
   /** Section of the settings: `http`, `freeswitch`. */
   readonly section: string
@@ -104,8 +93,6 @@ const MAX_HEADERS = 64
 const HEADERS_MS = 10_000
 /** How often Node looks for connections that are too slow, ms. */
 const CHECK_MS = 500
-/** How long a client may go on sending what will not be read, so that it can read why, ms. */
-const LINGER_MS = 500
 /** Posts that are being read or made safe at once, and the octets of their bodies. */
 const MAX_PENDING = 4096
 const MAX_PENDING_BYTES = 67_108_864
@@ -113,27 +100,8 @@ const MAX_PENDING_BYTES = 67_108_864
 const MAX_INFLATING = 4
 /** Wrong passwords a second that an address is told of: what comes then is not looked at. */
 const FAILURES_PER_SECOND = 20
-/** When to come again, s. */
-const RETRY_RATE = '1',
-  RETRY_ROOM = '5'
 
 const inflate = promisify(gunzip)
-
-/** An answer that says what was wrong. */
-export function refusal(
-  status: number,
-  error: HttpError,
-  refused: SourceRefusal,
-  more: Readonly<Record<string, string | number | null>> = {},
-  headers: Readonly<Record<string, string>> = {},
-): HttpAnswer {
-  return { status, body: { error, ...more }, headers, refused }
-}
-
-const TOO_LARGE = refusal(413, 'too_large', 'too_large')
-const NO_ROOM = refusal(503, 'unavailable', 'no_room', {}, { 'retry-after': RETRY_ROOM })
-const STOPPING = refusal(503, 'unavailable', 'no_room', {}, { 'retry-after': RETRY_ROOM })
-const TOO_FAST = refusal(429, 'too_many_requests', 'rate', {}, { 'retry-after': RETRY_RATE })
 
 export class HttpListener {
   readonly #options: HttpListenerOptions
@@ -272,7 +240,7 @@ export class HttpListener {
     if (this.#stopping) return STOPPING
     if (sender === null && !this.#failures.take(request.socket.remoteAddress ?? '', performance.now())) return TOO_FAST
     if (sender === null)
-      return refusal(401, 'unauthorised', 'unauthorised', {}, { 'www-authenticate': credentials!.challenge })
+      return refusal(401, 'unauthorised', 'unauthorised', {}, { 'www-authenticate': credentials?.challenge ?? '' })
     if (!this.#posts.take(sender, performance.now())) return TOO_FAST
     if (!paths.includes(path)) return refusal(404, 'not_found', 'not_found')
     if (request.method !== 'POST') return refusal(405, 'method_not_allowed', 'not_found', {}, { allow: 'POST' })
@@ -296,7 +264,7 @@ export class HttpListener {
   }
 
   #begin(request: IncomingMessage, response: ServerResponse): void {
-    const { counters, credentials, settings } = this.#options
+    const { counters, credentials } = this.#options
     counters.received(1)
     // An error of the socket is told by 'close' too.
     request.on('error', ignore)
@@ -307,11 +275,20 @@ export class HttpListener {
     const known = credentials?.check(request.headers.authorization) ?? null
     const sender = credentials === null ? (request.socket.remoteAddress ?? '') : (known?.who ?? null)
     const refused = this.#early(request, path, sender)
-    if (refused !== null) {
-      this.#refuse(request, response, refused)
+    // Without a sender it is refused.
+    if (refused !== null || sender === null) {
+      this.#refuse(request, response, refused ?? STOPPING)
       return
     }
     if (request.headers.expect !== undefined) response.writeContinue()
+    this.#read(request, response, (body) =>
+      this.#take({ path, headers: request.headers, body, sender, grant: this.#grantOf(request.socket, known) }),
+    )
+  }
+
+  /** Reads a body whole, within the limits, and answers what `take` says of it. */
+  #read(request: IncomingMessage, response: ServerResponse, take: (body: Buffer) => Promise<HttpAnswer>): void {
+    const { counters, settings, log } = this.#options
     this.#pending++
     let unanswered = this.#unanswered.get(request.socket)
     if (unanswered === undefined) this.#unanswered.set(request.socket, (unanswered = new Set()))
@@ -350,21 +327,14 @@ export class HttpListener {
       whole = true
       if (over) return
       this.#reading.delete(stop)
-      const body = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size)
-      this.#take({
-        path,
-        headers: request.headers,
-        body,
-        sender: sender!,
-        grant: this.#grantOf(request.socket, known),
-      }).then(
+      take(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size)).then(
         (answer) => {
           this.#send(response, answer)
           done()
         },
         // `take` catches what there is; this is for what it does not know of.
         (error: unknown) => {
-          this.#options.log.error({ err: error }, 'a post failed')
+          log.error({ err: error }, 'a post failed')
           this.#send(response, NO_ROOM)
           done()
         },
@@ -410,61 +380,20 @@ export class HttpListener {
     }
   }
 
-  #send(response: ServerResponse, { status, body, headers, refused }: HttpAnswer): void {
-    if (refused !== undefined) this.#options.counters.refused(refused)
-    if (response.destroyed || response.headersSent) return
-    const text = JSON.stringify(body)
-    response.writeHead(status, {
-      'content-type': 'application/json',
-      'content-length': Buffer.byteLength(text),
-      ...headers,
-      ...(this.#stopping || (response.socket !== null && this.#spoilt.has(response.socket))
-        ? { connection: 'close' }
-        : {}),
-    })
-    response.end(text)
+  #send(response: ServerResponse, answer: HttpAnswer): void {
+    if (answer.refused !== undefined) this.#options.counters.refused(answer.refused)
+    sendAnswer(response, answer, this.#stopping || (response.socket !== null && this.#spoilt.has(response.socket)))
   }
 
-  /**
-   * Answers before the body has been read. The connection ends, but not at once: closed with bytes unread, it would be
-   * reset, and the answer lost (RFC 9112 §9.6). So it is read on for a moment, and thrown away.
-   */
+  /** Answers before the body has been read. */
   #refuse(request: IncomingMessage, response: ServerResponse, answer: HttpAnswer): void {
-    if (
-      request.complete ||
-      (request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined) ||
-      request.headers['content-length'] === '0'
-    ) {
+    if (isWhole(request)) {
       request.resume()
       this.#send(response, answer)
       return
     }
     if (answer.refused !== undefined) this.#options.counters.refused(answer.refused)
-    if (response.destroyed || response.headersSent) return
-    const text = JSON.stringify(answer.body)
-    response.writeHead(answer.status, {
-      'content-type': 'application/json',
-      'content-length': Buffer.byteLength(text),
-      ...answer.headers,
-      connection: 'close',
-    })
-    response.write(text)
-    const end = (): void => {
-      clearTimeout(timer)
-      response.end()
-      request.destroy()
-    }
-    const timer = setTimeout(end, LINGER_MS)
-    // A client that waited for a 100 sends nothing: it is told at once.
-    if (request.headers.expect !== undefined) request.pause()
-    else request.resume()
-    request.once('end', () => {
-      clearTimeout(timer)
-      response.end()
-    })
-    response.once('close', () => {
-      clearTimeout(timer)
-    })
+    refuseUnread(request, response, answer)
   }
 
   /** What Node's parser refuses, or gave up waiting for. */
