@@ -2,7 +2,7 @@ import sortImports from 'eslint-plugin-simple-import-sort'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', '.tap/', 'bench/peers/'] },
+  { ignores: ['dist/', 'node_modules/', '.tap/', 'bench/peers/', 'test/fixtures/'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: {
