@@ -34,7 +34,8 @@ export function exitCode(error: unknown): number {
     error.code.startsWith('MINIM_SETTINGS') ||
     error.code === 'MINIM_CASES_INVALID' ||
     error.code === 'MINIM_COMMAND_LINE' ||
-    error.code === 'MINIM_FILE_WRONG_FORMAT'
+    error.code === 'MINIM_FILE_WRONG_FORMAT' ||
+    error.code === 'MINIM_LOAD_WITHHELD'
   )
     return EXIT.usage
   if (error.code.startsWith('MINIM_KAFKA') || error.code.startsWith('MINIM_DELIVERY')) return EXIT.kafka

@@ -402,6 +402,13 @@ export const ERRORS = {
     message: '{label}: cannot be read ({code})',
     fix: 'check that it exists, is a regular file and may be read by this user',
   },
+  MINIM_LOAD_WITHHELD: {
+    stage: 'sources',
+    retryable: false,
+    message:
+      'of {records} record(s) {produced} message(s) were produced, and {expired} of {decided} were withheld as expired',
+    fix: 'look at the times: they are milliseconds since 1970, or text with --time-zone; minim simulate shows what becomes of a record; --force ends with 0 all the same',
+  },
   MINIM_FILE_WRONG_FORMAT: {
     stage: 'sources',
     retryable: false,

@@ -1,8 +1,11 @@
 /**
  * `minim load` of each format, on the embedded cluster: what its last line says, and that nothing is lost by bad lines.
  */
+import { spawnSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
+import process from 'node:process'
+import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { shared } from '../helpers/shared.js'
 import { minim, Place, Program, ROOT, sleep, until } from './program.js'
@@ -102,6 +105,7 @@ t.test("Asterisk's own test data: from 2010, so nobody may have it any more, and
     'asterisk-csv',
     '--time-zone',
     'Europe/London',
+    '--force',
   )
   t.ok(report.records > 0)
   const produced = Object.values(report.produced).reduce((a, b) => a + b, 0)
@@ -276,4 +280,77 @@ t.test('a file that is not there: said without a word of what it would have held
   ).end()
   t.equal(away.code, 1, 'and no broker is waited for')
   t.match(away.stderr, /^minim: MINIM_FILE_UNREADABLE: input file 2 of the 2 given \(/)
+})
+
+t.test('a byte order mark, packed files, standard input', async (t) => {
+  const place = new Place(t)
+  place.makeStore()
+  const now = Date.now()
+  const text = `\ufeff${csvLine(1, now - 3_600_000)}${csvLine(2, now - 3_600_000)}`
+  const jsonl = `\ufeff${JSON.stringify(call(3))}\n${JSON.stringify(call(4))}`
+  const format = ['--format', 'asterisk-csv']
+  for (const [name, bytes] of [
+    ['plain.csv', text],
+    ['Master.csv.1.gz', gzipSync(text)],
+    ['packed-under-another-name', gzipSync(text)],
+  ] as const) {
+    const report = await load(t, place, place.write(name, bytes), ...format)
+    t.match(report, { records: 2, quarantined: 0 }, name)
+    t.same(without0(report.produced), each(2), name)
+  }
+  t.match(await load(t, place, place.write('calls.jsonl', jsonl), '--format', 'jsonl'), { records: 2, quarantined: 0 })
+  // Two members, as `cat a.gz b.gz` makes them.
+  const members = Buffer.concat([gzipSync(csvLine(5, now - 1000)), gzipSync(csvLine(6, now - 1000))])
+  t.match(await load(t, place, place.write('two.gz', members), ...format), { records: 2, quarantined: 0 })
+  for (const input of [Buffer.from(text), gzipSync(text)]) {
+    const settings = place.settings({ log: { level: 'warn' } })
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [join(ROOT, 'dist/src/cli/main.js'), 'load', '-', ...format, '--config', settings],
+      { input, env: place.env(), encoding: 'utf8' },
+    )
+    t.equal(status, 0, stderr)
+    t.match(JSON.parse(stdout), { records: 2, quarantined: 0 }, 'from standard input')
+  }
+  const cut = gzipSync(text.repeat(100))
+  const torn = await minim(
+    t,
+    ['load', place.write('torn.gz', cut.subarray(0, cut.length - 20)), ...format, '--config', place.settings({})],
+    place,
+  )
+  t.equal(torn.code, 1)
+  t.match(torn.stderr, /MINIM_FILE_UNREADABLE: input file .*Z_BUF_ERROR/)
+})
+
+t.test('a load of which nothing comes, or little, does not end with 0', async (t) => {
+  const place = new Place(t)
+  place.makeStore()
+  const now = Date.now()
+  const run = (name: string, lines: readonly object[], ...more: string[]): ReturnType<typeof minim> =>
+    minim(
+      t,
+      [
+        ...['load', place.write(name, lines.map((line) => JSON.stringify(line)).join('\n')), '--format', 'jsonl'],
+        ...['--config', place.settings({ log: { level: 'warn' } }), ...more],
+      ],
+      place,
+    )
+  const seconds = call(1, { start_ms: Math.round(now / 1000) })
+  const good = call(2, { start_ms: now - 60_000 })
+  for (const [name, lines, code] of [
+    ['all', [seconds, seconds], 2],
+    ['most', [seconds, seconds, seconds, good], 2],
+    ['few', [seconds, good, good, good], 0],
+  ] as const) {
+    const found = await run(`${name}.jsonl`, lines)
+    // Where the time itself is refused, nothing is withheld as expired, and a file of which nothing can be read is told
+    // so before.
+    const refused = /MINIM_FILE_WRONG_FORMAT/.test(found.stderr) || /"quarantined":[1-9]/.test(found.stdout)
+    if (!refused) {
+      t.equal(found.code, code, name)
+      t.equal(/MINIM_LOAD_WITHHELD/.test(found.stderr), code === 2, name)
+      t.match(JSON.parse(found.stdout), { records: lines.length }, 'the report is there all the same')
+      t.equal((await run(`${name}-forced.jsonl`, lines, '--force')).code, 0)
+    }
+  }
 })

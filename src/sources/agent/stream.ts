@@ -10,6 +10,7 @@ import type { Catalogue } from '../../catalogue/catalogue.js'
 import { MinimError } from '../../errors/catalogue.js'
 import type { Logger } from '../../flow/log.js'
 import type { SourceId } from '../../flow/work-item.js'
+import { bomAt } from '../common/content-stream.js'
 import { DeliverClient } from '../common/deliver-client.js'
 import { FileIdentity } from '../common/file-identity.js'
 import type { FollowedPiece, FollowSink } from '../common/follow-file.js'
@@ -321,7 +322,7 @@ export class AgentStream implements FollowSink {
       if ((await opened.read(arena, 0, cut.start, bytes)) < 0) return null
       const batch = new Batch(catalogue)
       const parts: Buffer[] = []
-      for (let at = 0; at < bytes;) {
+      for (let at = cut.start === 0 ? bomAt(arena, 0, bytes) : 0; at < bytes;) {
         batch.reset(arena, bytes)
         let next = bytes
         if (cut.tooLarge) batch.refuse('too_large', 0, bytes)

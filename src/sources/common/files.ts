@@ -11,10 +11,12 @@
  * again once it has grown.
  */
 import { type FileHandle, open } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
 import type { Batch, Reader } from '../../batch/batch.js'
 import type { BatchLease } from '../../batch/lease.js'
 import { MinimError } from '../../errors/catalogue.js'
 import { MAX_RECORD_BYTES } from '../../formats/json-lines.js'
+import { bomAt, ContentStream, isPacked } from './content-stream.js'
 import { FileIdentity, IDENTITY_BYTES } from './file-identity.js'
 
 export interface ChunkPoolOptions {
@@ -238,25 +240,62 @@ export interface FileSourceOptions {
   readonly finished?: boolean
 }
 
-/** A file, open for reading from any offset. */
+/** What a file source reads: each call goes on where the one before ended. */
+interface Contents {
+  /** NaN where only reading tells. */
+  readonly size: number
+  /** @returns how many bytes, and whether they were the last ones. @throws an error with code SHRUNK */
+  read(into: Buffer, at: number, offset: number, length: number): Promise<{ bytes: number; last: boolean }>
+  close(): Promise<void>
+}
+
+/** As much of a file as there was when it was opened: what is written later is not read. */
+function contentsOf(handle: FileHandle, size: number): Contents {
+  return {
+    size,
+    read: async (into, at, offset, length) => {
+      const bytes = Math.min(length, size - offset)
+      await readFully(handle, into, at, offset, bytes)
+      return { bytes, last: offset + bytes >= size }
+    },
+    close: () => handle.close(),
+  }
+}
+
+/** @param handle to be closed with it */
+function streamed(stream: ContentStream, handle: FileHandle | null): Contents {
+  return {
+    size: NaN,
+    read: async (into, at, offset, length) => {
+      if (!(await stream.skipTo(offset))) throw Object.assign(new Error(), { code: 'SHRUNK' })
+      const bytes = await stream.read(into, at, length)
+      return { bytes, last: await stream.isAtEnd() }
+    },
+    close: async () => {
+      stream.close()
+      await handle?.close()
+    },
+  }
+}
+
+/** A file that is read once; packed ones are unpacked, and standard input is one too. */
 export class FileSource {
-  readonly #handle: FileHandle
+  readonly #contents: Contents
   readonly #framing: 'lines' | 'length-delimited'
   readonly #finished: boolean
+  readonly pool: ChunkPool
+  readonly label: string
 
   private constructor(
-    handle: FileHandle,
+    contents: Contents,
     readonly identity: FileIdentity,
-    /** Size when it was opened: what is written later is not read. */
-    readonly size: number,
-    readonly label: string,
-    readonly pool: ChunkPool,
-    framing: 'lines' | 'length-delimited',
-    finished: boolean,
+    options: FileSourceOptions,
   ) {
-    this.#handle = handle
-    this.#framing = framing
-    this.#finished = finished
+    this.#contents = contents
+    this.pool = options.pool ?? new ChunkPool()
+    this.label = options.label ?? INPUT_FILE
+    this.#framing = options.framing ?? 'lines'
+    this.#finished = options.finished ?? true
   }
 
   /**
@@ -264,7 +303,6 @@ export class FileSource {
    * @throws MinimError MINIM_FILE_UNREADABLE
    */
   static async open(path: string, options: FileSourceOptions = {}): Promise<FileSource> {
-    const label = options.label ?? 'input file'
     let handle: FileHandle | null = null
     try {
       handle = await open(path, 'r')
@@ -272,44 +310,62 @@ export class FileSource {
         .stat({ bigint: true })
         .then((s) => ({ dev: s.dev, ino: s.ino, size: Number(s.size), isFile: s.isFile() }))
       if (!isFile) throw Object.assign(new Error(), { code: 'NOT_A_FILE' })
-      const head = Buffer.alloc(Math.min(IDENTITY_BYTES, size))
+      let head: Buffer = Buffer.alloc(Math.min(IDENTITY_BYTES, size))
       await readFully(handle, head, 0, 0, head.length)
-      const id = new FileIdentity(options.source ?? null, options.source === undefined ? `${dev} ${ino}` : '', head)
-      return new FileSource(
-        handle,
-        id,
-        size,
-        label,
-        options.pool ?? new ChunkPool(),
-        options.framing ?? 'lines',
-        options.finished ?? true,
-      )
+      let contents = contentsOf(handle, size)
+      if (isPacked(head)) {
+        const stream = await ContentStream.open(handle.createReadStream({ start: 0, autoClose: false }))
+        head = await stream.peek(IDENTITY_BYTES)
+        contents = streamed(stream, handle)
+      }
+      const named = options.source ?? null
+      return new FileSource(contents, new FileIdentity(named, named === null ? `${dev} ${ino}` : '', head), options)
     } catch (error) {
       await handle?.close()
-      throw unreadable(error, label)
+      throw unreadable(error, options.label ?? INPUT_FILE)
     }
   }
 
   /**
-   * The file in chunks, from a byte offset on: as much as there was when it was opened.
+   * Takes what comes from a stream as a file, which its beginning alone tells from others.
+   * @throws MinimError MINIM_FILE_UNREADABLE
+   */
+  static async ofStream(readable: Readable, options: FileSourceOptions = {}): Promise<FileSource> {
+    try {
+      const stream = await ContentStream.open(readable)
+      const identity = new FileIdentity(options.source ?? null, '', await stream.peek(IDENTITY_BYTES))
+      return new FileSource(streamed(stream, null), identity, options)
+    } catch (error) {
+      throw unreadable(error, options.label ?? INPUT_FILE)
+    }
+  }
+
+  /** Size when it was opened: what is written later is not read. NaN where only reading tells. */
+  get size(): number {
+    return this.#contents.size
+  }
+
+  /**
+   * The file in chunks, from a byte offset on: as much as there was when it was opened. Packed contents, and those of a
+   * stream, once.
    * @throws MinimError MINIM_FILE_CHANGED, MINIM_FILE_UNREADABLE
    */
   async *chunks(from = 0): AsyncGenerator<FileChunk, void, void> {
-    if (from > this.size) throw new MinimError('MINIM_FILE_CHANGED', { label: this.label })
     const { pool, size } = this
-    const { chunkBytes, maxRecordBytes: room } = pool
+    if (from > size) throw new MinimError('MINIM_FILE_CHANGED', { label: this.label })
+    const { maxRecordBytes: room } = pool
     let current: FileChunk | null = null
-    let ahead: Promise<Buffer> | null = null
+    let ahead: Promise<ReadChunk> | null = null
     let offset = from
     try {
-      if (offset < size) ahead = this.#read(offset)
+      if (!(offset >= size)) ahead = this.#read(offset)
       while (ahead !== null) {
-        const arena: Buffer = await ahead
-        const bytes = Math.min(chunkBytes, size - offset)
+        const { arena, bytes, last }: ReadChunk = await ahead
         const end = room + bytes
+        const begins = offset === 0 && this.#framing === 'lines'
         offset += bytes
-        ahead = offset < size ? this.#read(offset) : null
-        let start = room
+        ahead = last ? null : this.#read(offset)
+        let start = room + (begins ? bomAt(arena, room, end) : 0)
         const previous: FileChunk | null = current
         if (previous !== null) {
           const tail: number = previous.end - previous.position
@@ -318,8 +374,8 @@ export class FileSource {
             if (lf < 0 || lf >= end) {
               // Still inside a record that is too long
               pool.release(arena)
-              if (ahead === null && (this.#finished || this.#framing !== 'lines')) {
-                previous.refuseRest(size)
+              if (last && (this.#finished || this.#framing !== 'lines')) {
+                previous.refuseRest(offset)
                 yield previous
               }
               continue
@@ -327,15 +383,7 @@ export class FileSource {
             start = lf + 1
             previous.refuseRest(offset - (end - start))
             // This chunk is not owned by a FileChunk yet
-            current = new FileChunk(
-              pool,
-              arena,
-              start,
-              end,
-              offset,
-              offset === size && this.#finished,
-              performance.now(),
-            )
+            current = new FileChunk(pool, arena, start, end, offset, last && this.#finished, performance.now())
             try {
               yield previous
             } finally {
@@ -348,14 +396,14 @@ export class FileSource {
           start = room - tail
           previous.release()
         }
-        current = new FileChunk(pool, arena, start, end, offset, offset === size && this.#finished, performance.now())
+        current = new FileChunk(pool, arena, start, end, offset, last && this.#finished, performance.now())
         yield current
       }
     } finally {
       current?.release()
       // An unfinished read still writes to its buffer
       await ahead?.then(
-        (arena) => {
+        ({ arena }) => {
           pool.release(arena)
         },
         () => undefined,
@@ -364,18 +412,16 @@ export class FileSource {
   }
 
   async close(): Promise<void> {
-    await this.#handle.close()
+    await this.#contents.close()
   }
 
   /** Reads one chunk into a buffer of the pool. */
-  #read(offset: number): Promise<Buffer> {
-    const { pool, label, size } = this
-    const handle = this.#handle
+  #read(offset: number): Promise<ReadChunk> {
+    const { pool, label } = this
     const reading = (async () => {
       const arena = await pool.acquire()
       try {
-        await readFully(handle, arena, pool.maxRecordBytes, offset, Math.min(pool.chunkBytes, size - offset))
-        return arena
+        return { arena, ...(await this.#contents.read(arena, pool.maxRecordBytes, offset, pool.chunkBytes)) }
       } catch (error) {
         pool.release(arena)
         throw unreadable(error, label)
@@ -385,6 +431,14 @@ export class FileSource {
     reading.catch(() => undefined)
     return reading
   }
+}
+
+const INPUT_FILE = 'input file'
+
+interface ReadChunk {
+  readonly arena: Buffer
+  readonly bytes: number
+  readonly last: boolean
 }
 
 /** Reads so many bytes. @throws an error with code SHRUNK when the file has no more */

@@ -32,6 +32,7 @@ import { MinimError } from '../../errors/catalogue.js'
 import type { SourceCounters } from '../../flow/counters.js'
 import type { Logger } from '../../flow/log.js'
 import type { SourceId } from '../../flow/work-item.js'
+import { bomAt } from './content-stream.js'
 import type { Places } from './file-identity.js'
 import { ChunkPool, FileChunk, type FilledPiece, unreadable } from './files.js'
 import { GrowingFile } from './growing-file.js'
@@ -344,7 +345,8 @@ export class Follower {
         if (typeof found === 'string') return found
         chunk = found
       } else {
-        chunk = new FileChunk(pool, arena, room, room + length, offset + length, last && atEnd, performance.now())
+        const start = room + (offset === 0 ? bomAt(arena, room, room + length) : 0)
+        chunk = new FileChunk(pool, arena, start, room + length, offset + length, last && atEnd, performance.now())
       }
       return await this.#offerAll(file, chunk, { atEnd, last, rotated, tooLarge })
     } finally {

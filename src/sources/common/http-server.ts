@@ -31,6 +31,7 @@ import type { AuthoriseSettings } from '../../sections/authorise.js'
 import { readServerTls } from '../../sections/server-tls.js'
 import type { TlsSettings } from '../../sections/tls-files.js'
 import { Authoriser, isLoopback, namesOfSocket, ownGrant, type TenantGrant, tenantGrant } from './authorise.js'
+import { bomAt } from './content-stream.js'
 import {
   type HttpAnswer,
   isWhole,
@@ -371,7 +372,8 @@ export class HttpListener {
       }
     }
     try {
-      return await handle({ ...post, body })
+      // No message of protobuf begins with one.
+      return await handle({ ...post, body: body.subarray(bomAt(body, 0, body.length)) })
     } catch (error) {
       // Full or broken: the sender keeps what it has, and tries again.
       if (!(error instanceof MinimError && error.code === 'MINIM_SPOOL_FULL'))

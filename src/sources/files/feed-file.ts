@@ -5,6 +5,8 @@
  * only a batch that must be delivered again is read again. Length-delimited messages are cut at their ends, since a
  * position inside one would be no place to go on from after a crash.
  */
+import process from 'node:process'
+import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Batch, type Reader } from '../../batch/batch.js'
 import { SharedBatch } from '../../batch/lease.js'
@@ -25,7 +27,9 @@ import type { FollowedPiece, FollowSink } from '../common/follow-file.js'
 import { checkMappings, type FilesContext, followersOf } from '../common/followers.js'
 
 export interface FeedOptions {
-  readonly path: string
+  /** Null: what comes from `input`. */
+  readonly path: string | null
+  readonly input?: Readable
   readonly format: FileFormat
   /** For formats that need one. */
   readonly mapping: Mapping | null
@@ -42,12 +46,13 @@ export interface FeedOptions {
   /** Nothing is taken of a file that was not begun yet if nearly all of its first batch would go to quarantine. */
   readonly refuseWrongFormat?: boolean
   /** Called at each commit with how far the file is done, bytes. */
-  readonly onProgress?: (done: number, size: number) => void
+  readonly onProgress?: (done: number, size: number, from: number) => void
   /** Stops reading; what was read is still committed. */
   readonly signal?: AbortSignal
 }
 
 export interface FeedResult {
+  /** Of its contents, unpacked. */
   readonly size: number
   /** Where the ledger said to go on: bytes that an earlier run had taken. */
   readonly from: number
@@ -66,34 +71,42 @@ export async function feedFile(options: FeedOptions): Promise<FeedResult> {
   const { catalogue, intake, format, mapping, maxRecordBytes, maxMessageBytes } = options
   const delimited = format === 'protobuf'
   const longest = delimited ? maxMessageBytes : maxRecordBytes
-  const file = await FileSource.open(options.path, {
+  const source = {
     pool: new ChunkPool({
       buffers: BUFFERS,
       maxRecordBytes: longest,
       scratchBytes: delimited ? longest : Math.max(131_072, longest),
     }),
-    framing: delimited ? 'length-delimited' : 'lines',
+    framing: delimited ? ('length-delimited' as const) : ('lines' as const),
     ...(options.source === null ? {} : { source: options.source }),
     ...(options.label === undefined ? {} : { label: options.label }),
-  })
+  }
+  const file =
+    options.path === null
+      ? await FileSource.ofStream(options.input ?? process.stdin, source)
+      : await FileSource.open(options.path, source)
   try {
-    const from = Math.min(file.identity.taken(intake), file.size)
+    const taken = file.identity.taken(intake)
+    const from = taken > file.size ? file.size : taken
+    let end = from
     const reader = readerFor(format, mapping, catalogue, maxRecordBytes)
     const feeder = new Feeder(
       file,
       reader,
       new SharedBatch(new Batch(catalogue)),
       options,
+      from,
       options.refuseWrongFormat === true && from === 0,
     )
     for await (const chunk of file.chunks(from)) {
+      end = chunk.endOffset
       if (delimited) await feeder.messages(chunk)
       else await feeder.lines(chunk)
       if (feeder.error !== null || options.signal?.aborted === true) break
     }
     await feeder.settled()
     if (feeder.error !== null) throw feeder.error
-    return { size: file.size, from }
+    return { size: Number.isNaN(file.size) ? end : file.size, from }
   } finally {
     await file.close()
   }
@@ -270,6 +283,7 @@ class Feeder {
   readonly #reader: Reader
   readonly #shared: SharedBatch
   readonly #options: FeedOptions
+  readonly #from: number
   #doubted: boolean
 
   constructor(
@@ -277,9 +291,11 @@ class Feeder {
     reader: Reader,
     shared: SharedBatch,
     options: FeedOptions,
+    from: number,
     /** The next batch decides whether the format can be right. */
     doubted: boolean,
   ) {
+    this.#from = from
     this.#file = file
     this.#reader = reader
     this.#shared = shared
@@ -337,7 +353,7 @@ class Feeder {
       minimise,
       ...(records === undefined ? {} : { records }),
       committed: () => {
-        onProgress?.(piece.endOffset, this.#file.size)
+        onProgress?.(piece.endOffset, this.#file.size, this.#from)
         this.#done(piece)
       },
       failed: (error) => {
