@@ -18,7 +18,7 @@ const REFUSAL_TABLE = {
   bad_utf8: 'a string is not UTF-8',
   too_large: 'a record or line is longer than the limit',
   no_start_time: 'it has no start time, so neither its epoch nor its retention can be known',
-  clock: 'its start time lies in the future',
+  clock: 'a time lies before 2000 or in the future: another unit, or a clock that is wrong',
   unknown_tenant: 'its tenant is not in the settings',
   // Earlier versions gave this, and what they left in quarantine can be read; today no stage gives it.
   key_destroyed: 'a key of its epoch was destroyed',

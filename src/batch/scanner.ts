@@ -6,7 +6,7 @@
  * - a field that the catalogue does not know, that is never taken from a source (derived fields, the tag), or that
  *   comes with another wire type than its own is skipped and counted
  * - varints of up to 10 bytes, over-long ones too: the value counts, and it is written anew on the way out
- * - `uint32` above 2^32-1 and `uint64` above 2^53-1 are `bad_value`; an enum number without a name, NaN and infinities
+ * - `uint32` above 2^32-1 and `uint64` above 2^53-1 are `bad_value`, a time above that is `clock`; an enum number without a name, NaN and infinities
  *   are no value, and neither is the time 0 (1970), which stands for a time that is not known
  * - `string` fields must be UTF-8, since a protobuf consumer throws on anything else; an empty one is absent
  * - groups (wire types 3 and 4), which proto3 does not have, and the unassigned types 6 and 7 are malformed
@@ -14,7 +14,7 @@
  * Guarded by the rows `transform` and `d` of `bench/`.
  */
 import { isUtf8 } from 'node:buffer'
-import type { Catalogue, Field, KindCatalogue } from '../catalogue/catalogue.js'
+import { type Catalogue, type Field, isTime, type KindCatalogue } from '../catalogue/catalogue.js'
 import { type Batch, type Reader, type Refusal, REFUSALS } from './batch.js'
 import type { Columns } from './columns.js'
 
@@ -31,6 +31,7 @@ const OK = -1
 const MALFORMED = REFUSALS.indexOf('malformed_record')
 const BAD_VALUE = REFUSALS.indexOf('bad_value')
 const BAD_UTF8 = REFUSALS.indexOf('bad_utf8')
+const CLOCK = REFUSALS.indexOf('clock')
 
 const floatBytes = new Uint8Array(4)
 const floatValue = new Float32Array(floatBytes.buffer)
@@ -42,7 +43,7 @@ function typeCode(field: Field): number {
     case 'uint32':
       return T_UINT32
     case 'uint64':
-      return field.name.endsWith('_ms') ? T_TIME : T_UINT64
+      return isTime(field) ? T_TIME : T_UINT64
     case 'float':
       return T_FLOAT
     case 'enum':
@@ -142,7 +143,8 @@ class RecordScanner {
               this.unknown++
               value = NaN
             }
-          } else if (value > (type === T_UINT32 ? 0xffffffff : Number.MAX_SAFE_INTEGER)) return BAD_VALUE
+          } else if (value > (type === T_UINT32 ? 0xffffffff : Number.MAX_SAFE_INTEGER))
+            return type === T_TIME ? CLOCK : BAD_VALUE
           else if (value === 0 && type === T_TIME) value = NaN
           num[cell + index] = value
         }
@@ -218,7 +220,14 @@ export function readEnvelope(buf: Buffer, start = 0, end: number = buf.length): 
 const REFUSED_FIELD = 7
 
 /** What a source may say of input that it could not read. */
-const SOURCES_REASONS: readonly Refusal[] = ['malformed_json', 'malformed_csv', 'bad_value', 'bad_utf8', 'too_large']
+const SOURCES_REASONS: readonly Refusal[] = [
+  'malformed_json',
+  'malformed_csv',
+  'bad_value',
+  'bad_utf8',
+  'too_large',
+  'clock',
+]
 const FORMAT_NAME = /^[a-z][a-z0-9-]{0,31}$/
 
 /**

@@ -71,6 +71,11 @@ export interface Field {
   readonly comment: string | null
 }
 
+/** Whether a field is a point in time, ms since 1970. Lengths of time in milliseconds are floats. */
+export function isTime({ type, name }: Pick<Field, 'type' | 'name'>): boolean {
+  return type === 'uint64' && name.endsWith('_ms')
+}
+
 /** A name that is written out in code must be a field's; one that is only known to be a string comes from outside. */
 type Spelt<N extends string> = string extends N ? unknown : N extends FieldName ? unknown : never
 

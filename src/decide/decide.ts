@@ -1,7 +1,7 @@
 /**
  * Decide: record × policy → the purposes that may have it, as a bit mask per row; or why it may go nowhere.
  *
- * Refused as a whole (quarantined): no start time, a start time in the future, an unknown tenant, what Kafka refuses.
+ * Refused as a whole (quarantined): no start time, a time that cannot be, an unknown tenant, what Kafka refuses.
  * Withheld from one purpose alone, and counted (`withheld.ts`): a tenant that is none of the purpose's, an age above
  * its retention, a key of the record's epoch that was destroyed.
  */
@@ -11,6 +11,7 @@ import { BATCH_ROWS, type Columns } from '../batch/columns.js'
 import { type Decision, Epochs } from '../flow/decision.js'
 import type { Withholding } from '../flow/outcome.js'
 import { FOREIGN_TENANT, type Tenant } from '../flow/tenant.js'
+import { latestTimeMs, TimeLimits } from '../flow/time-limits.js'
 import type { EpochLength } from '../keys/keyring.js'
 import type { KindPlan } from '../policy/compile.js'
 import { WithheldCounts } from './withheld.js'
@@ -21,8 +22,6 @@ const CLOCK = placeOf('clock')
 const UNKNOWN_TENANT = placeOf('unknown_tenant')
 const UNAUTHORISED = placeOf('unauthorised')
 const REFUSED_BY_KAFKA = placeOf('refused_by_kafka')
-/** Latest time that calendar functions take (ECMA-262, Time Values). */
-const LAST_TIME_MS = 8.64e15
 
 export class Decider implements Decision {
   readonly plan: KindPlan
@@ -38,8 +37,9 @@ export class Decider implements Decision {
   readonly #tenantMasks: Int32Array
   readonly #futureMs: number
   readonly #retentions: Float64Array
+  readonly #times: TimeLimits
 
-  /** @param futureMs how far ahead of now a start time may be */
+  /** @param futureMs how far ahead of now a time may be */
   constructor(
     plan: KindPlan,
     epochs: readonly EpochLength[],
@@ -50,6 +50,7 @@ export class Decider implements Decision {
     this.plan = plan
     this.startColumn = plan.startColumn
     this.#futureMs = futureMs
+    this.#times = new TimeLimits(plan.normalise.kind)
     this.mask = new Int32Array(capacity)
     this.refusal = new Int8Array(capacity)
     this.#epochList = epochs.map((length) => new Epochs(length, capacity))
@@ -78,21 +79,22 @@ export class Decider implements Decision {
     firstRecord: number,
   ): void {
     const { rows, width, num } = columns
-    const { mask, refusal, plan } = this
+    const { mask, refusal, plan, startColumn } = this
+    const times = this.#times
     const epochList = this.#epochList
     for (const epochs of epochList) epochs.clear()
     this.withheld.clear()
-    const latest = Math.min(nowMs + this.#futureMs, LAST_TIME_MS)
+    const latest = latestTimeMs(nowMs, this.#futureMs)
     // Older than this, and some purpose may no longer have it.
     const shortest = nowMs - Math.min(...this.#retentions)
-    for (let r = 0, cell = plan.startColumn; r < rows; r++, cell += width) {
-      const start = num[cell]
+    for (let r = 0, cell = 0; r < rows; r++, cell += width) {
+      const start = num[cell + startColumn]
       mask[r] = 0
       refusal[r] = -1
       // First: whatever else is wrong with it, no mend of that may let it in.
       if (tenant[r] === FOREIGN_TENANT) refusal[r] = UNAUTHORISED
       else if (!(start > 0)) refusal[r] = NO_START
-      else if (start > latest) refusal[r] = CLOCK
+      else if (times.wrongField(columns, cell, latest) >= 0) refusal[r] = CLOCK
       else if (tenant[r] < 0) refusal[r] = UNKNOWN_TENANT
       else if (excluded !== null && excluded.has(firstRecord + r)) refusal[r] = REFUSED_BY_KAFKA
       else {

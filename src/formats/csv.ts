@@ -18,7 +18,7 @@ import type { Catalogue, Kind } from '../catalogue/catalogue.js'
 import { MinimError } from '../errors/catalogue.js'
 import { MAX_RECORD_BYTES } from './json-lines.js'
 import { CONVERSIONS, formatOf, type Mapping } from './mapping.js'
-import { BAD_UTF8, FINE, Values, type ValueStatus } from './values.js'
+import { BAD_UTF8, FINE, REASONS_BY_STATUS, Values, type ValueStatus } from './values.js'
 
 const LF = 0x0a,
   CR = 0x0d,
@@ -161,7 +161,7 @@ export class CsvReader implements Reader {
         if (status === NO_SCRATCH) {
           if (batch.taken > 0) return s
           batch.refuse('too_large', s, found)
-        } else batch.refuse(status === BAD_UTF8 ? 'bad_utf8' : 'bad_value', s, found)
+        } else batch.refuse(REASONS_BY_STATUS[status], s, found)
       }
       p = Math.min(end, found + 1)
     }

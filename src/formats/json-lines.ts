@@ -13,10 +13,10 @@
  * lone surrogate is bad UTF-8, and nesting is bounded.
  * Guarded by the JSON row of `bench/`.
  */
-import type { Batch, Reader } from '../batch/batch.js'
+import type { Batch, Reader, Refusal } from '../batch/batch.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
 import { CONVERSIONS, formatOf, type Mapping } from './mapping.js'
-import { BAD_UTF8, BAD_VALUE, FINE, OP_DROP, OP_TEXT, Values } from './values.js'
+import { BAD_TIME, BAD_UTF8, BAD_VALUE, FINE, OP_DROP, OP_TEXT, REASONS_BY_STATUS, Values } from './values.js'
 
 /** Longest line taken by default. */
 export const MAX_RECORD_BYTES = 65_536
@@ -196,7 +196,7 @@ export class JsonLinesReader implements Reader {
       else if (lineEnd === NO_SCRATCH) {
         if (batch.taken > 0) return lineStart
         batch.refuse('too_large', lineStart, nl)
-      } else batch.refuse(this.#bad.includes(BAD_UTF8) ? 'bad_utf8' : 'bad_value', lineStart, nl)
+      } else batch.refuse(this.#badReason(), lineStart, nl)
       if (this.#anyBad) this.#bad.fill(FINE)
       p = nl + 1
     }
@@ -496,6 +496,12 @@ export class JsonLinesReader implements Reader {
       }
     }
     return MALFORMED
+  }
+
+  /** The reason for a row that has bad values: of several the one that says most of what its sender does wrong. */
+  #badReason(): Refusal {
+    const worst = ([BAD_UTF8, BAD_TIME] as const).find((status) => this.#bad.includes(status)) ?? BAD_VALUE
+    return REASONS_BY_STATUS[worst]
   }
 
   /** Remembers what a field's last value turned out to be. */

@@ -6,7 +6,7 @@
  * never named.
  */
 import { type Static, Type } from '@sinclair/typebox'
-import { type Catalogue, type Field, type FieldNameOf, type Kind, KINDS } from '../catalogue/catalogue.js'
+import { type Catalogue, type Field, type FieldNameOf, isTime, type Kind, KINDS } from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
 import { isTimeZone } from './local-time.js'
 
@@ -188,7 +188,7 @@ export const DISPOSITION_WORDS: Readonly<Record<string, string | null>> = {
 function defaultConversion(field: Field): Conversion {
   if (field.type === 'string') return 'text'
   if (field.type === 'float') return 'float'
-  if (field.type !== 'enum') return field.name.endsWith('_ms') ? 'epoch-ms' : 'integer'
+  if (field.type !== 'enum') return isTime(field) ? 'epoch-ms' : 'integer'
   return field.enumName === 'Disposition' ? 'disposition' : 'enum'
 }
 
@@ -212,7 +212,7 @@ function fits(as: Conversion, field: Field): boolean {
     case 'local-time':
     case 'iso-8601':
     case 'asterisk-time':
-      return field.type === 'uint64' && field.name.endsWith('_ms')
+      return isTime(field)
     case 'disposition':
       return field.enumName === 'Disposition'
     case 'enum':

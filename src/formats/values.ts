@@ -7,9 +7,9 @@
  * `bench/`.
  */
 import { DAY_MS } from '../base/time.js'
-import type { Batch } from '../batch/batch.js'
+import type { Batch, Refusal } from '../batch/batch.js'
 import type { Columns } from '../batch/columns.js'
-import type { Field, KindCatalogue } from '../catalogue/catalogue.js'
+import { type Field, isTime, type KindCatalogue } from '../catalogue/catalogue.js'
 import { LocalTime } from './local-time.js'
 import { CONVERSIONS, DISPOSITION_WORDS, type Mapping } from './mapping.js'
 
@@ -36,7 +36,12 @@ const OP_SIP_CALL_ID = CONVERSIONS.indexOf('sip-call-id') + 1
 export const FINE = 0
 export const BAD_VALUE = 1
 export const BAD_UTF8 = 2
-export type ValueStatus = typeof FINE | typeof BAD_VALUE | typeof BAD_UTF8
+/** A time that is one, and that a record cannot have: before 1970, or in a unit that has more digits. */
+export const BAD_TIME = 3
+export type ValueStatus = typeof FINE | typeof BAD_VALUE | typeof BAD_UTF8 | typeof BAD_TIME
+
+/** What a record is refused for that has such a value; {@link FINE} is none. */
+export const REASONS_BY_STATUS = [null, 'bad_value', 'bad_utf8', 'clock'] as const satisfies readonly (Refusal | null)[]
 
 const POWERS_OF_TEN = Float64Array.from({ length: 16 }, (_, i) => 10 ** i)
 /** Days before each month of a common year, by month number. */
@@ -156,6 +161,8 @@ export class Values {
   readonly #clock: LocalTime
   /** Largest value per field; NaN for those that are no integers. */
   readonly #maximum: Float64Array
+  /** What a number is that is too large for its field, or negative. */
+  readonly #outside: readonly ValueStatus[]
   readonly #words: (Words | null)[]
   readonly #calling: number
   readonly #origin: number
@@ -186,6 +193,7 @@ export class Values {
     this.#maximum = Float64Array.from(kind.fields, (f) =>
       f.type === 'uint32' ? 0xffffffff : f.type === 'uint64' ? Number.MAX_SAFE_INTEGER : NaN,
     )
+    this.#outside = kind.fields.map((f) => (isTime(f) ? BAD_TIME : BAD_VALUE))
     this.#words = kind.fields.map((f) => {
       const mapped = mapping.keys.find((k) => k.field === f && (k.as === 'disposition' || k.as === 'enum'))
       return mapped === undefined
@@ -347,7 +355,7 @@ export class Values {
       default:
         return BAD_VALUE
     }
-    if (!(n >= 0 && n <= this.#maximum[field])) return BAD_VALUE
+    if (!(n >= 0 && n <= this.#maximum[field])) return this.#outside[field]
     if (n === 0 && op >= OP_EPOCH_SECONDS) n = NaN
     else if (n === 0) n = 0
     this.num[cell + field] = n
@@ -472,7 +480,7 @@ export class Values {
       shift = ahead * 1000
     } else if (shift !== shift) shift = this.#clock.offsetSeconds(wall) * 1000
     const utc = wall - shift + ms
-    if (utc < 0) return BAD_VALUE
+    if (utc < 0) return BAD_TIME
     this.num[cell + field] = utc === 0 ? NaN : utc
     return FINE
   }
@@ -490,7 +498,7 @@ export class Values {
     const day = this.#two(s + 8)
     if (this.bytes[s + 4] !== 0x2d || this.bytes[s + 7] !== 0x2d) return false
     // In this form NaN is refused too
-    if (!(year >= 1969 && month >= 1 && month <= 12 && day >= 1)) return false
+    if (!(year >= 1 && month >= 1 && month <= 12 && day >= 1)) return false
     const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0)
     if (day > DAYS_IN[month] + (leap && month === 2 ? 1 : 0)) return false
     const y = year - 1
@@ -499,7 +507,9 @@ export class Values {
     const days = y * 365 + leapDays - 719162 + DAYS_BEFORE[month] + (leap && month > 2 ? 1 : 0) + day - 1
     const wall = days * DAY_MS
     this.#dateMs[0] = wall
-    this.#dateMs[1] = this.#clock.isUtc ? 0 : this.#clock.isEven(wall) ? this.#clock.offsetSeconds(wall) * 1000 : NaN
+    // Before 1969 nothing is a time that a record can have, in whatever zone.
+    this.#dateMs[1] =
+      this.#clock.isUtc || year < 1969 ? 0 : this.#clock.isEven(wall) ? this.#clock.offsetSeconds(wall) * 1000 : NaN
     return true
   }
 

@@ -102,7 +102,7 @@ export const DEFAULTS = {
   limits: {
     /** Octets of one record or line at most; longer ones go to quarantine. */
     maxRecordBytes: 65_536,
-    /** A start time further ahead of this machine's clock goes to quarantine, ms. Kafka refuses an hour. */
+    /** A time further ahead of this machine's clock goes to quarantine, ms. Kafka refuses an hour. */
     futureMs: 300_000,
   },
   log: {

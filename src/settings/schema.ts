@@ -353,7 +353,7 @@ function limitsPart(): TSchema {
         D.limits.futureMs,
         0,
         3_000_000,
-        'how far ahead of the clock a start time may be, ms; Kafka refuses an hour',
+        'how far ahead of the clock a time may be, ms; Kafka refuses an hour',
       ),
     },
     'what is too large or too early',

@@ -327,6 +327,9 @@ t.test('by value', (t) => {
     { name: 'uint32 of 33 bits', bytes: uint(12, 2n ** 32n), expected: 'bad_value' },
     { name: 'uint64 of 53 bits', bytes: uint(23, 2n ** 53n - 1n), expected: { usage_octets: 2 ** 53 - 1 } },
     { name: 'uint64 of 54 bits', bytes: uint(23, 2n ** 53n), expected: 'bad_value' },
+    { name: 'a time of 53 bits', bytes: uint(9, 2n ** 53n - 1n), expected: { start_ms: 2 ** 53 - 1 } },
+    { name: 'a time of 54 bits', bytes: uint(9, 2n ** 53n), expected: 'clock' },
+    { name: 'an answer in nanoseconds', bytes: uint(10, 1_767_323_045_123_456_789n), expected: 'clock' },
     { name: 'uint64, ten bytes', bytes: uint(23, 2n ** 64n - 1n), expected: 'bad_value' },
     {
       name: 'an over-long zero',

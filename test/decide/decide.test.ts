@@ -78,6 +78,13 @@ const rows: { name: string; record: PlainRecord; reason: string }[] = [
   { name: 'start 0', record: { calling, start_ms: 0 }, reason: 'no_start_time' },
   { name: 'too far ahead', record: { calling, start_ms: NOW + FUTURE_MS + 1 }, reason: 'clock' },
   { name: 'absurd', record: { calling, start_ms: 2 ** 53 - 1 }, reason: 'clock' },
+  { name: 'seconds', record: { calling, start_ms: NOW / 1000 }, reason: 'clock' },
+  { name: 'microseconds', record: { calling, start_ms: NOW * 1000 }, reason: 'clock' },
+  { name: 'nanoseconds', record: { calling, start_ms: NOW * 1e6 }, reason: 'clock' },
+  { name: 'the last century', record: { calling, start_ms: Date.UTC(2000, 0, 1) - 1 }, reason: 'clock' },
+  { name: 'an answer in seconds', record: { calling, start_ms: NOW, answer_ms: NOW / 1000 }, reason: 'clock' },
+  { name: 'an end in microseconds', record: { calling, start_ms: NOW, end_ms: NOW * 1000 }, reason: 'clock' },
+  { name: 'an end in nanoseconds', record: { calling, start_ms: NOW, end_ms: NOW * 1e6 }, reason: 'clock' },
   { name: 'unknown tenant', record: { calling, start_ms: NOW, tenant: 'nobody' }, reason: 'unknown_tenant' },
 ]
 for (const { name, record, reason } of rows) {
@@ -85,6 +92,8 @@ for (const { name, record, reason } of rows) {
 }
 
 t.strictSame(run([{ calling, start_ms: NOW + FUTURE_MS }]).reasons, [], 'just not too far ahead')
+t.strictSame(run([{ calling, start_ms: Date.UTC(2000, 0, 1) }]).reasons, [], 'the first moment that may be')
+t.strictSame(run([{ calling, start_ms: NOW, answer_ms: 0, end_ms: 0 }]).reasons, [], 'times that are not known')
 t.strictSame(run([{ calling, start_ms: NOW, tenant: 'acme' }]).produced, {
   'pbx.billing.call': 1,
   'pbx.quality.call': 1,

@@ -184,7 +184,9 @@ t.test('lines of asterisk-cdr', async (t) => {
     { name: 'a leap day', line: '{"start":"2028-02-29 00:00:00"}', row: { start_ms: Date.UTC(2028, 1, 29) } },
     { name: 'no such hour', line: '{"start":"2026-01-01 24:00:00"}', refused: 'bad_value' },
     { name: 'a date alone', line: '{"start":"2026-01-01"}', refused: 'bad_value' },
-    { name: 'before 1970', line: '{"start":"1969-12-31 23:59:59"}', refused: 'bad_value' },
+    { name: 'before 1970', line: '{"start":"1969-12-31 23:59:59"}', refused: 'clock' },
+    { name: 'nanoseconds', line: '{"start":1767323045123456789000}', refused: 'clock' },
+    { name: 'a bad time and a bad value', line: '{"start":-1,"duration":"x"}', refused: 'clock' },
     { name: 'a time of NULs', line: `{"start":"${'\\u0000'.repeat(10)} 00:00:00"}`, refused: 'bad_value' },
     { name: 'dispositions', line: '{"disposition":"NO ANSWER"}', row: { disposition: 2 } },
     { name: 'dispositions in other spellings', line: '{"disposition":"NoAnswer"}', row: { disposition: 2 } },
@@ -417,7 +419,8 @@ function reference(line: string): { row: Row } | { refused: string } {
       else row[key] = code + 0
     } else if (key.endsWith('_ms')) {
       const ms = Math.floor(number)
-      if (!(ms >= 0 && ms <= Number.MAX_SAFE_INTEGER)) bad ??= 'bad_value'
+      if (!Number.isFinite(ms)) bad ??= 'bad_value'
+      else if (ms < 0 || ms > Number.MAX_SAFE_INTEGER) bad = bad === 'bad_utf8' ? bad : 'clock'
       else if (ms > 0) row[key] = ms
     } else if (!(
       number >= 0 &&

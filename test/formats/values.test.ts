@@ -4,7 +4,7 @@ import t from 'tap'
 import { Batch } from '../../src/batch/batch.js'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { type Conversion, CONVERSIONS, type Mapping } from '../../src/formats/mapping.js'
-import { BAD_UTF8, BAD_VALUE, isUtf8, Values } from '../../src/formats/values.js'
+import { BAD_TIME, BAD_UTF8, BAD_VALUE, isUtf8, Values } from '../../src/formats/values.js'
 
 const call = catalogue().kinds.call
 const quality = catalogue().kinds.quality
@@ -44,6 +44,7 @@ function convert(
   )
   if (status === BAD_VALUE) return 'bad value'
   if (status === BAD_UTF8) return 'bad UTF-8'
+  if (status === BAD_TIME) return 'bad time'
   values.endRow(0)
   if (field.type === 'string')
     return columns.off[field.index] < 0
@@ -98,10 +99,22 @@ t.test('conversions', async (t) => {
         '1767323045.001': 1767323045001,
         '1090049272.386': 1090049272386,
         0: null,
-        '-1': bad,
+        '-1': 'bad time',
+        1767323045123456789: 'bad time',
       },
     ],
-    ['epoch-ms', 'start_ms', { 1767323045123: 1767323045123, '1767323045123.9': 1767323045123, 0: null }],
+    [
+      'epoch-ms',
+      'start_ms',
+      {
+        1767323045123: 1767323045123,
+        '1767323045123.9': 1767323045123,
+        0: null,
+        '1767323045123000000': 'bad time',
+        '1767323045123e6': 'bad time',
+        '-1767323045123': 'bad time',
+      },
+    ],
     ['epoch-us', 'start_ms', { 1767323045123999: 1767323045123, 0: null }],
     [
       'local-time',
@@ -126,6 +139,11 @@ t.test('conversions', async (t) => {
         '2026-01-02 03-04-05': bad,
         '2026/01/02 03:04:05': bad,
         '9999-12-31 23:59:59': 253402300799000,
+        '1969-12-31 23:59:59': 'bad time',
+        '1899-12-30 00:00:00': 'bad time',
+        '0001-01-01 00:00:00': 'bad time',
+        '0000-01-01 00:00:00': bad,
+        '1900-02-29 00:00:00': bad,
         [`${'\0'.repeat(10)} 00:00:00`]: bad,
         [`${'\0'.repeat(10)} 03:04:05`]: bad,
       },
@@ -288,7 +306,7 @@ t.test('dates are those of Date.parse', async () => {
           convert(text.replace('T', ' '), 'local-time', 'start_ms'),
           convert(`${text}${offset}`, 'iso-8601', 'start_ms'),
         ]
-        const expected = [date.getTime(), date.getTime(), utc < 0 ? 'bad value' : utc === 0 ? null : utc]
+        const expected = [date.getTime(), date.getTime(), utc < 0 ? 'bad time' : utc === 0 ? null : utc]
         if (got.join() !== expected.join()) throw new Error(`${text}${offset}: ${got.join()}, not ${expected.join()}`)
       },
     ),

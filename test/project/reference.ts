@@ -82,7 +82,11 @@ function oneRecord({ kind, bytes }: ReferenceInput, options: ReferenceOptions, r
     refuse('no_start_time')
     return
   }
-  if (start > options.nowMs + options.futureMs) {
+  const times = options.root
+    .lookupType(MESSAGES[kind])
+    .fieldsArray.filter(({ type, name }) => type === 'uint64' && name.endsWith('_ms'))
+    .map(({ name }) => record[name])
+  if (times.some((time) => Number(time) < Date.UTC(2000) || Number(time) > options.nowMs + options.futureMs)) {
     refuse('clock')
     return
   }
@@ -126,7 +130,8 @@ function decode(type: protobuf.Type, bytes: Uint8Array): Plain | string {
     if (typeof value === 'number') {
       const numbers = field.resolvedType instanceof protobuf.Enum ? Object.values(field.resolvedType.values) : null
       if (numbers !== null && !numbers.includes(value)) continue
-      if (field.type === 'uint64' && value > Number.MAX_SAFE_INTEGER) return 'bad_value'
+      if (field.type === 'uint64' && value > Number.MAX_SAFE_INTEGER)
+        return field.name.endsWith('_ms') ? 'clock' : 'bad_value'
       if (!Number.isFinite(value)) continue
       if (value === 0 && field.type === 'uint64' && field.name.endsWith('_ms')) continue
     } else if (typeof value !== 'string' || value === '') continue

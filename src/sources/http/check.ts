@@ -7,6 +7,7 @@ import { Batch, type Reader, type Refusal, REFUSALS } from '../../batch/batch.js
 import type { Columns } from '../../batch/columns.js'
 import { ProtobufReader, readEnvelope } from '../../batch/scanner.js'
 import type { Catalogue, Kind, KindCatalogue } from '../../catalogue/catalogue.js'
+import { latestTimeMs, TimeLimits } from '../../flow/time-limits.js'
 import { JsonLinesReader } from '../../formats/json-lines.js'
 import { builtInMapping } from '../../formats/mapping.js'
 import { mayUse, type TenantGrant } from '../common/authorise.js'
@@ -56,6 +57,7 @@ interface Found {
 export class PostChecker {
   readonly #options: CheckOptions
   readonly #kind: KindCatalogue
+  readonly #times: TimeLimits
   readonly #lines: JsonLinesReader
   readonly #batch: Batch
   /** For one line at a time. */
@@ -66,6 +68,7 @@ export class PostChecker {
     this.#options = options
     const { catalogue, kind, maxRecordBytes } = options
     this.#kind = catalogue.kinds[kind]
+    this.#times = new TimeLimits(this.#kind)
     this.#lines = new JsonLinesReader(builtInMapping('minim', catalogue, { kind }), catalogue, { maxRecordBytes })
     this.#batch = new Batch(catalogue, ROWS)
     this.#single = new Batch(catalogue, 2)
@@ -141,19 +144,21 @@ export class PostChecker {
     }
     const start = kind.byName.get('start_ms')!.index
     const tenant = kind.byName.get('tenant')!.index
-    const latest = Date.now() + this.#options.futureMs
+    const latest = latestTimeMs(Date.now(), this.#options.futureMs)
     const nameless = mayUse(this.#grant, this.#grant.tenant) ? null : 'unauthorised'
     for (let row = 0; row < rows && (found === null || rawStart[row] < found.start); row++) {
       const cell = row * columns.width
-      const ms = columns.num[cell + start]
-      // In this form NaN is found too.
+      const timed = columns.num[cell + start] > 0
+      const wrongTime = this.#times.wrongField(columns, cell, latest)
       const wrong =
         columns.off[cell + tenant] < 0
           ? nameless
           : this.#wrongTenant(arena, columns.off[cell + tenant], columns.len[cell + tenant])
-      if (ms <= latest && wrong === null) continue
-      const reason = Number.isNaN(ms) ? 'no_start_time' : ms > latest ? 'clock' : wrong!
-      return { reason, field: reason === wrong ? 'tenant' : 'start_ms', start: rawStart[row], row }
+      if (timed && wrongTime < 0 && wrong === null) continue
+      const at = { start: rawStart[row], row }
+      if (!timed) return { reason: 'no_start_time', field: 'start_ms', ...at }
+      if (wrongTime >= 0) return { reason: 'clock', field: kind.fields[wrongTime].name, ...at }
+      if (wrong !== null) return { reason: wrong, field: 'tenant', ...at }
     }
     return found
   }

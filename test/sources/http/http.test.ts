@@ -214,6 +214,47 @@ const BAD: readonly { name: string; type?: string; path?: string; body: string |
     body: lines(CALL, { ...CALL, start_ms: Date.now() + 3_000_000 }),
     wanted: { reason: 'clock', line: 2, field: 'start_ms' },
   },
+  ...Object.entries({
+    seconds: Math.floor(NOW / 1000),
+    'seconds with a fraction': NOW / 1000,
+    deciseconds: Math.floor(NOW / 100),
+    microseconds: NOW * 1000,
+    nanoseconds: NOW * 1e6,
+    'a negative time': -NOW,
+    'the last century': Date.UTC(1999, 11, 31, 23, 59, 59),
+  }).flatMap(([unit, time]) =>
+    (['start_ms', 'answer_ms', 'end_ms'] as const).flatMap((field) => [
+      {
+        name: `${field}: ${unit}`,
+        body: lines(CALL, { ...CALL, [field]: time }),
+        wanted: { reason: 'clock', line: 2, field },
+      },
+      {
+        name: `${field}: ${unit}, in a list and as text`,
+        type: JSON_TYPE,
+        body: JSON.stringify([CALL, CALL, { ...CALL, [field]: String(time) }]),
+        wanted: { reason: 'clock', line: 3, field },
+      },
+    ]),
+  ),
+  {
+    name: 'the end of a quality report in seconds',
+    path: '/v1/qualities',
+    body: lines({ start_ms: NOW, end_ms: Math.floor(NOW / 1000) }),
+    wanted: { reason: 'clock', line: 1, field: 'end_ms' },
+  },
+  {
+    name: 'a registration in nanoseconds',
+    path: '/v1/devices',
+    body: lines({ start_ms: NOW * 1e6 }),
+    wanted: { reason: 'clock', line: 1, field: 'start_ms' },
+  },
+  {
+    name: 'a protobuf answer in seconds',
+    type: PROTOBUF,
+    body: protobuf([CALL, { ...CALL, answer_ms: Math.floor(NOW / 1000) }]),
+    wanted: { reason: 'clock', line: 2, field: 'answer_ms' },
+  },
   {
     name: "a stranger's tenant",
     body: lines(CALL, { ...CALL, tenant: CANARY }),
