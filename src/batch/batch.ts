@@ -32,6 +32,9 @@ export const REFUSALS = Object.keys(REFUSAL_TABLE) as readonly Refusal[]
 /** In words, for people. */
 export const REFUSAL_TEXTS: Readonly<Record<Refusal, string>> = REFUSAL_TABLE
 
+/** Unknown fields whose places are kept: enough to name them, and no more for a sender whose every record has some. */
+const MAX_UNKNOWN_PLACES = 64
+
 export class Batch {
   arena: Buffer = Buffer.alloc(0)
   /** The same bytes, for reads of four at a time. */
@@ -48,6 +51,8 @@ export class Batch {
   readonly refusedFormat: (string | null)[] = []
   /** Fields that came in and that the catalogue does not know, or that are never taken from a source. Dropped. */
   unknownFields = 0
+  /** Where the first of them stand in the arena: a key's opening quote, or the record that has one. */
+  readonly unknownAt: number[] = []
 
   constructor(catalogue: Catalogue, capacity: number = BATCH_ROWS) {
     this.columns = {
@@ -72,6 +77,19 @@ export class Batch {
     this.refusedEnd.length = 0
     this.refusedFormat.length = 0
     this.unknownFields = 0
+    this.unknownAt.length = 0
+  }
+
+  /** Counts fields that are not taken. */
+  unknown(count: number, at: number): void {
+    this.unknownFields += count
+    if (this.unknownAt.length < MAX_UNKNOWN_PLACES) this.unknownAt.push(at)
+  }
+
+  /** Forgets those of a record that is refused after all. */
+  forgetUnknown(count: number): void {
+    this.unknownFields = count
+    if (this.unknownAt.length > count) this.unknownAt.length = count
   }
 
   get rows(): number {

@@ -6,8 +6,9 @@
  * - a field that the catalogue does not know, that is never taken from a source (derived fields, the tag), or that
  *   comes with another wire type than its own is skipped and counted
  * - varints of up to 10 bytes, over-long ones too: the value counts, and it is written anew on the way out
- * - `uint32` above 2^32-1 and `uint64` above 2^53-1 are `bad_value`, a time above that is `clock`; an enum number without a name, NaN and infinities
- *   are no value, and neither is the time 0 (1970), which stands for a time that is not known
+ * - `uint32` above 2^32-1 and `uint64` above 2^53-1 are `bad_value`, a time above that is `clock`
+ * - an enum number without a name, NaN and infinities are no value, and neither is the time 0 (1970), which stands for a
+ *   time that is not known
  * - `string` fields must be UTF-8, since a protobuf consumer throws on anything else; an empty one is absent
  * - groups (wire types 3 and 4), which proto3 does not have, and the unassigned types 6 and 7 are malformed
  *
@@ -367,7 +368,7 @@ export class ProtobufReader implements Reader {
         continue
       }
       if ((tag & 7) !== 2 || number < 4 || number > 6) {
-        if (number > 3) batch.unknownFields++
+        if (number > 3) batch.unknown(1, pos)
         pos = after
         continue
       }
@@ -379,7 +380,7 @@ export class ProtobufReader implements Reader {
       const scanner = this.#scanners[number] as RecordScanner
       scanner.unknown = 0
       const outcome = scanner.scan(buf, batch.view, recordStart, recordEnd, columns, columns.begin())
-      batch.unknownFields += scanner.unknown
+      if (scanner.unknown > 0) batch.unknown(scanner.unknown, pos)
       // With its field number and length: what is quarantined is a message in itself, so that its kind is known when it
       // is read again.
       if (outcome === OK) columns.commit(pos, recordEnd)

@@ -71,6 +71,13 @@ export interface Field {
   readonly comment: string | null
 }
 
+/** A field that a kind of record has for certain. @throws TypeError where it has none of this name */
+export function fieldOf(kind: KindCatalogue, name: FieldName): Field {
+  const field = kind.byName.get(name)
+  if (field === undefined) throw new TypeError(`a ${kind.kind} has no ${name}`)
+  return field
+}
+
 /** Whether a field is a point in time, ms since 1970. Lengths of time in milliseconds are floats. */
 export function isTime({ type, name }: Pick<Field, 'type' | 'name'>): boolean {
   return type === 'uint64' && name.endsWith('_ms')

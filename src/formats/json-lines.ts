@@ -188,7 +188,7 @@ export class JsonLinesReader implements Reader {
       }
       columns.rollback()
       batch.scratch = scratch
-      batch.unknownFields = unknown
+      batch.forgetUnknown(unknown)
       let nl = lineEnd >= 0 ? lineEnd : arena.indexOf(LF, lineStart)
       if (nl < 0 || nl > limit) nl = limit
       if (nl - lineStart > this.maxRecordBytes) batch.refuse('too_large', lineStart, lineStart + this.maxRecordBytes)
@@ -238,6 +238,7 @@ export class JsonLinesReader implements Reader {
     const arena = values.bytes
     const view = values.view
     const cell = this.#cell
+    const key = p
     let k = this.#following[this.#before]
     // A key's words may be read up to three bytes beyond it
     if (
@@ -258,7 +259,7 @@ export class JsonLinesReader implements Reader {
       this.#before = k
       op = this.#ops[k]
       field = this.#fields[k]
-    } else this.#batch.unknownFields++
+    } else this.#batch.unknown(1, key)
 
     let c = arena[p]
     if (c <= SPACE) c = arena[(p = skipSpace(arena, p, limit))]

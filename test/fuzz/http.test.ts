@@ -25,7 +25,14 @@ const ANYBODY = { tenant: 'default', tenants: null }
 const checkers = Object.fromEntries(
   KINDS.map((kind) => [
     kind,
-    new PostChecker({ catalogue, kind, tenants: new Set(['default']), maxRecordBytes: MAX, futureMs: 300_000 }),
+    new PostChecker({
+      catalogue,
+      kind,
+      tenants: new Set(['default']),
+      maxRecordBytes: MAX,
+      futureMs: 300_000,
+      refuseUnknown: false,
+    }),
   ]),
 ) as Record<Kind, PostChecker>
 const names = new Set(
@@ -38,6 +45,11 @@ function run<T>(t: Test, property: fc.IRawProperty<T>): void {
 }
 
 function sound(checked: Checked, bytes: Buffer): void {
+  for (const { field, nearest } of checked.unknown) {
+    if (nearest !== null && !names.has(nearest)) throw new Error("a nearest name that is no field's")
+    if (field !== null && !/^[a-z][a-z_0-9]{0,63}$/.test(field)) throw new Error('a name that could be anything')
+  }
+  if (checked.unknown.length > checked.unknownFields) throw new Error('more names than fields')
   if (checked.bad === null) return
   const { line, field, reason } = checked.bad
   if (field !== null && !names.has(field)) throw new Error("a name that is no field's")

@@ -20,6 +20,7 @@ export type HttpError =
   | 'unsupported_encoding'
   | 'malformed'
   | 'bad_record'
+  | 'unknown_field'
   | 'bad_key'
   | 'key_reused'
 

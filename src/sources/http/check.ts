@@ -6,13 +6,23 @@
 import { Batch, type Reader, type Refusal, REFUSALS } from '../../batch/batch.js'
 import type { Columns } from '../../batch/columns.js'
 import { ProtobufReader, readEnvelope } from '../../batch/scanner.js'
-import type { Catalogue, Kind, KindCatalogue } from '../../catalogue/catalogue.js'
+import { type Catalogue, fieldOf, type Kind, type KindCatalogue } from '../../catalogue/catalogue.js'
 import { latestTimeMs, TimeLimits } from '../../flow/time-limits.js'
 import { JsonLinesReader } from '../../formats/json-lines.js'
 import { builtInMapping } from '../../formats/mapping.js'
 import { mayUse, type TenantGrant } from '../common/authorise.js'
+import { type UnknownField, UnknownFields } from './unknown-fields.js'
 
-const LF = 0x0a
+const LF = 0x0a,
+  QUOTE = 0x22,
+  COMMA = 0x2c,
+  OPEN_LIST = 0x5b,
+  BACKSLASH = 0x5c,
+  CLOSE_LIST = 0x5d,
+  OPEN = 0x7b,
+  CLOSE = 0x7d
+/** Of a key that could be a field's, with its quote. */
+const MAX_NAME_BYTES = 65
 /** Rows read at a time: this batch is for looking only. */
 const ROWS = 512
 const KINDS_OF_PATH = { calls: 'call', qualities: 'quality', devices: 'device' } as const
@@ -34,8 +44,23 @@ export interface BadRecord {
   readonly field: string | null
 }
 
-export type Checked =
-  { readonly records: number; readonly bad: null } | { readonly records: 0; readonly bad: BadRecord }
+/** A field that the catalogue does not know, and where. */
+export interface BadField extends UnknownField {
+  readonly reason: 'unknown_field'
+  readonly line: number
+}
+
+export interface Checked {
+  readonly records: number
+  readonly bad: BadRecord | BadField | null
+  /** Fields that the catalogue does not know, and what may be said of the first of them. */
+  readonly unknownFields: number
+  readonly unknown: readonly UnknownField[]
+}
+
+function refusedFor(bad: BadRecord | BadField): Checked {
+  return { records: 0, bad, unknownFields: 0, unknown: [] }
+}
 
 export interface CheckOptions {
   readonly catalogue: Catalogue
@@ -43,14 +68,34 @@ export interface CheckOptions {
   readonly tenants: ReadonlySet<string>
   readonly maxRecordBytes: number
   readonly futureMs: number
+  /** Whether a post with a field that the catalogue does not know is refused. */
+  readonly refuseUnknown: boolean
 }
 
-interface Found {
-  readonly reason: Refusal
-  readonly field: string | null
-  /** Where it begins, and how many good ones of the batch are in front of it. */
+/** Where a record begins, and how many good ones of the batch are in front of it. */
+interface Place {
   readonly start: number
   readonly row: number
+}
+
+interface Found extends Place {
+  readonly reason: Refusal
+  readonly field: string | null
+}
+
+/** The place of the row that a byte belongs to. */
+function placeOf({ rows, rawStart }: Columns, at: number): Place {
+  let row = 0
+  while (row + 1 < rows && rawStart[row + 1] <= at) row++
+  return { start: at, row }
+}
+
+/** The key whose opening quote is at a place; null where it is none that the catalogue could have. */
+function nameAt(arena: Buffer, quote: number, end: number): string | null {
+  const close = arena.indexOf(QUOTE, quote + 1)
+  if (close < 0 || close >= end || close - quote > MAX_NAME_BYTES) return null
+  const name = arena.toString('latin1', quote + 1, close)
+  return name.endsWith('\\') ? null : name
 }
 
 /** Reads posts of one kind. */
@@ -58,6 +103,7 @@ export class PostChecker {
   readonly #options: CheckOptions
   readonly #kind: KindCatalogue
   readonly #times: TimeLimits
+  readonly #unknown: UnknownFields
   readonly #lines: JsonLinesReader
   readonly #batch: Batch
   /** For one line at a time. */
@@ -69,9 +115,15 @@ export class PostChecker {
     const { catalogue, kind, maxRecordBytes } = options
     this.#kind = catalogue.kinds[kind]
     this.#times = new TimeLimits(this.#kind)
+    this.#unknown = new UnknownFields(catalogue, kind)
     this.#lines = new JsonLinesReader(builtInMapping('minim', catalogue, { kind }), catalogue, { maxRecordBytes })
     this.#batch = new Batch(catalogue, ROWS)
     this.#single = new Batch(catalogue, 2)
+  }
+
+  /** Kind of record that it reads. */
+  get kind(): Kind {
+    return this.#options.kind
   }
 
   /**
@@ -91,10 +143,10 @@ export class PostChecker {
   protobuf(bytes: Buffer, grant: TenantGrant): Checked {
     this.#grant = grant
     const { source, incarnation, sequence, intact } = readEnvelope(bytes)
-    if (!intact) return { records: 0, bad: { reason: 'malformed_batch', line: 1, field: null } }
+    if (!intact) return refusedFor({ reason: 'malformed_batch', line: 1, field: null })
     const header = source !== '' ? 'source' : incarnation !== '' ? 'incarnation' : sequence !== 0 ? 'sequence' : null
     // They number the batches of a stream, and a post is none.
-    if (header !== null) return { records: 0, bad: { reason: 'malformed_batch', line: 1, field: header } }
+    if (header !== null) return refusedFor({ reason: 'malformed_batch', line: 1, field: header })
     return this.#read(
       new ProtobufReader(this.#options.catalogue, 'whole'),
       bytes,
@@ -103,23 +155,34 @@ export class PostChecker {
     )
   }
 
-  #read(reader: Reader, arena: Buffer, end: number, lineOf: (found: Found, before: number) => number): Checked {
+  #read(reader: Reader, arena: Buffer, end: number, lineOf: (place: Place, before: number) => number): Checked {
     const batch = this.#batch
     const kind = this.#kind
     const columns = batch.columns[kind.kind]
+    const isLines = reader === this.#lines
     let records = 0
+    let unknownFields = 0
+    const unknown: UnknownField[] = []
     for (let at = 0; at < end;) {
       batch.reset(arena, end)
       const next = reader.fill(batch, at, end, true)
       const found =
-        this.#firstBad(columns, arena, reader === this.#lines) ??
+        this.#firstBad(columns, arena, isLines) ??
         (next > at ? null : { reason: 'too_large' as const, field: null, start: at, row: 0 })
-      if (found !== null)
-        return { records: 0, bad: { reason: found.reason, field: found.field, line: lineOf(found, records) } }
+      if (found !== null) return refusedFor({ reason: found.reason, field: found.field, line: lineOf(found, records) })
+      if (batch.unknownFields > 0) {
+        const names = batch.unknownAt.map((place) => this.#unknown.of(isLines ? nameAt(arena, place, end) : null))
+        if (this.#options.refuseUnknown) {
+          const line = lineOf(placeOf(columns, batch.unknownAt[0]), records)
+          return refusedFor({ reason: 'unknown_field', line, ...names[0] })
+        }
+        unknownFields += batch.unknownFields
+        unknown.push(...names)
+      }
       records += columns.rows
       at = next
     }
-    return { records, bad: null }
+    return { records, bad: null, unknownFields, unknown }
   }
 
   /** The first record of the batch, in the order of its bytes, that cannot be taken. */
@@ -142,8 +205,8 @@ export class PostChecker {
       while (row < rows && rawStart[row] < other.rawStart[0]) row++
       found = { reason: 'malformed_batch', field: null, start: other.rawStart[0], row }
     }
-    const start = kind.byName.get('start_ms')!.index
-    const tenant = kind.byName.get('tenant')!.index
+    const start = fieldOf(kind, 'start_ms').index
+    const tenant = fieldOf(kind, 'tenant').index
     const latest = latestTimeMs(Date.now(), this.#options.futureMs)
     const nameless = mayUse(this.#grant, this.#grant.tenant) ? null : 'unauthorised'
     for (let row = 0; row < rows && (found === null || rawStart[row] < found.start); row++) {
@@ -185,12 +248,6 @@ export class PostChecker {
   }
 }
 
-const QUOTE = 0x22,
-  COMMA = 0x2c,
-  BACKSLASH = 0x5c,
-  OPEN = 0x7b,
-  CLOSE = 0x7d
-
 /** The pairs of an object, by their bytes: `"name":value`. Of what is no object, whatever looks like some. */
 function* pairsOf(
   arena: Buffer,
@@ -207,12 +264,12 @@ function* pairsOf(
       const opened = p++
       while (p < end && arena[p] !== QUOTE) p += arena[p] === BACKSLASH ? 2 : 1
       name ??= arena.toString('latin1', opened + 1, Math.min(p, end))
-    } else if (c === OPEN || c === 0x5b) depth++
+    } else if (c === OPEN || c === OPEN_LIST) depth++
     else if (depth === 0 && (c === COMMA || c === CLOSE)) {
       if (name !== null) yield { name, from, to: Math.min(p, end) }
       if (c === CLOSE) return
       from = p + 1
       name = null
-    } else if (c === CLOSE || c === 0x5d) depth--
+    } else if (c === CLOSE || c === CLOSE_LIST) depth--
   }
 }
