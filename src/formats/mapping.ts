@@ -6,9 +6,16 @@
  * never named.
  */
 import { type Static, Type } from '@sinclair/typebox'
-import { type Catalogue, type Field, type FieldNameOf, isTime, type Kind, KINDS } from '../catalogue/catalogue.js'
+import {
+  type Catalogue,
+  type Field,
+  type FieldNameOf,
+  fieldOf,
+  isTime,
+  type Kind,
+  KINDS,
+} from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
-import { isTimeZone } from './local-time.js'
 
 /**
  * How a value is read. An empty one, and `null`, is absent whatever the conversion.
@@ -185,14 +192,16 @@ export const DISPOSITION_WORDS: Readonly<Record<string, string | null>> = {
   UNKNOWN: null,
 }
 
-function defaultConversion(field: Field): Conversion {
+/** How a field is read where the settings do not say. */
+export function defaultConversion(field: Field): Conversion {
   if (field.type === 'string') return 'text'
   if (field.type === 'float') return 'float'
   if (field.type !== 'enum') return isTime(field) ? 'epoch-ms' : 'integer'
   return field.enumName === 'Disposition' ? 'disposition' : 'enum'
 }
 
-function fits(as: Conversion, field: Field): boolean {
+/** Whether a conversion gives what a field holds. */
+export function fits(as: Conversion, field: Field): boolean {
   switch (as) {
     case 'text':
     case 'caller-id':
@@ -223,8 +232,16 @@ function fits(as: Conversion, field: Field): boolean {
 /** What a record of each kind comes from, where nobody says otherwise. */
 const DEFAULT_ORIGINS: Readonly<Record<Kind, string>> = { call: 'CDR', quality: 'REPORT', device: 'REGISTRATION' }
 
-function defaultOrigin(catalogue: Catalogue, kind: Kind): number {
-  return catalogue.kinds[kind].byName.get('origin')!.enumNumbers.get(DEFAULT_ORIGINS[kind])!
+/** The number of an origin's name; it is one of the catalogue's. */
+function originNumber(catalogue: Catalogue, kind: Kind, name: string): number {
+  const number = fieldOf(catalogue.kinds[kind], 'origin').enumNumbers.get(name)
+  if (number === undefined) throw new TypeError(`no origin ${name}`)
+  return number
+}
+
+/** What is written into records whose input does not say where it comes from. */
+export function defaultOrigin(catalogue: Catalogue, kind: Kind): number {
+  return originNumber(catalogue, kind, DEFAULT_ORIGINS[kind])
 }
 
 /**
@@ -255,11 +272,11 @@ export function builtInMapping(
   const call = catalogue.kinds.call
   const keys = [...ASTERISK_KEYS, ...ASTERISK_OTHER_KEYS].map(([key, field, as]): MappedKey => ({
     key,
-    field: call.byName.get(field)!,
+    field: fieldOf(call, field),
     as,
   }))
-  keys.push({ key: MAYBE_UNIQUEID, field: call.byName.get('call_id')!, as: 'unique-id' })
-  const origin = call.byName.get('origin')!.enumNumbers.get('CDR')!
+  keys.push({ key: MAYBE_UNIQUEID, field: fieldOf(call, 'call_id'), as: 'unique-id' })
+  const origin = originNumber(catalogue, 'call', 'CDR')
   return { name, kind: 'call', timeZone, origin, keys, dropped: ASTERISK_DROPPED, columns: CDR_CSV_VARIANTS }
 }
 
@@ -313,163 +330,6 @@ export interface CheckedMapping {
   /** null when there are problems. */
   readonly mapping: Mapping | null
   readonly problems: readonly Problem[]
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function isKey(value: unknown): boolean {
-  return typeof value === 'string' && value.length > 0 && value.length <= 128
-}
-
-/**
- * Checks a mapping out of the settings and resolves it against the catalogue. Finds all mistakes, not the first.
- * @param path where it stands in the settings, for the problems' paths
- */
-export function checkMapping(settings: unknown, catalogue: Catalogue, name: string, path: string): CheckedMapping {
-  const problems: Problem[] = []
-  const wrong = (at: string, what: string, mend: string): void => {
-    problems.push({ path: at === '' ? path : `${path}.${at}`, what, mend })
-  }
-  if (!isObject(settings)) {
-    wrong('', 'is no mapping', 'write { kind: call, fields: { <key>: <field>, … }, drop: [<key>, …] }')
-    return { mapping: null, problems }
-  }
-  for (const key of Object.keys(settings)) {
-    if (!(key in MappingSettings.properties))
-      wrong(key, 'is unknown', `use one of ${Object.keys(MappingSettings.properties).join(', ')}`)
-  }
-  const kind = KINDS.find((k) => k === (settings['kind'] ?? 'call'))
-  if (kind === undefined) wrong('kind', 'is no kind of record', `use one of ${KINDS.join(', ')}`)
-  const timeZone = settings['timeZone'] ?? 'UTC'
-  if (typeof timeZone !== 'string' || !isTimeZone(timeZone))
-    wrong('timeZone', 'is no time zone', 'use an IANA name such as Europe/London')
-  const fieldsOfKind = catalogue.kinds[kind ?? 'call']
-
-  let origin: number | null = null
-  if (settings['origin'] !== undefined) {
-    const names = fieldsOfKind.byName.get('origin')!.enumNumbers
-    origin = (typeof settings['origin'] === 'string' ? names.get(settings['origin']) : undefined) ?? null
-    if (origin === null)
-      wrong(
-        'origin',
-        'is no origin',
-        `use one of ${[...names.keys()].filter((n) => !n.endsWith('UNSPECIFIED')).join(', ')}`,
-      )
-  }
-
-  const keys: MappedKey[] = []
-  const fields = settings['fields']
-  if (!isObject(fields) || Object.keys(fields).length === 0) {
-    wrong('fields', 'maps nothing', 'name at least the key of the start time: { start: start_ms }')
-  } else {
-    for (const [key, target] of Object.entries(fields)) {
-      const mapped = checkTarget(key, target)
-      if (mapped !== null) keys.push(mapped)
-    }
-    if (kind !== undefined && !Object.values(fields).some((t) => (isObject(t) ? t['field'] : t) === 'start_ms')) {
-      wrong(
-        'fields',
-        'gives no start_ms, so every record would be refused',
-        'map the key that holds the start time to start_ms',
-      )
-    }
-  }
-
-  const dropped = checkKeys('drop')
-  for (const key of dropped) {
-    if (isObject(fields) && Object.hasOwn(fields, key))
-      wrong('drop', `"${key}" is also in fields`, 'keep it in one of the two')
-  }
-  const columns = checkKeys('columns')
-  if (settings['columns'] !== undefined && columns.length === 0 && Array.isArray(settings['columns'])) {
-    wrong('columns', 'is empty', 'name every column in order, or leave it out')
-  }
-  if (columns.length > 256) wrong('columns', `has ${columns.length} names`, 'at most 256 columns are read')
-  if (columns.length > 0 && isObject(fields)) {
-    for (const column of columns) {
-      if (!Object.hasOwn(fields, column) && !dropped.includes(column))
-        wrong('columns', `"${column}" is neither in fields nor in drop`, 'add it to one of the two')
-    }
-    for (const key of Object.keys(fields)) {
-      if (!columns.includes(key)) wrong(`fields.${key}`, 'is no column', 'name it in columns, or remove it')
-    }
-    if (new Set(columns).size < columns.length)
-      wrong('columns', 'names a column twice', 'give each column a name of its own')
-  }
-  if (problems.length > 0) return { mapping: null, problems }
-  return {
-    mapping: {
-      name,
-      kind: kind!,
-      timeZone: timeZone as string,
-      origin,
-      defaultOrigin: defaultOrigin(catalogue, kind!),
-      keys,
-      dropped,
-      columns: columns.length > 0 ? [columns] : [],
-    },
-    problems,
-  }
-
-  function checkTarget(key: string, target: unknown): MappedKey | null {
-    const at = `fields.${key}`
-    if (!isKey(key)) {
-      wrong('fields', `has a key of ${key.length} characters`, 'use keys of 1 to 128 characters')
-      return null
-    }
-    const fieldName = isObject(target) ? target['field'] : target
-    if (typeof fieldName !== 'string') {
-      wrong(at, 'names no field', "write the field's name, or { field: <name>, as: <conversion> }")
-      return null
-    }
-    if (isObject(target)) {
-      for (const extra of Object.keys(target))
-        if (extra !== 'field' && extra !== 'as') wrong(`${at}.${extra}`, 'is unknown', 'use field and as')
-    }
-    if (kind === undefined) return null
-    const field = fieldsOfKind.byName.get(fieldName)
-    if (field === undefined) {
-      const names = fieldsOfKind.fields.filter((f) => f.derivedFrom === null).map((f) => f.name)
-      wrong(at, `"${fieldName}" is no field of ${kind}`, `use one of ${names.join(', ')}`)
-      return null
-    }
-    if (field.derivedFrom !== null) {
-      wrong(at, `"${fieldName}" is made by minim from ${field.derivedFrom}`, `map the key to ${field.derivedFrom}`)
-      return null
-    }
-    const as =
-      isObject(target) && target['as'] !== undefined
-        ? CONVERSIONS.find((c) => c === target['as'])
-        : defaultConversion(field)
-    if (as === undefined) {
-      wrong(`${at}.as`, 'is no conversion', `use one of ${CONVERSIONS.filter((c) => fits(c, field)).join(', ')}`)
-      return null
-    }
-    if (!fits(as, field)) {
-      wrong(
-        `${at}.as`,
-        `${as} does not give a ${field.type} such as ${field.name}`,
-        `use one of ${CONVERSIONS.filter((c) => fits(c, field)).join(', ')}`,
-      )
-      return null
-    }
-    return { key, field, as }
-  }
-
-  function checkKeys(setting: 'drop' | 'columns'): string[] {
-    const value = (settings as Record<string, unknown>)[setting]
-    if (value === undefined) return []
-    if (!Array.isArray(value)) {
-      wrong(setting, 'is no list', `write ${setting}: [<key>, …]`)
-      return []
-    }
-    const good = (value as unknown[]).filter(isKey) as string[]
-    if (good.length < value.length)
-      wrong(setting, `holds ${value.length - good.length} entries that are no keys`, 'use names of 1 to 128 characters')
-    return good
-  }
 }
 
 /**

@@ -6,7 +6,8 @@ import { ProblemsError, useOneOf } from '../errors/problems.js'
 import type { FileFormat } from '../flow/file-formats.js'
 import { CsvReader } from './csv.js'
 import { JsonLinesReader } from './json-lines.js'
-import { BUILT_IN_MAPPINGS, type BuiltInMapping, builtInMapping, checkMapping, type Mapping } from './mapping.js'
+import { BUILT_IN_MAPPINGS, type BuiltInMapping, builtInMapping, type Mapping } from './mapping.js'
+import { checkMapping } from './mapping-check.js'
 
 /** The mapping of each format where none is named. */
 export const DEFAULT_MAPPING: Readonly<Record<FileFormat, string | null>> = {

@@ -9,9 +9,11 @@
 import { DAY_MS } from '../base/time.js'
 import type { Batch, Refusal } from '../batch/batch.js'
 import type { Columns } from '../batch/columns.js'
-import { type Field, isTime, type KindCatalogue } from '../catalogue/catalogue.js'
+import { isTime, type KindCatalogue } from '../catalogue/catalogue.js'
 import { LocalTime } from './local-time.js'
-import { CONVERSIONS, DISPOSITION_WORDS, type Mapping } from './mapping.js'
+import { CONVERSIONS, type Mapping } from './mapping.js'
+import { isUtf8 } from './utf8.js'
+import { SAYS_NOTHING, type Words, wordsFor } from './words.js'
 
 /** Operation codes: 0 drops; a conversion's code is its place in {@link CONVERSIONS} plus 1. */
 export const OP_DROP = 0
@@ -47,107 +49,6 @@ const POWERS_OF_TEN = Float64Array.from({ length: 16 }, (_, i) => 10 ** i)
 /** Days before each month of a common year, by month number. */
 const DAYS_BEFORE = Int32Array.of(0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 const DAYS_IN = Int32Array.of(0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-
-/** Whether bytes are UTF-8: no overlong form, no surrogate, nothing above U+10FFFF. */
-export function isUtf8(bytes: Uint8Array, start: number, end: number): boolean {
-  let p = start
-  while (p < end) {
-    const c = bytes[p++]
-    if (c < 0x80) continue
-    if (c < 0xc2 || c > 0xf4) return false
-    if (p >= end) return false
-    const c1 = bytes[p++]
-    if (c < 0xe0) {
-      if ((c1 & 0xc0) !== 0x80) return false
-      continue
-    }
-    const low = c === 0xe0 ? 0xa0 : c === 0xf0 ? 0x90 : 0x80
-    const high = c === 0xed ? 0x9f : c === 0xf4 ? 0x8f : 0xbf
-    if (c1 < low || c1 > high) return false
-    if (p >= end || (bytes[p++] & 0xc0) !== 0x80) return false
-    if (c >= 0xf0 && (p >= end || (bytes[p++] & 0xc0) !== 0x80)) return false
-  }
-  return true
-}
-
-/**
- * Words → numbers, looked up by bytes: letters and digits, case ignored, with ' ', '_' and '-' between them left out.
- */
-class Words {
-  readonly #slots: Int32Array
-  readonly #mask: number
-  readonly #folded: Uint8Array[] = []
-  readonly #values: number[] = []
-
-  constructor(words: Iterable<readonly [string, number]>) {
-    const entries = new Map<string, number>()
-    for (const [word, value] of words) entries.set(word.toLowerCase().replace(/[ _-]/g, ''), value)
-    let size = 16
-    while (size < entries.size * 4) size *= 2
-    this.#slots = new Int32Array(size).fill(-1)
-    this.#mask = size - 1
-    for (const [word, value] of entries) {
-      const bytes = Buffer.from(word, 'latin1')
-      let slot = hashWord(bytes, 0, bytes.length) & this.#mask
-      while (this.#slots[slot] >= 0) slot = (slot + 1) & this.#mask
-      this.#slots[slot] = this.#folded.length
-      this.#folded.push(bytes)
-      this.#values.push(value)
-    }
-  }
-
-  /** @returns the number, or -1 */
-  find(bytes: Uint8Array, start: number, end: number): number {
-    let slot = hashWord(bytes, start, end) & this.#mask
-    for (;;) {
-      const entry = this.#slots[slot]
-      if (entry < 0) return -1
-      if (sameWord(this.#folded[entry], bytes, start, end)) return this.#values[entry]
-      slot = (slot + 1) & this.#mask
-    }
-  }
-}
-
-function fold(c: number): number {
-  return c >= 0x41 && c <= 0x5a ? c + 0x20 : c
-}
-
-function isFiller(c: number): boolean {
-  return c === 0x20 || c === 0x5f || c === 0x2d
-}
-
-function hashWord(bytes: Uint8Array, start: number, end: number): number {
-  let h = 0
-  for (let p = start; p < end; p++) {
-    const c = bytes[p]
-    if (!isFiller(c)) h = (Math.imul(h, 31) + fold(c)) | 0
-  }
-  return h ^ (h >>> 15)
-}
-
-function sameWord(word: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
-  let i = 0
-  for (let p = start; p < end; p++) {
-    const c = bytes[p]
-    if (isFiller(c)) continue
-    if (i === word.length || word[i] !== fold(c)) return false
-    i++
-  }
-  return i === word.length
-}
-
-/** A word that is known and says nothing. */
-const SAYS_NOTHING = -2
-
-function wordsFor(field: Field, disposition: boolean): Words {
-  const words: [string, number][] = []
-  for (const [name, number] of field.enumNumbers) words.push([name, number])
-  if (disposition) {
-    for (const [word, name] of Object.entries(DISPOSITION_WORDS))
-      words.push([word, name === null ? SAYS_NOTHING : field.enumNumbers.get(name)!])
-  }
-  return new Words(words)
-}
 
 /** Converts values and writes them into the row being filled. One per reader. */
 export class Values {
@@ -290,7 +191,7 @@ export class Values {
       case OP_DISPOSITION:
       case OP_ENUM: {
         if (this.bytes[s] >= 0x30 && this.bytes[s] <= 0x39) break
-        const number = this.#words[field]!.find(this.bytes, s, e)
+        const number = this.#words[field]?.find(this.bytes, s, e) ?? -1
         if (number === -1) return BAD_VALUE
         this.num[cell + field] = number === SAYS_NOTHING ? NaN : number
         return FINE

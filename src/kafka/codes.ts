@@ -9,6 +9,7 @@ export const CODE = {
   allBrokersDown: -187,
   timedOut: -185,
   fenced: -144,
+  none: 0,
   offsetOutOfRange: 1,
   invalidMessage: 2,
   unknownPartition: 3,
@@ -37,6 +38,8 @@ export const CODE = {
   unknownId: 49,
   concurrentTransactions: 51,
   transactionalIdNotAllowed: 53,
+  /** What was asked beside it failed, so this was not tried. */
+  notAttempted: 55,
   storageError: 56,
   authenticationFailed: 58,
   fencedLeaderEpoch: 74,

@@ -24,7 +24,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Test } from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
-import { checkMapping } from '../../src/formats/mapping.js'
+import { checkMapping } from '../../src/formats/mapping-check.js'
 import { loadSettings } from '../../src/settings/load.js'
 import { ROOT, until } from '../e2e/program.js'
 

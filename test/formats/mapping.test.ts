@@ -3,10 +3,10 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { catalogue, KINDS } from '../../src/catalogue/catalogue.js'
 import { problemLines } from '../../src/errors/catalogue.js'
+import { checkMapping } from '../../src/formats/mapping-check.js'
 import {
   BUILT_IN_MAPPINGS,
   builtInMapping,
-  checkMapping,
   CONVERSIONS,
   DISPOSITION_WORDS,
   MappingSettings,

@@ -4,7 +4,8 @@ import t from 'tap'
 import { Batch } from '../../src/batch/batch.js'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { type Conversion, CONVERSIONS, type Mapping } from '../../src/formats/mapping.js'
-import { BAD_TIME, BAD_UTF8, BAD_VALUE, isUtf8, Values } from '../../src/formats/values.js'
+import { isUtf8 } from '../../src/formats/utf8.js'
+import { BAD_TIME, BAD_UTF8, BAD_VALUE, Values } from '../../src/formats/values.js'
 
 const call = catalogue().kinds.call
 const quality = catalogue().kinds.quality

@@ -5,14 +5,8 @@
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { catalogue as shipped } from '../../src/catalogue/catalogue.js'
-import {
-  type Cdr,
-  cdrJson,
-  MAX_PROFILES,
-  MAX_TEXT,
-  readCdr,
-  WANTED_VARIABLES,
-} from '../../src/formats/freeswitch/body.js'
+import { type Cdr, cdrJson, MAX_PROFILES, MAX_TEXT, readCdr } from '../../src/formats/freeswitch/body.js'
+import { WANTED_VARIABLES } from '../../src/formats/freeswitch/wanted.js'
 import { writeCdr } from '../../src/formats/freeswitch/records.js'
 import { RecordWriter } from '../../src/formats/record-writer.js'
 import { fuzzRuns } from '../helpers/fuzz.js'

@@ -11,6 +11,9 @@
  * wanted, nesting bounded. Guarded by the FreeSWITCH row of `bench/`.
  */
 
+import { Names } from './names.js'
+import { CALLER, STATS, TIMES,WANTED_VARIABLES } from './wanted.js'
+
 /** How deep a CDR may nest: FreeSWITCH's own go to nine. */
 export const MAX_DEPTH = 32
 /** Entries of `callflow` that are kept: a call that is transferred more often is a loop. */
@@ -53,85 +56,6 @@ const COLON = 0x3a,
   CLOSE_LIST = 0x5d,
   OPEN = 0x7b,
   CLOSE = 0x7d
-
-/** The channel variables that something is made of. */
-export const WANTED_VARIABLES = [
-  'uuid',
-  'call_uuid',
-  'originating_leg_uuid',
-  'originator',
-  'bridge_uuid',
-  'sip_call_id',
-  'direction',
-  'call_direction',
-  'accountcode',
-  'caller_id_number',
-  'caller_id_name',
-  'effective_caller_id_number',
-  'sip_from_user',
-  'sip_from_uri',
-  'sip_to_user',
-  'sip_to_uri',
-  'sip_req_user',
-  'destination_number',
-  'dialed_user',
-  'dialed_domain',
-  'sip_auth_username',
-  'user_name',
-  'domain_name',
-  'start_uepoch',
-  'start_epoch',
-  'answer_uepoch',
-  'answer_epoch',
-  'end_uepoch',
-  'end_epoch',
-  'start_stamp',
-  'duration',
-  'billsec',
-  'mduration',
-  'billmsec',
-  'hangup_cause',
-  'hangup_cause_q850',
-  'sip_gateway_name',
-  'sip_gateway',
-  'sip_network_ip',
-  'sip_network_port',
-  'sip_contact_host',
-  'sip_contact_port',
-  'remote_media_ip',
-  'read_codec',
-  'rtp_use_codec_name',
-  'sip_user_agent',
-  'channel_name',
-  'caller_id',
-  'sip_full_from',
-  'rtp_audio_in_mos',
-  'rtp_audio_in_mean_interval',
-  'rtp_audio_in_jitter_max_variance',
-  'rtp_audio_in_jitter_loss_rate',
-  'rtp_audio_in_packet_count',
-  'rtp_audio_out_packet_count',
-  'rtp_audio_in_media_bytes',
-  'rtp_audio_out_media_bytes',
-] as const
-
-const STATS = [
-  'packet_count',
-  'media_bytes',
-  'mean_interval',
-  'jitter_max_variance',
-  'jitter_loss_rate',
-  'mos',
-] as const
-const CALLER = ['caller_id_number', 'caller_id_name', 'ani', 'destination_number', 'network_addr', 'uuid'] as const
-const TIMES = [
-  'created_time',
-  'profile_created_time',
-  'answered_time',
-  'bridged_time',
-  'hangup_time',
-  'transfer_time',
-] as const
 
 /**
  * Finds the JSON in a body, whatever its label.
@@ -198,59 +122,6 @@ function percentDecoded(bytes: Uint8Array, plusIsSpace: boolean): Buffer {
     out[to++] = c === PLUS ? plus : c
   }
   return out.subarray(0, to)
-}
-
-/** Names → themselves, found by their bytes without making a string of them. */
-class Names {
-  readonly #slots: Int16Array
-  readonly #bytes: Buffer[]
-  readonly #names: readonly string[]
-
-  constructor(names: readonly string[]) {
-    this.#names = names
-    this.#bytes = names.map((name) => Buffer.from(name, 'latin1'))
-    let size = 16
-    while (size < names.length * 4) size *= 2
-    this.#slots = new Int16Array(size).fill(-1)
-    this.#bytes.forEach((bytes, i) => {
-      let slot = hashOf(bytes, 0, bytes.length) & (size - 1)
-      while (this.#slots[slot] >= 0) slot = (slot + 1) & (size - 1)
-      this.#slots[slot] = i
-    })
-  }
-
-  find(src: Uint8Array, start: number, end: number): string | null {
-    const slots = this.#slots
-    for (
-      let slot = hashOf(src, start, end) & (slots.length - 1);
-      slots[slot] >= 0;
-      slot = (slot + 1) & (slots.length - 1)
-    ) {
-      const bytes = this.#bytes[slots[slot]]
-      if (bytes.length === end - start && sameBytes(bytes, src, start)) return this.#names[slots[slot]]
-    }
-    return null
-  }
-}
-
-/** Names are short: a call of `Buffer.compare` costs more than this. */
-function sameBytes(name: Uint8Array, src: Uint8Array, at: number): boolean {
-  for (let i = 0; i < name.length; i++) if (name[i] !== src[at + i]) return false
-  return true
-}
-
-/** A few octets tell names apart well enough: the rest is compared. */
-function hashOf(src: Uint8Array, start: number, end: number): number {
-  const length = end - start
-  if (length < 4) return length
-  const middle = start + (length >> 1)
-  return (
-    Math.imul(
-      (src[start] | (src[end - 1] << 8) | (src[middle] << 16) | (src[end - 3] << 24)) ^
-        Math.imul(src[middle - 2] | (src[start + 2] << 8) | (length << 16), 0x85ebca6b),
-      0x9e3779b1,
-    ) >>> 20
-  )
 }
 
 const TOP = new Names(['variables', 'callflow', 'callStats'])

@@ -142,7 +142,8 @@ export function isLoopback(listen: string): boolean {
   return /^(localhost|127\.[0-9.]+|\[::1\]):/.test(listen)
 }
 
-const SAY_MS = 60_000
+/** What senders do wrong is said so often at most. */
+export const SAY_MS = 60_000
 
 /**
  * Says that somebody claimed what they may not use: not each time, since whoever knocks decides how often. All are

@@ -8,6 +8,7 @@
 import type { Catalogue, FieldName, Kind, KindCatalogue } from '../../catalogue/catalogue.js'
 import { distance, nearest } from '../../errors/problems.js'
 import type { Logger } from '../../flow/log.js'
+import { SAY_MS } from '../common/authorise.js'
 
 /** What every name of the catalogue looks like. */
 const SHAPE = /^[a-z][a-z0-9_]{0,63}$/
@@ -159,7 +160,6 @@ function isSlip(name: string, known: string): boolean {
   return Math.abs(name.length - known.length) <= slips && !/[0-9]/.test(name) && distance(name, known) <= slips
 }
 
-const SAY_MS = 60_000
 /** Names in a line at most, most frequent first. */
 const NAMES_IN_A_LINE = 20
 

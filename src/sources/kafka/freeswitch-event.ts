@@ -4,8 +4,9 @@
  * `variable_` before their names, and its caller profile, with `Caller-` before them. All others are of no use here:
  * most say the same call once more.
  */
-import { type Cdr, WANTED_VARIABLES } from '../../formats/freeswitch/body.js'
+import { type Cdr } from '../../formats/freeswitch/body.js'
 import { type Legs, writeCdr } from '../../formats/freeswitch/records.js'
+import { WANTED_VARIABLES } from '../../formats/freeswitch/wanted.js'
 import type { RecordWriter } from '../../formats/record-writer.js'
 import type { Converted } from './messages.js'
 

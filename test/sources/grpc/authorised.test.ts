@@ -15,7 +15,8 @@ import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
 import { Authoriser, maySend, namesOf } from '../../../src/sources/common/authorise.js'
 import { batchHeader, DeliverClient } from '../../../src/sources/common/deliver-client.js'
 import { DELIVER_PATH, INGEST_SERVICE } from '../../../src/sources/common/ingest-service.js'
-import { type GrpcEvent, type GrpcOptions, GrpcSource } from '../../../src/sources/grpc/grpc.js'
+import { GrpcSource } from '../../../src/sources/grpc/grpc.js'
+import type { GrpcEvent, GrpcOptions } from '../../../src/sources/grpc/options.js'
 import { Authority, noOpenssl, type Pair } from '../../helpers/certificates.js'
 
 /** Keeps what the pipeline was given; commits at once. */
