@@ -15,6 +15,7 @@ const REFUSAL_TABLE = {
   malformed_json: 'a line is no JSON object, or one too deep or too long',
   malformed_csv: 'a line is no CSV of the configured columns',
   bad_value: "a field's value has the wrong type, is out of range or is no date",
+  // Earlier versions gave this, and a source may still say it: today the record goes on without the field.
   bad_utf8: 'a string is not UTF-8',
   too_large: 'a record or line is longer than the limit',
   no_start_time: 'it has no start time, so neither its epoch nor its retention can be known',

@@ -3,7 +3,8 @@
  * record.
  *
  * Row-major: value of field `f` in row `r` is at index `r * width + f`.
- * - strings: `off` (-1 = absent) and `len`, the value's bytes in `arena` (UTF-8, already checked)
+ * - strings: `off` and `len`, the value's bytes in `arena` (UTF-8, already checked). Below 0 there is none: -1 = absent,
+ *   else one that is not UTF-8 ({@link unreadable})
  * - numbers and enums: `num` (NaN = absent); `float` fields hold the float32 value
  *
  * Readers of every input fill the same columns through {@link Columns.begin}, the setters, and {@link Columns.commit};
@@ -19,6 +20,20 @@ export const BATCH_ROWS = 2048
  */
 export const KEPT_TEXT_MAX_BYTES = 64
 
+/**
+ * What `off` holds for a text that came and is not UTF-8, which begins at `start`. The record goes on without it: the
+ * caller's name in Latin-1 is no reason to lose the call. Where it was is kept, since it is counted if some purpose
+ * would have seen it, and an agent sends it on as it came.
+ */
+export function unreadable(start: number): number {
+  return -2 - start
+}
+
+/** Where the text that `off` holds as {@link unreadable} begins; -1 if it holds none. */
+export function unreadableStart(off: number): number {
+  return off < -1 ? -2 - off : -1
+}
+
 export class Columns {
   readonly kind: KindCatalogue
   /** Fields per row. */
@@ -26,6 +41,8 @@ export class Columns {
   readonly capacity: number
   /** Rows filled and committed. */
   rows = 0
+  /** Whether a text that is not UTF-8 came since the columns were emptied: else nobody needs to look for one. */
+  anyUnreadable = false
   readonly off: Int32Array
   readonly len: Int32Array
   readonly num: Float64Array
@@ -50,6 +67,7 @@ export class Columns {
     this.off.fill(-1, 0, cells)
     this.num.fill(NaN, 0, cells)
     this.rows = 0
+    this.anyUnreadable = false
   }
 
   get full(): boolean {

@@ -9,7 +9,7 @@
  * - `uint32` above 2^32-1 and `uint64` above 2^53-1 are `bad_value`, a time above that is `clock`
  * - an enum number without a name, NaN and infinities are no value, and neither is the time 0 (1970), which stands for a
  *   time that is not known
- * - `string` fields must be UTF-8, since a protobuf consumer throws on anything else; an empty one is absent
+ * - a `string` that is not UTF-8, on which a protobuf consumer would throw, is no value; an empty one is absent
  * - groups (wire types 3 and 4), which proto3 does not have, and the unassigned types 6 and 7 are malformed
  *
  * Guarded by the rows `transform` and `d` of `bench/`.
@@ -17,7 +17,7 @@
 import { isUtf8 } from 'node:buffer'
 import { type Catalogue, type Field, isTime, type KindCatalogue } from '../catalogue/catalogue.js'
 import { type Batch, type Reader, type Refusal, REFUSALS } from './batch.js'
-import type { Columns } from './columns.js'
+import { type Columns, unreadable } from './columns.js'
 
 const T_STRING = 0
 const T_UINT32 = 1
@@ -31,7 +31,6 @@ const WIRE = [2, 0, 0, 5, 0, 0]
 const OK = -1
 const MALFORMED = REFUSALS.indexOf('malformed_record')
 const BAD_VALUE = REFUSALS.indexOf('bad_value')
-const BAD_UTF8 = REFUSALS.indexOf('bad_utf8')
 const CLOCK = REFUSALS.indexOf('clock')
 
 const floatBytes = new Uint8Array(4)
@@ -124,8 +123,11 @@ class RecordScanner {
           let i = pos
           for (; i + 4 <= stop; i += 4) bits |= view.getInt32(i, true)
           for (; i < stop; i++) bits |= buf[i]
-          if ((bits & 0x80808080) !== 0 && !isUtf8(buf.subarray(pos, stop))) return BAD_UTF8
           off[cell + index] = length === 0 ? -1 : pos
+          if ((bits & 0x80808080) !== 0 && !isUtf8(buf.subarray(pos, stop))) {
+            off[cell + index] = unreadable(pos)
+            columns.anyUnreadable = true
+          }
           len[cell + index] = length
         }
         pos = stop

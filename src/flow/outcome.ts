@@ -52,6 +52,6 @@ export interface Outcome {
   readonly quarantined: Partial<Record<Refusal, number>>
   /** Fields that the catalogue does not know: dropped. */
   unknownFields: number
-  /** Values that were no identifier of their field's type, or text that could hide one: dropped. */
+  /** Values that were no identifier of their field's type, text that could hide one, or not UTF-8: dropped. */
   unsafeFields: number
 }

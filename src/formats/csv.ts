@@ -18,7 +18,7 @@ import type { Catalogue, Kind } from '../catalogue/catalogue.js'
 import { MinimError } from '../errors/catalogue.js'
 import { MAX_RECORD_BYTES } from './json-lines.js'
 import { CONVERSIONS, formatOf, type Mapping } from './mapping.js'
-import { BAD_UTF8, FINE, REASONS_BY_STATUS, Values, type ValueStatus } from './values.js'
+import { FINE, REASONS_BY_STATUS, Values, type ValueStatus } from './values.js'
 
 const LF = 0x0a,
   CR = 0x0d,
@@ -150,7 +150,7 @@ export class CsvReader implements Reader {
             : this.#undoubled(batch, plan.ops[i], plan.fields[i], cell, from, size, flags)
         if (result === FINE) continue
         status = result
-        if (result === BAD_UTF8 || result === NO_SCRATCH) break
+        if (result === NO_SCRATCH) break
       }
       if (status === FINE) {
         values.endRow(cell)

@@ -10,7 +10,7 @@
  *
  * The result is that of `JSON.parse` on each line (the property tests hold it to that): the last of equal keys wins,
  * null and empty strings are absent. Where it differs on purpose: a bare number in place of a text keeps its digits, a
- * lone surrogate is bad UTF-8, and nesting is bounded.
+ * text that is not UTF-8 or has a lone surrogate is none, and nesting is bounded.
  * Guarded by the JSON row of `bench/`.
  */
 import type { Batch, Reader, Refusal } from '../batch/batch.js'
@@ -41,7 +41,7 @@ import {
   TAB,
 } from './json-bytes.js'
 import { CONVERSIONS, formatOf, type Mapping } from './mapping.js'
-import { BAD_TIME, BAD_UTF8, BAD_VALUE, FINE, OP_DROP, OP_TEXT, REASONS_BY_STATUS, Values } from './values.js'
+import { BAD_TIME, BAD_VALUE, FINE, OP_DROP, OP_TEXT, REASONS_BY_STATUS, Values } from './values.js'
 
 /** Longest line taken by default. */
 export const MAX_RECORD_BYTES = 65_536
@@ -369,7 +369,6 @@ export class JsonLinesReader implements Reader {
     if (batch.scratchEnd - batch.scratch < e - 1 - s) return NO_SCRATCH
     const from = batch.scratch
     let to = from
-    let lone = false
     for (p = s; p < e - 1;) {
       let c = arena[p++]
       if (c !== BACKSLASH) {
@@ -393,7 +392,8 @@ export class JsonLinesReader implements Reader {
         const low =
           c < 0xdc00 && p + 5 < e && arena[p] === BACKSLASH && arena[p + 1] === 0x75 ? hex4(arena, p + 2, limit) : 0
         if (low < 0xdc00 || low > 0xdfff) {
-          lone = true
+          // UTF-8 has no form for it: what no UTF-8 has stands in its place, so that the text is known for what it is.
+          arena[to++] = 0xff
           continue
         }
         p += 6
@@ -406,7 +406,7 @@ export class JsonLinesReader implements Reader {
       arena[to++] = 0x80 | (c & 0x3f)
     }
     batch.scratch = to
-    this.#mark(field, lone ? BAD_UTF8 : this.#values.text(op, field, this.#cell, from, to, ascii))
+    this.#mark(field, this.#values.text(op, field, this.#cell, from, to, ascii))
     return e
   }
 
@@ -464,8 +464,7 @@ export class JsonLinesReader implements Reader {
 
   /** The reason for a row that has bad values: of several the one that says most of what its sender does wrong. */
   #badReason(): Refusal {
-    const worst = ([BAD_UTF8, BAD_TIME] as const).find((status) => this.#bad.includes(status)) ?? BAD_VALUE
-    return REASONS_BY_STATUS[worst]
+    return REASONS_BY_STATUS[this.#bad.includes(BAD_TIME) ? BAD_TIME : BAD_VALUE]
   }
 
   /** Remembers what a field's last value turned out to be. */

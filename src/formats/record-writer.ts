@@ -3,14 +3,19 @@
  * `Batch` without source, incarnation and sequence; such messages may be put one after the other, since protobuf joins
  * their repeated fields.
  *
- * A value that is no value of its field (NaN, a negative count, an empty text) is left out: absent is not zero. Nothing
- * is checked further here: what a number or an address is, `src/normalise` knows.
+ * A value that is no value of its field (NaN, a negative count, an empty text) is left out: absent is not zero. A text
+ * whose bytes were not UTF-8 (a replacement character stands in it, or half a surrogate pair) is written so that it
+ * still is not: whoever reads the record drops that field alone, and counts it if some purpose would have seen it.
+ * Nothing is checked further here: what a number or an address is, `src/normalise` knows.
  */
 import type { Catalogue, Field, FieldName, Kind, KindCatalogue } from '../catalogue/catalogue.js'
 
 const INITIAL_BYTES = 4096
 /** Longest text that is written unit by unit. */
 const ASCII_LOOP = 48
+
+/** An octet that stands in no UTF-8. */
+const IN_NO_UTF8 = 0xff
 
 /** What a field may be given: text, a number, an enum's name. null and undefined are absent. */
 export type FieldValue = string | number | null | undefined
@@ -122,7 +127,7 @@ export class RecordWriter {
         // limits.
         this.#reserve(16 + text.length * 3)
         const start = this.#varint(tag, this.#end) + 3
-        const length = asciiInto(this.#bytes, text, start) ?? this.#bytes.write(text, start, 'utf8')
+        const length = asciiInto(this.#bytes, text, start) ?? textInto(this.#bytes, text, start)
         this.#bytes[start - 3] = (length & 0x7f) | 0x80
         this.#bytes[start - 2] = ((length >> 7) & 0x7f) | 0x80
         this.#bytes[start - 1] = (length >> 14) & 0x7f
@@ -183,6 +188,21 @@ function asciiInto(bytes: Uint8Array, text: string, at: number): number | null {
     bytes[at + i] = unit
   }
   return length
+}
+
+function textInto(bytes: Buffer, text: string, at: number): number {
+  const length = bytes.write(text, at, 'utf8')
+  if (isReadable(text)) return length
+  bytes[at + length] = IN_NO_UTF8
+  return length + 1
+}
+
+/**
+ * Whether a text is all that its sender wrote. Texts of different people that are not can be the same, so they name
+ * nobody.
+ */
+export function isReadable(text: string): boolean {
+  return !/[\ufffd\p{Surrogate}]/u.test(text)
 }
 
 function wireType(field: Field): number {

@@ -8,7 +8,7 @@
  */
 import { DAY_MS } from '../base/time.js'
 import type { Batch, Refusal } from '../batch/batch.js'
-import type { Columns } from '../batch/columns.js'
+import { type Columns, unreadable } from '../batch/columns.js'
 import { isTime, type KindCatalogue } from '../catalogue/catalogue.js'
 import { LocalTime } from './local-time.js'
 import { CONVERSIONS, type Mapping } from './mapping.js'
@@ -37,13 +37,12 @@ const OP_SIP_CALL_ID = CONVERSIONS.indexOf('sip-call-id') + 1
 /** What a value turned out to be. */
 export const FINE = 0
 export const BAD_VALUE = 1
-export const BAD_UTF8 = 2
 /** A time that is one, and that a record cannot have: before 1970, or in a unit that has more digits. */
-export const BAD_TIME = 3
-export type ValueStatus = typeof FINE | typeof BAD_VALUE | typeof BAD_UTF8 | typeof BAD_TIME
+export const BAD_TIME = 2
+export type ValueStatus = typeof FINE | typeof BAD_VALUE | typeof BAD_TIME
 
 /** What a record is refused for that has such a value; {@link FINE} is none. */
-export const REASONS_BY_STATUS = [null, 'bad_value', 'bad_utf8', 'clock'] as const satisfies readonly (Refusal | null)[]
+export const REASONS_BY_STATUS = [null, 'bad_value', 'clock'] as const satisfies readonly (Refusal | null)[]
 
 const POWERS_OF_TEN = Float64Array.from({ length: 16 }, (_, i) => 10 ** i)
 /** Days before each month of a common year, by month number. */
@@ -58,6 +57,7 @@ export class Values {
   off: Int32Array = new Int32Array(0)
   len: Int32Array = new Int32Array(0)
   num: Float64Array = new Float64Array(0)
+  #columns: Columns | null = null
   readonly #kind: KindCatalogue
   readonly #clock: LocalTime
   /** Largest value per field; NaN for those that are no integers. */
@@ -69,10 +69,10 @@ export class Values {
   readonly #origin: number
   readonly #defaultOrigin: number
   readonly #originIndex: number
-  /** The number in the row's caller id: offset (-1 = none) and length. */
+  /** The number in the row's caller id: what a cell's `off` and `len` would be. */
   #callerOff = -1
   #callerLen = 0
-  /** The row's SIP Call-ID: offset (-1 = none), length and the field that it is for. */
+  /** The row's SIP Call-ID: what a cell's `off` and `len` would be, and the field that it is for. */
   #sipOff = -1
   #sipLen = 0
   #sipField = 0
@@ -115,6 +115,7 @@ export class Values {
       this.bytes = batch.arena
       this.view = new DataView(batch.arena.buffer, batch.arena.byteOffset, batch.arena.length)
     }
+    this.#columns = columns
     this.off = columns.off
     this.len = columns.len
     this.num = columns.num
@@ -130,11 +131,12 @@ export class Values {
     if (this.#origin >= 0) this.num[cell + this.#originIndex] = this.#origin
     else if (this.#defaultOrigin >= 0 && !(this.num[cell + this.#originIndex] > 0))
       this.num[cell + this.#originIndex] = this.#defaultOrigin
-    if (this.#sipOff >= 0) {
+    // One that is not UTF-8 leaves the field to what else there is.
+    if (this.#sipOff >= 0 || (this.#sipOff < -1 && this.off[cell + this.#sipField] < 0)) {
       this.off[cell + this.#sipField] = this.#sipOff
       this.len[cell + this.#sipField] = this.#sipLen
     }
-    if (this.#callerOff >= 0 && this.#calling >= 0 && this.off[cell + this.#calling] < 0) {
+    if (this.#callerOff !== -1 && this.#calling >= 0 && this.off[cell + this.#calling] < 0) {
       this.off[cell + this.#calling] = this.#callerOff
       this.len[cell + this.#calling] = this.#callerLen
     }
@@ -160,19 +162,16 @@ export class Values {
     }
     switch (op) {
       case OP_TEXT:
-        if (!ascii && !isUtf8(this.bytes, s, e)) return BAD_UTF8
-        this.off[cell + field] = s
+        this.off[cell + field] = this.#textAt(s, e, ascii)
         this.len[cell + field] = e - s
         return FINE
       case OP_SIP_CALL_ID:
-        if (!ascii && !isUtf8(this.bytes, s, e)) return BAD_UTF8
-        this.#sipOff = s
+        this.#sipOff = this.#textAt(s, e, ascii)
         this.#sipLen = e - s
         this.#sipField = field
         return FINE
       case OP_CALLER_ID:
-        if (!ascii && !isUtf8(this.bytes, s, e)) return BAD_UTF8
-        this.#callerId(field, cell, s, e)
+        this.#callerId(field, cell, s, e, ascii)
         return FINE
       case OP_UNIQUE_ID:
         if (ascii && this.#looksUnique(s, e)) {
@@ -198,6 +197,13 @@ export class Values {
       }
     }
     return this.#decimal(s, e) ? this.number(op, field, cell) : BAD_VALUE
+  }
+
+  /** What a cell's `off` is for a text. */
+  #textAt(s: number, e: number, ascii: boolean): number {
+    if (ascii || isUtf8(this.bytes, s, e)) return s
+    if (this.#columns !== null) this.#columns.anyUnreadable = true
+    return unreadable(s)
   }
 
   /** Whether an operation keeps bytes rather than a number. */
@@ -439,9 +445,10 @@ export class Values {
 
   /**
    * `"Name" <number>`, `Name <number>`, `<number>`, or one of the two alone. The name may hold quotes in any escaping:
-   * it is what stands before the last `<`, without the outermost quotes.
+   * it is what stands before the last `<`, without the outermost quotes. Name and number are looked at apart: a name
+   * that is not UTF-8 costs nobody the number.
    */
-  #callerId(field: number, cell: number, s: number, e: number): void {
+  #callerId(field: number, cell: number, s: number, e: number, ascii: boolean): void {
     const bytes = this.bytes
     this.#callerOff = -1
     this.off[cell + field] = -1
@@ -453,10 +460,10 @@ export class Values {
       while (open >= s && bytes[open] !== 0x3c) open--
       if (open >= s) {
         nameEnd = open
-        this.#callerNumber(open + 1, e - 1)
+        this.#callerNumber(open + 1, e - 1, ascii)
       }
     } else if (this.#isDialled(s, e)) {
-      this.#callerNumber(s, e)
+      this.#callerNumber(s, e, true)
       return
     }
     while (s < nameEnd && bytes[nameEnd - 1] === 0x20) nameEnd--
@@ -465,14 +472,14 @@ export class Values {
       nameEnd--
     }
     if (s >= nameEnd) return
-    this.off[cell + field] = s
+    this.off[cell + field] = this.#textAt(s, nameEnd, ascii)
     this.len[cell + field] = nameEnd - s
   }
 
-  #callerNumber(s: number, e: number): void {
+  #callerNumber(s: number, e: number, ascii: boolean): void {
     // Asterisk writes <unknown> where there is none
     if (s >= e || (e - s === 7 && this.bytes.toString('latin1', s, e) === 'unknown')) return
-    this.#callerOff = s
+    this.#callerOff = this.#textAt(s, e, ascii)
     this.#callerLen = e - s
   }
 

@@ -9,7 +9,7 @@
  */
 import { ByteTable } from '../base/byte-table.js'
 import { BLOCK_BYTES, longLength, packBytes, packLong, packText, packUuid, SLOT, TYPES } from '../batch/block.js'
-import { BATCH_ROWS, type Columns, KEPT_TEXT_MAX_BYTES } from '../batch/columns.js'
+import { BATCH_ROWS, type Columns, KEPT_TEXT_MAX_BYTES, unreadableStart } from '../batch/columns.js'
 import type { DeviceParts } from '../flow/device-parts.js'
 import type { NormalisePlan } from '../flow/normalise-plan.js'
 import type { NormalisedColumns } from '../flow/normalised.js'
@@ -85,7 +85,10 @@ export class Normalised implements NormalisedColumns {
   long: Buffer = Buffer.allocUnsafeSlow(16_384)
   #longEnd = 0
   readonly named: Int16Array
-  /** Values left out or called `other`: no identifier of their type, a text that could hide one, an impossible number. */
+  /**
+   * Values left out or called `other`: no identifier of their type, a text that could hide one or is not UTF-8, an
+   * impossible number.
+   */
   unsafe = 0
   /** Whether any slot of the column needs more than the block key. */
   readonly special: Uint8Array
@@ -137,7 +140,7 @@ export class Normalised implements NormalisedColumns {
    */
   run(arena: Buffer, columns: Columns, defaultTenant: number, allowed: ReadonlySet<string> | null = null): void {
     this.#longEnd = 0
-    this.unsafe = 0
+    this.unsafe = columns.anyUnreadable ? this.#unreadable(columns) : 0
     this.#findTenants(arena, columns, defaultTenant, allowed)
     this.plan.identifiers.forEach((field, slot) => {
       this.special[slot] = 0
@@ -192,6 +195,16 @@ export class Normalised implements NormalisedColumns {
     })
   }
 
+  /** Texts that are not UTF-8, of the fields that some purpose treats: nobody misses what nobody would have seen. */
+  #unreadable({ rows, width, off }: Columns): number {
+    const { identifiers, texts, named, given, userAgent } = this.plan
+    let count = 0
+    for (const index of new Set([...identifiers.map((field) => field.index), ...texts, ...named, ...given, userAgent]))
+      for (let r = 0, cell = index; index >= 0 && r < rows; r++, cell += width)
+        if (unreadableStart(off[cell]) >= 0) count++
+    return count
+  }
+
   /** MAC addresses out of User-Agents, for rows that have none of their own. */
   #agentMacs(rows: number, slot: number): void {
     const { slots, device, parts } = this
@@ -240,7 +253,8 @@ export class Normalised implements NormalisedColumns {
     for (let r = 0, cell = index; r < rows; r++, cell += width) {
       const at = off[cell]
       if (at < 0) {
-        this.tenant[r] = defaultTenant
+        // A name that cannot be read is not the name of the tenant that is meant where there is none.
+        this.tenant[r] = unreadableStart(at) < 0 ? defaultTenant : -1
         continue
       }
       const length = len[cell]

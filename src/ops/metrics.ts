@@ -99,7 +99,7 @@ export class Metrics {
     this.#unknownFields = counter('minim_unknown_fields_total', 'Fields that the catalogue does not know: dropped')
     this.#unsafeFields = counter(
       'minim_unsafe_fields_total',
-      "Values that are no identifier of their field's type, or text that could hide one: dropped",
+      "Values that are no identifier of their field's type, text that could hide one, or text that is not UTF-8: dropped",
     )
     this.#dropped = counter(
       'minim_messages_dropped_total',

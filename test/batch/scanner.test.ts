@@ -196,9 +196,8 @@ t.test('records in any order, repeated, with unknown fields: the values that pro
         const expected = peer(kind, bytes)
         if (expected === null) {
           if (found.refused.length === 0) throw new Error('protobufjs refuses what was read')
-        } else if (found.refused.length > 0) {
-          if (found.refused[0] !== 'bad_utf8') throw new Error(`refused as ${found.refused[0]}`)
-        } else if (!same(found.rows[kind][0], expected)) throw new Error('other values')
+        } else if (found.refused.length > 0) throw new Error(`refused as ${found.refused[0]}`)
+        else if (!same(found.rows[kind][0], expected)) throw new Error('other values')
       },
     ),
     { ...run, numRuns: 3000 },
@@ -354,7 +353,7 @@ t.test('by value', (t) => {
       bytes: Buffer.from([(((40 << 3) | 3) & 0x7f) | 0x80, (40 * 8 + 3) >> 7]),
       expected: 'malformed_record',
     },
-    { name: 'a string that is not UTF-8', bytes: Buffer.from([0x2a, 2, 0xc3, 0x28]), expected: 'bad_utf8' },
+    { name: 'a string that is not UTF-8 is none', bytes: Buffer.from([0x2a, 2, 0xc3, 0x28]), expected: {} },
     { name: 'an unknown field that is not UTF-8', bytes: Buffer.from([0xfa, 0x03, 1, 0xff]), expected: {} },
     { name: 'the last one wins', bytes: Buffer.from([0x2a, 1, 0x31, 0x2a, 1, 0x32]), expected: { calling: '2' } },
     { name: 'an empty last one wins', bytes: Buffer.from([0x2a, 1, 0x31, 0x2a, 0]), expected: {} },

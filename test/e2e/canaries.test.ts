@@ -150,7 +150,6 @@ t.test('nothing of a record comes out', async (t) => {
     'malformed_json',
     'malformed_csv',
     'bad_value',
-    'bad_utf8',
     'no_start_time',
     'clock',
     'unknown_tenant',

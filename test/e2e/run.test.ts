@@ -91,7 +91,6 @@ t.test('batches of all kinds: acknowledged, counted, quarantined by reason', asy
   ])
   const bad = {
     malformed_record: field(4, Buffer.from([0x0a, 0x7f, 0x41])),
-    bad_utf8: field(4, Buffer.from([0x12, 0x02, 0xff, 0xfe, 0x48, 0x01])),
     bad_value: field(4, Buffer.from([0x60, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01])),
     no_start_time: records({ calls: [{ account: 'a', called: '+447700900005' }] }),
     clock: records({ devices: [{ party: '1001', start_ms: Date.now() + 86_400_000 }] }),
@@ -127,8 +126,8 @@ t.test('batches of all kinds: acknowledged, counted, quarantined by reason', asy
   const reasons = metric(body, 'minim_records_quarantined_total')
   for (const reason of Object.keys(bad)) t.equal(reasons[`reason="${reason}"`], 1, reason)
   t.equal(reasons['reason="malformed_batch"'], 1)
-  // 3 + 1 + 1, 6 + 1 + 1, 1 + 1, 1
-  t.equal(metric(body, 'minim_records_received_total')['source_kind="grpc"'], 16)
+  // 3 + 1 + 1, 5 + 1 + 1, 1 + 1, 1
+  t.equal(metric(body, 'minim_records_received_total')['source_kind="grpc"'], 15)
   t.equal(metric(body, 'minim_unknown_fields_total')[''], 2)
   const produced = metric(body, 'minim_messages_produced_total')
   for (const [topic, wanted] of Object.entries({ billing: 7, service: 6, quality: 6, legal: 7, research: 7 }))
@@ -148,8 +147,8 @@ t.test('batches of all kinds: acknowledged, counted, quarantined by reason', asy
     [...Object.keys(bad), 'malformed_batch'].sort(),
     'all refused input can be opened by who holds the key',
   )
-  const utf8 = boxes.find((box) => typeof box !== 'string' && box.header.reason === 'bad_utf8')
-  t.same(typeof utf8 === 'object' && utf8.input, bad.bad_utf8, 'and is what came, with its kind')
+  const value = boxes.find((box) => typeof box !== 'string' && box.header.reason === 'bad_value')
+  t.same(typeof value === 'object' && value.input, bad.bad_value, 'and is what came, with its kind')
 
   program.kill('SIGTERM')
   program.kill('SIGTERM')

@@ -1,7 +1,10 @@
 import fc from 'fast-check'
 import t from 'tap'
+import { Batch } from '../../src/batch/batch.js'
+import { ProtobufReader } from '../../src/batch/scanner.js'
 import { catalogue as shipped, type Field, KINDS } from '../../src/catalogue/catalogue.js'
 import { type FieldValue, RecordWriter } from '../../src/formats/record-writer.js'
+import { rowOf } from './reading.js'
 
 const catalogue = shipped()
 const BatchMessage = catalogue.root.lookupType('minim.v1.Batch')
@@ -10,7 +13,7 @@ const LISTS = { call: 'calls', quality: 'qualities', device: 'devices' } as cons
 function valueOf(field: Field): fc.Arbitrary<FieldValue> {
   switch (field.type) {
     case 'string':
-      return fc.string({ unit: 'grapheme', minLength: 1, maxLength: 300 })
+      return fc.string({ unit: 'grapheme', minLength: 1, maxLength: 300 }).filter((text) => !text.includes('\ufffd'))
     case 'float':
       return fc.float({ noNaN: true, noDefaultInfinity: true })
     case 'uint32':
@@ -80,6 +83,24 @@ t.test('what is no value is left out', (t) => {
     calls: [{ billable_seconds: 7 }],
     qualities: [{ jitter_ms: 0, start_ms: 5 }],
   })
+  t.end()
+})
+
+t.test('a text that was not UTF-8 is none to who reads it, and its neighbours are whole', (t) => {
+  const writer = new RecordWriter(catalogue)
+  const long = 'x'.repeat(100)
+  for (const spoilt of ['Jos\ufffd', '\ufffd', `${long}\ufffd${long}`, 'half \ud83d', '\ude00', `${long}\ud83d`])
+    writer.add('call', { account: 'acme', calling_name: spoilt, called: '1002', start_ms: 5 })
+  writer.add('call', { account: 'acme', calling_name: 'José \u{1f600}', called: '1002', start_ms: 5 })
+  const bytes = writer.take()
+  const batch = new Batch(catalogue)
+  batch.reset(bytes)
+  new ProtobufReader(catalogue, 'whole').fill(batch, 0, bytes.length, true)
+  t.same(batch.refusedReason, [])
+  const rows = Array.from({ length: batch.columns.call.rows }, (_, row) => rowOf(batch.columns.call, bytes, row))
+  const whole = { account: 'acme', called: '1002', start_ms: 5 }
+  t.same(rows, [...Array<unknown>(6).fill(whole), { ...whole, calling_name: 'José \u{1f600}' }])
+  t.ok(batch.columns.call.anyUnreadable)
   t.end()
 })
 

@@ -5,7 +5,7 @@ import { Batch } from '../../src/batch/batch.js'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { type Conversion, CONVERSIONS, type Mapping } from '../../src/formats/mapping.js'
 import { isUtf8 } from '../../src/formats/utf8.js'
-import { BAD_TIME, BAD_UTF8, BAD_VALUE, Values } from '../../src/formats/values.js'
+import { BAD_TIME, BAD_VALUE, Values } from '../../src/formats/values.js'
 
 const call = catalogue().kinds.call
 const quality = catalogue().kinds.quality
@@ -44,7 +44,6 @@ function convert(
     bytes.every((b) => b < 0x80),
   )
   if (status === BAD_VALUE) return 'bad value'
-  if (status === BAD_UTF8) return 'bad UTF-8'
   if (status === BAD_TIME) return 'bad time'
   values.endRow(0)
   if (field.type === 'string')

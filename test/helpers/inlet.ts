@@ -1,7 +1,9 @@
 /**
  * An inlet that keeps what is put, read back as plain objects: for the sources' own tests. Nothing is written to disk.
  */
-import type { Catalogue, Kind } from '../../src/catalogue/catalogue.js'
+import { Batch } from '../../src/batch/batch.js'
+import { ProtobufReader } from '../../src/batch/scanner.js'
+import { type Catalogue, type Kind, KINDS } from '../../src/catalogue/catalogue.js'
 import { MinimError } from '../../src/errors/catalogue.js'
 import type { Inlet, Spooled } from '../../src/flow/source.js'
 
@@ -24,15 +26,39 @@ export interface CollectingInlet extends Inlet {
   clear(): void
 }
 
-const REPEATED = [
-  ['calls', 'call'],
-  ['qualities', 'quality'],
-  ['devices', 'device'],
-] as const
+/** The records of an encoded batch, as the pipeline's own reader sees them: a text that is not UTF-8 is none. */
+function recordsIn(catalogue: Catalogue, encoded: Uint8Array): CollectedRecord[] {
+  const bytes = Buffer.from(encoded)
+  const batch = new Batch(catalogue)
+  batch.reset(bytes)
+  if (
+    new ProtobufReader(catalogue, 'whole').fill(batch, 0, bytes.length, true) < bytes.length ||
+    batch.refusedReason.length > 0
+  )
+    throw new Error('what was put is no batch')
+  return KINDS.flatMap((kind) => {
+    const {
+      rows,
+      width,
+      off,
+      len,
+      num,
+      kind: { fields },
+    } = batch.columns[kind]
+    return Array.from({ length: rows }, (_, row) => {
+      const found: Record<string, string | number> = {}
+      for (const { name, index, type, enumNames } of fields) {
+        const cell = row * width + index
+        if (off[cell] >= 0) found[name] = bytes.toString('utf8', off[cell], off[cell] + len[cell])
+        if (!Number.isNaN(num[cell])) found[name] = (type === 'enum' ? enumNames[num[cell]] : undefined) ?? num[cell]
+      }
+      return { kind, fields: found }
+    })
+  })
+}
 
 /** Remembers ids as the spool does: by kind of source, tenant and id. */
 export function collectingInlet(catalogue: Catalogue): CollectingInlet {
-  const batch = catalogue.root.lookupType('minim.v1.Batch')
   const seen = new Map<string, string | null>()
   const entries: Spooled[] = []
   const inlet: CollectingInlet = {
@@ -65,15 +91,7 @@ export function collectingInlet(catalogue: Catalogue): CollectingInlet {
       return 'stored'
     },
     records: () =>
-      entries
-        .filter((entry) => entry.format === 'protobuf')
-        .flatMap(({ bytes }) => {
-          const object = batch.toObject(batch.decode(bytes), { longs: Number, enums: String }) as Record<
-            string,
-            Record<string, string | number>[] | undefined
-          >
-          return REPEATED.flatMap(([field, kind]) => (object[field] ?? []).map((fields) => ({ kind, fields })))
-        }),
+      entries.filter((entry) => entry.format === 'protobuf').flatMap(({ bytes }) => recordsIn(catalogue, bytes)),
     clear: () => {
       entries.length = 0
     },

@@ -2,6 +2,7 @@
 import t from 'tap'
 import { Batch } from '../../src/batch/batch.js'
 import { BLOCK_BYTES, SLOT, unpack } from '../../src/batch/block.js'
+import { ProtobufReader } from '../../src/batch/scanner.js'
 import { catalogue as shipped, type Field, type Kind, type KindCatalogue } from '../../src/catalogue/catalogue.js'
 import { DEVICE_PARTS, type OwnModels } from '../../src/flow/device-parts.js'
 import { CODECS, codecOf } from '../../src/normalise/codec.js'
@@ -167,6 +168,52 @@ t.test('models of the settings', (t) => {
   t.match(deviceOf({ vendor: 'example phones', model: 'EX1-PRO' }, own), { refused: 0, vendor: 'Example Phones' })
   t.match(deviceOf({ vendor: 'Example Phones', model: 'EX2' }, own), { refused: 1, model: 'other' })
   t.match(deviceOf({ vendor: 'Yealink', model: 'T99X' }), { refused: 1, model: 'other' }, 'not without')
+  t.end()
+})
+
+t.test('a text that is not UTF-8: counted where some purpose treats its field, and no tenant is guessed', (t) => {
+  const batch = new Batch(catalogue, 4)
+  const { columns } = batch
+  const callField = (name: string): Field => fieldOf(catalogue.kinds.call, name)
+  const bytes = (field: string, value: Buffer): Buffer =>
+    Buffer.concat([Buffer.from([callField(field).number * 8 + 2, value.length]), value])
+  const spoilt = Buffer.from('Jos\xe9', 'latin1')
+  const records = [
+    [bytes('called', spoilt), bytes('calling_name', spoilt), bytes('calling', Buffer.from('1001'))],
+    [bytes('calling_name', spoilt), bytes('called', Buffer.from('1002'))],
+    [bytes('calling_name', spoilt), bytes('calling_name', Buffer.from('Jose'))],
+    [bytes('tenant', spoilt), bytes('called', Buffer.from('1002'))],
+  ].map((fields) => Buffer.concat(fields))
+  const arena = Buffer.concat(records.flatMap((record) => [Buffer.from([0x22, record.length]), record]))
+  batch.reset(arena)
+  t.equal(new ProtobufReader(catalogue, 'whole').fill(batch, 0, arena.length, true), arena.length)
+  t.same(batch.refusedReason, [], 'none is refused')
+  const calls = columns.call
+  t.equal(calls.rows, 4)
+  const plan = { kind: catalogue.kinds.call, userAgent: -1, texts: [], given: [], named: [], numbers: [] }
+  for (const [names, count, absent] of [
+    [['calling', 'called'], 1, [true, false, true, true]],
+    [['calling'], 0, [false, true, true, true]],
+    [['called', 'account'], 1, [true, true, true, true]],
+  ] as const) {
+    const normalised = new Normalised({ ...plan, identifiers: names.map(callField) }, new Tenants(TENANTS), 4)
+    normalised.run(arena, calls, 0)
+    t.equal(normalised.unsafe, count, names.join())
+    t.same([...normalised.tenant], [0, 0, 0, -1])
+    t.same(
+      [0, 1, 2, 3].map((row) => normalised.slots[(names.length - 1) * 4 + row] === SLOT.absent),
+      absent,
+    )
+  }
+  const kept = new Normalised(
+    { ...plan, identifiers: [], texts: [callField('calling_name').index] },
+    new Tenants(TENANTS),
+    4,
+  )
+  kept.run(arena, calls, 0)
+  t.equal(kept.unsafe, 2, 'a later value of the field mends it')
+  batch.reset(arena)
+  t.notOk(calls.anyUnreadable, 'forgotten with the rows')
   t.end()
 })
 

@@ -3,7 +3,7 @@
  * has read. What could not be read goes along as it is, with the reason, so that the proxy puts it into quarantine.
  */
 import { type Batch, REFUSALS } from '../../batch/batch.js'
-import type { Columns } from '../../batch/columns.js'
+import { type Columns, unreadableStart } from '../../batch/columns.js'
 import { type Catalogue, type Kind, KINDS } from '../../catalogue/catalogue.js'
 
 const INITIAL_BYTES = 65_536
@@ -86,9 +86,11 @@ export class BatchEncoder {
     for (const column of plan.columns) {
       const i = cell + column.index
       if (column.type === 'string') {
-        if (off[i] >= 0) {
+        // What is not UTF-8 goes as it came: minim drops the field, and counts it if some purpose would have seen it.
+        const from = off[i] >= 0 ? off[i] : unreadableStart(off[i])
+        if (from >= 0) {
           this.#reserve(len[i] + 64)
-          this.#text(column.tag, arena, off[i], off[i] + len[i])
+          this.#text(column.tag, arena, from, from + len[i])
         } else if (tenant !== null && column === plan.tenant) {
           this.#reserve(tenant.length + 64)
           this.#text(column.tag, tenant, 0, tenant.length)

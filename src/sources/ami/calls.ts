@@ -20,7 +20,7 @@ import { createHash } from 'node:crypto'
 import type { Refusal } from '../../batch/batch.js'
 import type { LocalTime } from '../../formats/local-time.js'
 import { DISPOSITION_WORDS } from '../../formats/mapping.js'
-import type { RecordFields } from '../../formats/record-writer.js'
+import { isReadable, type RecordFields } from '../../formats/record-writer.js'
 import type { Stanza } from './stanzas.js'
 import { parseNumber, parseTime } from './times.js'
 
@@ -82,7 +82,6 @@ export function newFacts(): ChannelFacts {
 
 /** Reads a `Cdr` event. @returns why it is none, for quarantine */
 export function readCdr(stanza: Stanza, clock: LocalTime): CdrRow | Refusal {
-  if (stanza.text.includes('\ufffd')) return 'bad_utf8'
   const uniqueId = stanza.get('uniqueid')
   const startMs = parseTime(stanza.get('starttime'), clock)
   if (startMs === null) return 'no_start_time'
@@ -104,8 +103,9 @@ export function readCdr(stanza: Stanza, clock: LocalTime): CdrRow | Refusal {
   )
     return 'bad_value'
   const caller = readCallerId(stanza.get('callerid'))
+  const source = stanza.get('source')
   const linkedId = stanza.get('linkedid')
-  const callId = CALL_ID_KEYS.map((key) => stanza.get(key)).find((value) => value !== '') ?? ''
+  const callId = CALL_ID_KEYS.map((key) => stanza.get(key)).find((value) => value !== '' && isReadable(value)) ?? ''
   return {
     uniqueId,
     linkedId,
@@ -121,7 +121,7 @@ export function readCdr(stanza: Stanza, clock: LocalTime): CdrRow | Refusal {
     durationSeconds: Number.isNaN(durationSeconds) ? 0 : durationSeconds,
     fields: {
       account: stanza.get('accountcode'),
-      calling: stanza.get('source') || caller.number,
+      calling: source !== '' && (isReadable(source) || caller.number === '') ? source : caller.number,
       called: stanza.get('destination'),
       calling_name: caller.name,
       start_ms: startMs,

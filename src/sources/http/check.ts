@@ -4,7 +4,7 @@
  * ever told.
  */
 import { Batch, type Reader, type Refusal, REFUSALS } from '../../batch/batch.js'
-import type { Columns } from '../../batch/columns.js'
+import { type Columns, unreadableStart } from '../../batch/columns.js'
 import { ProtobufReader, readEnvelope } from '../../batch/scanner.js'
 import { type Catalogue, fieldOf, type Kind, type KindCatalogue } from '../../catalogue/catalogue.js'
 import { latestTimeMs, TimeLimits } from '../../flow/time-limits.js'
@@ -215,7 +215,9 @@ export class PostChecker {
       const wrongTime = this.#times.wrongField(columns, cell, latest)
       const wrong =
         columns.off[cell + tenant] < 0
-          ? nameless
+          ? unreadableStart(columns.off[cell + tenant]) < 0
+            ? nameless
+            : 'unknown_tenant'
           : this.#wrongTenant(arena, columns.off[cell + tenant], columns.len[cell + tenant])
       if (timed && wrongTime < 0 && wrong === null) continue
       const at = { start: rawStart[row], row }

@@ -340,6 +340,35 @@ t.test("times are the PBX's own; what is no record goes to quarantine", async (t
   t.notMatch(run.log(), /7700|2079/)
 })
 
+t.test('a text that is not UTF-8 costs its own field, and no call', async (t) => {
+  const server = await AmiServer.start(t)
+  const run = await start(t, [{ port: server.port }])
+  await server.loggedIn()
+  const rows: Readonly<Record<string, string>>[] = [
+    { CallerID: '"Jos\xe9" <447700900123>', Source: '' },
+    { LastData: 'PJSIP/Jos\xe9@trunk' },
+    { DestinationContext: '\xe9', AccountCode: 'soci\xe9t\xe9' },
+    { Destination: '+44\xa0207' },
+    { Source: '44\xa07', CallerID: '"Ann" <447700900123>' },
+    { 'X-M\xe9tier': 'x', UserField: '\xc3\xe9' },
+    { Channel: 'PJSIP/Jos\xe9-00000001' },
+  ]
+  await server.send(Buffer.from(rows.map((row, i) => cdr({ UniqueID: `1795526400.${i}`, ...row })).join(''), 'latin1'))
+  const calls = await run.of('call', rows.length)
+  t.equal(run.counted.refused.malformed, undefined)
+  t.notOk('calling_name' in calls[0])
+  t.equal(calls[0]['calling'], '447700900123', 'the number beside a spoilt name')
+  t.same(
+    calls.map((call) => call['account']),
+    ['acme', 'acme', undefined, 'acme', 'acme', 'acme', 'acme'],
+  )
+  t.same(
+    calls.map((call) => call['called']),
+    rows.map((_, i) => (i === 3 ? undefined : '02079460101')),
+  )
+  t.ok(calls.every((call) => call['calling'] === '447700900123' && call['disposition'] === 'ANSWERED'))
+})
+
 t.test('RTCP up to Asterisk 11 names no channel: a leg is an address', async (t) => {
   const server = await AmiServer.start(t)
   const run = await start(t, [{ port: server.port }])

@@ -121,7 +121,7 @@ export class AmiServer {
   }
 
   /** Sends events to all who are logged in. Resolves when they are written. */
-  async send(text: string): Promise<void> {
+  async send(text: string | Buffer): Promise<void> {
     await Promise.all([...this.#loggedIn].map((socket) => this.#write(socket, text)))
   }
 
@@ -249,15 +249,15 @@ export class AmiServer {
   readonly #order = new WeakMap<Socket, Promise<void>>()
 
   /** One after the other, as they are. */
-  #write(socket: Socket, text: string): Promise<void> {
+  #write(socket: Socket, text: string | Buffer): Promise<void> {
     const written = (this.#order.get(socket) ?? Promise.resolve()).then(() => this.#writePieces(socket, text))
     this.#order.set(socket, written)
     return written
   }
 
   /** In pieces, each a packet of its own. */
-  async #writePieces(socket: Socket, text: string): Promise<void> {
-    const bytes = Buffer.from(text)
+  async #writePieces(socket: Socket, text: string | Buffer): Promise<void> {
+    const bytes = Buffer.from(text as string)
     const size = this.#options.pieceBytes ?? bytes.length
     for (let at = 0; at < bytes.length; at += size) {
       if (socket.destroyed) return
