@@ -17,7 +17,7 @@ import { Outbox } from '../common/outbox.js'
 import { AmiNode } from './node.js'
 import { AmiSession } from './session.js'
 import { amiSecret, type AmiSettings } from './settings.js'
-import { parseNumber } from './times.js'
+import { eventTime } from './times.js'
 
 const KIND = 'ami'
 const SWEEP_MS = 100
@@ -116,15 +116,15 @@ function startNode(
     onEvent: (stanza, name) => {
       counters.received(1)
       const now = Date.now()
+      const at = eventTime(stanza, now)
       gap.heard()
       try {
-        records.event(stanza, name, now)
+        records.event(stanza, name, now, Number.isNaN(at) ? now : at)
       } catch (error) {
         // An event that trips the program is a defect of it; the next event is another matter.
         onBroken(KIND, error)
       }
-      const stamp = stanza.text.includes('\nTimestamp: ') ? parseNumber(stanza.get('timestamp')) : NaN
-      if (stamp > 0) counters.lag(Math.max(0, now / 1000 - stamp))
+      if (!Number.isNaN(at)) counters.lag(Math.max(0, (now - at) / 1000))
     },
     onTooLarge: () => {
       counters.received(1)

@@ -40,7 +40,7 @@ export class Contacts {
   constructor(readonly repeatMs: number) {}
 
   /** A line of a list. null: nothing new. */
-  listed(stanza: Stanza, nowMs: number): RecordFields | null {
+  listed(stanza: Stanza, nowMs: number, atMs: number): RecordFields | null {
     const uri = stanza.get('uri')
     if (uri === '') return null
     const status = stanza.get('status').toLowerCase()
@@ -58,13 +58,17 @@ export class Contacts {
       via,
       userAgent,
       status,
-      nowMs,
+      atMs,
       expiresAt > 0 ? Math.max(0, expiresAt - nowMs / 1000) : null,
     )
   }
 
   /** A change. `unknown`: the contact is not known yet: a list should be asked for. */
-  changed(stanza: Stanza, nowMs: number): { readonly fields: RecordFields; readonly unknown: boolean } | null {
+  changed(
+    stanza: Stanza,
+    nowMs: number,
+    atMs: number,
+  ): { readonly fields: RecordFields; readonly unknown: boolean } | null {
     const uri = stanza.get('uri')
     const status = stanza.get('contactstatus').toLowerCase()
     const aor = stanza.get('aor') || stanza.get('endpointname')
@@ -73,13 +77,13 @@ export class Contacts {
     if (status === 'removed') this.#known.delete(uri)
     else if (known !== undefined) this.#remember(uri, { ...known, status, reportedAt: nowMs })
     return {
-      fields: this.#fields(aor, uri, known?.via ?? '', known?.userAgent ?? '', status, nowMs, null),
+      fields: this.#fields(aor, uri, known?.via ?? '', known?.userAgent ?? '', status, atMs, null),
       unknown: known === undefined && status !== 'removed',
     }
   }
 
   /** Of chan_sip and chan_iax2. null: of PJSIP, whose contacts say more, or of no peer. */
-  peer(stanza: Stanza, nowMs: number): RecordFields | null {
+  peer(stanza: Stanza, atMs: number): RecordFields | null {
     const peer = stanza.get('peer')
     const type = stanza.get('channeltype').toUpperCase()
     if (peer === '' || type === 'PJSIP' || peer.startsWith('PJSIP/')) return null
@@ -87,7 +91,7 @@ export class Contacts {
     const port = Number.isNaN(address.port) ? parseNumber(stanza.get('port')) : address.port
     return {
       party: peer.slice(peer.indexOf('/') + 1),
-      start_ms: nowMs,
+      start_ms: atMs,
       contact_ip: address.ip,
       contact_port: address.ip === '' ? null : port,
       event: eventOf(stanza.get('peerstatus')),
@@ -101,14 +105,14 @@ export class Contacts {
     via: string,
     userAgent: string,
     status: string,
-    nowMs: number,
+    atMs: number,
     expires: number | null,
   ): RecordFields {
     const contact = addressOfUri(uri)
     const address = contact.ip !== '' ? contact : parseAddress(via)
     return {
       party,
-      start_ms: nowMs,
+      start_ms: atMs,
       user_agent: userAgent,
       contact_ip: address.ip,
       contact_port: address.ip === '' ? null : address.port,

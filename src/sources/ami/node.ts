@@ -76,19 +76,22 @@ export class AmiNode {
     return this.#facts.size + this.#legs.size + this.#nameless.size + this.#held.size
   }
 
-  /** Takes an event. Those of no use are counted, by nothing that they say. */
-  event(stanza: Stanza, name: string, nowMs: number): void {
+  /**
+   * Takes an event. Those of no use are counted, by nothing that they say.
+   * @param atMs when it happened, by the PBX's clock where that says it
+   */
+  event(stanza: Stanza, name: string, nowMs: number, atMs: number = nowMs): void {
     switch (name) {
       case 'cdr': {
         this.#cdr(stanza, nowMs)
         return
       }
       case 'rtcpsent': {
-        this.#rtcp(stanza, true, nowMs)
+        this.#rtcp(stanza, true, nowMs, atMs)
         return
       }
       case 'rtcpreceived': {
-        this.#rtcp(stanza, false, nowMs)
+        this.#rtcp(stanza, false, nowMs, atMs)
         return
       }
       case 'cel': {
@@ -100,16 +103,16 @@ export class AmiNode {
         return
       }
       case 'contactstatus': {
-        this.#contactStatus(stanza, nowMs)
+        this.#contactStatus(stanza, nowMs, atMs)
         return
       }
       case 'contactlist':
       case 'contactstatusdetail': {
-        this.#device(this.#contacts.listed(stanza, nowMs))
+        this.#device(this.#contacts.listed(stanza, nowMs, atMs))
         return
       }
       case 'peerstatus': {
-        this.#device(this.#contacts.peer(stanza, nowMs))
+        this.#device(this.#contacts.peer(stanza, atMs))
         return
       }
       default:
@@ -185,7 +188,7 @@ export class AmiNode {
     for (const row of calls) outbox.call(completeCall(row, facts), rowId(settings.node, row), settings.tenant)
   }
 
-  #rtcp(stanza: Stanza, sent: boolean, nowMs: number): void {
+  #rtcp(stanza: Stanza, sent: boolean, nowMs: number, atMs: number): void {
     const key = legKey(stanza, sent)
     const { counters } = this.#options
     if (key === '') {
@@ -197,7 +200,7 @@ export class AmiNode {
       counters.refused('unused')
       return
     }
-    ;(named ? this.#legs : this.#nameless).touch(key, nowMs, () => new Leg(nowMs)).add(stanza, sent, nowMs)
+    ;(named ? this.#legs : this.#nameless).touch(key, nowMs, () => new Leg(atMs)).add(stanza, sent, atMs)
   }
 
   #legOver(leg: Leg): void {
@@ -235,8 +238,8 @@ export class AmiNode {
     this.#ends(uniqueId, nowMs)
   }
 
-  #contactStatus(stanza: Stanza, nowMs: number): void {
-    const change = this.#contacts.changed(stanza, nowMs)
+  #contactStatus(stanza: Stanza, nowMs: number, atMs: number): void {
+    const change = this.#contacts.changed(stanza, nowMs, atMs)
     this.#device(change?.fields ?? null)
     if (change?.unknown === true) this.#options.onUnknownContact()
   }

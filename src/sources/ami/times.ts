@@ -1,5 +1,6 @@
 /** Times and numbers as AMI writes them. */
 import type { LocalTime } from '../../formats/local-time.js'
+import type { Stanza } from './stanzas.js'
 
 const TIME = /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:(Z)|([+-])(\d\d):?(\d\d))?$/
 
@@ -53,4 +54,19 @@ export function parseAddress(text: string): { readonly ip: string; readonly port
     /^(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}))?$/.exec(text)
   if (found !== null) return { ip: found[1], port: found[2] === undefined ? NaN : Number(found[2]) }
   return { ip: /^[0-9A-Fa-f]*:[0-9A-Fa-f:.]+$/.test(text) && text.split(':').length > 2 ? text : '', port: NaN }
+}
+
+/** Before 2000 no Asterisk wrote a time: what is earlier is none. */
+const EARLIEST_MS = Date.UTC(2000, 0)
+/** A clock may be ahead by so much; a record of a later time would be refused. */
+const AHEAD_MS = 60_000
+
+/**
+ * When an event happened: its `Timestamp:` (`timestampevents = yes` of manager.conf), in seconds and microseconds since
+ * 1970. NaN where it has none, or one that cannot be.
+ */
+export function eventTime(stanza: Stanza, nowMs: number): number {
+  if (!stanza.text.includes('\nTimestamp: ')) return NaN
+  const ms = Math.floor(parseNumber(stanza.get('timestamp')) * 1000 + 0.0005)
+  return ms >= EARLIEST_MS && ms <= nowMs + AHEAD_MS ? ms : NaN
 }
