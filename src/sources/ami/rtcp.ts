@@ -14,38 +14,16 @@
  */
 import type { RecordFields } from '../../formats/record-writer.js'
 import type { Stanza } from './stanzas.js'
+import { Direction } from './streams.js'
 import { parseAddress, parseNumber } from './times.js'
 
-/** Streams of a leg that are told apart: two directions, audio and video, and some changes of each. */
-const MAX_STREAMS = 16
 /** Report blocks of a packet (RFC 3550: five bits). */
 const MAX_BLOCKS = 31
+/** `0x` and 32 bits, or as many in decimal. */
+const MAX_SSRC = 16
 const UNAVAILABLE_S = 65_535
-/** RTP clock rates of audio and video (RFC 3551, RFC 7587, RFC 3190). */
-const CLOCK_RATES = [8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 90_000]
 /** Asterisk's media experience score is a mean opinion score of 0 to 5, stretched to 100. */
 const MES_PER_MOS = 20
-
-/** One direction's stream: its sender's synchronisation source. */
-interface Stream {
-  /** Sent by the PBX. */
-  readonly ours: boolean
-  packets: number
-  lost: number
-  /** Sums over report blocks; those in timestamp units wait for the clock. */
-  units: number
-  unitsMax: number
-  unitBlocks: number
-  seconds: number
-  secondsMax: number
-  secondBlocks: number
-  fraction: number
-  blocks: number
-  firstNtp: number
-  firstRtp: number
-  lastNtp: number
-  lastRtp: number
-}
 
 export class Leg {
   readonly startMs: number
@@ -56,7 +34,8 @@ export class Leg {
   other = ''
   account = ''
   ip = ''
-  readonly #streams = new Map<string, Stream>()
+  readonly #ours = new Direction()
+  readonly #theirs = new Direction()
   #rttSum = 0
   #rtts = 0
   #mesSum = 0
@@ -68,10 +47,11 @@ export class Leg {
   }
 
   /** Takes one event. */
-  add(stanza: Stanza, sent: boolean, nowMs: number): void {
-    this.endMs = nowMs
+  add(stanza: Stanza, sent: boolean, atMs: number): void {
+    this.endMs = Math.max(this.endMs, atMs)
     if (stanza.has('channel')) this.#who(stanza)
-    const { ip } = parseAddress(stanza.get(sent ? 'to' : 'from'))
+    const address = stanza.get(sent ? 'to' : 'from')
+    const { ip } = parseAddress(address)
     if (ip !== '') this.ip = ip
     const rtt = parseNumber(stanza.get('rtt'))
     if (rtt > 0 && rtt < UNAVAILABLE_S) {
@@ -83,47 +63,28 @@ export class Leg {
       this.#mesSum += mes
       this.#mess++
     }
-    if (stanza.has('reportcount')) this.#newDialect(stanza, sent)
-    else this.#oldDialect(stanza, sent)
+    const [sender, reported] = sent ? [this.#ours, this.#theirs] : [this.#theirs, this.#ours]
+    if (stanza.has('reportcount')) newDialect(stanza, sender, reported, address, atMs)
+    else oldDialect(stanza, sent, sender, reported, address, atMs)
   }
 
   /** @param clockRateHz of streams whose own is not known */
   fields(clockRateHz: number): RecordFields | null {
-    const streams = [...this.#streams.values()]
-    const known = streams.map(clockOf).find((rate) => rate > 0) ?? clockRateHz
-    let jitter = 0,
-      jitterBlocks = 0,
-      jitterMax = 0,
-      fraction = 0,
-      blocks = 0,
-      lost = 0,
-      lostOfTheirs = 0,
-      sentByUs = 0,
-      sentByThem = 0,
-      reported = 0,
-      lostOfReported = 0
-    for (const stream of streams) {
-      const rate = clockOf(stream) || known
-      jitter += stream.seconds * 1000 + (stream.units / rate) * 1000
-      jitterBlocks += stream.secondBlocks + stream.unitBlocks
-      jitterMax = Math.max(jitterMax, stream.secondsMax * 1000, (stream.unitsMax / rate) * 1000)
-      fraction += stream.fraction
-      blocks += stream.blocks
-      lost += stream.lost
-      if (stream.blocks > 0 && stream.packets > 0) {
-        reported += stream.packets
-        lostOfReported += stream.lost
-      }
-      if (stream.ours) sentByUs += stream.packets
-      else {
-        sentByThem += stream.packets
-        lostOfTheirs += stream.lost
-      }
-    }
+    const ours = this.#ours
+    const theirs = this.#theirs
+    const blocks = ours.blocks + theirs.blocks
+    const [sentByUs, sentByThem] = [ours.packets, theirs.packets]
     if (blocks === 0 && sentByUs === 0 && sentByThem === 0) return null
+    const known = ours.clockRate || theirs.clockRate || clockRateHz
+    const jitters = [ours.jitter(known), theirs.jitter(known)]
+    const jitterBlocks = jitters[0].blocks + jitters[1].blocks
     // The share of what was sent, in the directions that say how much that is; if none does, the mean of what reports
     // say of their interval.
-    const loss = reported > 0 ? Math.min(100, (lostOfReported / reported) * 100) : ((fraction / blocks) * 100) / 256
+    const reported = ours.reportedPackets + theirs.reportedPackets
+    const loss =
+      reported > 0
+        ? Math.min(100, ((ours.reportedLost + theirs.reportedLost) / reported) * 100)
+        : (((ours.fraction + theirs.fraction) / blocks) * 100) / 256
     return {
       account: this.account,
       call_id: this.uniqueId,
@@ -134,10 +95,15 @@ export class Leg {
       start_ms: this.startMs,
       end_ms: this.endMs,
       duration_seconds: (this.endMs - this.startMs) / 1000,
-      ...(jitterBlocks > 0 ? { jitter_ms: jitter / jitterBlocks, jitter_max_ms: jitterMax } : {}),
-      ...(blocks > 0 ? { loss_percent: loss, packets_lost: lost } : {}),
+      ...(jitterBlocks > 0
+        ? {
+            jitter_ms: (jitters[0].sum + jitters[1].sum) / jitterBlocks,
+            jitter_max_ms: Math.max(jitters[0].max, jitters[1].max),
+          }
+        : {}),
+      ...(blocks > 0 ? { loss_percent: loss, packets_lost: ours.lost + theirs.lost } : {}),
       ...(sentByUs > 0 ? { packets_sent: sentByUs } : {}),
-      ...(sentByThem > 0 ? { packets_received: Math.max(0, sentByThem - lostOfTheirs) } : {}),
+      ...(sentByThem > 0 ? { packets_received: Math.max(0, sentByThem - theirs.lost) } : {}),
       ...(this.#rtts > 0 ? { round_trip_ms: (this.#rttSum / this.#rtts) * 1000 } : {}),
       ...(this.#mess > 0 ? { mos_cq: this.#mesSum / this.#mess / MES_PER_MOS } : {}),
       origin: 'REPORT',
@@ -153,93 +119,63 @@ export class Leg {
     if (other !== '' && other !== '<unknown>') this.other = other
     this.account = stanza.get('accountcode') || this.account
   }
+}
 
-  #newDialect(stanza: Stanza, sent: boolean): void {
-    this.#senderReport(this.#stream(stanza.get('ssrc'), sent), stanza)
-    const count = Math.min(MAX_BLOCKS, parseNumber(stanza.get('reportcount')) || 0)
-    for (let i = 0; i < count; i++) {
-      const lost = stanza.get(`report${i}cumulativelost`)
-      if (lost === '') return
-      this.#block(
-        this.#stream(stanza.get(`report${i}sourcessrc`), !sent),
-        lost,
-        stanza.get(`report${i}fractionlost`),
-        stanza.get(`report${i}iajitter`),
-        false,
-      )
-    }
-  }
-
-  #oldDialect(stanza: Stanza, sent: boolean): void {
-    if (sent) this.#senderReport(this.#stream('', true), stanza)
-    if (parseNumber(stanza.get('receptionreports')) === 0) return
-    const lost = stanza.get(sent ? 'cumulativeloss' : 'packetslost')
+/** @param sender the direction whose sender wrote the report; `reported` the other one */
+function newDialect(stanza: Stanza, sender: Direction, reported: Direction, address: string, atMs: number): void {
+  senderReport(stanza, stanza.get('ssrc'), sender, address, atMs)
+  const count = Math.min(MAX_BLOCKS, parseNumber(stanza.get('reportcount')) || 0)
+  for (let place = 0; place < count; place++) {
+    const lost = stanza.get(`report${place}cumulativelost`)
     if (lost === '') return
-    const jitter = stanza.get('iajitter')
-    this.#block(this.#stream('', !sent), lost, stanza.get('fractionlost'), jitter, jitter.includes('.'))
-  }
-
-  #stream(ssrc: string, ours: boolean): Stream | null {
-    const key = `${ours ? 'o' : 't'}${ssrc.slice(0, 16)}`
-    let stream = this.#streams.get(key)
-    if (stream === undefined) {
-      if (this.#streams.size >= MAX_STREAMS) return null
-      stream = {
-        ours,
-        packets: 0,
-        lost: 0,
-        units: 0,
-        unitsMax: 0,
-        unitBlocks: 0,
-        seconds: 0,
-        secondsMax: 0,
-        secondBlocks: 0,
-        fraction: 0,
-        blocks: 0,
-        firstNtp: NaN,
-        firstRtp: NaN,
-        lastNtp: NaN,
-        lastRtp: NaN,
-      }
-      this.#streams.set(key, stream)
+    const block = {
+      ssrc: stanza.get(`report${place}sourcessrc`).slice(0, MAX_SSRC),
+      place,
+      lost: signed(parseNumber(lost)),
+      fraction: parseNumber(stanza.get(`report${place}fractionlost`)),
+      jitter: parseNumber(stanza.get(`report${place}iajitter`)),
+      inSeconds: false,
+      sequence: parseNumber(stanza.get(`report${place}highestsequence`)) % 65_536,
     }
-    return stream
+    reported.block(block, address, atMs)
   }
+}
 
-  #senderReport(stream: Stream | null, stanza: Stanza): void {
-    const packets = parseNumber(stanza.get('sentpackets'))
-    if (stream === null || !(packets >= 0)) return
-    stream.packets = Math.max(stream.packets, packets)
-    const ntp = wallClock(stanza.get('sentntp'))
-    const rtp = parseNumber(stanza.get('sentrtp'))
-    if (Number.isNaN(ntp) || !(rtp >= 0)) return
-    if (Number.isNaN(stream.firstNtp)) {
-      stream.firstNtp = ntp
-      stream.firstRtp = rtp
-    }
-    stream.lastNtp = ntp
-    stream.lastRtp = rtp
+function oldDialect(
+  stanza: Stanza,
+  sent: boolean,
+  sender: Direction,
+  reported: Direction,
+  address: string,
+  atMs: number,
+): void {
+  if (sent) senderReport(stanza, '', sender, address, atMs)
+  if (parseNumber(stanza.get('receptionreports')) === 0) return
+  const lost = stanza.get(sent ? 'cumulativeloss' : 'packetslost')
+  if (lost === '') return
+  const jitter = stanza.get('iajitter')
+  const block = {
+    ssrc: '',
+    place: 0,
+    lost: signed(parseNumber(lost)),
+    fraction: parseNumber(stanza.get('fractionlost')),
+    jitter: parseNumber(jitter),
+    inSeconds: jitter.includes('.'),
+    sequence: parseNumber(stanza.get('highestsequence')) % 65_536,
   }
+  reported.block(block, address, atMs)
+}
 
-  #block(stream: Stream | null, lost: string, fraction: string, jitter: string, inSeconds: boolean): void {
-    if (stream === null) return
-    stream.blocks++
-    const count = signed(parseNumber(lost))
-    if (count >= 0) stream.lost = count
-    const share = parseNumber(fraction)
-    if (share >= 0 && share <= 255) stream.fraction += share
-    const value = parseNumber(jitter)
-    if (!(value >= 0 && value < 2 ** 32)) return
-    if (inSeconds) {
-      stream.seconds += value
-      stream.secondsMax = Math.max(stream.secondsMax, value)
-      stream.secondBlocks++
-    } else {
-      stream.units += value
-      stream.unitsMax = Math.max(stream.unitsMax, value)
-      stream.unitBlocks++
-    }
+function senderReport(stanza: Stanza, ssrc: string, sender: Direction, address: string, atMs: number): void {
+  const packets = parseNumber(stanza.get('sentpackets'))
+  if (!(packets >= 0)) return
+  const report = {
+    ssrc: ssrc.slice(0, MAX_SSRC),
+    packets,
+    ntp: wallClock(stanza.get('sentntp')),
+    rtp: parseNumber(stanza.get('sentrtp')),
   }
+  sender.sender(report, address, atMs)
 }
 
 /**
@@ -262,13 +198,4 @@ function wallClock(text: string): number {
   const found = /^(\d{1,12})\.(\d{1,12})$/.exec(text)
   if (found === null) return NaN
   return Number(found[1]) + Number(found[2]) / (found[2].length <= 6 ? 1e6 : 4.096e9)
-}
-
-/** The clock rate that a stream's sender reports show, or 0. */
-function clockOf({ firstNtp, firstRtp, lastNtp, lastRtp }: Stream): number {
-  const seconds = lastNtp - firstNtp
-  if (!(seconds >= 1)) return 0
-  const units = (lastRtp - firstRtp + 2 ** 32) % 2 ** 32
-  const rate = units / seconds
-  return CLOCK_RATES.find((known) => Math.abs(rate / known - 1) < 0.03) ?? 0
 }
