@@ -7,8 +7,11 @@
  * ends, and are held for a moment (`settleMs`) to be looked at together:
  *
  * - a record of the `h` extension is none
- * - a `Local/` channel only ties other legs together: its records are none, except for the first half (`;1`) of one
- *   that began everything (its UniqueID is the LinkedID): an originated call has no other beginning
+ * - a `Local/` channel only ties other legs together: its records are none, unless it began everything
+ *   (`originated.ts`): an originated call has no other beginning
+ * - the record of an outgoing leg, which Asterisk has made to ring somebody (`AppDial`, no destination, its UniqueID is
+ *   not the LinkedID), is the far end of a call. In doubt it is kept: where it talked to somebody, and no caller's
+ *   record tells of that
  * - of the answered records those that overlap in time are one conversation (parallel attempts, a conference's pairs):
  *   the longest counts
  * - if nothing was answered, the longest attempt stands for all of them
@@ -50,6 +53,10 @@ export interface CdrRow {
   readonly channel: string
   readonly destination: string
   readonly destinationChannel: string
+  readonly lastApplication: string
+  readonly lastData: string
+  /** Made by an application that rings somebody: the far end of another channel's call, or of nobody's. */
+  readonly isOutgoingLeg: boolean
   readonly disposition: string | null
   readonly startMs: number
   readonly answerMs: number | null
@@ -64,6 +71,12 @@ export interface CdrRow {
  * knows the same.
  */
 const CALL_ID_KEYS = ['sipcallid', 'sip_call_id', 'pjsip_call_id', 'pjsipcallid']
+
+/** What an outgoing leg runs, and the data that Asterisk gives it (app_dial, app_queue, app_followme). */
+const OUTGOING_APPLICATIONS: ReadonlySet<string> = new Set(['AppDial', 'AppQueue'])
+/** What rings on behalf of the dialplan (Page) as of nobody (Originate): only the ids tell which. */
+const OUTGOING_OR_ORIGINATED = 'AppDial2'
+const OUTGOING_DATA = '(Outgoing Line)'
 
 /** Conversations remembered of a channel. */
 const MAX_SPANS = 32
@@ -102,6 +115,8 @@ export function readCdr(stanza: Stanza, clock: LocalTime): CdrRow | Refusal {
     disposition === undefined
   )
     return 'bad_value'
+  const lastApplication = stanza.get('lastapplication')
+  const lastData = stanza.get('lastdata')
   const caller = readCallerId(stanza.get('callerid'))
   const source = stanza.get('source')
   const linkedId = stanza.get('linkedid')
@@ -113,6 +128,11 @@ export function readCdr(stanza: Stanza, clock: LocalTime): CdrRow | Refusal {
     channel: stanza.get('channel'),
     destination: stanza.get('destination'),
     destinationChannel: stanza.get('destinationchannel'),
+    lastApplication,
+    lastData,
+    isOutgoingLeg:
+      lastApplication !== OUTGOING_OR_ORIGINATED &&
+      (OUTGOING_APPLICATIONS.has(lastApplication) || lastData === OUTGOING_DATA),
     disposition,
     startMs,
     answerMs,
@@ -154,21 +174,24 @@ function readCallerId(text: string): { readonly name: string; readonly number: s
   return { name, number: number === 'unknown' ? '' : number }
 }
 
-/** Whether a record can be a call at all: see above. */
-function isCallRow(row: CdrRow, linkedId: string): boolean {
-  if (row.destination === 'h') return false
-  if (!row.channel.startsWith('Local/')) return true
-  return /;1(?:<[A-Z]+>)?$/.test(row.channel) && (linkedId === '' || linkedId === row.uniqueId)
+/**
+ * Whether a record is that of a call's far end, and so none of a call.
+ * @param farEndSeconds the longest conversation, s, in whose record its channel is the far end; NaN: there is none
+ */
+export function isFarEnd(row: CdrRow, linkedId: string, farEndSeconds: number): boolean {
+  const outgoing = row.isOutgoingLeg || (linkedId !== '' && row.lastApplication === OUTGOING_OR_ORIGINATED)
+  if (!outgoing || row.destination !== '' || linkedId === row.uniqueId) return false
+  // Times are whole seconds, and rounded.
+  return row.billableSeconds === 0 || row.destinationChannel === '' || row.billableSeconds <= farEndSeconds + 1
 }
 
 /**
- * The records of one channel that are calls.
+ * The records of a channel that are calls.
  * @param taken conversations of it that were taken before; those taken now are added
  */
-export function pickCalls(rows: readonly CdrRow[], linkedId: string, taken: Span[]): CdrRow[] {
-  const candidates = rows.filter((row) => isCallRow(row, row.linkedId || linkedId))
+export function pickRows(rows: readonly CdrRow[], taken: Span[]): CdrRow[] {
   const picked: CdrRow[] = []
-  const answered = candidates
+  const answered = rows
     .filter((row) => row.disposition === 'ANSWERED')
     .sort((a, b) => b.billableSeconds - a.billableSeconds)
   for (const row of answered) {
@@ -179,7 +202,7 @@ export function pickCalls(rows: readonly CdrRow[], linkedId: string, taken: Span
   }
   if (taken.length > 0) return picked
   let longest: CdrRow | null = null
-  for (const row of candidates) if (longest === null || row.durationSeconds >= longest.durationSeconds) longest = row
+  for (const row of rows) if (longest === null || row.durationSeconds >= longest.durationSeconds) longest = row
   if (longest === null) return picked
   remember(taken, spanOf(longest))
   return [longest]
@@ -253,6 +276,11 @@ export function learnFromCel(stanza: Stanza, facts: ChannelFacts, clock: LocalTi
     default:
       return learnt
   }
+}
+
+/** The cause of a channel's end that a `CEL` event says; 0: none. */
+export function celCause(stanza: Stanza): number {
+  return stanza.get('eventname').toUpperCase() === 'HANGUP' ? causeOf(stanza.get('extra')) : 0
 }
 
 /** CEL's extra: `16,PJSIP/…,ANSWER` up to Asterisk 11, JSON after. */

@@ -9,16 +9,21 @@ import type { Outbox } from '../common/outbox.js'
 import {
   asCause,
   type CdrRow,
+  celCause,
   type ChannelFacts,
   completeCall,
+  isFarEnd,
   learnFromCel,
   newFacts,
-  pickCalls,
+  pickRows,
   readCdr,
   rowId,
+  type Span,
 } from './calls.js'
+import { Channels, localHalf } from './channels.js'
 import { Contacts } from './contacts.js'
 import { Followed } from './followed.js'
+import { beginning, pickOriginated } from './originated.js'
 import { Leg, legKey } from './rtcp.js'
 import type { AmiSettings } from './settings.js'
 import type { Stanza } from './stanzas.js'
@@ -50,7 +55,8 @@ export class AmiNode {
   readonly #legs: Followed<Leg>
   readonly #nameless: Followed<Leg>
   readonly #contacts: Contacts
-  /** Records of a channel, in the order in which they are due. */
+  readonly #channels: Channels
+  /** Records of a channel, or of both halves of a `Local/` channel, in the order in which they are due. */
   readonly #held = new Map<string, Held>()
   /**
    * Legs whose channel has ended, in the order in which they are due: the call record may still say their SIP Call-ID.
@@ -69,6 +75,7 @@ export class AmiNode {
     this.#legs = new Followed(settings.maxFollowed, settings.legIdleMs, over)
     this.#nameless = new Followed(settings.maxFollowed, Math.min(settings.legIdleMs, LEG_NAMELESS_IDLE_MS), over)
     this.#contacts = new Contacts(settings.contactsMs / 2)
+    this.#channels = new Channels(settings.maxFollowed, FACTS_IDLE_MS)
   }
 
   /** Channels, legs and calls that are followed now. */
@@ -122,9 +129,9 @@ export class AmiNode {
 
   /** Hands on what is due. To be called often: a few times in `settleMs`. */
   sweep(nowMs: number): void {
-    for (const [uniqueId, { dueAt }] of this.#held) {
+    for (const [key, { dueAt }] of this.#held) {
       if (dueAt > nowMs) break
-      this.#settle(uniqueId)
+      this.#settle(key)
     }
     for (const [key, dueAt] of this.#ending) {
       if (dueAt > nowMs) break
@@ -134,11 +141,12 @@ export class AmiNode {
     this.#legs.sweep(nowMs)
     this.#nameless.sweep(nowMs)
     this.#facts.sweep(nowMs)
+    this.#channels.sweep(nowMs)
   }
 
   /** Hands on all that is held. */
   flush(): void {
-    for (const uniqueId of [...this.#held.keys()]) this.#settle(uniqueId)
+    for (const key of [...this.#held.keys()]) this.#settle(key)
     this.#ending.clear()
     this.#legs.endAll()
     this.#nameless.endAll()
@@ -163,7 +171,9 @@ export class AmiNode {
     if (row.linkedId !== '') facts.linkedId = row.linkedId
     if (row.callId !== '') facts.callId = row.callId
     this.#ends(row.uniqueId, nowMs)
-    const held = this.#held.get(row.uniqueId)
+    this.#channels.isFarEnd(row.destinationChannel, row.billableSeconds, nowMs)
+    const key = localHalf(row.channel)?.pair ?? row.uniqueId
+    const held = this.#held.get(key)
     if (held !== undefined) {
       held.rows.push(row)
       return
@@ -174,18 +184,54 @@ export class AmiNode {
         break
       }
     }
-    this.#held.set(row.uniqueId, { dueAt: nowMs + settings.settleMs, rows: [row] })
+    this.#held.set(key, { dueAt: nowMs + settings.settleMs, rows: [row] })
   }
 
-  #settle(uniqueId: string): void {
+  #settle(key: string): void {
     const { settings, counters, outbox } = this.#options
-    const held = this.#held.get(uniqueId)
+    const held = this.#held.get(key)
     if (held === undefined) return
-    this.#held.delete(uniqueId)
-    const facts = this.#facts.peek(uniqueId) ?? newFacts()
-    const calls = settings.rows === 'all' ? held.rows : pickCalls(held.rows, facts.linkedId, facts.taken)
-    if (calls.length < held.rows.length) counters.refused('unused', held.rows.length - calls.length)
-    for (const row of calls) outbox.call(completeCall(row, facts), rowId(settings.node, row), settings.tenant)
+    this.#held.delete(key)
+    const { rows } = held
+    const calls = settings.rows === 'all' ? rows.map((row) => ({ row, cause: 0 })) : this.#callsOf(key, held)
+    if (calls.length < rows.length) counters.refused('unused', rows.length - calls.length)
+    for (const { row, cause } of calls) {
+      const fields = completeCall(row, this.#factsOf(row.uniqueId))
+      outbox.call(cause > 0 ? { ...fields, hangup_cause: cause } : fields, rowId(settings.node, row), settings.tenant)
+    }
+  }
+
+  /** The calls that records tell which were held together; a cause of 0 leaves it to what is known of the channel. */
+  #callsOf(key: string, { rows, dueAt }: Held): { readonly row: CdrRow; readonly cause: number }[] {
+    // The extension that runs after the hang-up.
+    const inCall = rows.filter((row) => row.destination !== 'h')
+    if (inCall.length === 0) return []
+    if (localHalf(inCall[0].channel) !== null) {
+      const linked = inCall.map((row) => ({ ...row, linkedId: row.linkedId || this.#factsOf(row.uniqueId).linkedId }))
+      const began = beginning(key, linked, this.#channels)
+      if (began === null) return []
+      const causeOf = (uniqueId: string): number => this.#facts.peek(uniqueId)?.cause ?? 0
+      return pickOriginated(key, linked, began, this.#taken(began, dueAt), this.#channels, causeOf)
+    }
+    const candidates = inCall.filter(
+      (row) =>
+        !row.channel.startsWith('Local/') &&
+        !isFarEnd(
+          row,
+          row.linkedId || this.#factsOf(row.uniqueId).linkedId,
+          this.#channels.get(row.channel)?.farEndSeconds ?? NaN,
+        ),
+    )
+    return pickRows(candidates, this.#taken(key, dueAt)).map((row) => ({ row, cause: 0 }))
+  }
+
+  #factsOf(uniqueId: string): ChannelFacts {
+    return this.#facts.peek(uniqueId) ?? newFacts()
+  }
+
+  /** Conversations of a channel that were taken already: late records of it tell of no others. */
+  #taken(uniqueId: string, nowMs: number): Span[] {
+    return this.#channel(uniqueId, nowMs).taken
   }
 
   #rtcp(stanza: Stanza, sent: boolean, nowMs: number, atMs: number): void {
@@ -222,6 +268,7 @@ export class AmiNode {
 
   #cel(stanza: Stanza, nowMs: number): void {
     const uniqueId = stanza.get('uniqueid')
+    this.#channels.heard(stanza, celCause(stanza), nowMs)
     if (uniqueId === '' || !learnFromCel(stanza, this.#channel(uniqueId, nowMs), this.#clock))
       this.#options.counters.refused('unused')
   }
@@ -234,7 +281,9 @@ export class AmiNode {
     }
     const facts = this.#channel(uniqueId, nowMs)
     facts.linkedId = stanza.get('linkedid') || facts.linkedId
-    facts.cause = asCause(stanza.get('cause')) || facts.cause
+    const cause = asCause(stanza.get('cause'))
+    facts.cause = cause || facts.cause
+    this.#channels.heard(stanza, cause, nowMs)
     this.#ends(uniqueId, nowMs)
   }
 
