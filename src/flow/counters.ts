@@ -37,10 +37,30 @@ export const SOURCE_REFUSALS = [
 
 export type SourceRefusal = (typeof SOURCE_REFUSALS)[number]
 
+/**
+ * Content of communications and names of people that no record has a field for: left at the source. A closed set of
+ * labels.
+ */
+export const LEFT_CONTENT = [
+  /** The text of a message. */
+  'message',
+  /** Where a recording lies, or what it is called. */
+  'recording',
+  'voicemail',
+  /** Keys that were pressed: a PIN, a card's number. */
+  'dtmf',
+  /** What somebody is called, apart from a call record's own caller: that name is the policy's to give or not. */
+  'name',
+] as const
+
+export type LeftContent = (typeof LEFT_CONTENT)[number]
+
 /** What one kind of source counts, in its protocol's own units: posts, packets, events, lines. */
 export interface SourceCounters {
   received(count: number): void
   refused(reason: SourceRefusal, count?: number): void
+  /** Content that came and was left, whatever became of the message in which it was. */
+  left(content: LeftContent): void
   /** How far behind it is, s: the age of what was read last. */
   lag(seconds: number): void
   /** Senders that are connected. */

@@ -5,6 +5,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { type Refusal, REFUSALS } from '../batch/batch.js'
 import {
+  LEFT_CONTENT,
   SOURCE_KINDS,
   SOURCE_REFUSALS,
   type SourceCounters,
@@ -267,6 +268,12 @@ function sourceCounters(registers: Registry[], on: readonly SourceKind[]): (kind
     labelNames: [...kind, 'reason'],
     registers,
   })
+  const left = new Counter({
+    name: 'minim_source_content_left_total',
+    help: 'Content of communications and names that no record has a field for: left at the source, by what it was',
+    labelNames: [...kind, 'content'],
+    registers,
+  })
   const lag = new Gauge({
     name: 'minim_source_lag_seconds',
     help: 'Age of what a source has read last',
@@ -289,6 +296,7 @@ function sourceCounters(registers: Registry[], on: readonly SourceKind[]): (kind
   const make = (name: SourceKind): SourceCounters => {
     const all = child(received, name)
     const reasons = new Map(SOURCE_REFUSALS.map((reason) => [reason, child(refused, name, reason)]))
+    const contents = new Map(LEFT_CONTENT.map((content) => [content, child(left, name, content)]))
     const [late, open, missed] = [lag.labels(name), connections.labels(name), child(gap, name)]
     late.set(0)
     open.set(0)
@@ -297,6 +305,7 @@ function sourceCounters(registers: Registry[], on: readonly SourceKind[]): (kind
         all.inc(count)
       },
       refused: (reason, count = 1) => reasons.get(reason)?.inc(count),
+      left: (content) => contents.get(content)?.inc(1),
       lag: (seconds) => {
         late.set(seconds)
       },

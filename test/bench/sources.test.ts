@@ -114,6 +114,7 @@ void t.test('AMI events: a call, a quality and a device of each call', (t) => {
       lag: () => undefined,
       connections: () => undefined,
       gap: () => undefined,
+      left: () => undefined,
     },
     outbox: {
       add: (kind) => {

@@ -271,6 +271,7 @@ t.test('events of any keys and values give records that can be written, and no e
           lag: () => undefined,
           connections: () => undefined,
           gap: () => undefined,
+          left: () => undefined,
         },
         outbox: {
           add,

@@ -3,7 +3,7 @@
  * outbox.
  */
 import { HOUR_MS } from '../../base/time.js'
-import type { SourceCounters } from '../../flow/counters.js'
+import type { LeftContent, SourceCounters } from '../../flow/counters.js'
 import { LocalTime } from '../../formats/local-time.js'
 import type { Outbox } from '../common/outbox.js'
 import {
@@ -22,6 +22,7 @@ import {
 } from './calls.js'
 import { Channels, localHalf } from './channels.js'
 import { Contacts } from './contacts.js'
+import { contentOf } from './content.js'
 import { Followed } from './followed.js'
 import { beginning, pickOriginated } from './originated.js'
 import { Leg, legKey } from './rtcp.js'
@@ -51,6 +52,7 @@ export interface NodeOptions {
 export class AmiNode {
   readonly #options: NodeOptions
   readonly #clock: LocalTime
+  readonly #left: (content: LeftContent) => void
   readonly #facts: Followed<ChannelFacts>
   readonly #legs: Followed<Leg>
   readonly #nameless: Followed<Leg>
@@ -67,6 +69,9 @@ export class AmiNode {
     this.#options = options
     const { settings, counters } = options
     this.#clock = new LocalTime(settings.timeZone)
+    this.#left = (content) => {
+      counters.left(content)
+    }
     this.#facts = new Followed(settings.maxFollowed, FACTS_IDLE_MS, () => undefined)
     const over = (leg: Leg, _key: string, pushed: boolean): void => {
       if (pushed) counters.refused('too_many')
@@ -88,6 +93,7 @@ export class AmiNode {
    * @param atMs when it happened, by the PBX's clock where that says it
    */
   event(stanza: Stanza, name: string, nowMs: number, atMs: number = nowMs): void {
+    contentOf(stanza, name, this.#left)
     switch (name) {
       case 'cdr': {
         this.#cdr(stanza, nowMs)

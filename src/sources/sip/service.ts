@@ -13,12 +13,13 @@ import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Catalogue } from '../../catalogue/catalogue.js'
 import { MinimError } from '../../errors/catalogue.js'
-import type { SourceCounters, SourceRefusal } from '../../flow/counters.js'
+import type { LeftContent, SourceCounters, SourceRefusal } from '../../flow/counters.js'
 import type { Inlet } from '../../flow/source.js'
 import type { RecordFields } from '../../formats/record-writer.js'
 import type { SipMessage } from '../../formats/sip/message.js'
 import { publishToQuality, registerToDevice, VQ_CONTENT_TYPE, VQ_EVENT } from '../../formats/sip/records.js'
 import { Outbox } from '../common/outbox.js'
+import { contentOf } from './content.js'
 
 /** An answer, but for what every answer copies from its request. */
 export interface SipAnswer {
@@ -74,6 +75,7 @@ export class SipService {
   readonly #options: SipServiceOptions
   readonly #outbox: Outbox
   readonly #now: () => number
+  readonly #left: (content: LeftContent) => void
   /** When each publication ends, by its entity tag. */
   readonly #publications = new LRUCache<string, number>({ max: MAX_PUBLICATIONS })
   readonly #allow: string
@@ -93,6 +95,9 @@ export class SipService {
       waiting: null,
     })
     this.#now = options.now ?? Date.now
+    this.#left = (content) => {
+      options.counters.left(content)
+    }
     this.#allow = options.registerCopies ? `${METHODS}, REGISTER` : METHODS
   }
 
@@ -113,6 +118,7 @@ export class SipService {
       this.refuse('unused')
       return null
     }
+    contentOf(message, this.#left)
     try {
       switch (message.method) {
         case 'PUBLISH':

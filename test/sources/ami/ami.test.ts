@@ -93,6 +93,7 @@ async function start(
       connections: (count) => {
         counted.connections = count
       },
+      left: () => undefined,
       gap: (seconds) => {
         counted.gap += seconds
       },

@@ -1,5 +1,5 @@
 /** Events straight into a node, without a connection: what records come of them. */
-import type { SourceRefusal } from '../../../src/flow/counters.js'
+import type { LeftContent, SourceRefusal } from '../../../src/flow/counters.js'
 import type { RecordFields } from '../../../src/formats/record-writer.js'
 import { AmiNode } from '../../../src/sources/ami/node.js'
 import { AMI_ENTRY, type AmiSettings } from '../../../src/sources/ami/settings.js'
@@ -11,6 +11,7 @@ export interface Told {
   readonly calls: RecordFields[]
   readonly qualities: RecordFields[]
   readonly devices: RecordFields[]
+  readonly left: Partial<Record<LeftContent, number>>
   readonly refused: Partial<Record<SourceRefusal, number>>
   /** Ids of the calls. */
   readonly ids: string[]
@@ -25,7 +26,7 @@ export interface Listening extends Told {
 export const NOW = Date.UTC(2026, 10, 24, 13, 20)
 
 export function listen(settings: Partial<AmiSettings> = {}): Listening {
-  const told: Told = { calls: [], qualities: [], devices: [], refused: {}, ids: [] }
+  const told: Told = { calls: [], qualities: [], devices: [], refused: {}, left: {}, ids: [] }
   const node = new AmiNode({
     settings: { ...AMI_ENTRY, node: 'pbx1', host: '127.0.0.1', user: 'minim', ...settings },
     callsElsewhere: false,
@@ -38,6 +39,9 @@ export function listen(settings: Partial<AmiSettings> = {}): Listening {
       lag: () => undefined,
       connections: () => undefined,
       gap: () => undefined,
+      left: (content) => {
+        told.left[content] = (told.left[content] ?? 0) + 1
+      },
     },
     outbox: {
       add: (kind, fields) => {

@@ -186,6 +186,7 @@ function follow(t: Test | null, path: string, ledger: Ledger, over: Partial<Foll
       lag: () => undefined,
       connections: () => undefined,
       gap: () => undefined,
+      left: () => undefined,
     },
     ...over,
   })
@@ -563,6 +564,7 @@ function followAll(t: Test, paths: readonly string[], ledger: Ledger): void {
         lag: () => undefined,
         connections: () => undefined,
         gap: () => undefined,
+        left: () => undefined,
       },
       sinkOf: (_, reader) => new IntakeSink(ledger, reader.format, 'default'),
     },

@@ -49,6 +49,7 @@ async function rig(t: Test, start: StartSource<Settings>, over: SettingsInput): 
       lag: none,
       connections: none,
       gap: none,
+      left: none,
     }),
     intake: () => {
       throw new Error('not for this source')

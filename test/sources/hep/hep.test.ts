@@ -51,6 +51,7 @@ async function rig(t: Test, over: Partial<HepSettings>, settings: SettingsInput 
       counts.connections = count
     },
     gap: () => undefined,
+    left: () => undefined,
   }
   const broken: unknown[] = []
   const log: string[] = []

@@ -36,6 +36,7 @@ export function reading(over: Partial<HepReaderOptions> = {}): Reading {
     lag: () => undefined,
     connections: () => undefined,
     gap: () => undefined,
+    left: () => undefined,
   }
   const reader = new HepReader({
     catalogue: catalogue(),

@@ -41,6 +41,7 @@ export async function listening(
     },
     lag: () => undefined,
     gap: () => undefined,
+    left: () => undefined,
     connections: (n) => {
       counts['open'] = n
     },

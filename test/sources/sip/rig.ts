@@ -11,11 +11,23 @@ import { type CollectingInlet, collectingInlet } from '../../helpers/inlet.js'
 export const catalogue = shippedCatalogue()
 
 export interface Counted extends SourceCounters {
-  readonly counts: { received: number; connections: number; gap: number; readonly refused: Record<string, number> }
+  readonly counts: {
+    received: number
+    connections: number
+    gap: number
+    readonly refused: Record<string, number>
+    readonly left: Record<string, number>
+  }
 }
 
 export function counters(): Counted {
-  const counts = { received: 0, connections: 0, gap: 0, refused: {} as Record<string, number> }
+  const counts = {
+    received: 0,
+    connections: 0,
+    gap: 0,
+    refused: {} as Record<string, number>,
+    left: {} as Record<string, number>,
+  }
   return {
     counts,
     received: (count) => {
@@ -27,6 +39,9 @@ export function counters(): Counted {
     lag: () => undefined,
     connections: (count) => {
       counts.connections = count
+    },
+    left: (content) => {
+      counts.left[content] = (counts.left[content] ?? 0) + 1
     },
     gap: (seconds) => {
       counts.gap += seconds
