@@ -24,10 +24,7 @@ const LONG_FILES: Readonly<Record<string, string>> = {
 
 /** Functions that may be longer, as `file name`, and why. */
 const LONG_FUNCTIONS: Readonly<Record<string, string>> = {
-  'src/sources/ami/ami.ts startNode': 'not cut yet',
   'src/cli/tail.ts register': 'not cut yet',
-  'src/sources/ami/session.ts #connection': 'not cut yet',
-  'src/sources/ami/session.ts (anonymous)': 'not cut yet',
   'src/sources/sip/listener.ts #serve': 'not cut yet',
 }
 
@@ -46,7 +43,6 @@ const LONG_LINES: ReadonlySet<string> = new Set([
   'test/formats/sip/vq-rtcpxr.test.ts',
   'test/fuzz/kafka.test.ts',
   'test/project/project.test.ts',
-  'test/sources/ami/ami.test.ts',
   'test/sources/common/files.test.ts',
   'test/sources/common/follow-file.test.ts',
   'test/sources/freeswitch/cdr.ts',

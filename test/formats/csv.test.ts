@@ -20,6 +20,11 @@ function read(
   return readAll(new CsvReader(mapping, catalogue(), options), mapping.kind, Buffer.from(text as string), options)
 }
 
+function present<T>(value: T | null | undefined): T {
+  if (value === null || value === undefined) throw new Error('it is not there')
+  return value
+}
+
 function fixture(name: string): Buffer {
   return readFileSync(join(repositoryRoot(), 'test', 'fixtures', name))
 }
@@ -200,7 +205,7 @@ t.test('any byte above ASCII is found at any place in a field', async (t) => {
 })
 
 t.test('a last line without its line feed', async (t) => {
-  const custom = withColumns(asterisk, ['src', 'start', 'billsec'], 'columns').mapping!
+  const custom = present(withColumns(asterisk, ['src', 'start', 'billsec'], 'columns').mapping)
   const whole = '"1001","2026-01-02 03:04:05",56'
   t.equal(read(custom, `${whole}\n`).rows.length, 1)
   t.same(read(custom, whole).refused, ['malformed_csv'], 'its last number may be torn')
@@ -314,7 +319,7 @@ t.test('the fixtures', async (t) => {
     'mappings.custom',
   )
   t.same(problems, [])
-  t.same(read(mapping!, fixture('csv/custom.csv')).rows, [
+  t.same(read(present(mapping), fixture('csv/custom.csv')).rows, [
     {
       calling: '+447700900123',
       called: '+442079460101',
@@ -373,7 +378,7 @@ t.test('a mapping without columns is refused', async (t) => {
 })
 
 // A slow and obvious reader: one character at a time, a column as a string
-const letters = withColumns(asterisk, ['accountcode', 'src', 'userfield', 'uniqueid'], 'columns').mapping!
+const letters = present(withColumns(asterisk, ['accountcode', 'src', 'userfield', 'uniqueid'], 'columns').mapping)
 
 function reference(text: string): { rows: Row[]; refused: number } {
   const rows: Row[] = []
@@ -493,7 +498,7 @@ t.test('no input makes it throw, and all of it is consumed', async () => {
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 300 }),
     fc
-      .array(fc.constantFrom(...'",\n\r\0x\u00ff\\1-:'), { maxLength: 200 })
+      .array(fc.constantFrom(...Array.from('",\n\r\0x\u00ff\\1-:')), { maxLength: 200 })
       .map((a) => Buffer.from(a.join(''), 'latin1')),
   )
   const reader = new CsvReader(asterisk, catalogue(), { maxRecordBytes: 100 })

@@ -52,7 +52,8 @@ t.test('protobufjs reads what was written, several records and kinds in one mess
           .map(([, fields]) =>
             Object.fromEntries(
               Object.entries(fields).map(([name, value]) => {
-                const field = catalogue.kinds[kind].byName.get(name)!
+                const field = catalogue.kinds[kind].byName.get(name)
+                if (field === undefined) throw new Error(name)
                 return [name, field.type === 'float' ? Math.fround(value as number) : value]
               }),
             ),

@@ -10,13 +10,16 @@
  * alone.
  */
 import type { ConnectionOptions } from 'node:tls'
+import type { SourceCounters } from '../../flow/counters.js'
 import type { Source, SourceContext } from '../../flow/source.js'
 import { readSecret } from '../../sections/secrets.js'
 import { pemFiles, readPem } from '../../sections/tls-files.js'
 import { Outbox } from '../common/outbox.js'
+import { Gap } from './gap.js'
 import { AmiNode } from './node.js'
 import { AmiSession } from './session.js'
 import { amiSecret, type AmiSettings } from './settings.js'
+import type { Stanza } from './stanzas.js'
 import { eventTime } from './times.js'
 
 const KIND = 'ami'
@@ -50,169 +53,160 @@ export function startAmi(context: SourceContext<AmiContext>): Promise<Source | n
     tls: readTls(entry, i),
   }))
   const open: Open = { count: 0 }
-  const running = prepared.map(({ entry, secret, tls }) => startNode(context, entry, secret, tls, open))
+  const running = prepared.map(({ entry, secret, tls }) => new Connected(context, entry, secret, tls, open))
   return Promise.resolve({
     kind: KIND,
     addresses: {},
     stopTaking: async () => {
-      await Promise.all(running.map((stop) => stop()))
+      await Promise.all(running.map((one) => one.stop()))
     },
     stop: () => Promise.resolve(),
   })
 }
 
-/** @returns what ends it, once all that came is safe */
-function startNode(
-  context: SourceContext<AmiContext>,
-  entry: AmiSettings,
-  secret: string,
-  tls: ConnectionOptions | null,
-  open: Open,
-): () => Promise<void> {
-  const { settings, catalogue, log, inlet, onBroken } = context
-  const counters = context.counters(KIND)
-  const { node } = entry
-  // `node` of a followed file or of a topic says whose call records it holds.
-  const callsElsewhere = [...settings.files, ...settings.kafkaInput].some((other) => other.node === node)
-  const outbox = new Outbox({
-    source: KIND,
-    catalogue,
-    inlet,
-    maxPending: Infinity,
-    refused: (reason, count) => {
-      counters.refused(reason, count)
-    },
-    waiting: {
-      maxPendingBytes: MAX_PENDING_BYTES,
-      onBehind: (behind) => {
-        log.warn(
-          { node, behind },
-          behind ? 'AMI: reading is paused until the spool has taken what came' : 'AMI: reading goes on',
-        )
-        session.hold('outbox', behind)
+/** A PBX that is connected to: its session, what its events become, and the way of the records to the spool. */
+class Connected {
+  readonly #context: SourceContext<AmiContext>
+  readonly #entry: AmiSettings
+  readonly #counters: SourceCounters
+  readonly #open: Open
+  /** `node` of a followed file or of a topic says whose call records it holds. */
+  readonly #callsElsewhere: boolean
+  readonly #outbox: Outbox
+  readonly #records: AmiNode
+  readonly #gap: Gap
+  readonly #session: AmiSession
+  readonly #sweep: NodeJS.Timeout
+
+  constructor(
+    context: SourceContext<AmiContext>,
+    entry: AmiSettings,
+    secret: string,
+    tls: ConnectionOptions | null,
+    open: Open,
+  ) {
+    const { settings, log } = context
+    const counters = context.counters(KIND)
+    this.#context = context
+    this.#entry = entry
+    this.#counters = counters
+    this.#open = open
+    this.#callsElsewhere = [...settings.files, ...settings.kafkaInput].some(({ node }) => node === entry.node)
+    this.#outbox = this.#openOutbox()
+    this.#records = new AmiNode({
+      settings: entry,
+      counters,
+      outbox: this.#outbox,
+      callsElsewhere: this.#callsElsewhere,
+      onUnknownContact: () => {
+        this.#session.contactUnknown()
       },
-      onBroken: (error) => {
-        onBroken(KIND, error)
+    })
+    this.#gap = new Gap((seconds) => {
+      counters.gap(seconds)
+    })
+    this.#session = new AmiSession({
+      settings: entry,
+      secret,
+      tls,
+      log,
+      onEvent: (stanza, name) => {
+        this.#event(stanza, name)
       },
-    },
-  })
-  const records = new AmiNode({
-    settings: entry,
-    counters,
-    outbox,
-    callsElsewhere,
-    onUnknownContact: () => {
-      session.contactUnknown()
-    },
-  })
-  const gap = new Gap((seconds) => {
-    counters.gap(seconds)
-  })
-  const session: AmiSession = new AmiSession({
-    settings: entry,
-    secret,
-    tls,
-    log,
-    onEvent: (stanza, name) => {
-      counters.received(1)
-      const now = Date.now()
-      const at = eventTime(stanza, now)
-      gap.heard()
-      try {
-        records.event(stanza, name, now, Number.isNaN(at) ? now : at)
-      } catch (error) {
-        // An event that trips the program is a defect of it; the next event is another matter.
-        onBroken(KIND, error)
-      }
-      if (!Number.isNaN(at)) counters.lag(Math.max(0, (now - at) / 1000))
-    },
-    onTooLarge: () => {
-      counters.received(1)
-      counters.refused('too_large')
-    },
-    onMalformed: () => {
-      counters.received(1)
-      counters.refused('malformed')
-    },
-    onRefused: () => {
-      counters.refused('unauthorised')
-    },
-    onUp: () => {
-      counters.connections(++open.count)
-      const seconds = gap.ends()
-      if (seconds > 0) {
-        log.warn(
-          {
-            node,
-            gapSeconds: Math.round(seconds * 10) / 10,
-            calls:
-              callsElsewhere && entry.calls !== 'always'
-                ? 'none missed: they come from the file of this node'
-                : 'missed',
-          },
-          'AMI: connected again; what the PBX said meanwhile is missed',
-        )
-      }
-    },
-    onDown: () => {
-      counters.connections(--open.count)
-    },
-    onWaiting: () => {
-      gap.grows()
-    },
-  })
-  const sweep = setInterval(
-    () => {
-      records.sweep(Date.now())
-    },
-    Math.max(10, Math.min(SWEEP_MS, entry.settleMs)),
-  )
-  session.start()
-  return async () => {
-    await session.stop()
-    clearInterval(sweep)
-    records.flush()
-    await outbox.close()
-  }
-}
-
-/**
- * Time in which nothing could be heard: from the last that was heard to the next log-in. Counted while it lasts, so
- * that it can be seen.
- */
-class Gap {
-  readonly #count: (seconds: number) => void
-  /** When something was heard last, or the gap was counted up to. */
-  #since = performance.now()
-  #total = 0
-  #open = false
-
-  constructor(count: (seconds: number) => void) {
-    this.#count = count
+      onTooLarge: () => {
+        counters.received(1)
+        counters.refused('too_large')
+      },
+      onMalformed: () => {
+        counters.received(1)
+        counters.refused('malformed')
+      },
+      onRefused: () => {
+        counters.refused('unauthorised')
+      },
+      onUp: () => {
+        this.#up()
+      },
+      onDown: () => {
+        counters.connections(--open.count)
+      },
+      onWaiting: () => {
+        this.#gap.grows()
+      },
+    })
+    this.#sweep = setInterval(
+      () => {
+        this.#records.sweep(Date.now())
+      },
+      Math.max(10, Math.min(SWEEP_MS, entry.settleMs)),
+    )
+    this.#session.start()
   }
 
-  heard(): void {
-    this.#since = performance.now()
+  /** Ends it, once all that came is safe. */
+  async stop(): Promise<void> {
+    await this.#session.stop()
+    clearInterval(this.#sweep)
+    this.#records.flush()
+    await this.#outbox.close()
   }
 
-  /** There is a gap, and it lasts. */
-  grows(): void {
-    this.#open = true
-    const now = performance.now()
-    const seconds = (now - this.#since) / 1000
-    this.#since = now
-    this.#total += seconds
-    this.#count(seconds)
+  #openOutbox(): Outbox {
+    const { catalogue, inlet, log, onBroken } = this.#context
+    const { node } = this.#entry
+    return new Outbox({
+      source: KIND,
+      catalogue,
+      inlet,
+      maxPending: Infinity,
+      refused: (reason, count) => {
+        this.#counters.refused(reason, count)
+      },
+      waiting: {
+        maxPendingBytes: MAX_PENDING_BYTES,
+        onBehind: (behind) => {
+          log.warn(
+            { node, behind },
+            behind ? 'AMI: reading is paused until the spool has taken what came' : 'AMI: reading goes on',
+          )
+          this.#session.hold('outbox', behind)
+        },
+        onBroken: (error) => {
+          onBroken(KIND, error)
+        },
+      },
+    })
   }
 
-  /** Logged in. @returns how long it was, s; 0 if there was none */
-  ends(): number {
-    if (this.#open) this.grows()
-    const seconds = this.#total
-    this.#open = false
-    this.#total = 0
-    this.#since = performance.now()
-    return seconds
+  #event(stanza: Stanza, name: string): void {
+    this.#counters.received(1)
+    const now = Date.now()
+    const at = eventTime(stanza, now)
+    this.#gap.heard()
+    try {
+      this.#records.event(stanza, name, now, Number.isNaN(at) ? now : at)
+    } catch (error) {
+      // An event that trips the program is a defect of it; the next event is another matter.
+      this.#context.onBroken(KIND, error)
+    }
+    if (!Number.isNaN(at)) this.#counters.lag(Math.max(0, (now - at) / 1000))
+  }
+
+  /** Logged in. */
+  #up(): void {
+    const { node, calls } = this.#entry
+    this.#counters.connections(++this.#open.count)
+    const seconds = this.#gap.ends()
+    if (seconds === 0) return
+    this.#context.log.warn(
+      {
+        node,
+        gapSeconds: Math.round(seconds * 10) / 10,
+        calls:
+          this.#callsElsewhere && calls !== 'always' ? 'none missed: they come from the file of this node' : 'missed',
+      },
+      'AMI: connected again; what the PBX said meanwhile is missed',
+    )
   }
 }
 

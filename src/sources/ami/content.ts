@@ -38,9 +38,10 @@ const APPLICATIONS: ReadonlyMap<string, LeftContent> = new Map([
   ['sms', 'message'],
 ])
 
-/** A column or variable that is called after a recording and holds something, or a file of sound in any. */
-const RECORDING =
-  /^[^:\n]{0,64}(?:recording|mixmonitor|monitor_filename)[^:\n]{0,64}:[ \t]{0,8}[^\s]|\.(?:wav|wav49|gsm|mp3|ogg|opus|ulaw|alaw|sln\d*|g722|g729)\b/im
+/** A column that is called after a recording and holds something. */
+const RECORDING_COLUMN = /^[^:\n]{0,64}(?:recording|mixmonitor|monitor_filename)[^:\n]{0,64}:[ \t]{0,8}\S/im
+/** A file of sound, in any column. */
+const SOUND_FILE = /\.(?:wav|wav49|gsm|mp3|ogg|opus|ulaw|alaw|sln\d*|g722|g729)\b/i
 
 /** Told of each kind of content once an event. */
 export function contentOf(stanza: Stanza, name: string, left: (content: LeftContent) => void): void {
@@ -53,7 +54,8 @@ export function contentOf(stanza: Stanza, name: string, left: (content: LeftCont
     case 'cdr': {
       const application = APPLICATIONS.get(stanza.get('lastapplication').toLowerCase())
       if (application !== undefined && stanza.get('lastdata') !== '') left(application)
-      if (application !== 'recording' && RECORDING.test(stanza.text)) left('recording')
+      if (application !== 'recording' && (RECORDING_COLUMN.test(stanza.text) || SOUND_FILE.test(stanza.text)))
+        left('recording')
       return
     }
     case 'varset': {

@@ -51,6 +51,8 @@ type Hold = 'rate' | 'outbox'
 export class AmiSession {
   readonly #options: SessionOptions
   #socket: Socket | null = null
+  /** The first line of the connection has come. */
+  #banner = false
   #loggedIn = false
   #stopped = false
   #wake: (() => void) | null = null
@@ -141,93 +143,118 @@ export class AmiSession {
 
   /** One connection, from its beginning to its end. Resolves with why it ended. */
   #connection(): Promise<MinimError> {
-    const { settings, tls, onDown, onTooLarge, onMalformed } = this.#options
-    const { node, host, port, timeoutMs } = settings
+    const { settings, tls, onDown, onTooLarge } = this.#options
+    const { host, port, maxStanzaBytes } = settings
     return new Promise((resolve) => {
       let over = false
       const socket = tls === null ? connectTcp({ host, port }) : connectTls({ ...tls, host, port })
       this.#socket = socket
-      const failed = (error: MinimError): void => {
+      this.#banner = false
+      const timers = [this.#watch(), this.#listContacts()]
+      this.#fail = (error) => {
         if (over) return
         over = true
-        clearInterval(watch)
-        clearInterval(contacts)
-        if (this.#rateTimer !== null) clearTimeout(this.#rateTimer)
-        if (this.#contactsTimer !== null) clearTimeout(this.#contactsTimer)
-        this.#rateTimer = this.#contactsTimer = null
-        this.#holds.delete('rate')
-        this.#pending.clear()
+        for (const timer of timers) clearInterval(timer)
+        this.#forget()
         socket.destroy()
-        this.#socket = null
         if (this.#loggedIn) {
           this.#loggedIn = false
           onDown()
         }
         resolve(error)
       }
-      this.#fail = failed
-      let lastPing = performance.now()
-      const begun = performance.now()
-      let banner = false
-      const watch = setInterval(
-        () => {
-          if (this.#holds.size > 0) return
-          const now = performance.now()
-          if (!banner && now - begun > timeoutMs) {
-            failed(new MinimError('MINIM_AMI_TIMEOUT', { node, ms: timeoutMs, what: 'banner' }))
-            return
-          }
-          for (const { deadline } of this.#pending.values())
-            if (now > deadline) {
-              failed(new MinimError('MINIM_AMI_TIMEOUT', { node, ms: timeoutMs, what: 'answer' }))
-              return
-            }
-          if (this.#loggedIn && now - lastPing >= settings.pingMs) {
-            lastPing = now
-            void this.#request('Ping', {})
-          }
-        },
-        Math.max(10, Math.min(500, settings.pingMs / 2, timeoutMs / 2)),
-      )
-      const contacts = setInterval(() => {
-        if (this.#loggedIn) this.#askContacts()
-      }, settings.contactsMs)
-
-      const parser = new StanzaParser(settings.maxStanzaBytes)
+      const parser = new StanzaParser(maxStanzaBytes)
       const sink = {
         banner: (line: string | null): void => {
-          banner = true
-          if (line === null || !BANNER.test(line))
-            failed(new MinimError('MINIM_AMI_PROTOCOL', { node, what: "no banner of Asterisk's" }))
-          else void this.#logIn()
+          this.#greeted(line)
         },
         stanza: (stanza: Stanza): void => {
-          if (over || this.#stopped) return
-          const name = stanza.event
-          if (name === '') {
-            if (!this.#answer(stanza)) onMalformed()
-            return
-          }
-          this.#windowEvents++
-          this.#options.onEvent(stanza, name)
+          if (!over) this.#take(stanza)
         },
         tooLarge: onTooLarge,
       }
-      socket.setNoDelay(true)
-      socket.setKeepAlive(true, 30_000)
-      socket.on('data', (chunk: Buffer) => {
+      this.#listen(socket, this.#fail, (chunk) => {
         if (over || this.#stopped) return
         parser.push(chunk, sink)
         this.#limitRate()
       })
-      socket.on('error', (error: NodeJS.ErrnoException) => {
-        failed(new MinimError('MINIM_AMI_LOST', { node, what: safeCode(error.code) }))
-      })
-      socket.on('close', () => {
-        failed(new MinimError('MINIM_AMI_LOST', { node, what: 'closed' }))
-      })
       if (this.#holds.size > 0) socket.pause()
     })
+  }
+
+  #listen(socket: Socket, failed: (error: MinimError) => void, onData: (chunk: Buffer) => void): void {
+    const { node } = this.#options.settings
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, 30_000)
+    socket.on('data', onData)
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      failed(new MinimError('MINIM_AMI_LOST', { node, what: safeCode(error.code) }))
+    })
+    socket.on('close', () => {
+      failed(new MinimError('MINIM_AMI_LOST', { node, what: 'closed' }))
+    })
+  }
+
+  /** What belongs to a connection that has ended. */
+  #forget(): void {
+    if (this.#rateTimer !== null) clearTimeout(this.#rateTimer)
+    if (this.#contactsTimer !== null) clearTimeout(this.#contactsTimer)
+    this.#rateTimer = this.#contactsTimer = null
+    this.#holds.delete('rate')
+    this.#pending.clear()
+    this.#socket = null
+  }
+
+  /** Ends the connection when an answer does not come in time, and pings. */
+  #watch(): NodeJS.Timeout {
+    const { node, timeoutMs, pingMs } = this.#options.settings
+    const begun = performance.now()
+    let lastPing = begun
+    return setInterval(
+      () => {
+        if (this.#holds.size > 0) return
+        const now = performance.now()
+        if (!this.#banner && now - begun > timeoutMs) {
+          this.#fail(new MinimError('MINIM_AMI_TIMEOUT', { node, ms: timeoutMs, what: 'banner' }))
+          return
+        }
+        for (const { deadline } of this.#pending.values())
+          if (now > deadline) {
+            this.#fail(new MinimError('MINIM_AMI_TIMEOUT', { node, ms: timeoutMs, what: 'answer' }))
+            return
+          }
+        if (this.#loggedIn && now - lastPing >= pingMs) {
+          lastPing = now
+          void this.#request('Ping', {})
+        }
+      },
+      Math.max(10, Math.min(500, pingMs / 2, timeoutMs / 2)),
+    )
+  }
+
+  #listContacts(): NodeJS.Timeout {
+    return setInterval(() => {
+      if (this.#loggedIn) this.#askContacts()
+    }, this.#options.settings.contactsMs)
+  }
+
+  #greeted(line: string | null): void {
+    const { node } = this.#options.settings
+    this.#banner = true
+    if (line === null || !BANNER.test(line))
+      this.#fail(new MinimError('MINIM_AMI_PROTOCOL', { node, what: "no banner of Asterisk's" }))
+    else void this.#logIn()
+  }
+
+  #take(stanza: Stanza): void {
+    if (this.#stopped) return
+    const name = stanza.event
+    if (name === '') {
+      if (!this.#answer(stanza)) this.#options.onMalformed()
+      return
+    }
+    this.#windowEvents++
+    this.#options.onEvent(stanza, name)
   }
 
   async #logIn(): Promise<void> {

@@ -114,7 +114,7 @@ async function place(t: Test): Promise<{ file: string; stateFile: string; ledger
             log.push(line)
           },
         }),
-        counters: { received: none, refused: none, lag: none, connections: none, gap: none },
+        counters: { received: none, refused: none, lag: none, connections: none, gap: none, left: none },
       })
       return { agent, log }
     },
@@ -187,7 +187,7 @@ t.test('a proxy that is not there: a short line with the code, and the mend the 
         log.push(JSON.parse(line) as (typeof log)[number])
       },
     }),
-    counters: { received: none, refused: none, lag: none, connections: none, gap: none },
+    counters: { received: none, refused: none, lag: none, connections: none, gap: none, left: none },
   })
   t.teardown(() => agent.stop())
   await until('said', () => log.length > 0)

@@ -686,9 +686,8 @@ t.test('recorded sessions of other projects', async (t) => {
   }
   await until('all events', () => run.counted.received >= events)
   await run.source.stopTaking()
-  t.comment(
-    `${events} events, ${run.inlet.records().length} records, ${run.counted.refused.unused} of no use, ${run.counted.refused.malformed ?? 0} stanzas that are neither event nor answer`,
-  )
+  const { unused, malformed = 0 } = run.counted.refused
+  t.comment(`${events} events, ${run.inlet.records().length} records, ${unused} of no use, ${malformed} not understood`)
   t.match(
     run.inlet
       .records()

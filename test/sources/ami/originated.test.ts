@@ -1,6 +1,6 @@
 /** Calls that the PBX makes by itself, and the legs that are none. */
 import t from 'tap'
-import { type Event, listen, tell,type Told } from './events.js'
+import { type Event, listen, tell, type Told } from './events.js'
 
 const TIMES = { StartTime: '2026-11-24 13:20:00', AnswerTime: '', EndTime: '2026-11-24 13:20:20' }
 const ANSWERED = { AnswerTime: '2026-11-24 13:20:05', BillableSeconds: 15, Disposition: 'ANSWERED' }
