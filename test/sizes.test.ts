@@ -17,9 +17,6 @@ const COLUMNS = 140
 const LONG_FILES: Readonly<Record<string, string>> = {
   'src/errors/catalogue.ts': 'a table: every code with its message and mend',
   'src/sources/common/follow-file.ts': 'not cut yet',
-  'src/deliver/lane.ts': 'not cut yet',
-  'src/normalise/user-agent.ts': 'not cut yet',
-  'src/formats/sip/message.ts': 'not cut yet',
 }
 
 /** Functions that may be longer, as `file name`, and why. */

@@ -2,7 +2,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { RecordWriter } from '../../src/formats/record-writer.js'
-import { addressesOf, paramsOf, peekSip, readSip, uriOf } from '../../src/formats/sip/message.js'
+import { addressesOf, paramsOf, uriOf } from '../../src/formats/sip/address.js'
+import { peekSip, readSip } from '../../src/formats/sip/message.js'
 import {
   causeOf,
   inviteOf,

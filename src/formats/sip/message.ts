@@ -4,14 +4,9 @@
  *
  * sip.js's parser takes 1.2 ms a message, each call of its grammar 0.1 ms, and one header that it cannot read loses the
  * message: 830 messages a second, where 60,000 are to be told apart. So messages are found out by bytes here, in
- * offsets, and a header becomes text when it is asked for. sip.js's grammar reads the URIs that are not of the plain
- * shape that nearly all have, behind an `lru-cache`; and its parser is what `test/formats/sip/message.test.ts` holds
- * this file against.
+ * offsets, and a header becomes text when it is asked for; what its text says is read by `address.ts`. sip.js's parser
+ * is what `test/formats/sip/message.test.ts` holds this file against.
  */
-import { isIP } from 'node:net'
-import { LRUCache } from 'lru-cache'
-import { Grammar } from 'sip.js/lib/grammar/grammar.js'
-
 /** What a message may have at most; one that has more is no message. */
 export const SIP_LIMITS = { bytes: 65_535, headers: 256, headerBytes: 8192 } as const
 
@@ -81,18 +76,23 @@ interface Name {
 const HEADER_NAMES = Object.keys(HEADERS) as SipHeader[]
 const HEADER_IDS = new Map<SipHeader, number>(HEADER_NAMES.map((name, id) => [name, id]))
 const OTHER_HEADER = -1
+
+function idOfHeader(name: SipHeader): number {
+  return HEADER_IDS.get(name) ?? OTHER_HEADER
+}
+
 /** By length and first letter: never more than two to compare. */
 const NAMES_BY_SHAPE: (readonly Name[] | undefined)[] = Array<undefined>(32 * 32).fill(undefined)
 for (const [name, compact] of Object.entries(HEADERS)) {
   for (const form of compact === '' ? [name] : [name, compact]) {
     const bytes = Buffer.from(form)
     const shape = bytes.length * 32 + (bytes[0] & 31)
-    NAMES_BY_SHAPE[shape] = [...(NAMES_BY_SHAPE[shape] ?? []), { bytes, id: HEADER_IDS.get(name as SipHeader)! }]
+    NAMES_BY_SHAPE[shape] = [...(NAMES_BY_SHAPE[shape] ?? []), { bytes, id: idOfHeader(name as SipHeader) }]
   }
 }
 
-const CALL_ID = HEADER_IDS.get('call-id')!
-const CSEQ = HEADER_IDS.get('cseq')!
+const CALL_ID = idOfHeader('call-id')
+const CSEQ = idOfHeader('cseq')
 
 function headerId(bytes: Uint8Array, start: number, end: number): number {
   const length = end - start
@@ -307,13 +307,13 @@ export class SipMessage {
 
   /** The first header of that name; null where there is none. */
   header(name: SipHeader): string | null {
-    const index = this.#ids.indexOf(HEADER_IDS.get(name)!)
+    const index = this.#ids.indexOf(idOfHeader(name))
     return index < 0 ? null : textOf(this.bytes, this.#starts[index], this.#ends[index])
   }
 
   /** All headers of that name, in order. */
   headers(name: SipHeader): string[] {
-    const id = HEADER_IDS.get(name)!
+    const id = idOfHeader(name)
     const found: string[] = []
     for (let i = 0; i < this.#ids.length; i++)
       if (this.#ids[i] === id) found.push(textOf(this.bytes, this.#starts[i], this.#ends[i]))
@@ -379,143 +379,4 @@ export function readSip(bytes: Uint8Array): SipMessage | null {
   }
   // Cut off, or without the empty line: what there is of the headers counts, the body is empty.
   return new SipMessage(bytes, first, bytes.length, ids, starts, ends)
-}
-
-/** An address of a header: From, To, Contact. The display name is not kept: no record has a use for it. */
-export interface SipAddress {
-  readonly uri: string
-  /** By their names in lower case; without a value: the empty text. */
-  readonly params: Readonly<Record<string, string>>
-}
-
-const MAX_ADDRESSES = 16
-
-/** Addresses of one header's value, which may be several with commas between (RFC 3261 §7.3.1); at most 16. */
-export function addressesOf(value: string): SipAddress[] {
-  const found: SipAddress[] = []
-  let at = 0
-  while (at < value.length && found.length < MAX_ADDRESSES) {
-    const end = partEnd(value, at, ',')
-    const address = addressOf(value.slice(at, end))
-    if (address !== null) found.push(address)
-    at = end + 1
-  }
-  return found
-}
-
-/** The one address of From or To; null where there is none. */
-export function addressOf(value: string): SipAddress | null {
-  const open = unquotedIndexOf(value, '<')
-  let uri: string
-  let rest: string
-  if (open >= 0) {
-    const close = value.indexOf('>', open)
-    if (close < 0) return null
-    uri = value.slice(open + 1, close).trim()
-    rest = value.slice(close + 1)
-  } else {
-    // Without angle brackets, what follows a semicolon belongs to the header and not to the URI (RFC 3261 §20.10).
-    const semicolon = value.indexOf(';')
-    uri = (semicolon < 0 ? value : value.slice(0, semicolon)).trim()
-    rest = semicolon < 0 ? '' : value.slice(semicolon)
-  }
-  return uri === '' || /\s/.test(uri) ? null : { uri, params: paramsOf(rest) }
-}
-
-/** Parameters that follow a value: `;tag=…;expires=…`. */
-export function paramsOf(text: string): Record<string, string> {
-  const params: Record<string, string> = Object.create(null) as Record<string, string>
-  let at = text.indexOf(';')
-  for (let n = 0; at >= 0 && at < text.length && n < 32; n++) {
-    const end = partEnd(text, at + 1, ';')
-    const part = text.slice(at + 1, end)
-    const equals = part.indexOf('=')
-    const name = (equals < 0 ? part : part.slice(0, equals)).trim().toLowerCase()
-    const value = equals < 0 ? '' : part.slice(equals + 1).trim()
-    if (name !== '' && !(name in params))
-      params[name] = value.startsWith('"') ? value.replace(/^"|"$/g, '').replace(/\\(.)/g, '$1') : value
-    at = end
-  }
-  return params
-}
-
-/** Where the part that begins at `from` ends: at the separator, outside of quotes and angle brackets. */
-function partEnd(text: string, from: number, separator: string): number {
-  let quoted = false
-  let inAngle = false
-  for (let i = from; i < text.length; i++) {
-    const c = text[i]
-    if (quoted) {
-      if (c === '\\') i++
-      else if (c === '"') quoted = false
-    } else if (c === '"' && !inAngle) quoted = true
-    else if (c === '<') inAngle = true
-    else if (c === '>') inAngle = false
-    else if (c === separator && !inAngle) return i
-  }
-  return text.length
-}
-
-function unquotedIndexOf(text: string, wanted: string): number {
-  let quoted = false
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i]
-    if (quoted) {
-      if (c === '\\') i++
-      else if (c === '"') quoted = false
-    } else if (c === '"') quoted = true
-    else if (c === wanted) return i
-  }
-  // A name whose quote never closes: the last bracket is the address's.
-  return quoted ? text.lastIndexOf(wanted) : -1
-}
-
-/** Where a SIP URI points. */
-export interface SipUri {
-  readonly user: string
-  readonly host: string
-  /** null where the URI says none. */
-  readonly port: number | null
-}
-
-/** `sip:user@host:port`, with parameters behind: what nearly every URI is. */
-const PLAIN_URI = /^sips?:(?:([A-Za-z0-9+._*#~-]{1,128})@)?([A-Za-z0-9.-]{1,253})(?::(\d{1,5}))?(?:;[^?\s<>"]*)?$/i
-
-const uris = new LRUCache<string, { readonly uri: SipUri | null }>({ max: 4096 })
-
-/**
- * Reads a SIP URI; null for what is none. Plain ones by their shape, others by sip.js's grammar, whose work is
- * remembered.
- */
-export function uriOf(text: string): SipUri | null {
-  const plain = PLAIN_URI.exec(text)
-  if (plain !== null)
-    return {
-      user: plain[1] ?? '',
-      host: plain[2].toLowerCase(),
-      port: plain[3] === undefined ? null : Number(plain[3]),
-    }
-  if (text.length > 512 || !/^sips?:/i.test(text)) return null
-  let known = uris.get(text)
-  if (known === undefined) {
-    const parsed = Grammar.URIParse(text)
-    known = {
-      uri:
-        parsed === undefined
-          ? null
-          : {
-              user: (parsed.user ?? '').replace(/:.*$/, ''),
-              host: parsed.host.replace(/^\[|\]$/g, ''),
-              port: parsed.port ?? null,
-            },
-    }
-    uris.set(text, known)
-  }
-  return known.uri
-}
-
-/** An IP address out of a SIP host, without the brackets of IPv6; null for a name. */
-export function ipOf(host: string): string | null {
-  const bare = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host
-  return isIP(bare) === 0 ? null : bare
 }

@@ -9,7 +9,8 @@
 import { parseMac } from '../../normalise/mac.js'
 import { userAgent } from '../../normalise/user-agent.js'
 import type { FieldValue, RecordFields } from '../record-writer.js'
-import { addressesOf, addressOf, ipOf, paramsOf, type SipMessage, uriOf } from './message.js'
+import { addressesOf, addressOf, ipOf, paramsOf, uriOf } from './address.js'
+import type { SipMessage } from './message.js'
 import { readVqRtcpxr, type VqFigures, type VqReport } from './vq-rtcpxr.js'
 
 /** When and from where a message came. */

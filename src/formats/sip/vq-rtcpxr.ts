@@ -12,7 +12,7 @@
  */
 import type { FieldNameOf } from '../../catalogue/catalogue.js'
 import type { FieldValue } from '../record-writer.js'
-import { addressOf, ipOf } from './message.js'
+import { addressOf, ipOf } from './address.js'
 
 /** What a body may have at most. More is not read. */
 export const VQ_LIMITS = { bytes: 65_535, lines: 1024, lineChars: 2048, reports: 32 } as const
@@ -203,7 +203,7 @@ export function readVqRtcpxr(body: Uint8Array): VqReport[] | null {
       side = 'local'
       known = true
     } else if (SECTIONS.has(name)) {
-      side = SECTIONS.get(name)!
+      side = SECTIONS.get(name) ?? side
       known = true
     } else if (METRIC_LINES.has(name)) {
       known = true

@@ -1,16 +1,8 @@
 import type { Logger } from 'sip.js/lib/core/log/logger.js'
 import { Parser } from 'sip.js/lib/core/messages/parser.js'
 import t from 'tap'
-import {
-  addressesOf,
-  addressOf,
-  ipOf,
-  paramsOf,
-  peekSip,
-  readSip,
-  SIP_LIMITS,
-  uriOf,
-} from '../../../src/formats/sip/message.js'
+import { addressesOf, addressOf, ipOf, paramsOf, uriOf } from '../../../src/formats/sip/address.js'
+import { peekSip, readSip, SIP_LIMITS } from '../../../src/formats/sip/message.js'
 import { common, publish, register, sip, vqBody } from '../../sources/sip/messages.js'
 
 const quiet = {
