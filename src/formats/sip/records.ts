@@ -11,6 +11,7 @@ import { userAgent } from '../../normalise/user-agent.js'
 import type { FieldValue, RecordFields } from '../record-writer.js'
 import { addressesOf, addressOf, ipOf, paramsOf, uriOf } from './address.js'
 import type { SipMessage } from './message.js'
+import { rtpStatisticsOf } from './rtp-stat.js'
 import { readVqRtcpxr, type VqFigures, type VqReport } from './vq-rtcpxr.js'
 
 /** When and from where a message came. */
@@ -197,15 +198,19 @@ function deviceIdentity(message: SipMessage): { readonly mac: string | null; rea
   }
 }
 
+/** A UUID of version 1 (RFC 9562 §5.1) with that RFC's variant (§4.1), and its node. */
+const CLOCK_UUID = /^<?\s{0,8}urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[89ab][0-9a-f]{3}-([0-9a-f]{12})\s{0,8}>?$/i
+
 /**
- * The MAC address that ends a UUID made of the clock and it (RFC 4122 §4.1.6; RFC 5626 §4.1 for `+sip.instance`), or
- * one that is nothing else (version 0). Nodes with the multicast bit are random numbers (§4.5), and other versions hold
- * no address.
+ * The MAC address in a `+sip.instance` (RFC 5626 §4.1): the node of a UUID that was made of the clock and it. Phones
+ * write UUIDs of all kinds there, and a MAC address that is made of random digits would be somebody else's. Nodes with
+ * the multicast bit are random numbers (RFC 9562 §6.10); with the bit of local administration they are made up, or a
+ * privacy address that changes.
  */
 function macOfInstance(instance: string | undefined): string | null {
-  const found = /urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0126][0-9a-f]{3}-[0-9a-f]{4}-([0-9a-f]{12})/i.exec(instance ?? '')
-  if (found === null) return null
-  return (parseInt(found[1].slice(0, 2), 16) & 1) !== 0 ? null : parseMac(found[1])
+  const node = CLOCK_UUID.exec(instance ?? '')?.[1]
+  if (node === undefined || /^0{12}$/.test(node)) return null
+  return (parseInt(node.slice(0, 2), 16) & 3) !== 0 ? null : parseMac(node)
 }
 
 /** What an INVITE says of its call. Strings are copies: they may outlive the message. */
@@ -315,55 +320,6 @@ export function causeOf(message: SipMessage): number | null {
   return CAUSES[message.status] ?? null
 }
 
-/** What a statistics header says, by the names of `Quality`'s fields. */
-export type RtpStatistics = Readonly<Record<string, number | string>>
-
-/**
- * Counts of packets; milliseconds. Of pairs, `PL=22,33` and `JI=23,2`, the first is about what the sender of the header
- * received.
- */
-const STATISTICS: Readonly<Record<string, string>> = {
-  PS: 'packets_sent',
-  PR: 'packets_received',
-  PL: 'packets_lost',
-  JI: 'jitter_ms',
-  LA: 'round_trip_ms',
-}
-
-/**
- * Statistics that BYE and its answer carry: `X-RTP-Stat` (AVM, AudioCodes), `P-RTP-Stat` (Cisco), `X-RTP-Stats`:
- * `PS=…;OS=…;PR=…;PL=…;JI=…;EN=…;DE=…`, with semicolons or commas between. null where there are none, and for a side
- * that sent and got nothing.
- */
-export function rtpStatisticsOf(message: SipMessage): RtpStatistics | null {
-  const value = message.header('x-rtp-stat') ?? message.header('p-rtp-stat') ?? message.header('x-rtp-stats')
-  if (value === null) return null
-  const fields: Record<string, number | string> = {}
-  let encoder: string | null = null
-  for (const [, name, first] of value
-    .slice(0, 1024)
-    .matchAll(/(?<![A-Za-z])([A-Z]{2,4})\s{0,4}=\s{0,4}([^;,\s]{0,32})/g)) {
-    if (name === 'DE' || name === 'EN') {
-      if (first === '' || first === '-') continue
-      // What it decoded is what the figures are about.
-      if (name === 'DE') fields['codec'] = first
-      else encoder = first
-    } else if (name === 'DU') numberInto(fields, 'duration_seconds', first)
-    else if (name === 'CS') {
-      if (first !== '0') numberInto(fields, 'duration_seconds', first)
-    } else if (Object.hasOwn(STATISTICS, name)) numberInto(fields, STATISTICS[name], first)
-  }
-  const received = Number(fields['packets_received'] ?? NaN)
-  const lost = Number(fields['packets_lost'] ?? NaN)
-  if (received + lost > 0) fields['loss_percent'] = (100 * lost) / (received + lost)
-  if (encoder !== null) fields['codec'] ??= encoder
-  return (fields['packets_sent'] ?? 0) === 0 && (fields['packets_received'] ?? 0) === 0 ? null : fields
-}
-
-function numberInto(fields: Record<string, number | string>, field: string, text: string): void {
-  if (/^\d{1,12}(?:\.\d{1,6})?$/.test(text)) fields[field] = Number(text)
-}
-
 /**
  * The quality record of a BYE, or of its answer, that carries statistics.
  * @param call what else is known: the call's start, which a BYE does not say; without it the record is of the moment in
@@ -390,8 +346,8 @@ export function statisticsToQuality(
       call.startMs !== undefined && call.startMs !== null
         ? Math.max(0, Math.round((seen.seenMs - call.startMs) / 1000))
         : duration,
-    local_ip: call.localIp,
-    remote_ip: call.remoteIp,
+    local_ip: statistics['local_ip'] ?? call.localIp,
+    remote_ip: statistics['remote_ip'] ?? call.remoteIp,
     user_agent: message.header('user-agent') ?? message.header('server'),
     origin: 'REPORT',
   }

@@ -5,9 +5,9 @@ import {
   dispositionOf,
   inviteOf,
   registerToDevice,
-  rtpStatisticsOf,
   statisticsToQuality,
 } from '../../../src/formats/sip/records.js'
+import { rtpStatisticsOf } from '../../../src/formats/sip/rtp-stat.js'
 import { common, register, sip } from '../../sources/sip/messages.js'
 
 const registered = (over: Readonly<Record<string, string>>): object[] =>
@@ -87,6 +87,31 @@ t.test('REGISTER', async (t) => {
       'a node that is random',
       { Contact: '<sip:1004@192.0.2.14>;+sip.instance="<urn:uuid:f81d4fae-7dec-11d0-a765-01005E005304>"' },
       [{ mac: null }],
+    ],
+    ...[
+      // Made by phones of random numbers, of serial numbers, or of hashes: none of them is a clock and an address.
+      ['b4e7175d-3a37-194a-1cff-0c175aea6cbd', 'version 1 without the variant of RFC 9562'],
+      ['f81d4fae-7dec-11d0-c765-00005e005304', "Microsoft's variant"],
+      ['f81d4fae-7dec-11d0-7765-00005e005304', "Apollo's variant"],
+      ['00000000-0000-0000-8000-00005e005304', 'version 0'],
+      ['f81d4fae-7dec-21d0-a765-00005e005304', 'version 2'],
+      ['1ec9414c-232a-6b00-b3c8-00005e005304', 'version 6'],
+      ['f81d4fae-7dec-11d0-a765-03005e005304', 'a node of random bits'],
+      ['f81d4fae-7dec-11d0-a765-02005e005304', 'a node that somebody made up'],
+      ['f81d4fae-7dec-11d0-a765-000000000000', 'no node'],
+      ['f81d4fae-7dec-11d0-a765-00005e0053041', 'a digit too many'],
+    ].map(
+      ([uuid, name]) =>
+        [
+          `an instance: ${name}`,
+          { Contact: `<sip:1004@192.0.2.14>;+sip.instance="<urn:uuid:${uuid}>"` },
+          [{ mac: null }],
+        ] as const,
+    ),
+    [
+      'an instance of the clock and an address, in capitals',
+      { Contact: '<sip:1004@192.0.2.14>;+sip.instance="<URN:UUID:F81D4FAE-7DEC-11D0-A765-00005E005304>"' },
+      [{ mac: '00005e005304' }],
     ],
     [
       'a MAC address in the User-Agent',
@@ -181,7 +206,7 @@ t.test('statistics in a BYE', async (t) => {
       'AVM',
       {
         'X-RTP-Stat':
-          'CS=0;PS=1433;ES=1525;OS=229280;SP=0/0;SO=0;QS=-;PR=1500;ER=1525;OR=243520;CR=0;SR=0;QR=-;PL=100,3;BL=0;LS=0;RB=0/0;SB=-/-;EN=PCMA,FAX;DE=PCMU;JI=23,2;DL=20,20,21;IP=192.0.2.14:7082,198.51.100.7:25132',
+          'CS=1788;PS=1433;ES=1525;OS=229280;SP=0/0;SO=0;QS=-;PR=1500;ER=1525;OR=243520;CR=0;SR=0;QR=-;PL=100,3;BL=0;LS=0;RB=0/0;SB=-/-;EN=PCMA,FAX;DE=PCMU;JI=23,2;DL=20,20,21;IP=192.0.2.14:7082,198.51.100.7:25132',
       },
       {
         packets_sent: 1433,
@@ -190,6 +215,8 @@ t.test('statistics in a BYE', async (t) => {
         jitter_ms: 23,
         codec: 'PCMU',
         loss_percent: 6.25,
+        local_ip: '192.0.2.14',
+        remote_ip: '198.51.100.7',
       },
     ],
     [
@@ -211,13 +238,84 @@ t.test('statistics in a BYE', async (t) => {
         codec: 'G711u',
       },
     ],
+    [
+      "Poly's adapters: LA is the depth of their jitter buffer",
+      { 'X-RTP-Stat': 'PS=1234,OS=34560,PR=1236,OR=24720,JI=1,DU=1230,PL=0,LA=60,EN=G711U,DE=G711U,MOS=4.0' },
+      {
+        packets_sent: 1234,
+        packets_received: 1236,
+        packets_lost: 0,
+        loss_percent: 0,
+        jitter_ms: 1,
+        duration_seconds: 1230,
+        codec: 'G711U',
+        mos_lq: 4,
+      },
+    ],
+    [
+      'baresip: set-up in ms, duration in s, jitter in timestamp units',
+      {
+        'X-RTP-Stat':
+          'EX=BareSip;CS=2000;CD=29;PR=1440;PS=1490;PL=60,2;PD=0,1;JI=24.0,40.0;IP=192.0.2.14:48926,198.51.100.7:12856;EN=PCMA/8000;DE=PCMA/8000',
+      },
+      {
+        packets_sent: 1490,
+        packets_received: 1440,
+        packets_lost: 60,
+        loss_percent: 4,
+        jitter_ms: 3,
+        duration_seconds: 29,
+        codec: 'PCMA',
+        local_ip: '192.0.2.14',
+        remote_ip: '198.51.100.7',
+      },
+    ],
+    [
+      'baresip with a wide-band codec, IPv6, and more that came than was sent',
+      {
+        'X-RTP-Stat':
+          'EX=BareSip;CS=0;CD=3;PR=150;PS=149;PL=-1,0;PD=0,0;JI=48.0,8.0;IP=[2001:db8::14]:48926,[2001:db8::7]:12856;EN=PCMA/8000;DE=opus/48000',
+      },
+      {
+        packets_sent: 149,
+        packets_received: 150,
+        jitter_ms: 1,
+        duration_seconds: 3,
+        codec: 'opus',
+        local_ip: '2001:db8::14',
+        remote_ip: '2001:db8::7',
+      },
+    ],
+    [
+      'baresip without a codec and without an address of its own',
+      { 'X-RTP-Stat': 'EX=BareSip;CS=0;CD=3;PR=150;PS=149;PL=0,0;JI=16.0,8.0;IP=0.0.0.0:48926,198.51.100.7:12856' },
+      {
+        packets_sent: 149,
+        packets_received: 150,
+        packets_lost: 0,
+        loss_percent: 0,
+        jitter_ms: 2,
+        duration_seconds: 3,
+        remote_ip: '198.51.100.7',
+      },
+    ],
+    [
+      'a reporter that nobody knows: what it counts, but nothing whose unit would be a guess',
+      { 'X-RTP-Stat': 'EX=Whoever;CS=900;CD=29;PR=96;PS=100;PL=4,0;JI=24.0,40.0;LA=3;DU=5;EN=PCMA' },
+      { packets_sent: 100, packets_received: 96, packets_lost: 4, loss_percent: 4, codec: 'PCMA' },
+    ],
+    [
+      'a duration that no call has',
+      { 'P-RTP-Stat': 'PS=3,PR=3,DU=4294967295' },
+      { packets_sent: 3, packets_received: 3 },
+    ],
     ['no media at all', { 'X-RTP-Stat': 'PS=0;PR=0;PL=0' }, null],
     ['nothing that is known', { 'X-RTP-Stat': 'hello' }, null],
     ['no such header', {}, null],
   ]
   for (const [name, over, expected] of rows) t.same(rtpStatisticsOf(bye(over)), expected, name)
   const stat = {
-    'X-RTP-Stat': 'CS=10;PS=1;PR=1;PL=0',
+    'X-RTP-Stat': 'EX=BareSip;CS=2000;CD=10;PS=1;PR=1;PL=0',
     'Call-ID': 'x',
     From: '<sip:1@a>;tag=1',
     To: '<sip:2@a>;tag=2',

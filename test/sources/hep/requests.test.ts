@@ -201,7 +201,7 @@ t.test('statistics of BYE and of its answer', async (t) => {
         callId: 's1',
         cseq: 2,
         method: 'BYE',
-        headers: [statistics.replace('PS=1502', 'PS=1490')],
+        headers: [statistics.replace('PS=1502', 'PS=1490').replace(/IP=.*/, 'IP=203.0.113.9:4002,192.0.2.10:4000')],
       }),
       from: hop[0],
       to: hop[1],
@@ -218,13 +218,23 @@ t.test('statistics of BYE and of its answer', async (t) => {
       start_ms: START_MS + 1,
       local_party: 'sip:1001@pbx.example',
     },
-    { call_id: 's1', packets_sent: 1490, local_ip: '198.51.100.20', local_party: 'sip:+447700900123@pbx.example' },
+    // Its media had another address than its signalling.
+    {
+      call_id: 's1',
+      packets_sent: 1490,
+      local_ip: '203.0.113.9',
+      remote_ip: '192.0.2.10',
+      local_party: 'sip:+447700900123@pbx.example',
+    },
   ])
   t.equal(qualities.length, 2)
   t.equal((await r.of('call')).length, 1)
-  // A BYE of a call that was not followed still has them.
-  r.send({ payload: request({ callId: 's2', cseq: 2, method: 'BYE', toTag: 'b', headers: [statistics] }) })
-  t.equal((await r.of('quality')).length, 3)
+  // A BYE of a call that was not followed still has them, and begins when it was answered: not 2000 s earlier.
+  const own = 'X-RTP-Stat: EX=BareSip;CS=2000;CD=10;PR=500;PS=500;PL=0,0;JI=8.0,8.0;EN=PCMA/8000;DE=PCMA/8000'
+  r.send({ payload: request({ callId: 's2', cseq: 2, method: 'BYE', toTag: 'b', headers: [own] }) })
+  t.match((await r.of('quality')).slice(2), [
+    { call_id: 's2', duration_seconds: 10, jitter_ms: 1, start_ms: START_MS + r.now - 10_000 },
+  ])
   r.pass(250)
   t.same(r.refused, {})
 })
