@@ -31,6 +31,11 @@ export interface NamedBody {
    * changes.
    */
   readonly tenant?: string
+  /**
+   * What the name is unique in, if that is not the kind of source: what can come by two kinds has one name in both, and
+   * is taken once.
+   */
+  readonly space?: string
   /** Read before `put` returns. Left out: the name alone counts. */
   readonly body?: Uint8Array
 }

@@ -178,7 +178,7 @@ export class Spool implements Inlet {
     if (id === undefined || id === null) return null
     return typeof id === 'string'
       ? this.#seen.name(source, tenant, id, null)
-      : this.#seen.name(source, id.tenant ?? tenant, id.name, id.body ?? null)
+      : this.#seen.name(id.space ?? source, id.tenant ?? tenant, id.name, id.body ?? null)
   }
 
   /**

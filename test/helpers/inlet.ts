@@ -78,7 +78,7 @@ export function collectingInlet(catalogue: Catalogue): CollectingInlet {
         const name =
           typeof entry.id === 'string'
             ? `${entry.source}\0${entry.tenant}\0${entry.id}`
-            : `${entry.source}\0${entry.id.tenant ?? entry.tenant}\0${entry.id.name}`
+            : `${entry.id.space ?? entry.source}\0${entry.id.tenant ?? entry.tenant}\0${entry.id.name}`
         const before = seen.get(name)
         if (before !== undefined) {
           if (before !== null && body !== null && before !== body) return 'reused'

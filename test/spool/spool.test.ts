@@ -177,6 +177,22 @@ t.test('the same id again is a repeat: at once, later, after a restart, from els
   t.equal(await spool.put(entry('x', { id: 'one' })), 'stored', 'and not much longer')
 })
 
+t.test(
+  'a name that two kinds of source share is taken once, by whichever of them, and by another worker',
+  async (t) => {
+    const { open, path } = kit(t)
+    const id = { name: 'one', space: 'sip-message' }
+    const [first, second] = [open(), open({ worker: 1 })]
+    t.equal(await first.put(entry('x', { id, source: 'hep' })), 'stored')
+    t.equal(await first.put(entry('x', { id, source: 'sip' })), 'repeated')
+    t.equal(await second.put(entry('x', { id, source: 'sip' })), 'repeated')
+    t.equal(await first.put(entry('x', { id, source: 'sip', tenant: 'bravo' })), 'stored')
+    t.equal(await first.put(entry('x', { id: 'one', source: 'sip' })), 'stored', 'a name of its own is another')
+    await Promise.all([first.close(), second.close()])
+    for (const file of readdirSync(path)) t.notOk(readFileSync(join(path, file)).includes('sip-message'), file)
+  },
+)
+
 t.test('files hold nothing that can be read', async (t) => {
   const { open, path } = kit(t)
   const spool = open()

@@ -22,6 +22,8 @@ export type VqFigures = Partial<Record<FieldNameOf<'quality'>, FieldValue>>
 
 /** One report. */
 export interface VqReport {
+  /** Of a session, an interval or an alert, in lower case; an alert's with what it is about. Empty where it says none. */
+  readonly kind: string
   readonly callId: string | null
   /** Who reports, and who is at the other end. SIP URIs. */
   readonly localParty: string | null
@@ -166,6 +168,7 @@ const SECTIONS: ReadonlyMap<string, 'local' | 'remote'> = new Map([
 
 function emptySession(): Session {
   return {
+    kind: '',
     callId: null,
     localParty: null,
     remoteParty: null,
@@ -200,6 +203,7 @@ export function readVqRtcpxr(body: Uint8Array): VqReport[] | null {
       if (known) reports.push(session)
       if (reports.length === VQ_LIMITS.reports) return reports
       session = emptySession()
+      session.kind = name === 'vqalertreport' ? `${name} ${value.toLowerCase()}` : name
       side = 'local'
       known = true
     } else if (SECTIONS.has(name)) {

@@ -85,7 +85,12 @@ export class Outbox {
 
   /** Takes a call, which goes by itself. */
   call(fields: RecordFields, id: string, tenant: string): void {
-    this.#send({ format: 'protobuf', tenant, bytes: this.#encode('call', [fields]), id }, 1)
+    this.named('call', [fields], id, tenant)
+  }
+
+  /** Takes records that are known by an id, which go by themselves: all of them, or none where the id was taken before. */
+  named(kind: Kind, records: readonly RecordFields[], id: NonNullable<Spooled['id']>, tenant: string): void {
+    this.#send({ format: 'protobuf', tenant, bytes: this.#encode(kind, records), id }, records.length)
   }
 
   /** Takes input that could not become a record: it goes to quarantine. */
@@ -97,7 +102,12 @@ export class Outbox {
    * Makes records safe, as one entry.
    * @throws MinimError MINIM_SPOOL_FULL where there is no room, and what else {@link Inlet.put} throws
    */
-  async put(kind: Kind, records: readonly RecordFields[], id: string, tenant: string): Promise<PutOutcome> {
+  async put(
+    kind: Kind,
+    records: readonly RecordFields[],
+    id: NonNullable<Spooled['id']>,
+    tenant: string,
+  ): Promise<PutOutcome> {
     if (this.full) throw new MinimError('MINIM_SPOOL_FULL')
     const bytes = this.#encode(kind, records)
     this.#began(bytes.length)

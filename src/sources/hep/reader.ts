@@ -12,9 +12,9 @@ import type { Catalogue } from '../../catalogue/catalogue.js'
 import type { SourceCounters, SourceRefusal } from '../../flow/counters.js'
 import type { Inlet } from '../../flow/source.js'
 import type { RecordFields } from '../../formats/record-writer.js'
+import { registerIdentity, reportsIdentity, SIP_IDENTITIES } from '../../formats/sip/identity.js'
 import { peekSip, readSip, type SipMessage, type SipPeek } from '../../formats/sip/message.js'
 import {
-  publishToQuality,
   registerToDevice,
   statisticsToQuality,
   VQ_CONTENT_TYPE,
@@ -123,8 +123,8 @@ export class HepReader {
     })
     this.#requests = new RequestTable({
       max: options.maxCalls,
-      onRecord: (kind, fields, tenant) => {
-        this.#outbox.add(kind, fields, tenant)
+      onRecords: (kind, records, tenant, id) => {
+        this.#outbox.named(kind, records, { name: id, space: SIP_IDENTITIES }, tenant)
       },
     })
     this.#legs = new LegTable({
@@ -323,14 +323,16 @@ export class HepReader {
       const devices = registerToDevice(message, seen)
       // A query for what is registered.
       if (devices.length === 0) return 'unused'
-      this.#requests.add(key, 'device', devices, node.tenant, now)
+      this.#requests.add(key, 'device', devices, node.tenant, registerIdentity(message), now)
       return 'taken'
     }
     if (!isQualityReport(message)) return 'unused'
-    const qualities = publishToQuality(message, seen)
-    if (qualities === null) return 'malformed'
+    const reports = readVqRtcpxr(message.body)
+    if (reports === null) return 'malformed'
+    const id = reportsIdentity(reports, message, message.body)
+    const qualities = vqToQuality(reports, message, seen)
     if (qualities.length === 0) return 'unused'
-    this.#requests.add(key, 'quality', qualities, node.tenant, now)
+    this.#requests.add(key, 'quality', qualities, node.tenant, id, now)
     return 'taken'
   }
 
@@ -362,12 +364,18 @@ export class HepReader {
     const reports = readVqRtcpxr(payload)
     // HOMER's own "full report" in JSON has this number too: its figures come in kind 34.
     if (reports === null) return payload[0] === 0x7b ? 'unused' : 'malformed'
+    const name = reportsIdentity(reports, null, payload)
     const records = vqToQuality(reports, null, { seenMs: this.#atMs })
     if (records.length === 0) return 'unused'
     const id = this.#correlation(bytes)
     const callId = id === '' ? null : (this.#names.get(id) ?? id)
-    for (const record of records)
-      this.#outbox.add('quality', record['call_id'] === null ? { ...record, call_id: callId } : record, node.tenant)
+    this.#outbox.named(
+      'quality',
+      records.map((record) => (record['call_id'] === null ? { ...record, call_id: callId } : record)),
+      // Of a report that names no call, what ties it to one is part of what it says.
+      { name: reports.some((report) => report.callId === null) ? `${name}\0${id}` : name, space: SIP_IDENTITIES },
+      node.tenant,
+    )
     return 'taken'
   }
 

@@ -21,21 +21,24 @@ class Request extends Queued {
   readonly key: string
   readonly kind: Kind
   readonly tenant: string
+  /** What its records are known by, also where they come by another way. */
+  readonly id: string
   records: readonly RecordFields[]
 
-  constructor(key: string, kind: Kind, records: readonly RecordFields[], tenant: string) {
+  constructor(key: string, kind: Kind, records: readonly RecordFields[], tenant: string, id: string) {
     super()
     this.key = key
     this.kind = kind
     this.records = records
     this.tenant = tenant
+    this.id = id
   }
 }
 
 export interface RequestTableOptions {
   /** Requests that wait for their answers, and as many again that have theirs. */
   readonly max: number
-  readonly onRecord: (kind: Kind, fields: RecordFields, tenant: string) => void
+  readonly onRecords: (kind: Kind, records: readonly RecordFields[], tenant: string, id: string) => void
 }
 
 export class RequestTable {
@@ -54,8 +57,8 @@ export class RequestTable {
   }
 
   /** Takes a request that is not known; its records wait for the answer. */
-  add(key: string, kind: Kind, records: readonly RecordFields[], tenant: string, now: number): void {
-    const request = new Request(key, kind, records, tenant)
+  add(key: string, kind: Kind, records: readonly RecordFields[], tenant: string, id: string, now: number): void {
+    const request = new Request(key, kind, records, tenant, id)
     this.#byKey.set(key, request)
     this.#waiting.add(request, now)
     const oldest = this.#waiting.first
@@ -65,7 +68,7 @@ export class RequestTable {
 
   /** Something of which copies give no second record, and which waits for nothing. */
   remember(key: string, now: number): void {
-    const request = new Request(key, 'quality', [], '')
+    const request = new Request(key, 'quality', [], '', '')
     this.#byKey.set(key, request)
     this.#finish(request, now)
   }
@@ -96,9 +99,14 @@ export class RequestTable {
   }
 
   #settle(request: Request, status: number | null, now: number): void {
-    const { kind, tenant, records } = request
-    for (const fields of records)
-      this.#options.onRecord(kind, kind === 'device' ? answered(fields, status) : fields, tenant)
+    const { kind, tenant, records, id } = request
+    if (records.length > 0)
+      this.#options.onRecords(
+        kind,
+        kind === 'device' ? records.map((fields) => answered(fields, status)) : records,
+        tenant,
+        id,
+      )
     request.records = []
     this.#finish(request, now)
   }

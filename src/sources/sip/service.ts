@@ -9,7 +9,7 @@
  * - OPTIONS: 200 with what can be done here (RFC 3261 §11)
  * - the spool full or broken: 503 with Retry-After
  */
-import { createHash, randomBytes, randomInt } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Catalogue } from '../../catalogue/catalogue.js'
 import { MinimError } from '../../errors/catalogue.js'
@@ -17,7 +17,9 @@ import type { LeftContent, SourceCounters, SourceRefusal } from '../../flow/coun
 import type { Inlet } from '../../flow/source.js'
 import type { RecordFields } from '../../formats/record-writer.js'
 import type { SipMessage } from '../../formats/sip/message.js'
-import { publishToQuality, registerToDevice, VQ_CONTENT_TYPE, VQ_EVENT } from '../../formats/sip/records.js'
+import { registerIdentity, reportsIdentity, SIP_IDENTITIES } from '../../formats/sip/identity.js'
+import { registerToDevice, VQ_CONTENT_TYPE, VQ_EVENT, vqToQuality } from '../../formats/sip/records.js'
+import { readVqRtcpxr } from '../../formats/sip/vq-rtcpxr.js'
 import { Outbox } from '../common/outbox.js'
 import { contentOf } from './content.js'
 
@@ -227,16 +229,7 @@ export class SipService {
   async #register(message: SipMessage, remoteIp: string | null, tenant: string): Promise<SipAnswer> {
     const devices = registerToDevice(message, { seenMs: this.#now(), remoteIp })
     if (devices.length === 0) return this.refused('unused', 200)
-    const cseq = message.header('cseq') ?? ''
-    if (
-      !(await this.#put(
-        'device',
-        devices,
-        tenant,
-        idOf('register', message.callId, cseq, message.header('contact') ?? ''),
-      ))
-    )
-      this.refuse('repeated')
+    if (!(await this.#put('device', devices, tenant, registerIdentity(message)))) this.refuse('repeated')
     const expires = message.header('expires')
     const contacts = message
       .headers('contact')
@@ -270,20 +263,14 @@ export class SipService {
     tenant: string,
     seenMs: number,
   ): Promise<SipAnswer | null> {
-    const qualities = publishToQuality(message, { seenMs, remoteIp })
-    if (qualities === null) return this.refused('malformed', 400)
-    if (qualities.length === 0) this.refuse('unused')
+    const reports = readVqRtcpxr(message.body)
+    if (reports === null) return this.refused('malformed', 400)
     // The same report is one report, however often and by whichever way it comes: so what it is known by is what it
     // says.
-    else if (
-      !(await this.#put(
-        'quality',
-        qualities,
-        tenant,
-        idOf('vq', message.header('from')?.replace(/;\s*tag=[^;]*/i, '') ?? '', message.body),
-      ))
-    )
-      this.refuse('repeated')
+    const id = reportsIdentity(reports, message, message.body)
+    const qualities = vqToQuality(reports, message, { seenMs, remoteIp })
+    if (qualities.length === 0) this.refuse('unused')
+    else if (!(await this.#put('quality', qualities, tenant, id))) this.refuse('repeated')
     return null
   }
 
@@ -295,7 +282,7 @@ export class SipService {
     id: string,
   ): Promise<boolean> {
     if (this.#stopping || this.#options.inlet.full) throw new MinimError('MINIM_SPOOL_FULL')
-    return (await this.#outbox.put(kind, records, id, tenant)) === 'stored'
+    return (await this.#outbox.put(kind, records, { name: id, space: SIP_IDENTITIES }, tenant)) === 'stored'
   }
 }
 
@@ -311,14 +298,4 @@ function isEmpty(message: SipMessage): boolean {
   const { body } = message
   for (const byte of body) if (byte > 32) return false
   return true
-}
-
-/**
- * What a message is known again by. The hash has no key, so it must not leave the process: the spool keeps an HMAC of it
- * under the day's key (`spool/seen.ts`).
- */
-function idOf(...parts: readonly (string | Uint8Array)[]): string {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(part).update('\0')
-  return hash.digest('base64url').slice(0, 27)
 }

@@ -23,8 +23,10 @@ export interface Reading {
 /** When the captures' clock begins. */
 export const START_MS = 1_795_514_445_000
 
-export function reading(over: Partial<HepReaderOptions> = {}): Reading {
-  const inlet = collectingInlet(catalogue())
+export function reading({
+  inlet = collectingInlet(catalogue()),
+  ...over
+}: Partial<Omit<HepReaderOptions, 'inlet'>> & { readonly inlet?: CollectingInlet } = {}): Reading {
   const refused: Record<string, number> = {}
   const counters: SourceCounters = {
     received: (count) => {
