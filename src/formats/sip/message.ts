@@ -57,6 +57,11 @@ const HEADERS = {
   'x-rtp-stats': '',
   mac: '',
   'x-serialnumber': '',
+  'session-id': '',
+  'p-charging-vector': '',
+  'x-cid': '',
+  'x-call-id': '',
+  'x-correlation-id': '',
   'p-station-name': '',
 } as const
 /** Name of a header, in full and in lower case. */

@@ -5,9 +5,9 @@
  * again from a second capture point, all under one Call-ID. Together they are one call:
  *
  *   setup      from its first INVITE without To tag. A challenge (401, 407), a redirection or a refusal on one branch does not end it
- *   failing    a final 3xx to 6xx went to who had sent the first INVITE. What comes next may still show that the caller or a proxy tries on:
- *              so it ends when nothing did for {@link SETTLE_MS}; a challenge that nobody answers for {@link
- *              CHALLENGE_MS} was no call
+ *   failing    a final 3xx to 6xx went to who had sent the first INVITE. What comes next may still show that the caller
+ *              or a proxy tries on: so it ends when nothing did for {@link SETTLE_MS}; a challenge that nobody answers
+ *              for {@link CHALLENGE_MS} was no call
  *   answered   a 2xx to INVITE
  *   over       BYE from either side. Copies that come now are known as such for {@link LINGER_MS}
  *
@@ -18,6 +18,7 @@
 import type { RecordFields } from '../../formats/record-writer.js'
 import type { SipMessage, SipPeek } from '../../formats/sip/message.js'
 import { causeOf, dispositionOf, type Invite, inviteOf } from '../../formats/sip/records.js'
+import { Joins } from './joins.js'
 import { leave, Queue, Queued } from './queue.js'
 import { type Codec, codecOf } from './sdp.js'
 
@@ -38,6 +39,10 @@ const NORMAL_CLEARING = 16
 export const MAX_CALL_ID = 256
 const MAX_URI = 256
 const MAX_USER_AGENT = 512
+/** Capture agents of one call that are told apart. */
+const MAX_CAPTURE_IDS = 4
+/** B2BUAs on the way of one call. */
+const MAX_DEPTH = 8
 /** Members of a queue that one sweep ends at most. */
 const SWEEP = 20_000
 
@@ -49,9 +54,20 @@ export interface Captured {
   readonly sourcePort: number
   readonly destinationIp: string
   readonly destinationPort: number
+  /** Of the capture agent; -1: it gave none. */
+  readonly captureId: number
 }
 
-interface Endpoint {
+/** How a capture agent's calls are treated. */
+export interface CallNode {
+  readonly tenant: string
+  /** It gives call records. */
+  readonly calls: boolean
+  /** Two legs of a call through a B2BUA are one. */
+  readonly joinLegs: boolean
+}
+
+export interface Endpoint {
   readonly ip: string
   readonly port: number
 }
@@ -84,22 +100,22 @@ export class FollowedCall extends Queued {
   source: Endpoint
   destination: Endpoint
   sender: Endpoint
+  /** The call that this is a further leg of, and its own further legs. */
+  parent: FollowedCall | null = null
+  readonly legs: FollowedCall[] = []
+  /** Under which other legs may find it. */
+  readonly joinNames: string[] = []
+  /** Of those that have seen its INVITE. */
+  readonly captureIds: number[] = []
 
-  constructor(
-    callId: string,
-    recordId: string,
-    tenant: string,
-    wanted: boolean,
-    cseq: number,
-    captured: Captured,
-    invite: Invite,
-  ) {
+  constructor(callId: string, recordId: string, node: CallNode, cseq: number, captured: Captured, invite: Invite) {
     super()
     this.callId = callId
     this.recordId = recordId
-    this.tenant = tenant
-    this.wanted = wanted
+    this.tenant = node.tenant
+    this.wanted = node.calls
     this.cseq = cseq
+    this.captureIds.push(captured.captureId)
     this.startMs = captured.atMs
     this.calling = kept(invite.calling, MAX_URI)
     this.called = kept(invite.called, MAX_URI)
@@ -108,12 +124,28 @@ export class FollowedCall extends Queued {
     this.sender = this.source
     this.destination = { ip: captured.destinationIp, port: captured.destinationPort }
   }
+
+  /** The call whose record this one's is: itself, but for a further leg. */
+  get root(): FollowedCall {
+    let call = this.parent ?? this
+    while (call.parent !== null) call = call.parent
+    return call
+  }
+
+  /** Whether a capture that gives call records has seen any leg of it. */
+  get isWanted(): boolean {
+    return this.wanted || this.legs.some((leg) => leg.isWanted)
+  }
 }
 
 export interface CallTableOptions {
   readonly maxCalls: number
   readonly setupMs: number
   readonly callMs: number
+  /** What ties the packet that is being read to others, as its capture says; '' for nothing. */
+  readonly correlation: () => string
+  /** A further leg has ended: it is part of another call's record. */
+  readonly onLeg: (call: FollowedCall) => void
   /** A call that has ended, or whose time is over. */
   readonly onCall: (call: FollowedCall, fields: RecordFields) => void
   /** Room was made: a call is lost. */
@@ -133,6 +165,7 @@ export class CallTable {
   readonly #settling = new Queue<FollowedCall>(SETTLE_MS)
   readonly #challenged = new Queue<FollowedCall>(CHALLENGE_MS)
   readonly #over = new Queue<FollowedCall>(LINGER_MS)
+  readonly #joins = new Joins((callId) => this.find(callId))
 
   constructor(options: CallTableOptions) {
     this.#options = options
@@ -153,17 +186,9 @@ export class CallTable {
   /**
    * Takes a message that may belong to a call: an INVITE, BYE or CANCEL, or a response to INVITE.
    * @param read reads it whole; called where that is needed
-   * @param wanted whether its capture gives call records
    */
-  message(
-    peek: SipPeek,
-    read: () => SipMessage | null,
-    captured: Captured,
-    tenant: string,
-    wanted: boolean,
-    now: number,
-  ): Taken {
-    if (peek.method === 'INVITE') return this.#invite(peek, read, captured, tenant, wanted, now)
+  message(peek: SipPeek, read: () => SipMessage | null, captured: Captured, node: CallNode, now: number): Taken {
+    if (peek.method === 'INVITE') return this.#invite(peek, read, captured, node, now)
     const call = this.#byId.get(peek.callId)
     if (call === undefined) return 'unused'
     if (peek.method === 'BYE') this.#bye(call, read(), captured, now)
@@ -198,39 +223,33 @@ export class CallTable {
     }
   }
 
-  #invite(
-    peek: SipPeek,
-    read: () => SipMessage | null,
-    captured: Captured,
-    tenant: string,
-    wanted: boolean,
-    now: number,
-  ): Taken {
+  #invite(peek: SipPeek, read: () => SipMessage | null, captured: Captured, node: CallNode, now: number): Taken {
     const known = this.#byId.get(peek.callId)
     if (known !== undefined) {
-      if (wanted) known.wanted = true
+      if (node.calls) known.wanted = true
+      if (known.captureIds.length < MAX_CAPTURE_IDS && !known.captureIds.includes(captured.captureId))
+        known.captureIds.push(captured.captureId)
       if (known.phase === 'answered') return 'taken'
       if (known.phase === 'over') {
         // The next call under the same Call-ID: some phones dial again with it. Copies of the last one were captured
         // before its end.
         if (peek.cseq <= known.cseq || captured.atMs <= known.endMs) return 'taken'
-        const again = this.#open(peek, read(), captured, tenant, wanted, now, `${peek.callId} ${peek.cseq}`)
+        const again = this.#open(peek, read(), captured, node, now, `${peek.callId} ${peek.cseq}`)
         return again === 'unused' ? 'taken' : again
       }
-      this.#hop(known, captured)
+      if (this.#hop(known, captured)) this.#joins.sourceChanged(known)
       if (known.phase === 'failing' && captured.atMs > known.endMs) this.#goOn(known, now)
       if (peek.cseq > known.cseq) known.cseq = peek.cseq
       return 'taken'
     }
-    return this.#open(peek, read(), captured, tenant, wanted, now, peek.callId)
+    return this.#open(peek, read(), captured, node, now, peek.callId)
   }
 
   #open(
     peek: SipPeek,
     message: SipMessage | null,
     captured: Captured,
-    tenant: string,
-    wanted: boolean,
+    node: CallNode,
     now: number,
     recordId: string,
   ): Taken {
@@ -242,17 +261,18 @@ export class CallTable {
     const old = this.#byId.get(peek.callId)
     if (old !== undefined) this.#forget(old)
     this.#makeRoom()
-    const call = new FollowedCall(peek.callId, recordId, tenant, wanted, peek.cseq, captured, invite)
+    const call = new FollowedCall(peek.callId, recordId, node, peek.cseq, captured, invite)
     this.#byId.set(call.callId, call)
     this.#setup.add(call, now)
+    if (node.joinLegs) this.#joins.opened(call, message, this.#options.correlation())
     return 'taken'
   }
 
   /**
    * Follows the INVITE over proxies, in whatever order its copies come: the call goes from the first hop's sender to
-   * the last one's receiver.
+   * the last one's receiver. Returns whether another sender was the first.
    */
-  #hop(call: FollowedCall, captured: Captured): void {
+  #hop(call: FollowedCall, captured: Captured): boolean {
     if (
       captured.destinationPort === call.source.port &&
       captured.destinationIp === call.source.ip &&
@@ -260,13 +280,16 @@ export class CallTable {
     ) {
       call.source = { ip: captured.sourceIp, port: captured.sourcePort }
       call.startMs = Math.min(call.startMs, captured.atMs)
-    } else if (
+      return true
+    }
+    if (
       isAt(call.destination, captured.sourceIp, captured.sourcePort) &&
       !isAt(call.source, captured.destinationIp, captured.destinationPort)
     ) {
       call.sender = call.destination
       call.destination = { ip: captured.destinationIp, port: captured.destinationPort }
     }
+    return false
   }
 
   #response(call: FollowedCall, peek: SipPeek, read: () => SipMessage | null, captured: Captured, now: number): void {
@@ -343,11 +366,12 @@ export class CallTable {
 
   /** The call is written, and known for a while as one that was. */
   #end(call: FollowedCall, now: number): void {
-    const fields = fieldsOf(call)
+    const fields = call.parent === null ? fieldsOf(call) : null
     call.phase = 'over'
     if (call.endMs === 0) call.endMs = call.startMs
     this.#keepOver(call, now)
-    this.#options.onCall(call, fields)
+    if (fields === null) this.#options.onLeg(call)
+    else this.#options.onCall(call, fields)
   }
 
   #keepOver(call: FollowedCall, now: number): void {
@@ -358,6 +382,7 @@ export class CallTable {
 
   #forget(call: FollowedCall): void {
     leave(call)
+    this.#joins.forget(call)
     this.#byId.delete(call.callId)
   }
 
@@ -366,6 +391,9 @@ export class CallTable {
     const oldest = this.#settling.first ?? this.#challenged.first ?? this.#setup.first ?? this.#answered.first
     if (oldest === null) return
     this.#forget(oldest)
+    // A further leg's record is its call's; where the call itself had to go, its legs are calls of their own again.
+    if (oldest.parent !== null) return
+    for (const leg of oldest.legs) leg.parent = null
     this.#options.onEvicted()
   }
 }
@@ -373,22 +401,25 @@ export class CallTable {
 /** The record of a call, as far as it is known. */
 function fieldsOf(call: FollowedCall): RecordFields {
   const answered = call.phase === 'answered'
-  const ended = call.endMs > 0
-  const duration = ended ? Math.max(0, Math.floor((call.endMs - call.startMs) / 1000)) : null
+  const last = lastLeg(call)
+  // Of two legs that end together, the end of one may not be seen.
+  const endMs = call.endMs > 0 || last.phase === 'setup' ? call.endMs : last.endMs
+  const ended = endMs > 0
+  const duration = ended ? Math.max(0, Math.floor((endMs - call.startMs) / 1000)) : null
   return {
     call_id: call.callId,
     calling: call.calling,
     called: call.called,
     start_ms: call.startMs,
     answer_ms: call.answerMs > 0 ? call.answerMs : null,
-    end_ms: ended ? call.endMs : null,
+    end_ms: ended ? endMs : null,
     duration_seconds: duration,
     billable_seconds: !ended
       ? null
       : !answered
         ? 0
         : call.answerMs > 0
-          ? Math.max(0, Math.floor((call.endMs - call.answerMs) / 1000))
+          ? Math.max(0, Math.floor((endMs - call.answerMs) / 1000))
           : null,
     disposition: answered
       ? 'ANSWERED'
@@ -399,11 +430,19 @@ function fieldsOf(call: FollowedCall): RecordFields {
           : null,
     hangup_cause: answered || !call.cancelled ? call.cause : call.cancelCause,
     source_ip: call.source.ip,
-    destination_ip: call.destination.ip,
-    codec: call.codec?.name,
+    destination_ip: last.destination.ip,
+    codec: (call.codec ?? last.codec)?.name,
     user_agent: call.userAgent,
     origin: 'SIGNALLING',
   }
+}
+
+/** Where the call went in the end: the leg that was answered, else the one that was tried last. */
+function lastLeg(call: FollowedCall): FollowedCall {
+  let last = call
+  for (let n = 0; last.legs.length > 0 && n < MAX_DEPTH; n++)
+    last = last.legs.findLast((leg) => leg.answerMs > 0) ?? last.legs[last.legs.length - 1]
+  return last
 }
 
 function isAt(endpoint: Endpoint, ip: string, port: number): boolean {

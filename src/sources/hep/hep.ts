@@ -98,8 +98,8 @@ class HepServer implements Source {
   /** Of a sender that shows a certificate, and of whom nothing more is said. */
   readonly #own: TenantGrant
   /** Capture agents that differ; a tenant that is null is the sender's. */
-  readonly #nodes: ReadonlyMap<number, { readonly tenant: string | null; readonly calls: boolean }>
-  readonly #calls: boolean
+  readonly #nodes: ReadonlyMap<number, Omit<HepNode, 'tenant'> & { readonly tenant: string | null }>
+  readonly #node: HepNode
   #udp: { readonly thread: Worker; readonly ring: Ring; readonly address: string; readonly port: number } | null = null
   #listening = false
   #timers: NodeJS.Timeout[] = []
@@ -116,14 +116,17 @@ class HepServer implements Source {
     this.#senders = new Senders(hep.allow, hep.ratePerSecond)
     const found = hasCallRecords(settings)
     const calls = (choice: HepSettings['calls']): boolean => choice === 'always' || (choice === 'auto' && !found)
-    const node: HepNode = { tenant: hep.tenant, calls: calls(hep.calls) }
+    const node: HepNode = { tenant: hep.tenant, calls: calls(hep.calls), joinLegs: hep.joinLegs }
     const tenants = Object.keys(settings.tenants)
     this.#authoriser = (hep.tls?.clientCa ?? null) === null ? null : new Authoriser(hep.authorise, hep.tenant, tenants)
     this.#own = ownGrant(hep.tenant, tenants)
     this.#nodes = new Map(
-      hep.nodes.map((n) => [n.captureId, { tenant: n.tenant ?? null, calls: calls(n.calls ?? hep.calls) }]),
+      hep.nodes.map((n) => [
+        n.captureId,
+        { tenant: n.tenant ?? null, calls: calls(n.calls ?? hep.calls), joinLegs: n.joinLegs ?? hep.joinLegs },
+      ]),
     )
-    this.#calls = node.calls
+    this.#node = node
     this.#limits = hep.allow.map((entry) => this.#limitsOf(entry, null))
     this.#reader = new HepReader({
       catalogue,
@@ -131,13 +134,14 @@ class HepServer implements Source {
       counters: context.counters('hep'),
       key: readSecret(hepSecret(hep)),
       node,
-      nodes: new Map([...this.#nodes].map(([id, n]) => [id, { tenant: n.tenant ?? hep.tenant, calls: n.calls }])),
+      nodes: new Map([...this.#nodes].map(([id, n]) => [id, { ...n, tenant: n.tenant ?? hep.tenant }])),
       setupMs: hep.setupSeconds * 1000,
       callMs: hep.callSeconds * 1000,
       maxCalls: hep.maxCalls,
       maxFrameBytes: hep.maxFrameBytes,
       maxInflatedBytes: hep.maxInflatedBytes,
       inflationsPerSecond: hep.inflationsPerSecond,
+      skipCallsFrom: hep.skipCallsFrom,
     })
     if (hep.calls === 'auto')
       context.log.info(
@@ -154,18 +158,20 @@ class HepServer implements Source {
    */
   #limitsOf(entry: Allowed | undefined, names: readonly string[] | null): HepLimits {
     const network = entry !== undefined && isLimited(entry) ? entry : null
-    const authoriser = names === null ? null : this.#authoriser
+    const certified = names === null || this.#authoriser === null ? null : { names, authoriser: this.#authoriser }
     const grant = tenantGrant(
-      [network?.tenants ?? null, authoriser?.tenantsOf(names!) ?? null],
-      authoriser === null ? { ...this.#own, tenants: null } : this.#own,
+      [network?.tenants ?? null, certified?.authoriser.tenantsOf(certified.names) ?? null],
+      certified === null ? { ...this.#own, tenants: null } : this.#own,
     )
-    const ids = [network?.captureIds ?? null, authoriser?.captureIdsOf(names!) ?? null].filter((list) => list !== null)
-    const nodeOf = (tenant: string | null, calls: boolean): HepNode | null =>
-      mayUse(grant, tenant ?? grant.tenant) ? { tenant: tenant ?? grant.tenant, calls } : null
+    const ids = [network?.captureIds ?? null, certified?.authoriser.captureIdsOf(certified.names) ?? null].filter(
+      (list) => list !== null,
+    )
+    const nodeOf = (node: Omit<HepNode, 'tenant'> & { readonly tenant: string | null }): HepNode | null =>
+      mayUse(grant, node.tenant ?? grant.tenant) ? { ...node, tenant: node.tenant ?? grant.tenant } : null
     return {
       captureIds: ids.length === 0 ? null : new Set(ids[0].filter((id) => ids.every((list) => list.includes(id)))),
-      node: nodeOf(null, this.#calls),
-      nodes: new Map([...this.#nodes].map(([id, node]) => [id, nodeOf(node.tenant, node.calls)])),
+      node: nodeOf({ ...this.#node, tenant: null }),
+      nodes: new Map([...this.#nodes].map(([id, node]) => [id, nodeOf(node)])),
     }
   }
 

@@ -22,18 +22,15 @@ import {
   vqToQuality,
 } from '../../formats/sip/records.js'
 import { readVqRtcpxr } from '../../formats/sip/vq-rtcpxr.js'
+import { Networks } from '../../sections/network-list.js'
 import { Outbox } from '../common/outbox.js'
-import { CallTable, type Captured, type FollowedCall, MAX_CALL_ID, type Taken } from './calls.js'
+import { type CallNode, CallTable, type Captured, type FollowedCall, MAX_CALL_ID, type Taken } from './calls.js'
 import { HepFrame, PAYLOAD } from './frame.js'
 import { RequestTable } from './requests.js'
 import { type LegCall, LegTable, readRtcp, readRtpReport } from './rtcp.js'
 
 /** How records of one capture agent are treated. */
-export interface HepNode {
-  readonly tenant: string
-  /** Calls are made of its signalling. */
-  readonly calls: boolean
-}
+export type HepNode = CallNode
 
 /** What the sender of a packet may use. */
 export interface HepLimits {
@@ -60,6 +57,8 @@ export interface HepReaderOptions {
   readonly maxFrameBytes: number
   readonly maxInflatedBytes: number
   readonly inflationsPerSecond: number
+  /** Networks whose calls are not taken: of a B2BUA, so that one of its sides is. */
+  readonly skipCallsFrom: readonly string[]
 }
 
 /** Entries that are not on disk yet: above it what comes is dropped and counted. */
@@ -71,6 +70,7 @@ const MAX_LAG_SECONDS = 60
 /** Names of channels that are known for their Call-IDs. */
 const MAX_NAMES = 50_000
 const MAX_NAMES_OF_CALL = 4
+const NOTHING = Buffer.alloc(0)
 
 export class HepReader {
   readonly #options: HepReaderOptions
@@ -84,6 +84,9 @@ export class HepReader {
   /** Channel name or other correlation id → Call-ID, as far as SIP packets have told. The oldest leaves first. */
   readonly #names = new Map<string, string>()
   readonly #outbox: Outbox
+  readonly #skipped: Networks
+  /** Of the packet that is being read. */
+  #bytes: Buffer = NOTHING
   #inflations = 0
   #inflationsFrom = 0
   #received = 0
@@ -94,6 +97,7 @@ export class HepReader {
   constructor(options: HepReaderOptions) {
     this.#options = options
     this.#unlimited = { captureIds: null, node: options.node, nodes: options.nodes }
+    this.#skipped = new Networks(options.skipCallsFrom)
     this.#expectedKey = options.key === null ? null : paddedKey(options.key)
     // What is refused is counted by entry: nobody can be told of it, so it is lost.
     const { catalogue, inlet } = options
@@ -111,6 +115,11 @@ export class HepReader {
       maxCalls: options.maxCalls,
       setupMs: options.setupMs,
       callMs: options.callMs,
+      correlation: () => this.#correlation(this.#bytes),
+      onLeg: (call) => {
+        this.#rtcpEnds(call)
+        this.refuse('repeated')
+      },
       onCall: (call, fields) => {
         this.#onCall(call, fields)
       },
@@ -168,6 +177,7 @@ export class HepReader {
   packet(bytes: Buffer, at: number, end: number, now: number, limits: HepLimits = this.#unlimited): boolean {
     this.#received++
     this.#now = now
+    this.#bytes = bytes
     const frame = this.#frame
     if (end - at > this.#options.maxFrameBytes) return this.#wrong('too_large')
     if (!frame.read(bytes, at, end)) return this.#wrong('malformed')
@@ -219,7 +229,7 @@ export class HepReader {
     // The same work for every length: how long the right one is, is not to be learnt.
     given[0] = Math.min(length, MAX_KEY)
     if (length > 0 && length <= MAX_KEY) bytes.copy(given, 1, keyAt, keyEnd)
-    return timingSafeEqual(given, this.#expectedKey!) && length > 0
+    return this.#expectedKey !== null && timingSafeEqual(given, this.#expectedKey) && length > 0
   }
 
   /** The payload without its compression; null where it is broken, too large, or one too many. */
@@ -286,14 +296,7 @@ export class HepReader {
     )
       return 'taken'
     if (about === 'INVITE' || about === 'CANCEL') {
-      const taken = this.#calls.message(
-        peek,
-        () => readSip(payload),
-        this.#captured(bytes),
-        node.tenant,
-        node.calls,
-        now,
-      )
+      const taken = this.#calls.message(peek, () => readSip(payload), this.#captured(bytes), node, now)
       if (method === 'INVITE' && taken === 'taken') this.#nameCall(bytes, peek.callId)
       return taken
     }
@@ -301,10 +304,7 @@ export class HepReader {
     const message = readSip(payload)
     if (message === null) return 'malformed'
     const measured = this.#statistics(peek, message, node, bytes, now)
-    const taken =
-      method === null
-        ? 'taken'
-        : this.#calls.message(peek, () => message, this.#captured(bytes), node.tenant, node.calls, now)
+    const taken = method === null ? 'taken' : this.#calls.message(peek, () => message, this.#captured(bytes), node, now)
     return measured ? 'taken' : taken
   }
 
@@ -349,6 +349,7 @@ export class HepReader {
       'quality',
       {
         ...record,
+        call_id: call?.root.callId ?? record['call_id'],
         local_ip: record['local_ip'] ?? this.#frame.sourceIp(bytes),
         codec: record['codec'] ?? call?.codec?.name,
       },
@@ -394,6 +395,7 @@ export class HepReader {
       sourcePort: frame.sourcePort,
       destinationIp: frame.destinationIp(bytes),
       destinationPort: frame.destinationPort,
+      captureId: frame.captureId,
     }
   }
 
@@ -423,6 +425,11 @@ export class HepReader {
   #legCall(id: string): LegCall | null {
     const callId = this.#names.get(id) ?? id
     const call = this.#calls.find(callId)
+    if (call !== null && call.parent !== null) {
+      // A further leg's media are its call's.
+      const { codec, calling, called, source, destination } = call
+      return { callId: call.root.callId, codec, calling, called, source, destination }
+    }
     return (
       call ??
       (callId === id
@@ -432,13 +439,21 @@ export class HepReader {
   }
 
   #onCall(call: FollowedCall, fields: RecordFields): void {
-    this.#legs.callEnded(call.callId, this.#now)
-    for (const name of call.names) this.#legs.callEnded(name, this.#now)
-    if (!call.wanted) {
+    this.#rtcpEnds(call)
+    if (!call.isWanted) {
       this.refuse('other_source')
       return
     }
+    if (this.#skipped.has(call.source.ip)) {
+      this.refuse('unused')
+      return
+    }
     this.#outbox.call(fields, call.recordId, call.tenant)
+  }
+
+  #rtcpEnds(call: FollowedCall): void {
+    this.#legs.callEnded(call.callId, this.#now)
+    for (const name of call.names) this.#legs.callEnded(name, this.#now)
   }
 
   #flushCounts(): void {

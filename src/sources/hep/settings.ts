@@ -4,7 +4,7 @@ import { DAY_MS } from '../../base/time.js'
 import type { Problem } from '../../errors/catalogue.js'
 import { useOneOf } from '../../errors/problems.js'
 import { type Allowed, authorisePart, authoriseProblems, type AuthoriseSettings } from '../../sections/authorise.js'
-import { allowPart, allowProblems, LOOPBACK } from '../../sections/networks.js'
+import { allowPart, allowProblems, LOOPBACK, networkOf } from '../../sections/networks.js'
 import { closed, listenOrOff, NAME, secretParts, section, tlsFiles, whole } from '../../sections/parts.js'
 import { placeProblems, type SecretPlace, secretProblems } from '../../sections/secrets.js'
 import type { SourceSection } from '../../sections/source-section.js'
@@ -19,6 +19,7 @@ export interface HepNodeSettings {
   readonly captureId: number
   /** Left out: as for all. */
   readonly calls?: HepCalls
+  readonly joinLegs?: boolean
   readonly tenant?: string
 }
 
@@ -36,6 +37,8 @@ export interface HepSettings {
   readonly allow: readonly Allowed[]
   readonly tenant: string
   readonly calls: HepCalls
+  readonly joinLegs: boolean
+  readonly skipCallsFrom: readonly string[]
   readonly nodes: readonly HepNodeSettings[]
   readonly setupSeconds: number
   readonly callSeconds: number
@@ -63,6 +66,9 @@ const DEFAULTS: HepSettings = {
   allow: LOOPBACK,
   tenant: 'default',
   calls: 'auto',
+  /** A B2BUA's call has two Call-IDs and is one call. */
+  joinLegs: true,
+  skipCallsFrom: [],
   nodes: [],
   /** RFC 3261 §16.6: a proxy lets a call ring for three minutes and more. */
   setupSeconds: 300,
@@ -128,6 +134,10 @@ export const HEP: SourceSection<HepSettings, 'hep'> = {
     problems.push(
       ...allowProblems('hep', value.allow, [value.udp, value.tcp, value.tlsListen], 'the capture agents', tenants),
     )
+    value.skipCallsFrom.forEach((text, i) => {
+      if (networkOf(text) === null)
+        add(`skipCallsFrom.${i}`, 'is no address and no network', 'write it as 192.0.2.7 or 192.0.2.0/24')
+    })
     problems.push(...authoriseProblems('hep', value.authorise, value.tls, tenants))
     const nodes = new Map<number, number>()
     value.nodes.forEach((node, i) => {
@@ -155,14 +165,28 @@ export const HEP: SourceSection<HepSettings, 'hep'> = {
       allow: allowPart('what others send is refused unread', ['captureIds', 'tenants']),
       tenant: Type.String({ pattern: NAME, default: DEFAULTS.tenant, description: 'tenant of its records' }),
       calls: callsOf(DEFAULTS.calls),
+      joinLegs: Type.Boolean({
+        default: DEFAULTS.joinLegs,
+        description: "whether the two legs of a B2BUA's call are one call, where they can be told",
+      }),
+      skipCallsFrom: Type.Array(
+        Type.String({ minLength: 2, maxLength: 64, description: 'an address, or a network: 192.0.2.0/24' }),
+        {
+          default: [],
+          maxItems: 1024,
+          description:
+            "a list of networks whose calls are not taken, as [192.0.2.7]: a B2BUA's own, so that one of its sides is",
+        },
+      ),
       nodes: Type.Array(
         Type.Object(
           {
             captureId: whole(null, 0, 4_294_967_295, "the capture agent's id"),
             calls: Type.Optional(callsOf(null)),
+            joinLegs: Type.Optional(Type.Boolean({ description: 'whether legs of its calls are joined' })),
             tenant: Type.Optional(Type.String({ pattern: NAME, description: 'tenant of its records' })),
           },
-          { ...closed, description: 'a capture agent: captureId, calls, tenant' },
+          { ...closed, description: 'a capture agent: captureId, calls, joinLegs, tenant' },
         ),
         { maxItems: 10_000, default: [], description: 'a list of capture agents that differ from the rest' },
       ),

@@ -1,7 +1,7 @@
 /** A proxy that is captured (HEP) and hands on, or copies, to the SIP listener: what comes by both ways is taken once. */
 import t from 'tap'
 import { readSip, type SipMessage } from '../../../src/formats/sip/message.js'
-import { register, sip, common, vqBody, publish } from '../sip/messages.js'
+import { common, publish,register, sip, vqBody } from '../sip/messages.js'
 import { rig } from '../sip/rig.js'
 import { reading } from './reader.js'
 
@@ -34,7 +34,7 @@ interface Both {
 
 function both(tenants: { readonly hep?: string; readonly sip?: string } = {}): Both {
   const { service, inlet } = rig({ tenant: tenants.sip ?? 'default' })
-  const r = reading({ inlet, node: { tenant: tenants.hep ?? 'default', calls: true } })
+  const r = reading({ inlet, node: { tenant: tenants.hep ?? 'default', calls: true, joinLegs: true } })
   return {
     hep: (payload) => void r.send({ payload }),
     sip: (bytes) => service.handle(read(bytes), '198.51.100.7'),

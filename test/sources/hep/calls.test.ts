@@ -324,8 +324,8 @@ t.test('what is too long is not kept', async (t) => {
 
 t.test('calls of another source', async (t) => {
   const r = reading({
-    node: { tenant: 'default', calls: false },
-    nodes: new Map([[2, { tenant: 'other', calls: true }]]),
+    node: { tenant: 'default', calls: false, joinLegs: true },
+    nodes: new Map([[2, { tenant: 'other', calls: true, joinLegs: true }]]),
   })
   for (const payload of [invite('one'), ok('one'), bye('one')]) r.send({ payload, captureId: 1 })
   t.same(await r.of('call'), [])

@@ -45,7 +45,7 @@ export function reading({
     inlet,
     counters,
     key: null,
-    node: { tenant: 'default', calls: true },
+    node: { tenant: 'default', calls: true, joinLegs: true },
     nodes: new Map(),
     setupMs: 300_000,
     callMs: 14_400_000,
@@ -53,6 +53,7 @@ export function reading({
     maxFrameBytes: 65_535,
     maxInflatedBytes: 65_535,
     inflationsPerSecond: 1000,
+    skipCallsFrom: [],
     ...over,
   })
   const it: Reading = {
