@@ -48,7 +48,6 @@ interface Request extends SrfRequest {
 export class DrachtioApplication {
   readonly #options: DrachtioOptions
   readonly #secret: string
-  #srf: (new () => unknown) | null = null
   #socket: Socket | null = null
   #timer: NodeJS.Timeout | null = null
   readonly #backoff = new Backoff(FIRST_DELAY_MS, LONGEST_DELAY_MS)
@@ -63,8 +62,8 @@ export class DrachtioApplication {
 
   /** Loads the library and begins to connect. That the server is not there yet is no failure. */
   async start(): Promise<void> {
-    this.#srf = (await import('drachtio-srf')).default
-    this.#connect()
+    const { default: Srf } = await import('drachtio-srf')
+    this.#connect(Srf)
   }
 
   stop(): void {
@@ -73,9 +72,9 @@ export class DrachtioApplication {
     this.#socket?.destroy()
   }
 
-  #connect(): void {
+  #connect(Srf: new () => unknown): void {
     const { host, port, tls } = this.#options.settings
-    const srf = new this.#srf!() as Client
+    const srf = new Srf() as Client
     for (const method of METHODS)
       srf.use(method, (req, res) => {
         this.#handle(req, res)
@@ -115,19 +114,19 @@ export class DrachtioApplication {
       this.#socket = null
       this.#options.counters.connections(0)
       if (what === 'has closed the connection') this.#lostAt = performance.now()
-      this.#again(what)
+      this.#again(what, Srf)
     })
   }
 
   /** Tries again after a while, longer each time, and not at the same moment as others. */
-  #again(what: string): void {
+  #again(what: string, Srf: new () => unknown): void {
     if (this.#stopped || this.#timer !== null) return
     const { host, port } = this.#options.settings
     const delayMs = this.#backoff.next()
     this.#options.log.warn({ err: new MinimError('MINIM_SIP_DRACHTIO', { host, port, what, delayMs }) })
     this.#timer = setTimeout(() => {
       this.#timer = null
-      this.#connect()
+      this.#connect(Srf)
     }, delayMs)
   }
 

@@ -22,8 +22,8 @@ import { isLimited, Networks, plainAddress } from '../../sections/network-list.j
 import { readServerTls } from '../../sections/server-tls.js'
 import type { TlsSettings } from '../../sections/tls-files.js'
 import { type Authoriser, mayUse, namesOfSocket, tenantGrant } from '../common/authorise.js'
+import { SipConnection } from './connection.js'
 import type { SipAnswer, SipService } from './service.js'
-import { SipStream } from './stream.js'
 
 export interface SipListenerSettings {
   readonly udp: string | null
@@ -53,17 +53,15 @@ const TRANSACTION_MS = 32_000
 const MAX_TRANSACTIONS = 20_000
 /** Octets by which an answer by UDP may be longer than its request: a tag, where it came from, an entity tag. */
 const MAX_GROWTH_BYTES = 192
-/** A body that is a little short is taken after so long a silence, ms. */
-const SHORT_BODY_MS = 500
 /** A TLS handshake takes no longer, ms. */
 const HANDSHAKE_MS = 10_000
-/** Octets that a client may leave unread. */
-const MAX_UNSENT_BYTES = 262_144
 /** What the kernel keeps while a burst is worked off, octets. */
 const RECEIVE_BUFFER_BYTES = 4_194_304
 
 /** To's tag (RFC 3261 §19.3): no dialogue comes of it. */
 const TAG = randomBytes(6).toString('hex')
+
+const TOO_LARGE: SipAnswer = { status: 413, reason: 'Request Entity Too Large', headers: [], more: [] }
 
 /** A request by UDP that was seen, and its answer once there is one. */
 interface Transaction {
@@ -297,77 +295,16 @@ export class SipListener {
       socket.destroy()
       return
     }
-    const stream = new SipStream(settings.maxMessageBytes)
-    let timer: NodeJS.Timeout | null = null
-    let slowed = false
-    socket.on('error', () => {
-      /* it closes, and that is all */
-    })
-    socket.setTimeout(settings.idleMs, () => {
-      counters.refused('idle')
-      socket.destroy()
-    })
-    socket.on('close', () => {
-      if (timer !== null) clearTimeout(timer)
-    })
-    const write = (bytes: Buffer | string): void => {
-      if (socket.destroyed) return
-      // Who reads no answers asks for no more of them.
-      if (socket.writableLength > MAX_UNSENT_BYTES) socket.destroy()
-      else socket.write(bytes)
-    }
-    const work = (silent: boolean): void => {
-      if (timer !== null) clearTimeout(timer)
-      timer = null
-      slowed = false
-      for (;;) {
-        if (socket.destroyed) return
-        // Before a message is taken out of the stream, which keeps it: what is too fast waits, and its sender with it.
-        if (stream.waiting && !this.#mayCome(address)) {
-          counters.refused('rate')
-          slowed = true
-          socket.pause()
-          timer = setTimeout(() => {
-            work(silent)
-          }, 100)
-          return
-        }
-        const frame = silent ? stream.flush() : stream.next()
-        if (frame === null) break
-        if (frame.kind === 'ping') write('\r\n')
-        else if (frame.kind === 'message') this.#request(frame.message, address, port, tenant, write)
-        else {
-          counters.received(1)
-          counters.refused(frame.kind)
-          const answer =
-            frame.kind === 'too_large' && frame.message !== null && frame.message.method !== null
-              ? encodeAnswer(
-                  frame.message,
-                  { status: 413, reason: 'Request Entity Too Large', headers: [], more: [] },
-                  address,
-                  port,
-                  Infinity,
-                )
-              : null
-          if (answer !== null) socket.end(answer)
-          else socket.end()
-          setTimeout(() => socket.destroy(), SHORT_BODY_MS).unref()
-          return
-        }
-      }
-      socket.resume()
-      if (stream.waiting)
-        timer = setTimeout(() => {
-          work(true)
-        }, SHORT_BODY_MS)
-    }
-    socket.on('data', (chunk: Buffer) => {
-      stream.feed(chunk)
-      if (!slowed) work(false)
-    })
-    // A sender that closes its half has sent all of its last body.
-    socket.on('end', () => {
-      work(true)
+    new SipConnection({
+      socket,
+      counters,
+      maxMessageBytes: settings.maxMessageBytes,
+      idleMs: settings.idleMs,
+      mayCome: () => this.#mayCome(address),
+      onMessage: (message, write) => {
+        this.#request(message, address, port, tenant, write)
+      },
+      tooLarge: (message) => encodeAnswer(message, TOO_LARGE, address, port, Infinity),
     })
   }
 

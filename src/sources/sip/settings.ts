@@ -158,7 +158,8 @@ export const SIP: SourceSection<SipSettings, 'sip'> = {
         {
           default: DEFAULTS.drachtio,
           description:
-            'a drachtio-server that hands requests on: { host: NAME, port: 9022, secretFile: PATH or secretEnv: NAME, tls: false }, or null for none',
+            'a drachtio-server that hands requests on: ' +
+            '{ host: NAME, port: 9022, secretFile: PATH or secretEnv: NAME, tls: false }, or null for none',
         },
       ),
     },
