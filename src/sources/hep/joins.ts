@@ -17,7 +17,7 @@
  */
 import { addressOf, paramsOf, uriOf } from '../../formats/sip/address.js'
 import type { SipHeader, SipMessage } from '../../formats/sip/message.js'
-import type { Endpoint, FollowedCall } from './calls.js'
+import type { Endpoint, FollowedCall } from './followed-call.js'
 
 /** Further legs of one call: a hunt group's, at most. */
 const MAX_LEGS = 16
