@@ -1,7 +1,7 @@
 /** A proxy that is captured (HEP) and hands on, or copies, to the SIP listener: what comes by both ways is taken once. */
 import t from 'tap'
 import { readSip, type SipMessage } from '../../../src/formats/sip/message.js'
-import { common, publish,register, sip, vqBody } from '../sip/messages.js'
+import { common, publish, register, sip, vqBody } from '../sip/messages.js'
 import { rig } from '../sip/rig.js'
 import { reading } from './reader.js'
 
