@@ -45,6 +45,9 @@ import type { Spool } from '../spool/spool.js'
 import { VERSION } from '../version.js'
 import { serveSupervisor } from './workers.js'
 
+/** How often it is said that Kafka is waited for. */
+const WAITING_INTERVAL_MS = 10_000
+
 export interface CoreOptions {
   readonly settings: Settings
   readonly log: Logger
@@ -192,6 +195,18 @@ function warnOfGuarantee(settings: Settings, log: Logger): void {
     )
 }
 
+/** Says now and then that Kafka is waited for, until it was reached once. @returns what ends that */
+function sayWhileWaiting(delivery: Delivery, bootstrap: string, log: Logger): () => void {
+  const timer = setInterval(() => {
+    const { phase, ready } = delivery.state
+    if (ready || phase === 'failed') clearInterval(timer)
+    else log.warn({ kafka: bootstrap, phase }, 'waiting for Kafka')
+  }, WAITING_INTERVAL_MS).unref()
+  return () => {
+    clearInterval(timer)
+  }
+}
+
 function asStartError(error: unknown): MinimError {
   return error instanceof MinimError
     ? error
@@ -265,6 +280,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
   delivery.start().catch((error: unknown) => {
     onFatal(asStartError(error))
   })
+  const stopWaiting = sayWhileWaiting(delivery, bootstrap, log)
   return {
     catalogue,
     plan,
@@ -298,6 +314,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     stop: async (drainMs) => {
       await delivery.stop(drainMs)
       notes.stop()
+      stopWaiting()
       stopKeys()
       await embedded?.stop()
     },

@@ -313,3 +313,14 @@ t.test('SIGHUP ends nothing, and a line of the log says so', { timeout: 120_000 
   agent.kill('SIGTERM')
   t.equal((await agent.end()).code, 0)
 })
+
+t.test('Kafka is waited for with a line every ten seconds', { timeout: 120_000 }, async (t) => {
+  const { place, settings } = await waiting(t)
+  const proxy = new Program(t, ['run', '--config', settings], place)
+  const lines = (): unknown[] => proxy.log().filter(({ msg }) => msg === 'waiting for Kafka')
+  const begunAt = performance.now()
+  await until('it has been said twice', () => lines().length === 2, 40_000)
+  t.ok(performance.now() - begunAt > 15_000, 'no oftener')
+  proxy.kill('SIGTERM')
+  t.equal((await proxy.end()).code, 0)
+})
