@@ -1,7 +1,7 @@
 /** Command lines that commander refuses, told as all other mistakes are: with code, place and mend. */
 import type { Command, CommanderError } from 'commander'
 import type { Problem } from '../errors/catalogue.js'
-import { ProblemsError, useOneOf } from '../errors/problems.js'
+import { nearest, ProblemsError, useOneOf } from '../errors/problems.js'
 
 /** Commander's own messages begin so; it would write them itself. */
 export const REFUSAL = 'error: '
@@ -12,7 +12,7 @@ export const REFUSAL = 'error: '
  */
 export function commandLineError(program: Command, args: readonly string[], error: CommanderError): ProblemsError {
   const { command, name } = called(program, args)
-  return new ProblemsError('MINIM_COMMAND_LINE', name, [problemOf(command, name, error)])
+  return new ProblemsError('MINIM_COMMAND_LINE', name, [problemOf(command, name, error, args)])
 }
 
 /** A name on the command line that stands for nothing. */
@@ -33,7 +33,15 @@ function called(program: Command, args: readonly string[]): { readonly command: 
   return { command, name }
 }
 
-function problemOf(command: Command, name: string, error: CommanderError): Problem {
+/** An option on a command line that its command does not have, and that is near one that it needs. */
+function misspelt(command: Command, args: readonly string[], wanted: string): string | undefined {
+  const known = new Set(command.options.flatMap((option) => [option.long, option.short]))
+  return args
+    .map((arg) => arg.replace(/=.*$/s, ''))
+    .find((arg) => /^--?[a-z]/i.test(arg) && !known.has(arg) && nearest(arg, [wanted]).length > 0)
+}
+
+function problemOf(command: Command, name: string, error: CommanderError, args: readonly string[]): Problem {
   const usage = `write ${name} ${command.usage()}`
   // What stands in quotes: a name, or an option as its command has declared it.
   // Without what an option was given with `=`.
@@ -63,8 +71,11 @@ function problemOf(command: Command, name: string, error: CommanderError): Probl
       return { path, what: 'is missing', mend: usage }
     case 'commander.optionMissingArgument':
       return { path, what: 'has no value', mend: `write ${quoted}` }
-    case 'commander.missingMandatoryOptionValue':
+    case 'commander.missingMandatoryOptionValue': {
+      const meant = misspelt(command, args, path)
+      if (meant !== undefined) return { path: meant, what: `is no option of ${name}`, mend: `did you mean ${path}?` }
       return { path, what: 'is missing', mend: `add ${quoted}: ${declared?.description ?? ''}` }
+    }
     case 'commander.invalidArgument':
       return { path, what: 'is not understood', mend: /is invalid[^.]*\. (.+)$/s.exec(error.message)?.[1] ?? usage }
     case 'commander.excessArguments':

@@ -1,5 +1,7 @@
 /** The commands that need no Kafka, and how the program refuses. */
-import { chmodSync, existsSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { VERSION } from '../../src/version.js'
 import { MAIN, minim, Place, Program, ROOT } from './program.js'
@@ -159,6 +161,16 @@ t.test('command lines that do not hold', async (t) => {
       /MINIM_COMMAND_LINE: minim quarantine:[^]*"lst": is no command; did you mean list\?\n[^]*→ /,
     ],
     [['run'], 2, /MINIM_COMMAND_LINE: minim run:[^]*--config: is missing; add --config <file>/],
+    [
+      ['run', '--confg', 'x.yaml'],
+      2,
+      /MINIM_COMMAND_LINE[^]*--confg: is no option of minim run; did you mean --config\?/,
+    ],
+    [
+      ['agent', '--cofnig=x.yaml'],
+      2,
+      /MINIM_COMMAND_LINE[^]*--cofnig: is no option of minim agent; did you mean --config\?/,
+    ],
     [['tail'], 2, /MINIM_COMMAND_LINE[^]*purpose: is missing; write minim tail \[options\] <purpose>/],
     [
       ['tail', 'billing', '--brokrs=b.example:9092'],
@@ -241,4 +253,18 @@ t.test('lint, explain and schema of the policy that minim ships', async (t) => {
   const schema = await minim(t, ['schema', 'billing.call'], place)
   t.equal(schema.code, 0, schema.stderr)
   t.match(schema.stdout, /syntax = "proto3";[^]*message Call[^]*bytes account[^]*Tag tag = 15/)
+})
+
+t.test('an old Node.js is told in one sentence, before anything is loaded', async (t) => {
+  const old =
+    "data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'18.20.8'}})"
+  const entry = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', old, entry, '--help'], {
+    encoding: 'utf8',
+  })
+  t.equal(stderr, 'minim: needs Node.js 24 (or 22.19, or 20.19.4), and this is 18.20.8: install a newer one\n')
+  t.equal(stdout, '')
+  t.equal(status, 2)
+  const imports = [...readFileSync(entry, 'utf8').matchAll(/^import .* from '([^']+)'/gm)].map((m) => m[1])
+  t.same(imports, ['node:process'], 'its own syntax is all that an old version must read')
 })
