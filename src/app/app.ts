@@ -195,8 +195,14 @@ function warnOfGuarantee(settings: Settings, log: Logger): void {
     )
 }
 
-/** Says now and then that Kafka is waited for, until it was reached once. @returns what ends that */
-function sayWhileWaiting(delivery: Delivery, bootstrap: string, log: Logger): () => void {
+/**
+ * Starts delivery, and says now and then that Kafka is waited for, until it was reached once.
+ * @returns what ends that
+ */
+function startDelivery(delivery: Delivery, bootstrap: string, { log, onFatal }: CoreOptions): () => void {
+  delivery.start().catch((error: unknown) => {
+    onFatal(asStartError(error))
+  })
   const timer = setInterval(() => {
     const { phase, ready } = delivery.state
     if (ready || phase === 'failed') clearInterval(timer)
@@ -231,7 +237,7 @@ function readinessOf(delivery: Delivery, metrics: Metrics): Readiness {
  * Without a broker delivery goes on trying in the background; `ready` says so.
  */
 export async function startCore(options: CoreOptions): Promise<Core> {
-  const { settings, log, onFatal, worker = ALONE } = options
+  const { settings, log, worker = ALONE } = options
   const catalogue = shippedCatalogue()
   const policy = options.policy ?? loadPolicy(settings.policy, catalogue)
   const unknownTenants = tenantProblems(policy, Object.keys(settings.tenants))
@@ -277,10 +283,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     inFlightItems: delivery.stats.inFlightItems + delivery.stats.waitingItems,
     retainedBytes: delivery.stats.retainedBytes,
   }))
-  delivery.start().catch((error: unknown) => {
-    onFatal(asStartError(error))
-  })
-  const stopWaiting = sayWhileWaiting(delivery, bootstrap, log)
+  const stopWaiting = startDelivery(delivery, bootstrap, options)
   return {
     catalogue,
     plan,
