@@ -20,8 +20,7 @@ const LONG_FILES: Readonly<Record<string, string>> = {
 }
 
 /** Functions that may be longer, as `file name`, and why. */
-const LONG_FUNCTIONS: Readonly<Record<string, string>> = {
-}
+const LONG_FUNCTIONS: Readonly<Record<string, string>> = {}
 
 /** Files that still have longer lines. */
 const LONG_LINES: ReadonlySet<string> = new Set([

@@ -4,9 +4,9 @@
  *
  * Run over the fields that some purpose sees, a column at a time; guarded by the transform row of `bench/`.
  */
+import { DAY_MS, HOUR_MS } from '../base/time.js'
 import type { Columns } from '../batch/columns.js'
 import type { FieldName, KindCatalogue } from '../catalogue/catalogue.js'
-import { DAY_MS, HOUR_MS } from '../base/time.js'
 
 const PERCENT = [0, 100] as const
 /** RFC 3611 and RFC 6035 have 16 bits of milliseconds for these. */

@@ -5,8 +5,8 @@
 import { chmodSync } from 'node:fs'
 import t from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
-import { decoderOf } from '../../src/trial/decode.js'
 import { loadPolicy } from '../../src/policy/load.js'
+import { decoderOf } from '../../src/trial/decode.js'
 import { AmiServer, cdr, fixture, stanza } from '../sources/ami/server.js'
 import { get, metric, Place, readTopic, ROOT, run, until } from './program.js'
 

@@ -3,8 +3,8 @@ import t from 'tap'
 import { Batch } from '../../src/batch/batch.js'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { JsonLinesReader, MAX_DEPTH } from '../../src/formats/json-lines.js'
-import { checkMapping } from '../../src/formats/mapping-check.js'
 import { builtInMapping, type Mapping } from '../../src/formats/mapping.js'
+import { checkMapping } from '../../src/formats/mapping-check.js'
 import { readAll, type Row } from './reading.js'
 
 const asterisk = builtInMapping('asterisk-cdr', catalogue(), { timeZone: 'Europe/London' })

@@ -3,7 +3,6 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { catalogue, KINDS } from '../../src/catalogue/catalogue.js'
 import { problemLines } from '../../src/errors/catalogue.js'
-import { checkMapping } from '../../src/formats/mapping-check.js'
 import {
   BUILT_IN_MAPPINGS,
   builtInMapping,
@@ -12,6 +11,7 @@ import {
   MappingSettings,
   withColumns,
 } from '../../src/formats/mapping.js'
+import { checkMapping } from '../../src/formats/mapping-check.js'
 
 t.test('a mapping in the settings', async (t) => {
   const settings: unknown = parse(`

@@ -12,7 +12,7 @@
  */
 
 import { Names } from './names.js'
-import { CALLER, STATS, TIMES,WANTED_VARIABLES } from './wanted.js'
+import { CALLER, STATS, TIMES, WANTED_VARIABLES } from './wanted.js'
 
 /** How deep a CDR may nest: FreeSWITCH's own go to nine. */
 export const MAX_DEPTH = 32

@@ -10,12 +10,7 @@ const cut = { ...place, sequence: 4, place: '66305 1234', start: 0, end: 120, la
 const UNKEYED = JSON.stringify({
   version: 1,
   streams: {
-    'pbx-1': {
-      incarnation: 'd2a4f1f0-0000-4000-8000-000000000000',
-      acknowledged: 3,
-      cuts: [cut],
-      places: [place],
-    },
+    'pbx-1': { incarnation: 'd2a4f1f0-0000-4000-8000-000000000000', acknowledged: 3, cuts: [cut], places: [place] },
   },
 })
 
