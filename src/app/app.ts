@@ -232,6 +232,35 @@ function readinessOf(delivery: Delivery, metrics: Metrics): Readiness {
   return { ok: reasons.length === 0, reasons }
 }
 
+/** What a source hands to that keeps its place in the ledger. */
+function streamIntake({ pipeline, delivery, keyring, take }: IntakeParts): StreamIntake {
+  return {
+    // A sender may have chosen a name that looks like one which is given no more.
+    lastTaken: (id) =>
+      isUnkeyed(id.incarnation)
+        ? Math.max(
+            delivery.lastTaken(id),
+            delivery.lastTaken({ ...id, incarnation: ledgerContentsName(keyring, id.incarnation) }),
+          )
+        : delivery.lastTaken(id),
+    contentsName: (hash) => ledgerContentsName(keyring, hash),
+    streamsOf: (source) => delivery.streamsOf(source),
+    offer: (item) => delivery.offer(take(item)),
+    mark: (id, sequence, body) => markOf(keyring, id, sequence, body),
+    differs: (id, sequence, mark) => delivery.differs(id, sequence, mark),
+    minimise: (input, excluded) => pipeline.run(input, excluded ?? null),
+    minimiseFilled: (batch, format, tenant, excluded) => pipeline.runFilled(batch, format, tenant, excluded ?? null),
+  }
+}
+
+interface IntakeParts {
+  readonly pipeline: Pipeline
+  readonly delivery: Delivery
+  readonly keyring: CachedKeyring
+  /** Puts an item on the source's account. */
+  readonly take: (item: WorkItem) => WorkItem
+}
+
 /**
  * Builds the core and starts delivery. Everything that a retry cannot mend is thrown here, before any record is taken.
  * Without a broker delivery goes on trying in the background; `ready` says so.
@@ -297,23 +326,8 @@ export async function startCore(options: CoreOptions): Promise<Core> {
       offer: (item) => delivery.offer(counted(item, null, metrics, onCommitted)),
       minimiseAll: (inputs, excluded, records) => pipeline.runAll(inputs, excluded ?? null, records),
     },
-    intake: (source) => ({
-      // A sender may have chosen a name that looks like one which is given no more.
-      lastTaken: (id) =>
-        isUnkeyed(id.incarnation)
-          ? Math.max(
-              delivery.lastTaken(id),
-              delivery.lastTaken({ ...id, incarnation: ledgerContentsName(keyring, id.incarnation) }),
-            )
-          : delivery.lastTaken(id),
-      contentsName: (hash) => ledgerContentsName(keyring, hash),
-      streamsOf: (source) => delivery.streamsOf(source),
-      offer: (item) => delivery.offer(counted(item, source, metrics, onCommitted)),
-      mark: (id, sequence, body) => markOf(keyring, id, sequence, body),
-      differs: (id, sequence, mark) => delivery.differs(id, sequence, mark),
-      minimise: (input, excluded) => pipeline.run(input, excluded ?? null),
-      minimiseFilled: (batch, format, tenant, excluded) => pipeline.runFilled(batch, format, tenant, excluded ?? null),
-    }),
+    intake: (source) =>
+      streamIntake({ pipeline, delivery, keyring, take: (item) => counted(item, source, metrics, onCommitted) }),
     stop: async (drainMs) => {
       await delivery.stop(drainMs)
       notes.stop()

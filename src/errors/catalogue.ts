@@ -407,7 +407,9 @@ export const ERRORS = {
     retryable: false,
     message:
       'of {records} record(s) {produced} message(s) were produced, and {expired} of {decided} were withheld as expired',
-    fix: 'look at the times: they are milliseconds since 1970, or text with --time-zone; minim simulate shows what becomes of a record; --force ends with 0 all the same',
+    fix:
+      'look at the times: they are milliseconds since 1970, or text with --time-zone; ' +
+      'minim simulate shows what becomes of a record; --force ends with 0 all the same',
   },
   MINIM_FILE_WRONG_FORMAT: {
     stage: 'sources',
