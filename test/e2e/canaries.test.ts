@@ -118,7 +118,7 @@ t.test('nothing of a record comes out', async (t) => {
       }),
       field(4, Buffer.from('\x2a\x7f07700900417')),
       field(4, Buffer.concat([Buffer.from('\x2a\x0d+447700900417\x3a\x02'), Buffer.from([0xff, 0xfe])])),
-      field(4, Buffer.concat([Buffer.from([0xfa, 0x06, 12]), Buffer.from('+44770090041'), Buffer.from([0x48, 1])])),
+      field(4, Buffer.concat([Buffer.from([0xfa, 0x06, 13]), Buffer.from('+447700900417'), Buffer.from([0x48, 1])])),
       field(77, Buffer.from('Xanthippe Quagmire')),
     ]),
   )
