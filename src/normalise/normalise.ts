@@ -186,7 +186,6 @@ export class Normalised implements NormalisedColumns {
     this.plan.named.forEach((index, slot) => {
       this.#nameFields(arena, columns, index, slot)
     })
-    this.unsafe += this.#domains.run(columns)
     if (this.plan.userAgent < 0) return
     this.unsafe += this.#devices.run(arena, columns, this.plan.userAgent, this.plan.given)
     this.plan.identifiers.forEach((field, slot) => {
@@ -203,6 +202,15 @@ export class Normalised implements NormalisedColumns {
       for (let r = 0, cell = index; index >= 0 && r < rows; r++, cell += width)
         if (unreadableStart(off[cell]) >= 0) count++
     return count
+  }
+
+  /**
+   * Empties numbers outside of their domain. After it is decided who may see the batch: a time that cannot be is a reason
+   * for quarantine, and one that is emptied could be none.
+   * @returns how many there were
+   */
+  dropOutside(columns: Columns): number {
+    return this.#domains.run(columns)
   }
 
   /** MAC addresses out of User-Agents, for rows that have none of their own. */

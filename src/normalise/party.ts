@@ -169,7 +169,7 @@ export class PartyReader {
    * @returns its slot; for {@link SLOT.long}, {@link long} holds the form
    */
   read(src: Uint8Array, off: number, len: number, dst: DataView, at: number): number {
-    if (len <= 18 && this.#fast(src, off, len, dst, at)) return SLOT.block
+    if (len <= 18 && this.readPlain(src, off, len, dst, at)) return SLOT.block
     let number = this.#table.find(src, off, len)
     let party: Party
     if (number >= 0) party = this.#byNumber[number]
@@ -190,7 +190,7 @@ export class PartyReader {
   }
 
   /** The forms whose reading needs no metadata beyond a prefix. */
-  #fast(src: Uint8Array, off: number, len: number, dst: DataView, at: number): boolean {
+  readPlain(src: Uint8Array, off: number, len: number, dst: DataView, at: number): boolean {
     let start = off
     const end = off + len
     if (src[off] === 43) start++

@@ -228,6 +228,7 @@ export class Pipeline {
     normalised.run(arena, columns, this.#tenants.index(tenant, tenants), tenants)
     outcome.unsafeFields += normalised.unsafe
     decider.run(columns, normalised.tenant, nowMs, excluded, firstRecord)
+    outcome.unsafeFields += normalised.dropOutside(columns)
     projectors.forEach((_, p) => {
       this.#takeKeys(stages, p, columns.rows)
     })

@@ -1,6 +1,6 @@
 /** Parties: one person, one form, whichever source wrote it; and the fast path is libphonenumber's reading. */
 import fc from 'fast-check'
-import { type CountryCode, parsePhoneNumberFromString } from 'libphonenumber-js/max'
+import { type CountryCode, Metadata, parsePhoneNumberFromString } from 'libphonenumber-js/max'
 import t from 'tap'
 import { BLOCK_BYTES, SLOT, unpack } from '../../src/batch/block.js'
 import type { Tenant } from '../../src/flow/tenant.js'
@@ -175,6 +175,13 @@ const REGIONS: readonly (readonly [region: string, code: string])[] = [
   ['HU', '36'],
 ]
 
+/** Whether a region dials abroad by 00; the package's types leave the method out. */
+function isDialledBy00(region: string): boolean {
+  const metadata = new Metadata()
+  metadata.selectNumberingPlan(region as CountryCode)
+  return (metadata.numberingPlan as unknown as { IDDPrefix(): string }).IDDPrefix() === '00'
+}
+
 t.test('the fast path reads what libphonenumber reads', (t) => {
   const readers = new Map(REGIONS.map(([region]) => [region, new PartyReader(tenantOf(region))]))
   const digits = fc
@@ -198,15 +205,11 @@ t.test('the fast path reads what libphonenumber reads', (t) => {
         const reader = readers.get(region) as PartyReader
         const bytes = Buffer.from(text)
         const view = new DataView(new ArrayBuffer(BLOCK_BYTES))
-        const inner = reader as unknown as {
-          fast(src: Uint8Array, off: number, len: number, dst: DataView, at: number): boolean
-          fastInternational: boolean
-        }
-        if (bytes.length > 18 || !inner.fast(bytes, 0, bytes.length, view, 0)) return
+        if (bytes.length > 18 || !reader.readPlain(bytes, 0, bytes.length, view, 0)) return
         fast++
         const international = text.startsWith('+')
           ? text
-          : inner.fastInternational && text.startsWith('00')
+          : isDialledBy00(region) && text.startsWith('00')
             ? `+${text.slice(2)}`
             : null
         const parsed = parsePhoneNumberFromString(international ?? text, {
