@@ -5,8 +5,8 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { repositoryRoot } from './helpers/shared.js'
-import { allImports, circles, type Import, importsOf, sourceFiles } from './walls/imports.js'
-import { GROUND, OWNED_FILES, ROOMS } from './walls/rooms.js'
+import { allImports, circles, type Import, importsOf, packagesWith, sourceFiles } from './walls/imports.js'
+import { ENTRIES, GROUND, OWNED_FILES, ROOMS } from './walls/rooms.js'
 
 const root = join(repositoryRoot(), 'src')
 
@@ -85,6 +85,37 @@ t.test('rooms import what the table allows', (t) => {
     .sort()
   t.comment(`${imports.length} imports, ${violations.length} violations`)
   t.same(violations, [])
+  t.end()
+})
+
+t.test('rooms are entered by their entries alone', (t) => {
+  const ground: readonly string[] = GROUND
+  const entered = new Map<string, Set<string>>()
+  for (const { from, to } of imports) {
+    const room = roomOf(to)
+    if (roomOf(from) === room || ground.includes(room) || room === to) continue
+    entered.set(room, (entered.get(room) ?? new Set()).add(to.slice(room.length + 1)))
+  }
+  const listed = (room: string): readonly string[] =>
+    ENTRIES[room] ?? (room.startsWith('sources/') ? [`${room.slice('sources/'.length)}.ts`, 'settings.ts'] : [])
+  for (const [room, files] of [...entered].sort()) t.same([...files].sort(), [...listed(room)].sort(), room)
+  t.same(
+    Object.keys(ENTRIES).filter((room) => !entered.has(room)),
+    [],
+    'no room is listed that nobody enters',
+  )
+  t.end()
+})
+
+t.test('a question about the policy loads no client of Kafka, no store and no gRPC', (t) => {
+  const heavy = ['lmdb', 'node-rdkafka', '@grpc/grpc-js', '@platformatic/kafka', 'fastify', 'drachtio-srf']
+  for (const file of ['main', 'commands', 'explain', 'lint', 'schema', 'preview', 'test', 'diff', 'completion'])
+    t.same(
+      [...packagesWith(root, `cli/${file}.ts`)].filter((name) => heavy.includes(name)),
+      [],
+      file,
+    )
+  t.ok(packagesWith(root, 'app/app.ts').has('node-rdkafka'), 'and what runs the proxy does')
   t.end()
 })
 

@@ -58,6 +58,46 @@ export function importsOf(file: string, text: string): Import[] {
     .map((specifier) => ({ from: file, to: posix.join(posix.dirname(file), specifier).replace(/\.js$/, '.ts') }))
 }
 
+/**
+ * Packages that are loaded with a file: by what it imports at once, and what that imports, types left out.
+ * @param file its path below the folder
+ */
+export function packagesWith(folder: string, file: string): Set<string> {
+  const packages = new Set<string>()
+  const seen = new Set<string>()
+  const visit = (path: string): void => {
+    if (seen.has(path)) return
+    seen.add(path)
+    const source = ts.createSourceFile(path, readFileSync(join(folder, path), 'utf8'), ts.ScriptTarget.Latest)
+    for (const statement of source.statements) {
+      const specifier = loadedBy(statement)
+      if (specifier === null) continue
+      if (specifier.startsWith('.')) visit(posix.join(posix.dirname(path), specifier).replace(/\.js$/, '.ts'))
+      else packages.add(specifier)
+    }
+  }
+  visit(file)
+  return packages
+}
+
+/** What a statement has loaded before its file runs; null for one that loads nothing. */
+function loadedBy(statement: ts.Statement): string | null {
+  if (!ts.isImportDeclaration(statement) && !ts.isExportDeclaration(statement)) return null
+  const { moduleSpecifier } = statement
+  if (moduleSpecifier === undefined || !ts.isStringLiteral(moduleSpecifier)) return null
+  if (ts.isExportDeclaration(statement)) return statement.isTypeOnly ? null : moduleSpecifier.text
+  const clause = statement.importClause
+  const names = clause?.namedBindings
+  const onlyTypes =
+    clause !== undefined &&
+    (clause.phaseModifier === ts.SyntaxKind.TypeKeyword ||
+      (clause.name === undefined &&
+        names !== undefined &&
+        ts.isNamedImports(names) &&
+        names.elements.every(({ isTypeOnly }) => isTypeOnly)))
+  return onlyTypes ? null : moduleSpecifier.text
+}
+
 /** The imports of all files below a folder. */
 export function allImports(folder: string): Import[] {
   return sourceFiles(folder).flatMap((file) => importsOf(file, readFileSync(join(folder, file), 'utf8')))
