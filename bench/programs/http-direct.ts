@@ -28,6 +28,7 @@ const readers = spooledReaders(core.catalogue, settings.limits.maxRecordBytes)
 let sequence = 0
 const inlet: Inlet = {
   full: false,
+  trouble: null,
   async put({ source, format, tenant, bytes }) {
     const receivedAt = performance.now()
     // As the spool does: a copy, with room behind it for unescaped text.
@@ -71,7 +72,11 @@ const http = await startHttp({
   },
 })
 // Last: whoever finds it ready posts.
-const ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready: core.ready })
+const ops = await startOps({
+  listen: settings.ops.listen,
+  registry: core.metrics.registry,
+  ready: () => core.readiness.now,
+})
 
 process.once('SIGTERM', () => {
   void (async () => {

@@ -43,6 +43,7 @@ import type { SpoolIntake } from '../spool/feed.js'
 import { holdsSpool, lockSpool, type SpoolLock } from '../spool/lock.js'
 import type { Spool } from '../spool/spool.js'
 import { VERSION } from '../version.js'
+import { outageReason, ReadinessWatch } from './readiness.js'
 import { serveSupervisor } from './workers.js'
 
 /** How often it is said that Kafka is waited for. */
@@ -80,7 +81,7 @@ export interface Core {
   readonly keyring: CachedKeyring
   /** For the spool, whose items hold records of several kinds of source. */
   readonly spoolIntake: SpoolIntake
-  readonly ready: () => Readiness
+  readonly readiness: ReadinessWatch
   stop(drainMs?: number): Promise<void>
 }
 
@@ -166,10 +167,16 @@ function hooksOf(options: CoreOptions, metrics: Metrics): DeliveryHooks {
   return {
     onFatal,
     onNotice: (error) => {
-      if (options.onNotice === undefined) log.warn({ err: error })
-      else options.onNotice(error)
+      if (options.onNotice !== undefined) options.onNotice(error)
+      // Of these each is a retry: the log has their beginning and their end.
+      else if (outageReason(error) === null) log.warn({ err: error })
       if (error.code === 'MINIM_DELIVERY_ABORTED') metrics.onTransaction('unclean', 0)
       if (error.code === 'MINIM_DELIVERY_UNQUARANTINABLE') metrics.onDropped(Number(error.details['count']))
+    },
+    onOutage: (outage) => {
+      if (options.onNotice !== undefined) return
+      if (outage === null) log.info('Kafka takes records again')
+      else log.warn({ err: outage }, `Kafka takes nothing: ${outage.message}`)
     },
     onPhase: (phase) => {
       log.info({ phase }, 'delivery')
@@ -217,19 +224,6 @@ function asStartError(error: unknown): MinimError {
   return error instanceof MinimError
     ? error
     : new MinimError('MINIM_DELIVERY_ABORTED', { what: 'start' }, { cause: error })
-}
-
-/** Whether records are taken and accounted for, else why not. */
-function readinessOf(delivery: Delivery, metrics: Metrics): Readiness {
-  const { phase, ready: delivers, error } = delivery.state
-  const reasons = delivers
-    ? []
-    : [
-        error?.code === 'MINIM_DELIVERY_FENCED' ? 'taken_over' : `delivery_${phase}`,
-        ...(error?.code === 'MINIM_KAFKA_CLOCK' ? ['clock'] : []),
-      ]
-  if (metrics.drifting) reasons.push('conservation_drift')
-  return { ok: reasons.length === 0, reasons }
 }
 
 /** What a source hands to that keeps its place in the ledger. */
@@ -306,9 +300,9 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     shard: worker.index,
     shards: worker.count,
   })
-  const ready = (): Readiness => readinessOf(delivery, metrics)
+  const readiness = new ReadinessWatch(delivery, metrics)
   metrics.sampleFrom(() => ({
-    ready: ready().ok,
+    ready: readiness.now.ok,
     inFlightItems: delivery.stats.inFlightItems + delivery.stats.waitingItems,
     retainedBytes: delivery.stats.retainedBytes,
   }))
@@ -319,7 +313,7 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     metrics,
     delivery,
     bootstrap,
-    ready,
+    readiness,
     keyring,
     spoolIntake: {
       lastTaken: (id) => delivery.lastSpooled(id.incarnation),
@@ -351,6 +345,7 @@ export async function untilReady(core: Core, signal?: AbortSignal): Promise<void
 /** Stands in where no source needs the spool. */
 const NO_SPOOL: Inlet = {
   full: true,
+  trouble: null,
   put: () => Promise.reject(new MinimError('MINIM_SPOOL_BROKEN', { what: 'it is not in use' })),
 }
 
@@ -383,6 +378,13 @@ async function openSpools(
       onMended: () => {
         log.info('the spool can be written again')
       },
+      onFull: (error) => {
+        log.error({ err: error })
+      },
+      onRoom: () => {
+        log.info('the spool has room again')
+      },
+      causeOfFull: () => outageReason(core.delivery.state.outage),
     })
   const own = open(index)
   // What workers have left that are no longer there.
@@ -400,6 +402,7 @@ export interface App extends Core {
   readonly inlet: Inlet
   /** Where PBX nodes connect. */
   readonly grpcAddress: string
+  readonly ready: () => Readiness
   /** Where each source listens, by what. */
   readonly addresses: Readonly<Record<string, string>>
   /** Where /metrics, /healthz and /readyz answer. */
@@ -433,9 +436,10 @@ async function startLocked(options: CoreOptions, lock: SpoolLock | null): Promis
   const parts = new OpenParts(core, lock)
   // Who finds it ready may connect at once.
   const ready = (): Readiness => {
-    const readiness = core.ready()
+    const readiness = core.readiness.now
     return readiness.ok && parts.stage !== 'running' ? { ok: false, reasons: [parts.stage] } : readiness
   }
+  core.readiness.alsoAsk(() => parts.spoolTroubles)
   try {
     parts.spools = await openSpools(settings, core, log, worker)
     // Of several processes the supervisor has the operator's port.

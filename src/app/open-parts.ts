@@ -65,6 +65,12 @@ export class OpenParts {
     this.#lock = lock
   }
 
+  /** Why a spool takes nothing; that it is stopping is said by the stage. */
+  get spoolTroubles(): string[] {
+    const reasons = this.spools.map(({ trouble }) => trouble?.reason)
+    return [...new Set(reasons.filter((reason) => reason !== undefined && reason !== 'stopping'))]
+  }
+
   /**
    * In this order, whatever one part says, or however long it takes. Ports are closed first.
    * @param drainMs for what was taken; 0: nothing will be committed any more. Left out: as long as it takes

@@ -66,6 +66,9 @@ export type { DeliveryHooks, DeliveryOptions, DeliveryPhase, DeliverySettings } 
 
 const DEFAULT_DRAIN_MS = 30_000
 
+/** Retries for these reasons: Kafka cannot be got at. */
+const OUTAGES: ReadonlySet<string> = new Set(['MINIM_KAFKA_NO_BROKER', 'MINIM_KAFKA_NOT_ALLOWED'])
+
 const isUsed = (turn: Turn): boolean => turn.entries.length > 0
 
 export class Delivery {
@@ -77,6 +80,7 @@ export class Delivery {
   readonly #streams = new Streams()
   readonly #filler: Filler
   readonly #takeOver: TakeOver
+  #outage: MinimError | null = null
 
   /** @throws MinimError for a property of Kafka's clients that is minim's own, or makes no sense */
   constructor(options: DeliveryOptions) {
@@ -87,14 +91,17 @@ export class Delivery {
     const minimiser = new Minimiser(limits, stats, (error) => hooks.onNotice?.(error))
     this.#hooks = hooks
     this.#shard = shard
-    this.#phases = new Phases((phase) => hooks.onPhase?.(phase))
+    this.#phases = new Phases((phase) => {
+      if (phase === 'ready') this.#setOutage(null)
+      hooks.onPhase?.(phase)
+    })
     this.#queue = new Queue(stats)
     this.#filler = new Filler(this.#streams, minimiser, stats)
     this.#takeOver = new TakeOver({ shard, limits, minimiser, stats, hooks, streams: this.#streams })
   }
 
   get state(): DeliveryState {
-    return this.#phases.state
+    return { ...this.#phases.state, outage: this.#outage }
   }
 
   /**
@@ -207,6 +214,8 @@ export class Delivery {
       isOver: () => this.#phases.hasEnded(),
       onRetry: (error) => {
         this.#phases.enter({ name, error })
+        // Whatever else is said was said by a broker.
+        this.#setOutage(OUTAGES.has(error.code) ? error : null)
         this.#hooks.onNotice?.(error)
       },
     })
@@ -253,7 +262,18 @@ export class Delivery {
       onDoubt: () => {
         this.#doubt(turns.end())
       },
+      onSilence: (silent, delayMs) => {
+        const { bootstrap } = this.#shard
+        const what = 'the transaction coordinator is silent'
+        this.#setOutage(silent ? new MinimError('MINIM_KAFKA_NO_BROKER', { bootstrap, what, delayMs }) : null)
+      },
     })
+  }
+
+  #setOutage(outage: MinimError | null): void {
+    if (outage?.code === this.#outage?.code) return
+    this.#outage = outage
+    this.#hooks.onOutage?.(outage)
   }
 
   /** A transaction cannot be committed, or nobody knows whether it was. @param left those that are not committed */

@@ -9,6 +9,8 @@ import type { ProducerIdentity } from '../kafka/record-batch.js'
 const HOLD_CHECK_MS = 2_000
 /** Then the question has told nothing. */
 const HOLDER_TIMEOUT_MS = 5_000
+/** So many questions in a row without an answer are silence: one may only have met a coordinator that moved. */
+const SILENT_CHECKS = 2
 
 export interface HoldOptions {
   readonly cluster: Cluster
@@ -21,6 +23,8 @@ export interface HoldOptions {
   readonly isResting: () => boolean
   /** The id has another epoch: somebody has the shard, or the coordinator has given up a transaction. */
   readonly onDoubt: () => void
+  /** Whether Kafka has stopped answering, or answers again. @param delayMs until it is asked again */
+  readonly onSilence: (silent: boolean, delayMs: number) => void
 }
 
 export class Hold {
@@ -31,6 +35,7 @@ export class Hold {
   /** Commits when it was looked at last. */
   #commitsSeen: number
   #isOver = false
+  #unanswered = 0
 
   constructor(options: HoldOptions) {
     this.#options = options
@@ -51,6 +56,7 @@ export class Hold {
     const now = commits()
     const isBusy = now !== this.#commitsSeen
     this.#commitsSeen = now
+    if (isBusy) this.#answered()
     if (isBusy || this.#asking || !isResting()) return
     this.#asking = true
     let timer: NodeJS.Timeout | undefined
@@ -62,13 +68,20 @@ export class Hold {
         }, HOLDER_TIMEOUT_MS)
       })
       const holder = await Promise.race([this.#holder(), late])
+      this.#answered()
       if (!this.#isOver && (holder.producerId !== identity.producerId || holder.epoch !== identity.epoch)) onDoubt()
     } catch {
       this.#dropLink()
+      if (++this.#unanswered === SILENT_CHECKS && !this.#isOver) this.#options.onSilence(true, HOLD_CHECK_MS)
     } finally {
       clearTimeout(timer)
       this.#asking = false
     }
+  }
+
+  #answered(): void {
+    if (this.#unanswered >= SILENT_CHECKS && !this.#isOver) this.#options.onSilence(false, 0)
+    this.#unanswered = 0
   }
 
   async #holder(): Promise<ProducerIdentity> {

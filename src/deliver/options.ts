@@ -36,6 +36,8 @@ export interface DeliveryState {
   readonly ready: boolean
   /** What is in the way, if anything. */
   readonly error: MinimError | null
+  /** Why Kafka cannot be got at; null while it can, as far as is known. */
+  readonly outage: MinimError | null
 }
 
 /** What others may want to hear. All are called outside of the hot path; none may throw. */
@@ -44,6 +46,8 @@ export interface DeliveryHooks {
   onPhase?(phase: DeliveryPhase): void
   /** Something for the log: a retry, an unclean end, a warning about topics. */
   onNotice?(error: MinimError): void
+  /** Kafka cannot be got at: told once for each reason, and with null when it is over. Each retry is a notice too. */
+  onOutage?(outage: MinimError | null): void
   onTopics?(report: TopicsReport): void
   /** The shard was somebody else's before, who may have ended or not: for the log. */
   onTookOver?(former: string): void

@@ -36,7 +36,7 @@ export class Phases {
     return 'error' in this.#current ? this.#current.error : null
   }
 
-  get state(): DeliveryState {
+  get state(): Omit<DeliveryState, 'outage'> {
     const { name } = this.#current
     return { phase: name, ready: name === 'ready', error: this.error }
   }

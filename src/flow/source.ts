@@ -72,6 +72,13 @@ export interface Spooled {
   readonly id?: string | NamedBody | null
 }
 
+/** Why nothing can be stored: words that senders are told, and the operator's port. */
+export interface InletTrouble {
+  readonly reason: 'spool_full' | 'spool_broken' | 'stopping'
+  /** What keeps a full spool from being emptied, where that is known: `kafka_away`. */
+  readonly cause: string | null
+}
+
 /** Where records go that their sender cannot send again. */
 export interface Inlet {
   /**
@@ -82,6 +89,11 @@ export interface Inlet {
   put(records: Spooled): Promise<PutOutcome>
   /** Nothing can be stored now: refuse before reading, if the protocol allows it. */
   readonly full: boolean
+  /**
+   * What is the matter, for those who are told; null while all is well. It begins with the first refusal and lasts until
+   * there is room to speak of, so that it does not come and go with every record.
+   */
+  readonly trouble: InletTrouble | null
 }
 
 /** @typeParam S what of the settings the source is to know: its own section, and what it needs of those around */

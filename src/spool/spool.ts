@@ -24,7 +24,7 @@ import { HOUR_MS } from '../base/time.js'
 import { MinimError } from '../errors/catalogue.js'
 import type { SpoolCounters, SpoolSample } from '../flow/counters.js'
 import { spoolSource } from '../flow/shards.js'
-import type { Inlet, PutOutcome, Spooled } from '../flow/source.js'
+import type { Inlet, InletTrouble, PutOutcome, Spooled } from '../flow/source.js'
 import type { SourceId } from '../flow/work-item.js'
 import type { Keyring } from '../keys/keyring.js'
 import { entryBytes, MAX_TENANT_BYTES, sealedAt } from './block.js'
@@ -56,6 +56,11 @@ export interface SpoolOptions {
   readonly onTrouble?: (error: MinimError) => void
   /** Told when it can be written again. */
   readonly onMended?: () => void
+  /** Told once when something has no room, and once when there is room to speak of again. */
+  readonly onFull?: (error: MinimError) => void
+  readonly onRoom?: () => void
+  /** What keeps a full spool from being emptied, in a word that senders are told; null where nothing is known. */
+  readonly causeOfFull?: () => string | null
 }
 
 export class Spool implements Inlet {
@@ -67,6 +72,7 @@ export class Spool implements Inlet {
   readonly #feed: SpoolFeed
   readonly #now: () => number
   readonly #counters: SpoolCounters | null
+  readonly #causeOfFull: () => string | null
   readonly #sweepTimer: NodeJS.Timeout
 
   /**
@@ -88,6 +94,7 @@ export class Spool implements Inlet {
     const onTrouble = (error: MinimError): void => options.onTrouble?.(error)
     this.#store = store
     this.#now = now
+    this.#causeOfFull = options.causeOfFull ?? (() => null)
     const counters = (this.#counters = options.counters ?? null)
     this.id = { source: options.source ?? spoolSource(0, 0, 1), incarnation: store.uuid }
     const progress = (this.#progress = progressOf(tables, store.worker))
@@ -110,6 +117,8 @@ export class Spool implements Inlet {
       maxBytes,
       now,
       onMended: () => options.onMended?.(),
+      onFull: () => options.onFull?.(new MinimError('MINIM_SPOOL_FULL')),
+      onRoom: () => options.onRoom?.(),
       onMore: () => {
         feed.wake()
       },
@@ -123,7 +132,8 @@ export class Spool implements Inlet {
   }
 
   get full(): boolean {
-    return this.#writer.closing || this.#writer.broken !== null || !this.#writer.hasRoom(1)
+    // Who asks refuses what it has without putting it, so this is a refusal like any other.
+    return this.#writer.closing || this.#writer.broken !== null || !this.#writer.demandRoom(1)
   }
 
   /** Parts of other workers that are in the same folder. */
@@ -135,9 +145,11 @@ export class Spool implements Inlet {
       .filter((worker) => worker !== this.#store.worker)
   }
 
-  /** Why nothing can be written; null while it can. */
-  get trouble(): MinimError | null {
-    return this.#writer.broken
+  get trouble(): InletTrouble | null {
+    const { closing, broken, lacksRoom } = this.#writer
+    if (closing) return { reason: 'stopping', cause: null }
+    if (broken !== null) return { reason: 'spool_broken', cause: null }
+    return lacksRoom ? { reason: 'spool_full', cause: this.#causeOfFull() } : null
   }
 
   put(records: Spooled): Promise<PutOutcome> {
@@ -146,7 +158,7 @@ export class Spool implements Inlet {
     if (writer.broken !== null) return this.#refuse('broken', writer.broken)
     const { source, format, tenant, reason } = records
     const size = entryBytes({ source, format, tenant, reason: reason ?? '', bytes: records.bytes })
-    if (!writer.hasRoom(size)) return this.#refuse('full', new MinimError('MINIM_SPOOL_FULL'))
+    if (!writer.demandRoom(size)) return this.#refuse('full', new MinimError('MINIM_SPOOL_FULL'))
     let name: SeenName | null = null
     try {
       name = this.#nameOf(records)

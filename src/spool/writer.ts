@@ -26,6 +26,13 @@ const WAITING_BYTES = 32 * 1024 * 1024
 const DELETES = 1000
 /** Deleting alone does not hurry: with luck a put takes it along. */
 const DELETE_AFTER_MS = 50
+/**
+ * A spool that was full has room to speak of when so much of it is free: else a slow Kafka, which takes one block as
+ * another comes, would make it full and not full many times a second.
+ */
+const FREE_SHARE = 0.1
+/** What had no room must have it then too, but no more of the spool than this is waited for. */
+const MAX_FREE_SHARE = 0.25
 /** Room of the store's own: roots, free list. */
 const STORE_BYTES = 256 * 1024
 
@@ -73,6 +80,9 @@ export interface WriterOptions {
   readonly onTrouble: (error: MinimError) => void
   /** Told when it can be written again. */
   readonly onMended: () => void
+  /** Told once when something has no room, and once when there is room to speak of again. */
+  readonly onFull: () => void
+  readonly onRoom: () => void
   /** Resolves when nothing reads the store on another thread: it must not be closed under it. */
   readonly untilUnread: () => Promise<void>
 }
@@ -87,6 +97,8 @@ export class SpoolWriter {
   /** Closing takes too long: no other write is begun. */
   #halted = false
   #broken: MinimError | null = null
+  /** Size of the largest entry that had no room since the spool is full; 0 while it is not. */
+  #lackedBytes = 0
   /** What a failed write may have left on the disk. */
   #doubtful: { readonly sequence: number; readonly names: readonly Buffer[] } | null = null
   readonly #retry = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS)
@@ -112,12 +124,36 @@ export class SpoolWriter {
     return this.#closing
   }
 
-  /** Whether there is room for an entry of a size. */
-  hasRoom(size: number): boolean {
+  /** Something had no room, and not enough has been freed since. */
+  get lacksRoom(): boolean {
+    return this.#lackedBytes > 0
+  }
+
+  /** Whether there is room for an entry of a size. If not, the spool is full from now on, and that is told once. */
+  demandRoom(size: number): boolean {
+    if (this.#hasRoom(size)) return true
+    const isNew = this.#lackedBytes === 0
+    this.#lackedBytes = Math.max(this.#lackedBytes, size)
+    if (isNew) this.#options.onFull()
+    return false
+  }
+
+  #hasRoom(size: number): boolean {
     return (
       this.#usedBytes + this.#waitingBytes + size + SEAL_BYTES <= this.#options.maxBytes &&
       this.#waitingBytes + size <= WAITING_BYTES
     )
+  }
+
+  /** After whatever has freed something: tells that there is room again. */
+  #lookForRoom(): void {
+    if (this.#lackedBytes === 0) return
+    const { maxBytes } = this.#options
+    const size = Math.min(this.#lackedBytes, maxBytes * MAX_FREE_SHARE)
+    if (this.#usedBytes + this.#waitingBytes > maxBytes * (1 - FREE_SHARE) || !this.#hasRoom(size)) return
+    if (this.#waitingBytes > WAITING_BYTES / 2) return
+    this.#lackedBytes = 0
+    this.#options.onRoom()
   }
 
   put(pending: Pending): void {
@@ -270,6 +306,7 @@ export class SpoolWriter {
       counters?.put((nowMs - pending.putAt) / 1000)
       pending.resolve(known.get(pending) ?? 'stored')
     }
+    this.#lookForRoom()
     if (block === null) return
     keys.marked(dayOf(block.sealedAt))
     progress.next = block.sequence + 1
@@ -289,6 +326,7 @@ export class SpoolWriter {
       this.#options.counters?.refused('broken')
       pending.reject(error)
     }
+    this.#lookForRoom()
     if (!told) this.#options.onTrouble(error)
     if (this.#closing) return
     this.#retryTimer = setTimeout(() => {

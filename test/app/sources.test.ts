@@ -21,6 +21,7 @@ for (const how of ['throws', 'rejects'] as const) {
     const collected = collectingInlet(catalogue())
     let defective = ''
     const inlet: Inlet = {
+      trouble: null,
       get full() {
         return collected.full
       },

@@ -216,15 +216,60 @@ t.test('no broker: says so, is alive and not ready, and ends when told', async (
   t.match(err.code, /^MINIM_KAFKA_(ADMIN|NO_BROKER)$/)
   t.ok(err.message.includes(`127.0.0.1:${port}`), err.message)
   t.match(err.fix, /brokers run/)
-  await until('it tries again', () => program.log().filter((line) => line.level === 'warn').length >= 2)
+  await until(
+    'it is said that it is waited for',
+    () => program.log().filter((line) => line.level === 'warn').length >= 2,
+  )
+  const outages = program.log().filter((line) => /NO_BROKER/.test(JSON.stringify(line)))
+  t.equal(outages.length, 1, 'that no broker answers is said once, however often it is tried again')
   t.equal((await get(ops, '/healthz')).status, 200)
   const ready = await get(ops, '/readyz')
   t.equal(ready.status, 503)
-  t.same(JSON.parse(ready.body), { ready: false, reasons: ['delivery_connecting'] })
+  t.same(JSON.parse(ready.body), { ready: false, reasons: ['delivery_connecting', 'kafka_away'] })
   t.equal(metric((await get(ops, '/metrics')).body, 'minim_ready')[''], 0)
   program.kill('SIGTERM')
   const { code, stderr } = await program.end(20_000)
   t.equal(code, 0, stderr)
+})
+
+t.test('no broker and a spool that fills: one line each, a reason each, and senders are told', async (t) => {
+  const place = new Place(t)
+  place.makeStore()
+  const listen = `127.0.0.1:${await freePort()}`
+  const settings = place.settings({
+    embedded: false,
+    kafka: { 'bootstrap.servers': `127.0.0.1:${await freePort()}` },
+    http: { listen },
+    spool: { path: place.path('spool'), maxBytes: 1_048_576 },
+  })
+  const program = new Program(t, ['run', '--config', settings], place)
+  const ops = String((await program.line("operator's port"))['ops'])
+  const said = (pattern: RegExp): number => program.log().filter((line) => pattern.test(JSON.stringify(line))).length
+  await until('the log says that no broker answers', () => said(/NO_BROKER/) > 0)
+  const call = { start_ms: Date.now() - 60_000, account: 'a'.repeat(60), calling: '+447700900417', called: '1001' }
+  const body = `${JSON.stringify(call)}\n`.repeat(200)
+  const post = async (): Promise<Response | null> =>
+    await fetch(`http://${listen}/v1/calls`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-ndjson' },
+      body,
+    }).catch(() => null)
+  await until('it takes posts without Kafka', async () => (await post())?.status === 202)
+  const refused = await until('it is full', async () => {
+    const answer = await post()
+    return answer?.status === 503 ? answer : null
+  })
+  t.same(await refused.json(), { error: 'unavailable', reason: 'spool_full', cause: 'kafka_away' })
+  for (let n = 0; n < 5; n++) t.equal((await post())?.status, 503)
+  t.same(JSON.parse((await get(ops, '/readyz')).body), {
+    ready: false,
+    reasons: ['delivery_connecting', 'kafka_away', 'spool_full'],
+  })
+  t.equal(said(/MINIM_SPOOL_FULL/), 1, 'said once')
+  t.equal(said(/NO_BROKER/), 1, 'said once')
+  t.notMatch(program.stderr, /7700900417|aaaaa/)
+  program.kill('SIGTERM')
+  t.equal((await program.end(20_000)).code, 0)
 })
 
 t.test('a port that is taken: said with the mend', async (t) => {

@@ -5,7 +5,7 @@ import { Batch } from '../../src/batch/batch.js'
 import { ProtobufReader } from '../../src/batch/scanner.js'
 import { type Catalogue, type Kind, KINDS } from '../../src/catalogue/catalogue.js'
 import { MinimError } from '../../src/errors/catalogue.js'
-import type { Inlet, Spooled } from '../../src/flow/source.js'
+import type { Inlet, InletTrouble, Spooled } from '../../src/flow/source.js'
 
 /** A record: the fields that it has, by the catalogue's names; enums by name, numbers as numbers. */
 export interface CollectedRecord {
@@ -20,6 +20,7 @@ export interface CollectingInlet extends Inlet {
   records(): CollectedRecord[]
   /** Set to true: puts are refused with MINIM_SPOOL_FULL. */
   full: boolean
+  trouble: InletTrouble | null
   /** Repeats that were answered. */
   repeats: number
   /** Forgets all entries. Their ids stay known. */
@@ -63,6 +64,7 @@ export function collectingInlet(catalogue: Catalogue): CollectingInlet {
   const entries: Spooled[] = []
   const inlet: CollectingInlet = {
     full: false,
+    trouble: null,
     repeats: 0,
     entries,
     put: async (records) => {

@@ -53,9 +53,9 @@ export class RecordingIntake implements SpoolIntake {
     return Promise.resolve()
   }
 
-  /** Commits what was offered. */
-  commit(): void {
-    for (const item of this.offered.splice(0)) {
+  /** Commits what was offered, or the first of it. */
+  commit(count = Infinity): void {
+    for (const item of this.offered.splice(0, count)) {
       this.#made = []
       item.minimise()
       if (item.sequence > this.taken) {

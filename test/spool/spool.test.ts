@@ -207,10 +207,17 @@ t.test('files hold nothing that can be read', async (t) => {
 
 t.test('full: refused, until some is in Kafka', async (t) => {
   const { open } = kit(t)
-  const spool = open({ maxBytes: 1 << 20 })
+  const said: string[] = []
+  const spool = open({
+    maxBytes: 1 << 20,
+    onFull: ({ code }) => said.push(code),
+    onRoom: () => said.push('room'),
+    causeOfFull: () => 'kafka_away',
+  })
   const intake = new RecordingIntake(0, false)
   spool.start(intake, intake.readers)
   let stored = 0
+  t.equal(spool.trouble, null)
   await t.rejects(
     (async () => {
       for (; ; stored++) await spool.put(entry('y'.repeat(20_000)))
@@ -219,6 +226,9 @@ t.test('full: refused, until some is in Kafka', async (t) => {
   )
   t.ok(stored > 20, `${stored} were taken`)
   t.ok(spool.sample().bytes <= 1 << 20)
+  for (let n = 0; n < 5; n++) await t.rejects(spool.put(entry('y'.repeat(20_000))), { code: 'MINIM_SPOOL_FULL' })
+  t.same(said, ['MINIM_SPOOL_FULL'], 'said once, however many are refused')
+  t.same(spool.trouble, { reason: 'spool_full', cause: 'kafka_away' })
   intake.auto = true
   intake.commit()
   await intake.until(stored)
@@ -234,6 +244,62 @@ t.test('full: refused, until some is in Kafka', async (t) => {
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
   t.equal(spool.full, false)
+  for (let tries = 0; spool.trouble !== null && tries < 500; tries++)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  t.same([spool.trouble, said], [null, ['MINIM_SPOOL_FULL', 'room']], 'and once when it is over')
+})
+
+t.test('full and nearly full by turns: said once, until there is room to speak of', async (t) => {
+  const { open } = kit(t)
+  const said: string[] = []
+  const spool = open({ maxBytes: 1 << 20, onFull: () => said.push('full'), onRoom: () => said.push('room') })
+  const intake = new RecordingIntake(0, false)
+  spool.start(intake, intake.readers)
+  const put = (): Promise<boolean> =>
+    spool.put(entry('y'.repeat(20_000))).then(
+      () => true,
+      () => false,
+    )
+  while (await put());
+  let refused = 0
+  let stored = 0
+  for (let round = 0; round < 5; round++) {
+    // Kafka takes one block, as one comes.
+    intake.commit(1)
+    for (let tries = 0; !(await put()); tries++) {
+      refused++
+      if (tries > 500) throw new Error('never room for one')
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    stored++
+    while (await put()) stored++
+    refused++
+  }
+  t.ok(stored >= 5 && refused >= 5, `${stored} were taken meanwhile, and ${refused} refused`)
+  t.same(said, ['full'])
+  intake.auto = true
+  intake.commit()
+  for (let tries = 0; spool.trouble !== null && tries < 500; tries++)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  t.same(said, ['full', 'room'])
+})
+
+t.test('who asks first and puts nothing is a refusal too', async (t) => {
+  const { open } = kit(t)
+  const said: string[] = []
+  const spool = open({ maxBytes: 1 << 20, onFull: () => said.push('full') })
+  // Down to the last octet.
+  for (let size = 20_000; size >= 1; size = Math.floor(size / 2)) {
+    const put = (): Promise<unknown> => spool.put(entry('y'.repeat(size)))
+    for (;;) {
+      const before = said.length
+      const { bytes } = spool.sample()
+      if (bytes + size + 500 > 1 << 20 || before > 0) break
+      await put()
+    }
+  }
+  for (let n = 0; n < 2_000 && !spool.full; n++) await spool.put(entry('')).catch(() => undefined)
+  t.same([said, spool.trouble], [['full'], { reason: 'spool_full', cause: null }])
 })
 
 t.test('the file does not grow by what passes through it', async (t) => {

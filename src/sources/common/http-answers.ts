@@ -1,6 +1,8 @@
 /** Answers of the HTTP listener: a word out of a closed set for what was wrong, and nothing of what was sent. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { MinimError } from '../../errors/catalogue.js'
 import type { SourceRefusal } from '../../flow/counters.js'
+import type { InletTrouble } from '../../flow/source.js'
 
 /** How long a client may go on sending what will not be read, so that it can read why, ms. */
 export const LINGER_MS = 500
@@ -44,9 +46,30 @@ export function refusal(
 }
 
 export const TOO_LARGE = refusal(413, 'too_large', 'too_large')
-export const NO_ROOM = refusal(503, 'unavailable', 'no_room', {}, { 'retry-after': RETRY_ROOM })
-export const STOPPING = refusal(503, 'unavailable', 'no_room', {}, { 'retry-after': RETRY_ROOM })
+/** Nothing is taken for a while. `busy`: more posts at once than are read at once. `internal`: a mistake of minim's. */
+function unavailable(reason: InletTrouble['reason'] | 'busy' | 'internal', cause: string | null = null): HttpAnswer {
+  const more = cause === null ? { reason } : { reason, cause }
+  return refusal(503, 'unavailable', 'no_room', more, { 'retry-after': RETRY_ROOM })
+}
+
+export const BUSY = unavailable('busy')
+export const INTERNAL = unavailable('internal')
+export const STOPPING = unavailable('stopping')
 export const TOO_FAST = refusal(429, 'too_many_requests', 'rate', {}, { 'retry-after': RETRY_RATE })
+
+/** Nothing can be stored, as the inlet has said before it was handed anything. */
+export function noRoom(trouble: InletTrouble | null): HttpAnswer {
+  return unavailable(trouble?.reason ?? 'spool_full', trouble?.cause)
+}
+
+/** Something could not be stored: what the error says of that, and the inlet of what lies behind it. */
+export function notStored(error: unknown, trouble: InletTrouble | null): HttpAnswer {
+  if (!(error instanceof MinimError)) return INTERNAL
+  if (error.code === 'MINIM_SPOOL_FULL')
+    return unavailable('spool_full', trouble?.reason === 'spool_full' ? trouble.cause : null)
+  if (error.code === 'MINIM_SPOOL_BROKEN') return unavailable('spool_broken')
+  return error.code === 'MINIM_DELIVERY_STOPPED' ? STOPPING : INTERNAL
+}
 
 /** Whether nothing of a request is still to come. */
 export function isWhole({ complete, headers }: IncomingMessage): boolean {

@@ -33,10 +33,13 @@ import type { TlsSettings } from '../../sections/tls-files.js'
 import { Authoriser, isLoopback, namesOfSocket, ownGrant, type TenantGrant, tenantGrant } from './authorise.js'
 import { bomAt } from './content-stream.js'
 import {
+  BUSY,
   type HttpAnswer,
+  INTERNAL,
   isWhole,
   LINGER_MS,
-  NO_ROOM,
+  noRoom,
+  notStored,
   refusal,
   refuseUnread,
   sendAnswer,
@@ -248,7 +251,8 @@ export class HttpListener {
     if (!ENCODINGS.has(request.headers['content-encoding'] ?? 'identity'))
       return refusal(415, 'unsupported_encoding', 'malformed', {}, { 'accept-encoding': 'gzip, identity' })
     if (Number(request.headers['content-length'] ?? 0) > settings.maxBodyBytes) return TOO_LARGE
-    if (inlet.full || this.#pending >= MAX_PENDING || this.#pendingBytes >= MAX_PENDING_BYTES) return NO_ROOM
+    if (inlet.full) return noRoom(inlet.trouble)
+    if (this.#pending >= MAX_PENDING || this.#pendingBytes >= MAX_PENDING_BYTES) return BUSY
     return null
   }
 
@@ -319,7 +323,7 @@ export class HttpListener {
         chunks.push(chunk)
         return
       }
-      const answer = size > settings.maxBodyBytes ? TOO_LARGE : NO_ROOM
+      const answer = size > settings.maxBodyBytes ? TOO_LARGE : BUSY
       done()
       this.#refuse(request, response, answer)
     })
@@ -336,7 +340,7 @@ export class HttpListener {
         // `take` catches what there is; this is for what it does not know of.
         (error: unknown) => {
           log.error({ err: error }, 'a post failed')
-          this.#send(response, NO_ROOM)
+          this.#send(response, INTERNAL)
           done()
         },
       )
@@ -351,7 +355,7 @@ export class HttpListener {
 
   /** Inflates, hands on, and knows what the spool's errors mean. */
   async #take(post: HttpPost): Promise<HttpAnswer> {
-    const { handle, log, settings } = this.#options
+    const { handle, inlet, log, settings } = this.#options
     let { body } = post
     if (isGzip(post.headers)) {
       // A few at a time: small bodies that wait may become large ones.
@@ -378,7 +382,7 @@ export class HttpListener {
       // Full or broken: the sender keeps what it has, and tries again.
       if (!(error instanceof MinimError && error.code === 'MINIM_SPOOL_FULL'))
         log.error({ err: error }, 'a post could not be made safe')
-      return NO_ROOM
+      return notStored(error, inlet.trouble)
     }
   }
 

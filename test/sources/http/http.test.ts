@@ -638,14 +638,30 @@ t.test('open to a network: said, at start', async (t) => {
 t.test('no room: 503 before the body is read, and after', async (t) => {
   const server = await on(t)
   server.inlet.full = true
-  const refused = await post(server, '/v1/calls', JSON_TYPE, JSON.stringify(CALL))
-  t.match([refused.status, refused.body, refused.headers.get('retry-after')], [503, { error: 'unavailable' }, '5'])
+  for (const [trouble, said] of [
+    [{ reason: 'spool_full', cause: null }, { reason: 'spool_full' }],
+    [
+      { reason: 'spool_full', cause: 'kafka_away' },
+      { reason: 'spool_full', cause: 'kafka_away' },
+    ],
+    [{ reason: 'spool_broken', cause: null }, { reason: 'spool_broken' }],
+    [{ reason: 'stopping', cause: null }, { reason: 'stopping' }],
+  ] as const) {
+    server.inlet.trouble = trouble
+    const refused = await post(server, '/v1/calls', JSON_TYPE, JSON.stringify(CALL))
+    t.same(
+      [refused.status, refused.body, refused.headers.get('retry-after')],
+      [503, { error: 'unavailable', ...said }, '5'],
+    )
+  }
   server.inlet.full = false
-  for (const error of [
-    new MinimError('MINIM_SPOOL_FULL'),
-    new MinimError('MINIM_SPOOL_BROKEN', { what: 'x' }),
-    new Error(CANARY),
-  ]) {
+  server.inlet.trouble = { reason: 'spool_full', cause: 'kafka_away' }
+  for (const [error, said] of [
+    [new MinimError('MINIM_SPOOL_FULL'), { reason: 'spool_full', cause: 'kafka_away' }],
+    [new MinimError('MINIM_SPOOL_BROKEN', { what: 'x' }), { reason: 'spool_broken' }],
+    [new MinimError('MINIM_DELIVERY_STOPPED'), { reason: 'stopping' }],
+    [new Error(CANARY), { reason: 'internal' }],
+  ] as const) {
     const broken = await listening(
       t,
       startHttp,
@@ -654,6 +670,7 @@ t.test('no room: 503 before the body is read, and after', async (t) => {
     )
     const answer = await post(broken, '/v1/calls', JSON_TYPE, JSON.stringify(CALL))
     t.match([answer.status, answer.headers.get('retry-after'), broken.counts['no_room']], [503, '5', 1])
+    t.same(answer.body, { error: 'unavailable', ...said })
     t.notMatch(broken.log.join(), CANARY)
   }
 })
