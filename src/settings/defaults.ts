@@ -1,7 +1,9 @@
 /**
- * Every default, here and nowhere else. `schema.ts` shows them to editors, `config/minim.yaml` to operators; tests hold
- * the three together.
+ * Every default but those of sources, whose own settings files have them. `schema.ts` shows them to editors,
+ * `config/minim.yaml` to operators; tests hold the three together.
  */
+import { FILE_DEFAULTS } from '../sources/common/file-settings.js'
+import { GRPC_DEFAULTS } from '../sources/grpc/settings.js'
 
 export const DEFAULTS = {
   /** Name of this installation: part of Kafka's transactional ids, so two that share a Kafka cluster must differ. */
@@ -60,35 +62,11 @@ export const DEFAULTS = {
      */
     domains: [],
   },
-  grpc: {
-    /** Where PBX nodes connect; port 0 takes a free one. */
-    listen: '127.0.0.1:50051',
-    /** Octets of one batch at most. */
-    maxMessageBytes: 4_194_304,
-    /** Nodes connected at once at most. */
-    maxStreams: 1024,
-    /** A node that sends nothing for so long is disconnected, ms. */
-    idleMs: 600_000,
-    /** PEM files `{ cert, key, clientCa }`; `clientCa` asks nodes for a certificate. Null: no TLS. */
-    tls: null,
-    /** By a name of a client's certificate, what it may use that is not its own: `{ sources, tenants }`. */
-    authorise: {},
-  },
+  grpc: GRPC_DEFAULTS,
   /** Files that are read, each from where it was left, and followed if they are of lines. */
   files: [],
   /** Of each file that does not say otherwise. */
-  file: {
-    /** Time zone of times without an offset (IANA). */
-    timeZone: 'UTC',
-    /** Tenant of its records that name none. */
-    tenant: 'default',
-    /** The PBX node whose call records it holds. */
-    node: null,
-    /** How often a followed file is looked at, even if nothing was heard of it, ms. */
-    pollMs: 1000,
-    /** How long a rotated file must be unchanged to be taken as finished, ms. */
-    settleMs: 10_000,
-  },
+  file: FILE_DEFAULTS,
   devices: {
     /** Models that the shipped tables lack, by their vendor's name. */
     models: {},

@@ -3,17 +3,14 @@
  * limit left out. `config/minim.schema.json` is this, written out for editors; a test holds the two together.
  */
 import { type TSchema, Type } from '@sinclair/typebox'
-import { DAY_MS, HOUR_MS } from '../base/time.js'
 import type { OwnModels } from '../flow/device-parts.js'
-import { FILE_FORMATS, type FileFormat } from '../flow/file-formats.js'
 import { type Guarantee, GUARANTEES } from '../flow/guarantee.js'
 import { LOG_LEVELS, type LogLevel } from '../flow/log.js'
 import { MAX_SHARDS } from '../flow/shards.js'
 import type { KafkaValue } from '../kafka/settings.js'
-import { authorisePart } from '../sections/authorise.js'
-import { closed, file, listen, NAME, NAME_IN_WORDS, section, tlsFiles, whole } from '../sections/parts.js'
-import type { FileSettings } from '../sources/common/file-settings.js'
-import type { GrpcSettings } from '../sources/grpc/settings.js'
+import { closed, file, listen, NAME, NAME_IN_WORDS, section, whole } from '../sections/parts.js'
+import { type FileSettings, filesPart } from '../sources/common/file-settings.js'
+import { grpcPart, type GrpcSettings } from '../sources/grpc/settings.js'
 import { DEFAULTS as D } from './defaults.js'
 import { SOURCE_SECTIONS, type SourceSettings } from './sections.js'
 
@@ -226,86 +223,6 @@ function tenantPart(): TSchema {
       ),
     },
     { ...closed, description: 'a tenant: id, region, extensionDigits and domains' },
-  )
-}
-
-function grpcPart(): TSchema {
-  return section(
-    {
-      listen: listen(D.grpc.listen, 'where PBX nodes connect'),
-      maxMessageBytes: whole(D.grpc.maxMessageBytes, 65_536, 67_108_864, 'octets of one batch at most'),
-      maxStreams: whole(D.grpc.maxStreams, 1, 100_000, 'nodes connected at once at most'),
-      idleMs: whole(D.grpc.idleMs, 1000, DAY_MS, 'a node that sends nothing for so long is disconnected, ms'),
-      tls: tlsFiles('PEM files'),
-      authorise: authorisePart(['sources', 'tenants']),
-    },
-    'where PBX nodes stream records to',
-  )
-}
-
-function filesPart(): TSchema {
-  return Type.Optional(
-    Type.Array(filePart(), { default: D.files, description: 'a list of files that are read, and followed' }),
-  )
-}
-
-function filePart(): TSchema {
-  return Type.Object(
-    {
-      path: file('the file; relative to this file'),
-      format: Type.Unsafe<FileFormat>({
-        type: 'string',
-        enum: [...FILE_FORMATS],
-        description: `one of ${FILE_FORMATS.join(', ')}`,
-      }),
-      mapping: Type.Optional(
-        Type.String({ pattern: NAME, description: 'name of a mapping: asterisk-cdr, minim, or one of mappings' }),
-      ),
-      timeZone: Type.Optional(
-        Type.String({
-          minLength: 1,
-          maxLength: 64,
-          default: D.file.timeZone,
-          description: 'time zone of times without an offset: an IANA name such as Europe/London',
-        }),
-      ),
-      tenant: Type.Optional(
-        Type.String({ pattern: NAME, default: D.file.tenant, description: 'tenant of its records that name none' }),
-      ),
-      source: Type.Optional(
-        Type.String({
-          pattern: NAME,
-          description: `name in the ledger, instead of the file's own identity: ${NAME_IN_WORDS}`,
-        }),
-      ),
-      follow: Type.Optional(
-        Type.Boolean({
-          description:
-            'true: go on with what is written to it, over rotation (default for files of lines); false: read it once',
-        }),
-      ),
-      node: Type.Optional(
-        Type.Union([Type.Null(), Type.String({ pattern: NAME })], {
-          default: D.file.node,
-          description: `the PBX node whose call records it holds: ${NAME_IN_WORDS}`,
-        }),
-      ),
-      pollMs: Type.Optional(
-        whole(
-          D.file.pollMs,
-          10,
-          HOUR_MS,
-          'how often a followed file is looked at, even if nothing was heard of it, ms',
-        ),
-      ),
-      settleMs: Type.Optional(
-        whole(D.file.settleMs, 0, HOUR_MS, 'how long a rotated file must be unchanged to be taken as finished, ms'),
-      ),
-    },
-    {
-      ...closed,
-      description: 'a file: path, format, mapping, timeZone, tenant, source, follow, node, pollMs, settleMs',
-    },
   )
 }
 
