@@ -5,9 +5,9 @@ import type { Reader } from '../batch/batch.js'
 import { type Catalogue, type Kind, KINDS } from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
-import { FILE_FORMATS, type FileFormat } from '../flow/file-formats.js'
+import { DEFAULT_MAPPING, FILE_FORMATS, type FileFormat } from '../flow/file-formats.js'
 import { isTimeZone } from '../formats/local-time.js'
-import { DEFAULT_MAPPING, readerFor, resolveMapping } from '../formats/readers.js'
+import { readerFor, resolveMapping } from '../formats/readers.js'
 import type { Settings } from '../settings/schema.js'
 
 export interface FileInputOptions {

@@ -16,6 +16,7 @@ import {
   KINDS,
 } from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
+import type { BuiltInMapping } from '../flow/file-formats.js'
 
 /**
  * How a value is read. An empty one, and `null`, is absent whatever the conversion.
@@ -75,9 +76,6 @@ export interface Mapping {
   /** CSV: names of the columns in order, one list per number of columns that a line may have. */
   readonly columns: readonly (readonly string[])[]
 }
-
-export const BUILT_IN_MAPPINGS = ['asterisk-cdr', 'minim'] as const
-export type BuiltInMapping = (typeof BUILT_IN_MAPPINGS)[number]
 
 const ASTERISK_KEYS: readonly (readonly [key: string, field: FieldNameOf<'call'>, as: Conversion])[] = [
   ['accountcode', 'account', 'text'],

@@ -3,18 +3,11 @@ import type { Reader } from '../batch/batch.js'
 import { ProtobufReader } from '../batch/scanner.js'
 import type { Catalogue, Kind } from '../catalogue/catalogue.js'
 import { ProblemsError, useOneOf } from '../errors/problems.js'
-import type { FileFormat } from '../flow/file-formats.js'
+import { BUILT_IN_MAPPINGS, type BuiltInMapping, type FileFormat } from '../flow/file-formats.js'
 import { CsvReader } from './csv.js'
 import { JsonLinesReader } from './json-lines.js'
-import { BUILT_IN_MAPPINGS, type BuiltInMapping, builtInMapping, type Mapping } from './mapping.js'
+import { builtInMapping, type Mapping } from './mapping.js'
 import { checkMapping } from './mapping-check.js'
-
-/** The mapping of each format where none is named. */
-export const DEFAULT_MAPPING: Readonly<Record<FileFormat, string | null>> = {
-  'asterisk-csv': 'asterisk-cdr',
-  jsonl: 'minim',
-  protobuf: null,
-}
 
 /**
  * A mapping by its name: built in, or one of the settings' own.

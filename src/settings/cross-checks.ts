@@ -3,6 +3,7 @@ import { type CountryCode, isSupportedCountry } from 'libphonenumber-js/core'
 import metadata from 'libphonenumber-js/metadata.max'
 import type { Problem } from '../errors/catalogue.js'
 import { useOneOf } from '../errors/problems.js'
+import { BUILT_IN_MAPPINGS } from '../flow/file-formats.js'
 import { kafkaProblems, ownKafkaProblems } from '../kafka/settings.js'
 import { authoriseProblems } from '../sections/authorise.js'
 import type { FileSettings } from '../sources/common/file-settings.js'
@@ -106,9 +107,6 @@ function checkFiles(s: Settings, add: Note): void {
   for (const name of BUILT_IN_MAPPINGS)
     if (Object.hasOwn(s.mappings, name)) add(`mappings.${name}`, 'is built in', 'give it another name')
 }
-
-/** Mappings that need not be written: no other may have their names. */
-const BUILT_IN_MAPPINGS = ['asterisk-cdr', 'minim'] as const
 
 interface KnownNames {
   readonly tenants: readonly string[]

@@ -7,7 +7,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Problem } from '../errors/catalogue.js'
 import { checker, deepFreeze, ProblemsError, readYaml } from '../errors/problems.js'
-import type { FileFormat } from '../flow/file-formats.js'
+import { DEFAULT_MAPPING, type FileFormat } from '../flow/file-formats.js'
 import type { KafkaValue } from '../kafka/settings.js'
 import { type PemFile, pemFiles, pemProblems } from '../sections/tls-files.js'
 import type { FileSettings } from '../sources/common/file-settings.js'
@@ -163,12 +163,6 @@ function completeSources(given: Tree, folder: string): SourceSettings {
   ) as unknown as SourceSettings
 }
 
-const MAPPING_OF: Readonly<Record<FileFormat, string | null>> = {
-  'asterisk-csv': 'asterisk-cdr',
-  jsonl: 'minim',
-  protobuf: null,
-}
-
 /** ISO 3166 says GB where most people say UK: they are one. */
 function tenantOf(given: Tree): TenantSettings {
   const region = given['region'] === 'UK' ? { region: 'GB' } : {}
@@ -199,7 +193,7 @@ function complete(given: Tree, folder: string, policyFolder: string): Settings {
     files: files.map((f): FileSettings => {
       const tree = isTree(f) ? f : {}
       return {
-        mapping: MAPPING_OF[tree['format'] as FileFormat] ?? null,
+        mapping: DEFAULT_MAPPING[tree['format'] as FileFormat] ?? null,
         ...D.file,
         source: null,
         follow: tree['format'] !== 'protobuf',

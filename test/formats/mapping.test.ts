@@ -3,8 +3,8 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { catalogue, KINDS } from '../../src/catalogue/catalogue.js'
 import { problemLines } from '../../src/errors/catalogue.js'
+import { BUILT_IN_MAPPINGS } from '../../src/flow/file-formats.js'
 import {
-  BUILT_IN_MAPPINGS,
   builtInMapping,
   CONVERSIONS,
   DISPOSITION_WORDS,
