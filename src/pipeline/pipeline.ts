@@ -46,6 +46,20 @@ interface KindStages {
   readonly epochs: readonly Epochs[]
 }
 
+/** One run over an input: made once for it, never per record. */
+interface Run {
+  /** What its bytes are, where a record's own reader does not say. */
+  readonly format: string
+  readonly tenant: string
+  /** Tenants that its sender may name; null: any. */
+  readonly tenants: ReadonlySet<string> | null
+  readonly nowMs: number
+  /** Records that Kafka refuses, by their number. */
+  readonly excluded: ReadonlySet<number> | null
+  /** Added to as it goes. */
+  readonly outcome: Outcome
+}
+
 const QUARANTINE_PART_BYTES = 512 * 1024
 
 function emptyOutcome(): Outcome {
@@ -120,6 +134,7 @@ export class Pipeline {
     return this.#messages.mint(outcome)
   }
 
+  /** @returns the number of the record after its last */
   #runInput(
     input: Input,
     nowMs: number,
@@ -128,35 +143,18 @@ export class Pipeline {
     outcome: Outcome,
   ): number {
     const batch = this.#batch
-    const { reader, arena, end, last, scratchStart } = input
+    const { reader, arena, end, last, scratchStart, tenant, tenants = null } = input
+    const run: Run = { format: reader.format, tenant, tenants, nowMs, excluded, outcome }
     let pos = input.start
     let record = firstRecord
     for (;;) {
       batch.reset(arena, scratchStart)
       const consumed = reader.fill(batch, pos, end, last)
-      record = this.#runBatch(
-        batch,
-        reader.format,
-        input.tenant,
-        input.tenants ?? null,
-        nowMs,
-        excluded,
-        record,
-        outcome,
-      )
+      record = this.#runBatch(run, batch, record)
       if (consumed === pos) {
         // A reader that takes nothing of what is left leaves it to nobody: refused, so that it is not lost in silence.
         if (consumed < end) {
-          this.#quarantine(
-            'too_large',
-            reader.format,
-            input.tenant,
-            input.tenants ?? null,
-            arena.subarray(pos, end),
-            nowMs,
-            record++,
-            outcome,
-          )
+          this.#quarantine(run, 'too_large', run.format, arena.subarray(pos, end), record++)
           outcome.records++
         }
         return record
@@ -173,61 +171,35 @@ export class Pipeline {
   runFilled(batch: Batch, format: string, tenant: string, excluded: ReadonlySet<number> | null = null): Minimised {
     const outcome = emptyOutcome()
     this.#messages.clear()
-    this.#runBatch(batch, format, tenant, null, this.#now(), excluded, 0, outcome)
+    this.#runBatch({ format, tenant, tenants: null, nowMs: this.#now(), excluded, outcome }, batch, 0)
     return this.#messages.mint(outcome)
   }
 
-  #runBatch(
-    batch: Batch,
-    format: string,
-    tenant: string,
-    tenants: ReadonlySet<string> | null,
-    nowMs: number,
-    excluded: ReadonlySet<number> | null,
-    firstRecord: number,
-    outcome: Outcome,
-  ): number {
+  /** @returns the number of the record after its last */
+  #runBatch(run: Run, batch: Batch, firstRecord: number): number {
     let record = firstRecord
     for (const stages of this.#stages) {
       const columns = batch.columns[stages.plan.kind]
       if (columns.rows === 0) continue
-      this.#runKind(stages, columns, batch.arena, format, tenant, tenants, nowMs, excluded, record, outcome)
+      this.#runKind(run, stages, columns, batch.arena, record)
       record += columns.rows
     }
     for (let i = 0; i < batch.refusedReason.length; i++) {
       const bytes = batch.arena.subarray(batch.refusedStart[i], batch.refusedEnd[i])
-      this.#quarantine(
-        REFUSALS[batch.refusedReason[i]],
-        batch.refusedFormat[i] ?? format,
-        tenant,
-        tenants,
-        bytes,
-        nowMs,
-        record++,
-        outcome,
-      )
+      const reason = REFUSALS[batch.refusedReason[i]]
+      this.#quarantine(run, reason, batch.refusedFormat[i] ?? run.format, bytes, record++)
     }
-    outcome.records += record - firstRecord
-    outcome.unknownFields += batch.unknownFields
+    run.outcome.records += record - firstRecord
+    run.outcome.unknownFields += batch.unknownFields
     return record
   }
 
-  #runKind(
-    stages: KindStages,
-    columns: Columns,
-    arena: Buffer,
-    format: string,
-    tenant: string,
-    tenants: ReadonlySet<string> | null,
-    nowMs: number,
-    excluded: ReadonlySet<number> | null,
-    firstRecord: number,
-    outcome: Outcome,
-  ): void {
+  #runKind(run: Run, stages: KindStages, columns: Columns, arena: Buffer, firstRecord: number): void {
+    const { tenant, tenants, outcome } = run
     const { plan, normalised, decider, projectors, epochs } = stages
     normalised.run(arena, columns, this.#tenants.index(tenant, tenants), tenants)
     outcome.unsafeFields += normalised.unsafe
-    decider.run(columns, normalised.tenant, nowMs, excluded, firstRecord)
+    decider.run(columns, normalised.tenant, run.nowMs, run.excluded, firstRecord)
     outcome.unsafeFields += normalised.dropOutside(columns)
     projectors.forEach((_, p) => {
       this.#takeKeys(stages, p, columns.rows)
@@ -235,7 +207,7 @@ export class Pipeline {
     for (let r = 0; r < columns.rows; r++) {
       if (decider.refusal[r] < 0) continue
       const bytes = arena.subarray(columns.rawStart[r], columns.rawEnd[r])
-      this.#quarantine(REFUSALS[decider.refusal[r]], format, tenant, tenants, bytes, nowMs, firstRecord + r, outcome)
+      this.#quarantine(run, REFUSALS[decider.refusal[r]], run.format, bytes, firstRecord + r)
     }
     if (projectors.length === 0) {
       let count = 0
@@ -278,16 +250,9 @@ export class Pipeline {
     })
   }
 
-  #quarantine(
-    reason: Refusal,
-    format: string,
-    tenant: string,
-    tenants: ReadonlySet<string> | null,
-    bytes: Uint8Array,
-    nowMs: number,
-    record: number,
-    outcome: Outcome,
-  ): void {
+  /** @param format of these bytes: a record may have another than the input that it came in */
+  #quarantine(run: Run, reason: Refusal, format: string, bytes: Uint8Array, record: number): void {
+    const { tenant, tenants, nowMs, outcome } = run
     // Kafka takes messages of 1 MB by default: longer input goes in parts, one after the other.
     for (let off = 0; off === 0 || off < bytes.length; off += QUARANTINE_PART_BYTES) {
       const sealed = sealQuarantined(
