@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { readEnvelope } from '../../../src/batch/scanner.js'
 import { catalogue } from '../../../src/catalogue/catalogue.js'
+import type { FileFormat } from '../../../src/flow/file-formats.js'
 import type { Intake } from '../../../src/flow/intake.js'
 import type { Minimised } from '../../../src/flow/minimised.js'
 import type { WorkItem } from '../../../src/flow/work-item.js'
@@ -40,6 +41,7 @@ async function until(what: string, probe: () => boolean): Promise<void> {
 class Ledger implements Intake {
   taken = 0
   readonly batches: number[] = []
+  bytes = Buffer.alloc(0)
   held: WorkItem[] | null = null
   lastTaken(): number {
     return this.taken
@@ -66,6 +68,7 @@ class Ledger implements Intake {
   }
   minimise({ arena, start, end }: { arena: Buffer; start: number; end: number }): Minimised {
     this.batches.push(readEnvelope(arena, start, end).records)
+    this.bytes = Buffer.concat([this.bytes, arena.subarray(start, end)])
     return {} as Minimised
   }
   minimiseFilled(): Minimised {
@@ -78,7 +81,10 @@ interface Started {
   readonly log: string[]
 }
 
-async function place(t: Test): Promise<{ file: string; stateFile: string; ledger: Ledger; start: () => Started }> {
+async function place(
+  t: Test,
+  format: FileFormat = 'jsonl',
+): Promise<{ file: string; stateFile: string; ledger: Ledger; start: () => Started }> {
   const folder = t.testdir()
   const file = join(folder, 'calls.jsonl')
   const stateFile = join(folder, 'agent.json')
@@ -97,7 +103,7 @@ async function place(t: Test): Promise<{ file: string; stateFile: string; ledger
   t.teardown(() => source.stop())
   const settings = loadSettings(null, {
     agent: { proxy, source: 'pbx-1', stateFile, reconnectMaxMs: 250, windowBatches: 4 },
-    files: [{ path: file, format: 'jsonl', pollMs: 10, settleMs: 50 }],
+    files: [{ path: file, format, pollMs: 10, settleMs: 50 }],
   })
   const none = (): void => undefined
   return {
@@ -132,6 +138,19 @@ t.test('batches are counted on over restarts, and refused lines go along', async
   await until('the next', () => ledger.taken === 2)
   await second.agent.stop()
   t.same(ledger.batches, [2, 1])
+})
+
+t.test('a byte order mark at the beginning of a file is no part of its first line', async (t) => {
+  const { file, ledger, start } = await place(t, 'asterisk-csv')
+  const cdr = (account: string): string =>
+    `${account},1001,+442079460101,ctx,,PJSIP/1,,Dial,,2026-01-02 03:04:05,,2026-01-02 03:05:05,60,0,NO ANSWER,DOCUMENTATION,u\n`
+  writeFileSync(file, `\ufeff${cdr('acct-1')}${cdr('acct-2')}`)
+  const { agent } = start()
+  await until('one batch', () => ledger.taken === 1)
+  await agent.stop()
+  t.same(ledger.batches, [2])
+  t.ok(ledger.bytes.includes('acct-1'))
+  t.notOk(ledger.bytes.includes('\ufeff'), 'also not of its account')
 })
 
 t.test('a proxy that knows more, or less, than was sent gets nothing', async (t) => {

@@ -232,6 +232,34 @@ t.test('lines as they are written, and none before its line feed', async (t) => 
   t.equal(received(), 4)
 })
 
+t.test('a byte order mark at the beginning, of each file there is', async (t) => {
+  const path = join(t.testdir(), 'Master.csv')
+  const ledger = new Ledger()
+  // In the columns' first field it would be part of the account.
+  writeFileSync(path, `\ufeff${cdr(1)}`)
+  follow(t, path, ledger, { reader: csvReader() })
+  await until('the first', () => ledger.records.length === 1)
+  renameSync(path, `${path}.1`)
+  // The mark may come before anything else does, and by itself; elsewhere it is none.
+  writeFileSync(path, Buffer.from([0xef]))
+  await sleep(40)
+  appendFileSync(path, Buffer.from([0xbb, 0xbf]))
+  await sleep(40)
+  appendFileSync(path, cdr(2) + cdr(3))
+  await until(
+    'the next file',
+    () => ledger.records.length === 3,
+    () => ledger.records,
+  )
+  t.same(ledger.records, ['c1', 'c2', 'c3'])
+  const lines = join(t.testdir(), 'calls.jsonl')
+  const other = new Ledger()
+  writeFileSync(lines, `\ufeff${line(1)}${line(2)}`)
+  follow(t, lines, other)
+  await until('both lines', () => other.records.length === 2)
+  t.same(other.records, ['c1', 'c2'])
+})
+
 t.test('a quoted field with line feeds waits for its end', async (t) => {
   const path = join(t.testdir(), 'Master.csv')
   const ledger = new Ledger()

@@ -105,6 +105,8 @@ t.test('every form of a post gives the same records', async (t) => {
       'application/jsonl; charset=utf-8',
       `\n${text.replace('\n', '\r\n\r\n')}\n`,
     ],
+    'JSON Lines, behind a byte order mark': [LINES, `\uFEFF${text}`],
+    'JSON Lines, gzip, behind a byte order mark': [LINES, gzipSync(`\uFEFF${text}`), { 'content-encoding': 'gzip' }],
     'JSON Lines, gzip': [LINES, gzipSync(text), { 'content-encoding': 'gzip' }],
     'a list': [JSON_TYPE, JSON.stringify([CALL, second])],
     'a list, printed': ['Application/JSON; charset=utf-8', `\uFEFF${JSON.stringify([CALL, second], null, 2)}\n`],
@@ -118,6 +120,7 @@ t.test('every form of a post gives the same records', async (t) => {
     t.equal(server.inlet.entries.length, 1)
     const [entry] = server.inlet.entries
     t.match(entry, { source: 'http', tenant: 'default', id: null })
+    t.notOk(Buffer.from(entry.bytes).includes('\uFEFF'), name)
     const got =
       entry.format === 'protobuf'
         ? server.inlet.records().map(({ fields }) => fields)
@@ -141,7 +144,7 @@ t.test('every form of a post gives the same records', async (t) => {
     ['jsonl-call', 'jsonl-quality', 'jsonl-device'],
   )
   t.match(await post(server, '/v1/calls', JSON_TYPE, ' [ ] '), { status: 200, body: { records: 0 } })
-  t.equal(server.counts['received'], 12)
+  t.equal(server.counts['received'], 14)
 })
 
 t.test('many compressed posts at once, and bad ones among them', async (t) => {
