@@ -15,7 +15,6 @@ import type { StreamIntake } from '../flow/intake.js'
 import type { Logger } from '../flow/log.js'
 import { markOf } from '../flow/marks.js'
 import type { Outcome } from '../flow/outcome.js'
-import { spoolSource } from '../flow/shards.js'
 import type { Inlet, SourceContext } from '../flow/source.js'
 import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { WorkItem } from '../flow/work-item.js'
@@ -41,8 +40,8 @@ import { tenantsOf } from '../settings/tenants.js'
 import { checkMappings } from '../sources/common/followers.js'
 import type { SpoolIntake } from '../spool/feed.js'
 import { holdsSpool, lockSpool, type SpoolLock } from '../spool/lock.js'
-import type { Spool } from '../spool/spool.js'
 import { VERSION } from '../version.js'
+import { NO_SPOOL, openSpools } from './open-spools.js'
 import { outageReason, ReadinessWatch } from './readiness.js'
 import { serveSupervisor } from './workers.js'
 
@@ -340,61 +339,6 @@ export async function untilReady(core: Core, signal?: AbortSignal): Promise<void
     if (signal?.aborted === true) return
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-}
-
-/** Stands in where no source needs the spool. */
-const NO_SPOOL: Inlet = {
-  full: true,
-  trouble: null,
-  put: () => Promise.reject(new MinimError('MINIM_SPOOL_BROKEN', { what: 'it is not in use' })),
-}
-
-/**
- * The spool, if a source needs it or something was left in it: first the one that is written to. @throws MinimError
- * when it cannot be opened, or not with these keys
- */
-async function openSpools(
-  settings: Settings,
-  core: Core,
-  log: Logger,
-  { index, count }: WorkerPlace,
-): Promise<Spool[]> {
-  const { path, maxBytes, rememberHours } = settings.spool
-  if (!(usesSpool(settings) || holdsSpool(settings.spool.path))) return []
-  // Only now: loading LMDB takes longer than most commands do.
-  const { Spool } = await import('../spool/spool.js')
-  const open = (worker: number): Spool =>
-    Spool.open({
-      path,
-      maxBytes,
-      rememberHours,
-      keyring: core.keyring,
-      worker,
-      source: spoolSource(worker, index, count),
-      ...(worker === index ? { counters: core.metrics.spool } : {}),
-      onTrouble: (error) => {
-        log.error({ err: error })
-      },
-      onMended: () => {
-        log.info('the spool can be written again')
-      },
-      onFull: (error) => {
-        log.error({ err: error })
-      },
-      onRoom: () => {
-        log.info('the spool has room again')
-      },
-      causeOfFull: () => outageReason(core.delivery.state.outage),
-    })
-  const own = open(index)
-  // What workers have left that are no longer there.
-  return [
-    own,
-    ...own
-      .otherWorkers()
-      .filter((worker) => worker >= count && worker % count === index)
-      .map(open),
-  ]
 }
 
 export interface App extends Core {
