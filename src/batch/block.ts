@@ -202,7 +202,11 @@ export function unpack(bytes: Uint8Array): Unpacked | null {
   if (form === NIBBLES) {
     const symbols = nibbles.replace(/f+$/, '')
     return !everywhere && symbols.length > TEXT_MAX && !symbols.includes('f')
-      ? made([...symbols].map((n) => NIBBLE_SYMBOLS[parseInt(n, 16)]).join(''))
+      ? made(
+          Array.from(symbols)
+            .map((n) => NIBBLE_SYMBOLS[parseInt(n, 16)])
+            .join(''),
+        )
       : null
   }
   if (form > TEXT_MAX || payload.subarray(form).some((b) => b !== 0)) return null

@@ -76,9 +76,7 @@ function planOf(region: string): Plan {
  */
 function strippedPatterns(plan: Plan): string[] | null {
   if ((plan.nationalPrefixTransformRule() || 0) !== 0) return null
-  const patterns = String(plan.nationalPrefixForParsing() || '')
-    .split('|')
-    .filter((p) => p !== '')
+  const patterns = (plan.nationalPrefixForParsing() || '').split('|').filter((p) => p !== '')
   return patterns.every((p) => /^\d+$/.test(p)) ? patterns : null
 }
 

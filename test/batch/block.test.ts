@@ -60,8 +60,8 @@ const nameOf = (i: Identifier): string => `${i.type} ${everywhere(i) ? 0 : i.ten
 
 const tenant = fc.constantFrom(1, 2, 0x01000000, 0x7fffffff, 0x80000000, 0xffffffff)
 const digits = (min: number, max: number): fc.Arbitrary<string> =>
-  fc.array(fc.constantFrom(...'0123456789'), { minLength: min, maxLength: max }).map((a) => a.join(''))
-const symbols = fc.array(fc.constantFrom(...'0123456789.-+:*'), { maxLength: 24 }).map((a) => a.join(''))
+  fc.array(fc.constantFrom(...Array.from('0123456789')), { minLength: min, maxLength: max }).map((a) => a.join(''))
+const symbols = fc.array(fc.constantFrom(...Array.from('0123456789.-+:*')), { maxLength: 24 }).map((a) => a.join(''))
 const text = fc.oneof(
   symbols,
   digits(0, 22),

@@ -12,6 +12,7 @@ import {
   withColumns,
 } from '../../src/formats/mapping.js'
 import { checkMapping } from '../../src/formats/mapping-check.js'
+import { given } from '../helpers/given.js'
 
 t.test('a mapping in the settings', async (t) => {
   const settings: unknown = parse(`
@@ -31,7 +32,7 @@ t.test('a mapping in the settings', async (t) => {
   const { mapping, problems } = checkMapping(settings, catalogue(), 'own', 'mappings.own')
   t.same(problems, [])
   t.same(
-    { ...mapping, keys: mapping!.keys.map((k) => [k.key, k.field.name, k.as]) },
+    { ...mapping, keys: given(mapping).keys.map((k) => [k.key, k.field.name, k.as]) },
     {
       name: 'own',
       kind: 'call',
@@ -189,7 +190,7 @@ t.test('the built-in mappings hold against the catalogue', async (t) => {
   for (const kind of KINDS) {
     const mapping = builtInMapping('minim', catalogue(), { kind })
     t.equal(
-      catalogue().kinds[kind].byName.get('origin')!.enumNames[mapping.defaultOrigin!],
+      given(catalogue().kinds[kind].byName.get('origin')).enumNames[given(mapping.defaultOrigin)],
       { call: 'CDR', quality: 'REPORT', device: 'REGISTRATION' }[kind],
     )
     t.same(
@@ -206,13 +207,15 @@ t.test('the built-in mappings hold against the catalogue', async (t) => {
     )
     t.same(problems, [], 'and could stand in the settings')
   }
-  const names = catalogue().kinds.call.byName.get('disposition')!.enumNumbers
+  const names = given(catalogue().kinds.call.byName.get('disposition')).enumNumbers
   for (const [word, name] of Object.entries(DISPOSITION_WORDS)) t.ok(name === null || names.has(name), word)
 })
 
 t.test('columns of its own for a mapping', async (t) => {
   const asterisk = builtInMapping('asterisk-cdr', catalogue())
-  t.same(withColumns(asterisk, ['clid', 'src', 'start'], '--columns').mapping!.columns, [['clid', 'src', 'start']])
+  t.same(given(withColumns(asterisk, ['clid', 'src', 'start'], '--columns').mapping).columns, [
+    ['clid', 'src', 'start'],
+  ])
   const { mapping, problems } = withColumns(asterisk, ['clid', 'source'], '--columns')
   t.equal(mapping, null)
   t.match(problems, [{ path: '--columns', what: /"source" is no key/ }])

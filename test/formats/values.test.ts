@@ -5,7 +5,9 @@ import { Batch } from '../../src/batch/batch.js'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { type Conversion, CONVERSIONS, type Mapping } from '../../src/formats/mapping.js'
 import { isUtf8 } from '../../src/formats/utf8.js'
-import { BAD_TIME, BAD_VALUE, Values } from '../../src/formats/values.js'
+import { BAD_TIME, BAD_VALUE } from '../../src/formats/value-status.js'
+import { Values } from '../../src/formats/values.js'
+import { given } from '../helpers/given.js'
 
 const call = catalogue().kinds.call
 const quality = catalogue().kinds.quality
@@ -18,7 +20,7 @@ function convert(
   timeZone = 'UTC',
   kind = call,
 ): string | number | null {
-  const field = kind.byName.get(fieldName)!
+  const field = given(kind.byName.get(fieldName))
   const mapping: Mapping = {
     name: 'test',
     kind: kind.kind,
@@ -261,7 +263,7 @@ t.test('every conversion is tried above or elsewhere on every byte', async (t) =
       }[as as string] ?? 'start_ms'
     fc.assert(
       fc.property(
-        fc.string({ unit: fc.constantFrom(...'0123456789-: T.Z+eE"<>\0x\u00e9') }),
+        fc.string({ unit: fc.constantFrom(...Array.from('0123456789-: T.Z+eE"<>\0x\u00e9')) }),
         (text) => void convert(text, as, field),
       ),
       { numRuns: 300 },

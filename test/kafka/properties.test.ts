@@ -14,6 +14,7 @@ import {
   RESERVED_PROPERTIES,
   reservedFor,
 } from '../../src/kafka/property-rules.js'
+import { given } from '../helpers/given.js'
 
 t.test('what minim sets itself is refused, with the reason', (t) => {
   for (const name of RESERVED_PROPERTIES) {
@@ -24,7 +25,7 @@ t.test('what minim sets itself is refused, with the reason', (t) => {
       {
         code: 'MINIM_KAFKA_PROPERTY_RESERVED',
         details: { property: name },
-        message: `kafka."${name}" cannot be set: ${reservedFor(name)!.why}`,
+        message: `kafka."${name}" cannot be set: ${given(reservedFor(name)).why}`,
       },
       name,
     )

@@ -9,6 +9,7 @@ import { codecOf, CODECS } from '../../src/normalise/codec.js'
 import { DeviceReader } from '../../src/normalise/device-reader.js'
 import { Normalised, Tenants } from '../../src/normalise/normalise.js'
 import { deviceNames } from '../../src/normalise/user-agent.js'
+import { given } from '../helpers/given.js'
 import { TENANTS } from '../project/generate.js'
 
 const catalogue = shipped()
@@ -92,7 +93,9 @@ function deviceOf(record: Readonly<Record<string, string>>, own: OwnModels = {})
   return {
     refused,
     ...Object.fromEntries(
-      DEVICE_PARTS.map((part) => [part, Buffer.from(parts[part]).toString()]).filter(([, text]) => text !== ''),
+      DEVICE_PARTS.map((part): [string, string] => [part, Buffer.from(parts[part]).toString()]).filter(
+        ([, text]) => text !== '',
+      ),
     ),
   }
 }
@@ -227,7 +230,7 @@ function identifierOf(kind: Kind, field: string, record: Readonly<Record<string,
   const cell = columns.begin()
   let at = 0
   for (const [name, value] of Object.entries(record)) {
-    const { index } = fields.byName.get(name)!
+    const { index } = given(fields.byName.get(name))
     columns.off[cell + index] = at
     at += columns.len[cell + index] = Buffer.byteLength(value)
   }
@@ -235,7 +238,7 @@ function identifierOf(kind: Kind, field: string, record: Readonly<Record<string,
   const normalised = new Normalised(
     {
       kind: fields,
-      identifiers: [fields.byName.get(field)!],
+      identifiers: [given(fields.byName.get(field))],
       userAgent: fieldOf(fields, 'user_agent').index,
       given: [],
       texts: [],
@@ -248,10 +251,11 @@ function identifierOf(kind: Kind, field: string, record: Readonly<Record<string,
   normalised.run(arena, columns, 0)
   switch (normalised.slots[0]) {
     case SLOT.block:
-      return unpack(normalised.blocks.subarray(0, BLOCK_BYTES))!.text
+      return given(unpack(normalised.blocks.subarray(0, BLOCK_BYTES))).text
     case SLOT.long:
-      return unpack(normalised.long.subarray(normalised.longOff[0], normalised.longOff[0] + normalised.longLen[0]))!
-        .text
+      return given(
+        unpack(normalised.long.subarray(normalised.longOff[0], normalised.longOff[0] + normalised.longLen[0])),
+      ).text
     case SLOT.uuid:
       return normalised.blocks.toString('hex', 0, BLOCK_BYTES)
     default:

@@ -185,7 +185,7 @@ const secret = fc.oneof(
     .map(([head, last]) => head + last.toString(16)),
   fc
     .tuple(fc.constantFrom('192.0.2.', '198.51.100.', '203.0.113.'), fc.integer({ min: 0, max: 255 }))
-    .map(([head, last]) => head + last),
+    .map(([head, last]) => `${head}${last}`),
   fc.constantFrom(...PERSON, 'VI12345678', 'CCQ182502JZ', 'CP1916SAQHD'),
 )
 const squeezed = (text: string): string => text.toLowerCase().replace(/[^a-z0-9]/g, '')

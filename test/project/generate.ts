@@ -21,9 +21,9 @@ export const TENANTS: readonly Tenant[] = [
 ]
 
 const digits = (n: number): fc.Arbitrary<string> =>
-  fc.array(fc.constantFrom(...'0123456789'), { minLength: n, maxLength: n }).map((a) => a.join(''))
+  fc.array(fc.constantFrom(...Array.from('0123456789')), { minLength: n, maxLength: n }).map((a) => a.join(''))
 const hex = (n: number): fc.Arbitrary<string> =>
-  fc.array(fc.constantFrom(...'0123456789abcdef'), { minLength: n, maxLength: n }).map((a) => a.join(''))
+  fc.array(fc.constantFrom(...Array.from('0123456789abcdef')), { minLength: n, maxLength: n }).map((a) => a.join(''))
 const upper = (arb: fc.Arbitrary<string>): fc.Arbitrary<string> =>
   fc.tuple(arb, fc.boolean()).map(([s, up]) => (up ? s.toUpperCase() : s))
 const words = fc.constantFrom(

@@ -420,7 +420,7 @@ function dialsWith00(region: string): boolean {
 }
 
 const CALLING_CODES = new Set<string>([
-  ...getCountries().map((c) => String(getCountryCallingCode(c))),
+  ...getCountries().map(getCountryCallingCode),
   '800',
   '808',
   '870',
@@ -540,8 +540,8 @@ function blockOf(type: number, form: number, tenant: number, payload: Uint8Array
 function packText(type: number, tenant: number, text: string): Packed {
   const bytes = Buffer.from(text)
   if (bytes.length <= 10) return { form: 'block', bytes: blockOf(type, bytes.length, tenant, bytes) }
-  if (bytes.length <= 20 && [...text].every((c) => SYMBOLS.includes(c))) {
-    const hex = [...text]
+  if (bytes.length <= 20 && Array.from(text).every((c) => SYMBOLS.includes(c))) {
+    const hex = Array.from(text)
       .map((c) => SYMBOLS.indexOf(c).toString(16))
       .join('')
       .padEnd(20, 'f')

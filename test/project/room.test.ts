@@ -7,10 +7,11 @@ import { Pipeline } from '../../src/pipeline/pipeline.js'
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import type { Policy } from '../../src/policy/model.js'
+import { given } from '../helpers/given.js'
 import { FUTURE_MS, NOW, TENANTS, TestKeyring } from './generate.js'
 
 const catalogue = shipped()
-const trunk = catalogue.kinds.call.byName.get('trunk')!
+const trunk = given(catalogue.kinds.call.byName.get('trunk'))
 // Letters that are no hexadecimal digits: those could hide a MAC address.
 const longest = 'trunk-xy'.repeat(KEPT_TEXT_MAX_BYTES).slice(0, KEPT_TEXT_MAX_BYTES)
 

@@ -59,8 +59,11 @@ export function namesOf(subjectAltName: string | undefined): string[] {
   return names
 }
 
+/** What is asked of a connection over TLS. */
+export type CertifiedSocket = Pick<TLSSocket, 'authorized' | 'getPeerCertificate'>
+
 /** Names of the certificate that a client has shown and that was verified. */
-export function namesOfSocket(socket: TLSSocket): string[] {
+export function namesOfSocket(socket: CertifiedSocket): string[] {
   if (!socket.authorized) return []
   // Without a certificate Node.js gives an empty object, or null.
   return namesOf((socket.getPeerCertificate() as { readonly subjectaltname?: string } | null)?.subjectaltname)

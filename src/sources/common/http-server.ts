@@ -19,7 +19,6 @@ import {
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { TLSSocket } from 'node:tls'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { RateLimit } from '../../base/rate-limit.js'
@@ -30,7 +29,15 @@ import type { Inlet, SourceContext } from '../../flow/source.js'
 import type { AuthoriseSettings } from '../../sections/authorise.js'
 import { readServerTls } from '../../sections/server-tls.js'
 import type { TlsSettings } from '../../sections/tls-files.js'
-import { Authoriser, isLoopback, namesOfSocket, ownGrant, type TenantGrant, tenantGrant } from './authorise.js'
+import {
+  Authoriser,
+  type CertifiedSocket,
+  isLoopback,
+  namesOfSocket,
+  ownGrant,
+  type TenantGrant,
+  tenantGrant,
+} from './authorise.js'
 import { bomAt } from './content-stream.js'
 import {
   BUSY,
@@ -263,8 +270,10 @@ export class HttpListener {
     if (authoriser === null)
       return known === null ? { tenant: own.tenant, tenants: null } : tenantGrant([known.tenants], own)
     let certified = this.#certified.get(socket)
-    if (certified === undefined)
-      this.#certified.set(socket, (certified = authoriser.tenantsOf(namesOfSocket(socket as TLSSocket))))
+    if (certified === undefined) {
+      certified = authoriser.tenantsOf(namesOfSocket(socket as Socket & CertifiedSocket))
+      this.#certified.set(socket, certified)
+    }
     return tenantGrant([known?.tenants ?? null, certified], own)
   }
 

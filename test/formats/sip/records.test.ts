@@ -8,12 +8,13 @@ import {
   statisticsToQuality,
 } from '../../../src/formats/sip/records.js'
 import { rtpStatisticsOf } from '../../../src/formats/sip/rtp-stat.js'
+import { given } from '../../helpers/given.js'
 import { common, register, sip } from '../../sources/sip/messages.js'
 
 const registered = (over: Readonly<Record<string, string>>): object[] =>
-  registerToDevice(readSip(register(over))!, { seenMs: 1000, remoteIp: '203.0.113.9' })
+  registerToDevice(given(readSip(register(over))), { seenMs: 1000, remoteIp: '203.0.113.9' })
 const message = (first: string, method: string, over: Readonly<Record<string, string>> = {}): SipMessage =>
-  readSip(sip([first, ...common(method, over)]))!
+  given(readSip(sip([first, ...common(method, over)])))
 const bye = (over: Readonly<Record<string, string>>): SipMessage => message('BYE sip:a@b SIP/2.0', 'BYE', over)
 
 t.test('REGISTER', async (t) => {
@@ -125,7 +126,7 @@ t.test('REGISTER', async (t) => {
     t.match(found, expected, name)
   }
   t.same(
-    registerToDevice(readSip(sip(['REGISTER sip:pbx.example SIP/2.0', ...common('REGISTER')]))!, { seenMs: 1 }),
+    registerToDevice(given(readSip(sip(['REGISTER sip:pbx.example SIP/2.0', ...common('REGISTER')]))), { seenMs: 1 }),
     [],
     'a query',
   )
@@ -206,7 +207,9 @@ t.test('statistics in a BYE', async (t) => {
       'AVM',
       {
         'X-RTP-Stat':
-          'CS=1788;PS=1433;ES=1525;OS=229280;SP=0/0;SO=0;QS=-;PR=1500;ER=1525;OR=243520;CR=0;SR=0;QR=-;PL=100,3;BL=0;LS=0;RB=0/0;SB=-/-;EN=PCMA,FAX;DE=PCMU;JI=23,2;DL=20,20,21;IP=192.0.2.14:7082,198.51.100.7:25132',
+          'CS=1788;PS=1433;ES=1525;OS=229280;SP=0/0;SO=0;QS=-;PR=1500;ER=1525;OR=243520;CR=0;SR=0;QR=-;' +
+          'PL=100,3;BL=0;LS=0;RB=0/0;SB=-/-;EN=PCMA,FAX;DE=PCMU;JI=23,2;DL=20,20,21;' +
+          'IP=192.0.2.14:7082,198.51.100.7:25132',
       },
       {
         packets_sent: 1433,
@@ -256,7 +259,8 @@ t.test('statistics in a BYE', async (t) => {
       'baresip: set-up in ms, duration in s, jitter in timestamp units',
       {
         'X-RTP-Stat':
-          'EX=BareSip;CS=2000;CD=29;PR=1440;PS=1490;PL=60,2;PD=0,1;JI=24.0,40.0;IP=192.0.2.14:48926,198.51.100.7:12856;EN=PCMA/8000;DE=PCMA/8000',
+          'EX=BareSip;CS=2000;CD=29;PR=1440;PS=1490;PL=60,2;PD=0,1;JI=24.0,40.0;' +
+          'IP=192.0.2.14:48926,198.51.100.7:12856;EN=PCMA/8000;DE=PCMA/8000',
       },
       {
         packets_sent: 1490,
@@ -274,7 +278,8 @@ t.test('statistics in a BYE', async (t) => {
       'baresip with a wide-band codec, IPv6, and more that came than was sent',
       {
         'X-RTP-Stat':
-          'EX=BareSip;CS=0;CD=3;PR=150;PS=149;PL=-1,0;PD=0,0;JI=48.0,8.0;IP=[2001:db8::14]:48926,[2001:db8::7]:12856;EN=PCMA/8000;DE=opus/48000',
+          'EX=BareSip;CS=0;CD=3;PR=150;PS=149;PL=-1,0;PD=0,0;JI=48.0,8.0;' +
+          'IP=[2001:db8::14]:48926,[2001:db8::7]:12856;EN=PCMA/8000;DE=opus/48000',
       },
       {
         packets_sent: 149,

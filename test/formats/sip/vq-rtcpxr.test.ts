@@ -4,6 +4,7 @@ import t from 'tap'
 import { readSip } from '../../../src/formats/sip/message.js'
 import { publishToQuality } from '../../../src/formats/sip/records.js'
 import { readVqRtcpxr, VQ_LIMITS } from '../../../src/formats/sip/vq-rtcpxr.js'
+import { given } from '../../helpers/given.js'
 import { shared } from '../../helpers/shared.js'
 import { publish } from '../../sources/sip/messages.js'
 
@@ -13,7 +14,7 @@ const figures = (line: string): Record<string, unknown> => ({
 })
 
 t.test('a report of RFC 6035: both ends', async (t) => {
-  const records = publishToQuality(readSip(publish())!, { seenMs: 1 })
+  const records = publishToQuality(given(readSip(publish())), { seenMs: 1 })
   t.equal(records?.length, 2)
   t.same(records?.[0], {
     start_ms: Date.UTC(2026, 10, 24, 10),
@@ -148,7 +149,8 @@ t.test("the session's lines", async (t) => {
   for (const [name, text, expected] of rows) t.match(read(text)?.[0], expected, name)
   t.same(
     read(
-      'VQSessionReport: CallTerm\nCallID: a\nLocalMetrics:\nDelay:RTD=1\nVQAlertReport: Type=NLR Severity=Critical Dir=local\nCallID: b\nRemoteMetrics:\nDelay:RTD=2\n',
+      'VQSessionReport: CallTerm\nCallID: a\nLocalMetrics:\nDelay:RTD=1\n' +
+        'VQAlertReport: Type=NLR Severity=Critical Dir=local\nCallID: b\nRemoteMetrics:\nDelay:RTD=2\n',
     )?.map((r) => [r.callId, r.local, r.remote]),
     [
       ['a', { round_trip_ms: 1 }, null],
@@ -172,11 +174,13 @@ t.test('what is no report', async (t) => {
   t.equal(read('VQSessionReport: CallTerm\r\n'.padEnd(VQ_LIMITS.bytes + 1, 'x')), null, 'too large')
   t.same(
     publishToQuality(
-      readSip(
-        publish(
-          'VQSessionReport: CallTerm\r\nCallID: a\r\nLocalMetrics:\r\nTimestamps:START=2026-11-24T10:00:00Z\r\nSessionDesc:PD=PCMU\r\n',
+      given(
+        readSip(
+          publish(
+            'VQSessionReport: CallTerm\r\nCallID: a\r\nLocalMetrics:\r\nTimestamps:START=2026-11-24T10:00:00Z\r\nSessionDesc:PD=PCMU\r\n',
+          ),
         ),
-      )!,
+      ),
       { seenMs: 1 },
     ),
     [],
@@ -193,9 +197,10 @@ t.test('limits', async (t) => {
 
 t.test('times', async (t) => {
   const of = (line: string): unknown =>
-    publishToQuality(readSip(publish(`VQSessionReport: CallTerm\r\nLocalMetrics:\r\n${line}\r\nDelay:RTD=1\r\n`))!, {
-      seenMs: 4711,
-    })?.[0]
+    publishToQuality(
+      given(readSip(publish(`VQSessionReport: CallTerm\r\nLocalMetrics:\r\n${line}\r\nDelay:RTD=1\r\n`))),
+      { seenMs: 4711 },
+    )?.[0]
   t.match(of(''), { start_ms: 4711, end_ms: null, duration_seconds: null }, 'none: when it came')
   t.match(of('Timestamps:STOP=2026-11-24T10:00:00Z'), { start_ms: 4711, end_ms: null }, 'an end alone')
   t.match(
@@ -209,7 +214,9 @@ t.test("Poly's dialect: the end that reports is the one that sends", async (t) =
   const body = (from: string, to: string): string =>
     `VQSessionReport\nLocalMetrics:\nDelay:RTD=1\nCallID:x\nToID:<sip:${to}@pbx.example>\nFromID:"A" <sip:${from}@pbx.example>\n`
   const of = (from: string, to: string): unknown =>
-    publishToQuality(readSip(publish(body(from, to), { From: '<sip:1004@pbx.example>;tag=1' }))!, { seenMs: 1 })?.[0]
+    publishToQuality(given(readSip(publish(body(from, to), { From: '<sip:1004@pbx.example>;tag=1' }))), {
+      seenMs: 1,
+    })?.[0]
   t.match(of('1004', '1005'), { local_party: 'sip:1004@pbx.example', remote_party: 'sip:1005@pbx.example' })
   t.match(of('1005', '1004'), { local_party: 'sip:1004@pbx.example', remote_party: 'sip:1005@pbx.example' })
   t.match(of('1006', '1007'), { local_party: 'sip:1006@pbx.example', remote_party: 'sip:1007@pbx.example' })
@@ -252,7 +259,7 @@ t.test('recorded from phones', async (t) => {
   const names = readdirSync(folder).filter((name) => name.endsWith('.sip'))
   t.ok(names.length > 0)
   for (const name of names) {
-    const records = publishToQuality(readSip(readFileSync(join(folder, name)))!, { seenMs: 1 })
+    const records = publishToQuality(given(readSip(readFileSync(join(folder, name)))), { seenMs: 1 })
     t.equal(records?.length, 1, name)
     t.match(records?.[0], { ...expected[name], origin: 'REPORT' }, name)
     for (const field of ['call_id', 'local_party', 'remote_party', 'local_ip', 'remote_ip', 'user_agent'] as const)

@@ -25,6 +25,10 @@ import { type Agent, startAgent } from '../../../src/sources/agent/agent.js'
 import { AgentState } from '../../../src/sources/agent/state.js'
 import { GrpcSource } from '../../../src/sources/grpc/grpc.js'
 import { contentsName } from '../../helpers/contents.js'
+import { minimisedOf } from '../../helpers/minimised.js'
+
+/** What the delivery that is stood in for takes: no message. */
+const NOTHING = minimisedOf([])
 
 const sleep = (ms: number): Promise<void> =>
   new Promise((resolve) => {
@@ -69,7 +73,7 @@ class Ledger implements Intake {
   minimise({ arena, start, end }: { arena: Buffer; start: number; end: number }): Minimised {
     this.batches.push(readEnvelope(arena, start, end).records)
     this.bytes = Buffer.concat([this.bytes, arena.subarray(start, end)])
-    return {} as Minimised
+    return NOTHING
   }
   minimiseFilled(): Minimised {
     throw new Error('not here')

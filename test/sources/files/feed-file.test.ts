@@ -10,6 +10,10 @@ import type { SourceId, WorkItem } from '../../../src/flow/work-item.js'
 import { builtInMapping } from '../../../src/formats/mapping.js'
 import { feedFile } from '../../../src/sources/files/feed-file.js'
 import { contentsName } from '../../helpers/contents.js'
+import { minimisedOf } from '../../helpers/minimised.js'
+
+/** What the delivery that is stood in for takes: no message. */
+const NOTHING = minimisedOf([])
 
 /** A ledger and a count of records, where delivery and pipeline stand. */
 class FakeIntake implements Intake {
@@ -35,7 +39,7 @@ class FakeIntake implements Intake {
   }
   minimiseFilled(batch: Batch): Minimised {
     this.records += batch.taken
-    return {} as Minimised
+    return NOTHING
   }
 }
 

@@ -12,6 +12,7 @@ import type { Credentials } from '../../../src/sources/common/http-auth.js'
 import { credentialsPlace } from '../../../src/sources/common/posted-settings.js'
 import { startHttp } from '../../../src/sources/http/http.js'
 import type { HttpSettings } from '../../../src/sources/http/settings.js'
+import { given } from '../../helpers/given.js'
 import { basic, type Listening, listening, Raw, secretFile } from './client.js'
 
 const catalogue = shipped()
@@ -625,7 +626,7 @@ t.test('credentials that cannot be used stop the start, and are in no message', 
   t.match(wrong('/nonexistent/alice'), /cannot be read \(ENOENT\)/)
   t.match(wrong(t.testdir({})), /is no file/)
   t.equal(load(null), null)
-  const env = load(null, { SENDERS: 'alice:hunter2' })!
+  const env = given(load(null, { SENDERS: 'alice:hunter2' }))
   t.same(env.check(basic('alice', 'hunter2')), { who: 'user alice', tenants: null })
   t.equal(JSON.stringify({ env }), '{"env":"[credentials]"}')
   t.notMatch(Object.keys(env).join(), /./, 'nothing to see for a logger')
@@ -709,7 +710,8 @@ t.test('requests split anywhere, and one behind the other', async (t) => {
   raw.write(WHOLE.slice(-5))
   t.same(await raw.answers(4), [202, 202, 202, 202])
   raw.write(
-    `${HEAD}transfer-encoding: chunked\r\n\r\n5;x=y\r\n${BODY.slice(0, 5)}\r\n${(BODY.length - 5).toString(16)}\r\n${BODY.slice(5)}\r\n0\r\n\r\n`,
+    `${HEAD}transfer-encoding: chunked\r\n\r\n5;x=y\r\n${BODY.slice(0, 5)}\r\n` +
+      `${(BODY.length - 5).toString(16)}\r\n${BODY.slice(5)}\r\n0\r\n\r\n`,
   )
   t.same(await raw.answers(5), [202, 202, 202, 202, 202])
   t.equal(server.inlet.entries.length, 5)

@@ -6,6 +6,7 @@ import t from 'tap'
 import type { Logger } from '../../../src/flow/log.js'
 import { DrachtioApplication, FrameGuard, loadLibraryReader } from '../../../src/sources/sip/drachtio.js'
 import { drachtioSecret } from '../../../src/sources/sip/settings.js'
+import { given } from '../../helpers/given.js'
 import { DrachtioServer } from './drachtio-server.js'
 import { common, publish, register, sip, vqBody } from './messages.js'
 import { headerOf, type Rig, rig, until } from './rig.js'
@@ -51,7 +52,7 @@ async function running(t: Test, secret = 'cymru'): Promise<Running> {
   })
   const reply = async (transaction: string): Promise<string> => {
     await until('a reply', () => server.replies.some((r) => r.transaction === transaction))
-    return server.replies.find((r) => r.transaction === transaction)!.text
+    return given(server.replies.find((r) => r.transaction === transaction)).text
   }
   return { ...made, server, application, log, reply }
 }
@@ -76,7 +77,7 @@ t.test("the same answers as the listener's", async (t) => {
     await ask(
       sip([
         'PUBLISH sip:c SIP/2.0',
-        ...common('PUBLISH', { Event: 'vq-rtcpxr', 'SIP-If-Match': headerOf(published, 'SIP-ETag')! }),
+        ...common('PUBLISH', { Event: 'vq-rtcpxr', 'SIP-If-Match': given(headerOf(published, 'SIP-ETag')) }),
       ]),
     ),
     /^SIP\/2\.0 200 /,
