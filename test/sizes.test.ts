@@ -16,37 +16,10 @@ const COLUMNS = 140
 /** Files that may be longer, and why. */
 const LONG_FILES: Readonly<Record<string, string>> = {
   'src/errors/catalogue.ts': 'a table: every code with its message and mend',
-  'src/sources/common/follow-file.ts': 'not cut yet',
 }
 
 /** Functions that may be longer, as `file name`, and why. */
 const LONG_FUNCTIONS: Readonly<Record<string, string>> = {}
-
-/** Files that still have longer lines. */
-const LONG_LINES: ReadonlySet<string> = new Set([
-  'src/formats/mapping.ts',
-  'src/kafka/topics.ts',
-  'src/sources/common/posted-settings.ts',
-  'src/sources/kafka/input.ts',
-  'src/sources/kafka/settings.ts',
-  'test/formats/json-lines.test.ts',
-  'test/formats/sip/message.test.ts',
-  'test/formats/sip/records.test.ts',
-  'test/formats/sip/vq-rtcpxr.test.ts',
-  'test/fuzz/kafka.test.ts',
-  'test/project/project.test.ts',
-  'test/sources/common/files.test.ts',
-  'test/sources/common/follow-file.test.ts',
-  'test/sources/freeswitch/cdr.ts',
-  'test/sources/freeswitch/post.test.ts',
-  'test/sources/hep/hep.test.ts',
-  'test/sources/hep/requests.test.ts',
-  'test/sources/http/http.test.ts',
-  'test/sources/identity.test.ts',
-  'test/sources/kafka/kafka.test.ts',
-  'test/sources/sip/drachtio-server.ts',
-  'test/treatments/siv.test.ts',
-])
 
 const root = repositoryRoot()
 const sources = execFileSync('git', ['ls-files', '*.ts', '*.js'], { cwd: root, encoding: 'utf8' })
@@ -109,13 +82,11 @@ t.test('no function is longer than 80 lines, but for tables', (t) => {
 })
 
 t.test('no line of code is longer than 140 columns', (t) => {
-  const long = sources
-    .filter((path) => !LONG_LINES.has(path))
-    .flatMap((path) =>
-      readFileSync(join(root, path), 'utf8')
-        .split('\n')
-        .flatMap((line, i) => (line.length > COLUMNS ? [`${path}:${i + 1}: ${line.length}`] : [])),
-    )
+  const long = sources.flatMap((path) =>
+    readFileSync(join(root, path), 'utf8')
+      .split('\n')
+      .flatMap((line, i) => (line.length > COLUMNS ? [`${path}:${i + 1}: ${line.length}`] : [])),
+  )
   t.same(long, [])
   t.end()
 })

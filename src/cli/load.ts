@@ -291,7 +291,8 @@ export function register(program: Command): void {
     )
     .option(
       '--force',
-      'take files of which nearly nothing can be read (all of it goes to quarantine), and end with 0 when nothing, or little that is not expired, comes of them',
+      'take files of which nearly nothing can be read (all of it goes to quarantine), and end with 0 when ' +
+        'nothing, or little that is not expired, comes of them',
     )
     .option('--config <file>', 'settings')
     .option('--brokers <list>', "Kafka, instead of the settings' kafka.bootstrap.servers")

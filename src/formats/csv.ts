@@ -18,7 +18,8 @@ import type { Catalogue, Kind } from '../catalogue/catalogue.js'
 import { MinimError } from '../errors/catalogue.js'
 import { MAX_RECORD_BYTES } from './json-lines.js'
 import { CONVERSIONS, formatOf, type Mapping } from './mapping.js'
-import { FINE, REASONS_BY_STATUS, Values, type ValueStatus } from './values.js'
+import { FINE, REASONS_BY_STATUS, type ValueStatus } from './value-status.js'
+import { Values } from './values.js'
 
 const LF = 0x0a,
   CR = 0x0d,

@@ -41,7 +41,8 @@ import {
   TAB,
 } from './json-bytes.js'
 import { CONVERSIONS, formatOf, type Mapping } from './mapping.js'
-import { BAD_TIME, BAD_VALUE, FINE, OP_DROP, OP_TEXT, REASONS_BY_STATUS, Values } from './values.js'
+import { BAD_TIME, BAD_VALUE, FINE, REASONS_BY_STATUS } from './value-status.js'
+import { OP_DROP, OP_TEXT, Values } from './values.js'
 
 /** Longest line taken by default. */
 export const MAX_RECORD_BYTES = 65_536

@@ -297,7 +297,8 @@ export const MappingSettings = Type.Object(
     origin: Type.Optional(
       Type.String({
         description:
-          'Written into every record: CDR, SIGNALLING, REPORT or REGISTRATION. Default: what the input says, else CDR for calls, REPORT for qualities, REGISTRATION for devices.',
+          'Written into every record: CDR, SIGNALLING, REPORT or REGISTRATION. Default: what the input says, ' +
+          'else CDR for calls, REPORT for qualities, REGISTRATION for devices.',
       }),
     ),
     columns: Type.Optional(

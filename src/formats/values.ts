@@ -7,12 +7,13 @@
  * `bench/`.
  */
 import { DAY_MS } from '../base/time.js'
-import type { Batch, Refusal } from '../batch/batch.js'
+import type { Batch } from '../batch/batch.js'
 import { type Columns, unreadable } from '../batch/columns.js'
 import { isTime, type KindCatalogue } from '../catalogue/catalogue.js'
 import { LocalTime } from './local-time.js'
 import { CONVERSIONS, type Mapping } from './mapping.js'
 import { isUtf8 } from './utf8.js'
+import { BAD_TIME, BAD_VALUE, FINE, type ValueStatus } from './value-status.js'
 import { SAYS_NOTHING, type Words, wordsFor } from './words.js'
 
 /** Operation codes: 0 drops; a conversion's code is its place in {@link CONVERSIONS} plus 1. */
@@ -33,16 +34,6 @@ const OP_ENUM = CONVERSIONS.indexOf('enum') + 1
 const OP_CALLER_ID = CONVERSIONS.indexOf('caller-id') + 1
 const OP_UNIQUE_ID = CONVERSIONS.indexOf('unique-id') + 1
 const OP_SIP_CALL_ID = CONVERSIONS.indexOf('sip-call-id') + 1
-
-/** What a value turned out to be. */
-export const FINE = 0
-export const BAD_VALUE = 1
-/** A time that is one, and that a record cannot have: before 1970, or in a unit that has more digits. */
-export const BAD_TIME = 2
-export type ValueStatus = typeof FINE | typeof BAD_VALUE | typeof BAD_TIME
-
-/** What a record is refused for that has such a value; {@link FINE} is none. */
-export const REASONS_BY_STATUS = [null, 'bad_value', 'clock'] as const satisfies readonly (Refusal | null)[]
 
 const POWERS_OF_TEN = Float64Array.from({ length: 16 }, (_, i) => 10 ** i)
 /** Days before each month of a common year, by month number. */

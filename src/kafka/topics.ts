@@ -245,7 +245,8 @@ function compare(
       'partitions',
       partitions,
       topic.partitions,
-      `kafka-topics.sh --bootstrap-server ${bootstrap} --alter --topic ${topic.name} --partitions ${topic.partitions} (keys move to other partitions)`,
+      `kafka-topics.sh --bootstrap-server ${bootstrap} --alter --topic ${topic.name} --partitions ` +
+        `${topic.partitions} (keys move to other partitions)`,
     )
   } else if (partitions > topic.partitions && topic.morePartitions !== true) {
     differs(

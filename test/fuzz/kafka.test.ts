@@ -181,7 +181,8 @@ const event = fc.oneof(
     .map((object) => JSON.stringify({ 'Event-Name': 'CHANNEL_HANGUP_COMPLETE', ...object })),
   fc.tuple(fc.nat(400), fc.nat(255)).map(([at, to]) => {
     const text = Buffer.from(
-      '{"Event-Name":"CHANNEL_HANGUP_COMPLETE","Unique-ID":"f3a1","Caller-Channel-Created-Time":"1782900000000000","Caller-Destination-Number":"+442079460918"}',
+      '{"Event-Name":"CHANNEL_HANGUP_COMPLETE","Unique-ID":"f3a1",' +
+        '"Caller-Channel-Created-Time":"1782900000000000","Caller-Destination-Number":"+442079460918"}',
     )
     text[at % text.length] = to
     return text.toString('latin1')

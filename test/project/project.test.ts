@@ -148,7 +148,11 @@ function difference(found: Plain, expected: Plain): string | null {
       const x = a[i]?.value ?? ''
       let same = 0
       while (same < x.length && x[same] === b[i]?.value[same]) same++
-      return `${topic} message ${i}, from byte ${same >> 1} on (found ${x.slice(same & -2, same + 40)}, expected ${b[i]?.value.slice(same & -2, same + 40)}):\n  found    ${text(a[i])}\n  expected ${text(b[i])}`
+      const around = (hex: string | undefined): string | undefined => hex?.slice(same & -2, same + 40)
+      return (
+        `${topic} message ${i}, from byte ${same >> 1} on (found ${around(x)}, expected ${around(b[i]?.value)}):\n` +
+        `  found    ${text(a[i])}\n  expected ${text(b[i])}`
+      )
     }
   }
   if (JSON.stringify(found.quarantined) !== JSON.stringify(expected.quarantined))

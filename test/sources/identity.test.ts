@@ -120,7 +120,9 @@ const csv = (
   called: string,
   more = ',"1767323045.1","","","1767323045.1",1,"a84b4c76e66710@192.0.2.14"',
 ): string =>
-  `"acct","${calling}","${called}","ctx","""Ann"" <${calling}>","PJSIP/1004-0000001a","PJSIP/trunk-0000001b","Dial","PJSIP/${called}@trunk","2026-01-02 03:04:05","2026-01-02 03:04:09","2026-01-02 03:05:05",60,56,"ANSWERED","DOCUMENTATION"${more}\n`
+  `"acct","${calling}","${called}","ctx","""Ann"" <${calling}>","PJSIP/1004-0000001a",` +
+  `"PJSIP/trunk-0000001b","Dial","PJSIP/${called}@trunk","2026-01-02 03:04:05","2026-01-02 03:04:09",` +
+  `"2026-01-02 03:05:05",60,56,"ANSWERED","DOCUMENTATION"${more}\n`
 
 /** The call from extension 1004 to +44 7700 900123, as each source says it. */
 const SOURCES: readonly { readonly name: string; readonly origin: string; readonly seen: ReturnType<typeof run> }[] = [

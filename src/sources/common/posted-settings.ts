@@ -100,7 +100,9 @@ export function credentialsPlace(
     file: credentialsFile,
     variable: credentialsEnv,
     parse: (bytes) => Credentials.parse(bytes.toString('utf8'), tenants),
-    mend: "write a line user:password, or a token of 16 characters or more, for each sender, and behind it, if it is not to have the listener's tenant, tenants=NAME,NAME",
+    mend:
+      'write a line user:password, or a token of 16 characters or more, for each sender, and behind it, if ' +
+      "it is not to have the listener's tenant, tenants=NAME,NAME",
   }
 }
 

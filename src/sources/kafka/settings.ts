@@ -67,7 +67,8 @@ export const KAFKA_INPUT: SourceSection<readonly KafkaInputSettings[], 'kafkaInp
           topic: Type.String({
             pattern: '^[A-Za-z0-9._-]{1,249}$',
             description:
-              'a topic of the Kafka that minim writes to, made by whoever fills it: up to 249 letters, digits, dots, hyphens and underscores',
+              'a topic of the Kafka that minim writes to, made by whoever fills it: up to 249 letters, digits, ' +
+              'dots, hyphens and underscores',
           }),
           group: optional(
             Type.String({

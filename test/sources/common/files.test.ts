@@ -294,7 +294,8 @@ t.test('an empty file has nothing', async (t) => {
 t.test('CSV over many chunks, with records on several lines and torn ones', async (t) => {
   const cdr = builtInMapping('asterisk-cdr', catalogue())
   const record = (i: number): string =>
-    `"a","${1000 + i}","+442079460101","x","""A"" <1>","PJSIP/1","","Dial","x\ny","2026-01-02 03:04:05",,"2026-01-02 03:05:05",60,0,"NO ANSWER","DOCUMENTATION"`
+    `"a","${1000 + i}","+442079460101","x","""A"" <1>","PJSIP/1","","Dial","x\ny","2026-01-02 03:04:05",,` +
+    `"2026-01-02 03:05:05",60,0,"NO ANSWER","DOCUMENTATION"`
   const text =
     Array.from({ length: 300 }, (_, i) => (i % 10 === 3 ? record(i).slice(0, 70) : record(i))).join('\n') + '\n'
   const pool = new ChunkPool({ chunkBytes: 300, maxRecordBytes: 1024, buffers: 3 })

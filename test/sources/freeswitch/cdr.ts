@@ -140,7 +140,9 @@ export function cdrText({
       : reversed.map((entry) => `"callflow":${entry}`).join(',')
   const calls = stats === undefined ? '' : `"callStats":${JSON.stringify(stats)},`
   return (
-    `{"core-uuid":"61b38010-fb8e-4022-89b0-3c0be6e500b9","switchname":"pbx","channel_data":{"state":"CS_REPORTING","direction":"inbound"},${calls}"variables":${JSON.stringify(all)},` +
+    `{"core-uuid":"61b38010-fb8e-4022-89b0-3c0be6e500b9","switchname":"pbx",` +
+    `"channel_data":{"state":"CS_REPORTING","direction":"inbound"},` +
+    `${calls}"variables":${JSON.stringify(all)},` +
     `"app_log":{"applications":[{"app_name":"set","app_data":"x=\\"{[+447700900124"}]}${flow === '' ? '' : `,${flow}`}}`
   )
 }

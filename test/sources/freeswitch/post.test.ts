@@ -20,7 +20,8 @@ function curlPost(
 ): Buffer {
   return Buffer.concat([
     Buffer.from(
-      `POST ${path} HTTP/1.1\r\nHost: x\r\nUser-Agent: freeswitch-json/1.0\r\nAccept: */*\r\nContent-Type: ${label}\r\n${more}Content-Length: ${body.length}\r\n\r\n`,
+      `POST ${path} HTTP/1.1\r\nHost: x\r\nUser-Agent: freeswitch-json/1.0\r\nAccept: */*\r\n` +
+        `Content-Type: ${label}\r\n${more}Content-Length: ${body.length}\r\n\r\n`,
     ),
     body,
   ])

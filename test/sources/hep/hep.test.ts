@@ -350,7 +350,14 @@ t.test('what the kernel drops is known', async (t) => {
   const port = Number(r.source.addresses['hepUdp'].split(':').pop())
   t.equal(await udpDrops('127.0.0.1', port), 0)
   // The sender is a process of its own, and this one does not read while it sends.
-  const script = `const s=require('dgram').createSocket('udp4');let n=0;const b=Buffer.from('${hep({ payload: 'x', kind: 100 }).toString('hex')}','hex');for(let i=0;i<3000;i++)s.send(b,${port},'127.0.0.1',()=>{if(++n===3000)s.close()})`
+  const script = `
+    const socket = require('dgram').createSocket('udp4')
+    const frame = Buffer.from('${hep({ payload: 'x', kind: 100 }).toString('hex')}', 'hex')
+    let sent = 0
+    for (let i = 0; i < 3000; i++)
+      socket.send(frame, ${port}, '127.0.0.1', () => {
+        if (++sent === 3000) socket.close()
+      })`
   spawnSync(process.execPath, ['-e', script])
   await r.until('all 3000 are accounted for', () => r.counts.received === 3000)
   t.ok((r.counts.refused['no_room'] ?? 0) > 0)

@@ -180,7 +180,9 @@ t.test("payload 35: a report alone, a whole PUBLISH, and HOMER's JSON", async (t
 t.test('statistics of BYE and of its answer', async (t) => {
   const r = reading()
   const statistics =
-    'X-RTP-Stat: CS=0;PS=1502;ES=1500;OS=240320;SP=0/0;SO=0;QS=-;PR=1490;ER=1502;OR=238400;CR=0;SR=0;QR=-;PL=12,0;BL=0;LS=0;RB=0/0;SB=-/-;EN=PCMA;DE=PCMA;JI=5,9;DL=1,1,1;IP=192.0.2.10:4000,192.0.2.1:4002'
+    'X-RTP-Stat: CS=0;PS=1502;ES=1500;OS=240320;SP=0/0;SO=0;QS=-;PR=1490;ER=1502;OR=238400;CR=0;SR=0;' +
+    'QR=-;PL=12,0;BL=0;LS=0;RB=0/0;SB=-/-;EN=PCMA;DE=PCMA;JI=5,9;DL=1,1,1;' +
+    'IP=192.0.2.10:4000,192.0.2.1:4002'
   const sdp = { headers: ['Content-Type: application/sdp'], body: SDP }
   r.send({ payload: request({ callId: 's1', ...sdp }), from: PHONE, to: PROXY })
   r.send({ payload: response(200, { callId: 's1', ...sdp }), from: PROXY, to: PHONE })

@@ -443,9 +443,18 @@ t.test("cdr_kafka's names", (t) => {
     reader: new JsonLinesReader(builtInMapping('asterisk-cdr', catalogue, { timeZone: 'Europe/London' }), catalogue),
   }
   const newer =
-    '{"clid": "\\"Xanthippe\\" <07700900123>", "src": "07700900123", "dst": "1001", "dcontext": "trunk", "channel": "PJSIP/t-1", "dstchannel": "", "lastapp": "Dial", "lastdata": "", "start": "2026-07-01T10:00:00.000+0000", "answer": "1970-01-01T00:00:00.000+0000", "end": "2026-07-01T10:00:10.000+0000", "durationsec": 10, "billsec": 0, "disposition": "NO ANSWER", "accountcode": "a1", "amaflags": "DOCUMENTATION", "peeraccount": "", "linkedid": "1.1", "sequence": 4, "EntityID": "00:00:5e:00:53:01", "SystemName": "pbx", "uniqueid": "1.1"}'
+    '{"clid": "\\"Xanthippe\\" <07700900123>", "src": "07700900123", "dst": "1001", "dcontext": "trunk", ' +
+    '"channel": "PJSIP/t-1", "dstchannel": "", "lastapp": "Dial", "lastdata": "", ' +
+    '"start": "2026-07-01T10:00:00.000+0000", "answer": "1970-01-01T00:00:00.000+0000", ' +
+    '"end": "2026-07-01T10:00:10.000+0000", "durationsec": 10, "billsec": 0, "disposition": "NO ANSWER", ' +
+    '"accountcode": "a1", "amaflags": "DOCUMENTATION", "peeraccount": "", "linkedid": "1.1", ' +
+    '"sequence": 4, "EntityID": "00:00:5e:00:53:01", "SystemName": "pbx", "uniqueid": "1.1"}'
   const older =
-    '{"AccountCode": "a2", "Source": "07700900123", "Destination": "1001", "DestinationContext": "trunk", "CallerID": "", "Channel": "PJSIP/t-1", "DestinationChannel": "", "LastApplication": "Dial", "LastData": "", "StartTime": "2026-07-01 11:00:00", "AnswerTime": "", "EndTime": "2026-07-01 11:00:10", "Duration": 10, "Billsec": 0, "Disposition": "NO ANSWER", "AMAFlags": "DOCUMENTATION", "UniqueID": "1.1", "UserField": ""}'
+    '{"AccountCode": "a2", "Source": "07700900123", "Destination": "1001", ' +
+    '"DestinationContext": "trunk", "CallerID": "", "Channel": "PJSIP/t-1", "DestinationChannel": "", ' +
+    '"LastApplication": "Dial", "LastData": "", "StartTime": "2026-07-01 11:00:00", "AnswerTime": "", ' +
+    '"EndTime": "2026-07-01 11:00:10", "Duration": 10, "Billsec": 0, "Disposition": "NO ANSWER", ' +
+    '"AMAFlags": "DOCUMENTATION", "UniqueID": "1.1", "UserField": ""}'
   const piece = build(format, [newer, older])
   const batch = new Batch(catalogue)
   batch.reset(piece.arena, piece.length)

@@ -51,7 +51,8 @@ export class DrachtioServer {
     const text = message.toString()
     this.raw(
       this.frame(
-        `${randomUUID()}|sip|${source}|${Buffer.byteLength(text)}|udp|192.0.2.14|5060|10:00:00.123456|${transaction}|${randomUUID()}|127.0.0.1|5060\r\n${text}`,
+        `${randomUUID()}|sip|${source}|${Buffer.byteLength(text)}|udp|192.0.2.14|5060|10:00:00.123456|` +
+          `${transaction}|${randomUUID()}|127.0.0.1|5060\r\n${text}`,
       ),
     )
     return transaction
