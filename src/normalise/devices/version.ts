@@ -7,32 +7,53 @@
  * - Of a vendor that nobody named: six digits in all, and no four groups that could be an IPv4 address. A number has
  *   seven digits or more, an address four groups.
  * - Of a vendor that is known: nine digits in all, in shapes that no E.164 or national number of ten digits or more can
- *   be written in; of four groups up to 255 only those in which that vendor numbers its firmware.
- * - What goes beyond these (Gigaset's `42.259.00.000.000`, Snom's `10.1.73.15`) is a line of its vendor's own in
- *   {@link LINES}, most of it spelt out.
+ *   be written in.
+ * - Four groups up to 255 are an address, whosever device it is, unless its vendor numbers its firmware so: a line of
+ *   that vendor's own in {@link LINES}. So is what goes beyond the grammar (Gigaset's `42.259.00.000.000`).
  *
  * What stays possible: a local number of seven to nine digits written exactly as the version that its vendor writes,
- * and half a MAC address (six digits without a letter). No grammar tells these from versions.
+ * half a MAC address (six digits without a letter), and an address that lies within a line of its vendor's. No grammar
+ * tells these from versions.
  */
 
-/** How a vendor numbers its firmware where the common grammar does not hold; each is the whole version. */
+/**
+ * How a vendor numbers its firmware where the common grammar does not hold; each is the whole version. A vendor without
+ * a line has no version of four groups up to 255. No line but Snom's has room for a private or link-local address.
+ */
 const LINES: Readonly<Record<string, readonly RegExp[]>> = {
   // Since 2017 all of their desk phones have a version that is a private address by its shape.
-  Snom: [/^10\.1\.\d{1,3}\.\d{1,3}$/, /^8[0-9]{2}_[0-9]{2}$/],
-  // The product's number, then the release: 60 and up.
-  Yealink: [/^(?:\d|[1-9]\d|1\d{2})\.[6-9]\d\.\d{1,3}\.\d{1,2}$/, /^(?:\d|[1-9]\d|1\d{2})\.[6-9]\d\.\d{1,2}\.\d{1,3}$/],
-  Akuvox: [/^\d{2,3}\.30\.\d{1,2}\.\d{1,3}$/],
+  Snom: [/^10\.1\.\d{1,3}\.\d{1,3}$/, /^[678]\.\d\.\d{1,2}\.\d{1,3}(?:\.\d{1,2})?$/, /^8[0-9]{2}_[0-9]{2}$/],
+  // The product's number, then the release: 60 and up. No product has the number of a network that nobody routes.
+  Yealink: [/^(?!(?:0|10|100|127)\.)(?:\d|[1-9]\d|1\d{2})\.[6-9]\d\.(?:\d{1,3}\.\d{1,2}|\d{1,2}\.\d{1,3})$/],
+  Akuvox: [/^(?!(?:0\d|10|127|172)\.)\d{2,3}\.30\.\d{1,2}\.\d{1,3}$/],
+  Poly: [/^[1-9]\.\d\.\d{1,2}\.\d{1,3}$/],
+  Obihai: [/^[1-6]\.\d\.\d\.\d{1,2}$/],
+  Grandstream: [/^1\.[0-2]\.\d{1,2}\.\d{1,3}$/, /^0\.0\.1\.\d{1,2}$/],
+  Fanvil: [/^(?:1\.\d|2\.\d{1,2})\.\d{1,2}\.\d{1,3}$/],
+  Avaya: [/^(?:[1-9]|1[12])\.[0-3]\.\d{1,2}\.\d{1,2}(?:\.\d{1,2})?$/],
+  Htek: [/^[23]\.0\.\d\.\d{1,2}(?:\.\d{1,2})?$/],
+  VTech: [/^[12]\.\d\.\d\.\d{1,2}$/],
+  Eltex: [/^[1-3]\.\d{1,2}\.\d\.\d{1,3}$/],
+  Axis: [/^[1-9]\.\d{2}\.\d\.\d{1,2}$/],
+  Sangoma: [/^[1-4]\.\d\.\d{1,2}\.\d{1,3}$/],
+  Wildix: [/^[1-6]\.\d\.\d{1,2}\.\d{1,2}$/],
+  'bintec elmeg': [/^1\.0\.\d{1,2}\.\d{1,3}$/],
+  M5T: [/^[1-5]\.\d\.\d\.\d{1,2}$/],
+  Zoiper: [/^(?:2\.\d{1,2}|[35]\.\d)\.\d{1,2}\.\d{1,3}$/],
+  '3CX': [/^(?:[5-9]|1[1-9]|2\d)\.[05]\.\d{1,2}\.\d{1,3}$/],
+  FreePBX: [/^(?:2\.\d{1,2}|1[2-9]\.0)\.\d{1,2}\.\d{1,2}$/],
+  IceWarp: [/^1[1-4]\.\d\.\d\.\d{1,2}$/],
   Yeastar: [/^(?:30|37|40|60|65|68|73|75|76|80|81|83|84|85|90|91|92)\.\d{1,2}\.\d\.\d{1,3}$/],
   // The board, the release, and zeros.
-  Gigaset: [/^\d{2}\.\d{2,3}(?:\.0{2,3}){1,3}$/],
+  Gigaset: [/^(?!10\.)\d{2}\.\d{2,3}(?:\.0{2,3}){1,3}$/],
   // The board's number, then FRITZ!OS' own.
   AVM: [/^(?:\d{2}|[12]\d{2})\.0\d\.\d{2}$/],
   Panasonic: [/^\d{2,3}\.\d{2,3}$/, /^00\d\.\d{5}$/],
-  Mitel: [/^0\d\.0\d\.\d{2}\.\d{2}$/],
+  Mitel: [/^[2-8]\.\d\.\d{1,2}\.\d{1,3}$/, /^0\d\.0\d\.\d{2}\.\d{2}$/],
   Dinstar: [/^02\.\d{2}\.\d{2}\.\d{2}$/],
   ShoreTel: [/^\d{2}\.\d{2}\.\d{4}\.\d$/],
   RTX: [/^0\d\.\d{2}\.00\d{2}$/],
-  AudioCodes: [/^[67]\.\d{2}[A-Z]\.\d{3}(?:\.\d{1,3})?$/],
+  AudioCodes: [/^[23]\.\d\.\d{1,2}\.\d{1,3}$/, /^[67]\.\d{2}[A-Z]\.\d{3}(?:\.\d{1,3})?$/],
   Unify: [/^V\d R\d{1,2}\.\d{1,2}\.\d{1,2}$/],
   '2N': [/^2\.\d{1,2}\.\d\.\d{1,2}\.\d{1,2}$/],
   Huawei: [/^V\d{3}R\d{3}(?:C\d{2})?$/],
@@ -40,15 +61,16 @@ const LINES: Readonly<Record<string, readonly RegExp[]>> = {
     /^\d{1,2}\.\d{1,2}\.(?:\d{1,2}|[A-Z])(?:\.[A-Z]{1,2}){1,2}$/,
     /^\d{1,2}\.\d{1,2}\.[A-Z]{1,2}(?:\.[A-Z]{1,2})?$/,
   ],
-  Digium: [/^\d{1,2}(?:_\d{1,2}){1,3}$/],
+  Digium: [/^\d(?:_\d{1,2}){1,3}$/],
   innovaphone: [/^\d{1,2}r\d{1,2}(?:sr\d{1,3})?$/],
   Patton: [/^R\d{1,2}\.(?:[A-Z]|\d{1,2})(?:\.\d{1,3})?$/],
   Cisco: [
+    /^[1-9]\.\d\.\d\.\d{1,2}$/,
     /^\d{1,2}\.(?:x|\d{1,2}(?:\.\d{1,2})?\.[A-Z]{1,2}\d{0,2}[a-z]?)$/,
     /^(?:TC|TE|X|F|ce)\d{1,2}(?:\.\d{1,2}){1,2}(?:\.\d{1,3})?$/,
   ],
   ZTE: [/^\d{1,2}\.\d{1,2}\.\d{1,3}(?:[A-Z]\d{1,2}){1,3}$/],
-  Asterisk: [/^\d{1,2}\.\d{1,2}-cert\d{1,2}$/],
+  Asterisk: [/^1\.[2468]\.\d{1,2}\.\d{1,2}$/, /^\d{1,2}\.\d{1,2}-cert\d{1,2}$/],
   CommuniGate: [/^\d\.\d{1,2}c\d{1,2}[a-z]?$/],
   CSipSimple: [/^r\d{3,5}$/],
 }
@@ -66,16 +88,14 @@ const DIGITS_OF_A_VENDOR = 9
  */
 export function isVersion(text: string, vendor: string | null): boolean {
   if (text.length > 32) return false
-  if (vendor !== null && (LINES[vendor] ?? []).some((line) => line.test(text))) return true
-  const core = COMMON.exec(text.replace(/^[vV]\.?(?=\d)/, ''))
+  const lines = vendor === null ? [] : (LINES[vendor] ?? [])
+  const bare = text.replace(/^[vV]\.?(?=\d)/, '')
+  if (lines.some((line) => line.test(text) || line.test(bare))) return true
+  const core = COMMON.exec(bare)
   if (core === null) return false
   const groups = core[1].split('.')
   const digits = text.replace(/\D/g, '').length
-  const octets = groups.map((group) => (group.length <= 3 && Number(group) <= 255 ? Number(group) : -1))
-  for (let at = 0; at + 4 <= groups.length; at++) {
-    if (octets.slice(at, at + 4).includes(-1)) continue
-    if (vendor === null || !isVersionQuad(octets[at], octets[at + 1])) return false
-  }
+  if (holdsAddress(groups) && !lines.some((line) => line.test(core[1]))) return false
   if (digits <= DIGITS_OF_NOBODY) return groups.every((group) => group.length <= 4)
   return vendor !== null && digits <= DIGITS_OF_A_VENDOR && isLongVersion(groups)
 }
@@ -94,7 +114,8 @@ function areFourPairs(groups: readonly string[]): boolean {
   return groups.length === 4 && groups.every((group) => group.length === 2)
 }
 
-/** The first two groups of a version that could be an address: versions begin low. */
-function isVersionQuad(first: number, second: number): boolean {
-  return first <= 29 && first !== 10 && (second <= 29 || (first <= 9 && second <= 79))
+/** Four groups in a row that could be an IPv4 address. */
+function holdsAddress(groups: readonly string[]): boolean {
+  const octets = groups.map((group) => group.length <= 3 && Number(group) <= 255)
+  return octets.some((_, at) => at + 4 <= octets.length && octets.slice(at, at + 4).every(Boolean))
 }
