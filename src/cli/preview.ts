@@ -75,6 +75,7 @@ export function register(program: Command): void {
       policy,
       catalogue,
       tenants: tenantsOf(settings),
+      models: settings.devices.models,
       futureMs: settings.limits.futureMs,
       purposes: options.purpose === undefined ? null : new Set(options.purpose),
       now: () => nowMs,

@@ -70,7 +70,13 @@ function run(file: string, options: TestOptions): FileReport {
   const catalogue = shippedCatalogue()
   const policy = loadPolicy(options.policy ?? named, catalogue)
   const settings = loadSettings(options.config ?? null)
-  const trial = { policy, catalogue, tenants: tenantsOf(settings), futureMs: settings.limits.futureMs }
+  const trial = {
+    policy,
+    catalogue,
+    tenants: tenantsOf(settings),
+    models: settings.devices.models,
+    futureMs: settings.limits.futureMs,
+  }
   const unknown = caseProblems(cases.cases, trial)
   if (unknown.length > 0) return refuse(unknown)
   return { file, policy: policy.version, ...runCases(cases.cases, trial) }

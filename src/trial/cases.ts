@@ -7,6 +7,7 @@ import { REFUSALS } from '../batch/batch.js'
 import { type Catalogue, KINDS } from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
 import { checker, readYaml, useOneOf } from '../errors/problems.js'
+import type { OwnModels } from '../flow/device-parts.js'
 import { WITHHOLDINGS } from '../flow/outcome.js'
 import type { Tenant } from '../flow/tenant.js'
 import { JsonLinesReader } from '../formats/json-lines.js'
@@ -131,6 +132,8 @@ export interface CasesOptions {
   readonly policy: Policy
   readonly catalogue: Catalogue
   readonly tenants: readonly Tenant[]
+  /** Models of devices that the settings add to the tables. */
+  readonly models: OwnModels
   readonly futureMs: number
 }
 
@@ -189,7 +192,7 @@ export function runCases(cases: readonly PolicyCase[], options: CasesOptions): C
 }
 
 /** What becomes of the record; null: nothing was read at all. */
-function sightOf(one: PolicyCase, { policy, catalogue, tenants, futureMs }: CasesOptions): RecordSight | null {
+function sightOf(one: PolicyCase, { policy, catalogue, tenants, models, futureMs }: CasesOptions): RecordSight | null {
   const kind = one.kind
   const record = Object.fromEntries(
     Object.entries(one.record).map(([name, value]) => [
@@ -199,7 +202,7 @@ function sightOf(one: PolicyCase, { policy, catalogue, tenants, futureMs }: Case
   )
   const start = record['start_ms']
   const nowMs = one.at !== undefined ? Date.parse(one.at) : typeof start === 'number' ? start : Date.now()
-  const trial = new Trial({ policy, catalogue, tenants, futureMs, purposes: null, now: () => nowMs })
+  const trial = new Trial({ policy, catalogue, tenants, models, futureMs, purposes: null, now: () => nowMs })
   const reader = new JsonLinesReader(builtInMapping('minim', catalogue, { kind, timeZone: 'UTC' }), catalogue)
   const line = Buffer.from(`${JSON.stringify(record)}\n`)
   for (const sight of trial.sights(reader, line, one.tenant ?? tenants[0].name)) return sight

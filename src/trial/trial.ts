@@ -4,6 +4,7 @@
  */
 import { Batch, type Reader, type Refusal, REFUSALS } from '../batch/batch.js'
 import { type Catalogue, type FieldType, type Kind, KINDS } from '../catalogue/catalogue.js'
+import type { OwnModels } from '../flow/device-parts.js'
 import type { Minimised } from '../flow/minimised.js'
 import { withheldReason, type Withholding, WITHHOLDINGS_TEXT } from '../flow/outcome.js'
 import type { Tenant } from '../flow/tenant.js'
@@ -70,6 +71,8 @@ export interface TrialOptions {
   readonly policy: Policy
   readonly catalogue: Catalogue
   readonly tenants: readonly Tenant[]
+  /** Models of devices that the settings add to the tables. */
+  readonly models: OwnModels
   /** How far ahead of now a start time may be, ms. */
   readonly futureMs: number
   /** Only these purposes are told of; null: all. */
@@ -92,12 +95,12 @@ export class Trial {
   readonly #views = new Map<string, View>()
 
   constructor(options: TrialOptions) {
-    const { policy, catalogue, tenants, futureMs, now, purposes } = options
+    const { policy, catalogue, tenants, models, futureMs, now, purposes } = options
     this.#purposes = policy.purposes.filter(({ id }) => purposes?.has(id) ?? true)
     this.#batch = new Batch(catalogue, ROWS)
     const keyring = throwawayKeyring(now)
     this.#pipeline = new Pipeline(
-      { catalogue, plan: compile(policy, catalogue), keyring, tenants, futureMs, now },
+      { catalogue, plan: compile(policy, catalogue), keyring, tenants, models, futureMs, now },
       ROWS,
     )
     for (const purpose of this.#purposes)

@@ -13,6 +13,7 @@ const options = {
   policy: loadPolicy(),
   catalogue: shippedCatalogue(),
   tenants: tenantsOf(loadSettings(null)),
+  models: {},
   futureMs: 300_000,
 }
 const shipped = readFileSync(join(repositoryRoot(), 'config/policy.test.yaml'), 'utf8')

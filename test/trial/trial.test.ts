@@ -24,6 +24,7 @@ const makeTrial = (purposes: readonly string[] | null = null): Trial =>
     policy,
     catalogue,
     tenants,
+    models: { Yealink: ['T99X'] },
     futureMs: 300_000,
     purposes: purposes === null ? null : new Set(purposes),
     now: () => NOW_MS,
@@ -47,6 +48,15 @@ const CALL = {
   billable_seconds: 50,
   disposition: 'ANSWERED',
 }
+
+t.test('models that the settings add are known', (t) => {
+  const models = ['Yealink SIP-T99X 66.85.0.5', 'Yealink SIP-T98X 66.85.0.5'].map((user_agent) => {
+    const [sight] = makeTrial().sights(calls, lines({ ...CALL, user_agent }), 'default')
+    return seen(sight, 'service').fields.find(({ field }) => field === 'device_model')?.sees
+  })
+  t.same(models, ['T99X', 'other'])
+  t.end()
+})
 
 t.test('a call, a report and a registration, each as every purpose sees it', (t) => {
   const sights = [
