@@ -8,6 +8,8 @@ export interface Tenant {
   readonly region: string
   /** All-digit dial strings of at most so many digits are extensions or short codes. */
   readonly extensionDigits: number
+  /** What its telephones dial for an outside line; none when left out. */
+  readonly prefixes?: readonly string[]
   /** Hosts of SIP URIs whose users are the tenant's own; IP literals always are. */
   readonly domains: readonly string[]
 }

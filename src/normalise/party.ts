@@ -11,12 +11,13 @@
  *   extensions are theirs: 1001 at a stranger's PBX is not this tenant's 1001
  * - `anonymous` and its kin are nobody: no token
  */
-import { type CountryCode, Metadata, parsePhoneNumberFromString as parseWith } from 'libphonenumber-js/core'
-import metadata from 'libphonenumber-js/metadata.max'
 import { LRUCache } from 'lru-cache'
 import { ByteTable } from '../base/byte-table.js'
 import { BLOCK_BYTES, longLength, packE164, packLong, packText, SLOT, TYPES } from '../batch/block.js'
 import type { Tenant } from '../flow/tenant.js'
+import { type DialPlan, extensionOf, numberOf } from './dial-string.js'
+import { dialPlanOf, type Plan, planOf, REGIONS } from './numbering-plan.js'
+import { zeroBeginningsOf } from './service-codes.js'
 
 /**
  * Words that stand for nobody (RFC 3323, Asterisk's and FreeSWITCH's placeholders, dialplan extensions that no one
@@ -55,21 +56,6 @@ function callingCode(stripped: Iterable<string>): CallingCode {
   }
 }
 
-/** Numbering plan as the metadata class keeps it; the package's types leave it out. Absent entries read as 0. */
-interface Plan {
-  IDDPrefix(): string
-  nationalPrefix(): string | 0
-  nationalPrefixForParsing(): string | 0
-  nationalPrefixTransformRule(): string | 0
-  possibleLengths(): number[]
-}
-
-function planOf(region: string): Plan {
-  const plans = new Metadata(metadata) as unknown as { selectNumberingPlan(region: string): void; numberingPlan: Plan }
-  plans.selectNumberingPlan(region)
-  return plans.numberingPlan
-}
-
 /**
  * What is stripped from the front of a national number, where that is digits only and nothing takes its place; else
  * null.
@@ -79,8 +65,6 @@ function strippedPatterns(plan: Plan): string[] | null {
   const patterns = (plan.nationalPrefixForParsing() || '').split('|').filter((p) => p !== '')
   return patterns.every((p) => /^\d+$/.test(p)) ? patterns : null
 }
-
-const REGIONS = metadata.country_calling_codes as unknown as Readonly<Record<string, string[]>>
 
 /** By calling code: those whose numbers libphonenumber takes as they are, unless they start with a stripped prefix. */
 const plainCodes: (CallingCode | undefined)[] = Array<undefined>(1000).fill(undefined)
@@ -124,13 +108,31 @@ function percentDecoded(text: string): string {
   }
 }
 
+function beginsWith(src: Uint8Array, off: number, end: number, beginning: string): boolean {
+  if (end - off < beginning.length) return false
+  for (let i = 0; i < beginning.length; i++) if (src[off + i] !== beginning.charCodeAt(i)) return false
+  return true
+}
+
+/** The host of a URI, without port, parameters and headers. */
+function hostOf(text: string): string {
+  return text
+    .replace(/[;?>].*$/, '')
+    .replace(/^\[([^\]]*)\].*$/, '$1')
+    .replace(/^([^:]*):\d+$/, '$1')
+    .toLowerCase()
+}
+
 /** Reads parties for one tenant. */
 export class PartyReader {
   readonly #tenant: Tenant
+  readonly #dialPlan: DialPlan
   readonly #callingCode: string
   readonly #fastInternational: boolean
   readonly #fastNational: boolean
   readonly #nanp: boolean
+  /** What may be a code or an outside line's prefix rather than the beginning of a number. */
+  readonly #slowBeginnings: readonly string[]
   /** Possible lengths of a national number, as bits. */
   readonly #lengths: number
   readonly #table = new ByteTable(8192, 8192 * 48)
@@ -142,10 +144,12 @@ export class PartyReader {
   constructor(tenant: Tenant) {
     this.#tenant = tenant
     const plan = planOf(tenant.region)
-    const code = Object.entries(REGIONS).find(([, regions]) => regions.includes(tenant.region))
-    this.#callingCode = code?.[0] ?? ''
-    this.#fastInternational = plan.IDDPrefix() === '00'
-    this.#nanp = this.#callingCode === '1'
+    this.#dialPlan = dialPlanOf(tenant)
+    const { callingCode, dials00, prefixes } = this.#dialPlan
+    this.#callingCode = callingCode
+    this.#fastInternational = dials00
+    this.#nanp = callingCode === '1'
+    this.#slowBeginnings = [...prefixes, ...zeroBeginningsOf(tenant.region, callingCode)]
     // A national number is a plain 0 before the significant one, and no 0 starts anything else.
     this.#fastNational =
       this.#fastInternational &&
@@ -154,12 +158,12 @@ export class PartyReader {
         .join() === '0'
     // Those that every region of the calling code has, since a prefix stays where the rest is too short for the region
     // found by it; and no longer than E.164 allows together with the calling code, which a few plans are.
-    const lengths = (code?.[1] ?? []).map((region) =>
+    const lengths = (REGIONS[callingCode] ?? []).map((region) =>
       planOf(region)
         .possibleLengths()
         .reduce((bits, n) => bits | (1 << n), 0),
     )
-    this.#lengths = lengths.reduce((common, bits) => common & bits, (1 << (16 - this.#callingCode.length)) - 1)
+    this.#lengths = lengths.reduce((common, bits) => common & bits, (1 << (16 - callingCode.length)) - 1)
   }
 
   /**
@@ -187,7 +191,7 @@ export class PartyReader {
     return party.slot
   }
 
-  /** The forms whose reading needs no metadata beyond a prefix. */
+  /** The forms whose reading needs no metadata beyond a prefix: packs one, or leaves it to the long way. */
   readPlain(src: Uint8Array, off: number, len: number, dst: DataView, at: number): boolean {
     let start = off
     const end = off + len
@@ -196,6 +200,7 @@ export class PartyReader {
     for (let i = start; i < end; i++) if (src[i] < 48 || src[i] > 57) return false
     if (start > off) return this.#international(src, start, end, dst, at)
     if (len <= this.#tenant.extensionDigits) return packText(TYPES.local, this.#tenant.id, src, off, len, dst, at)
+    for (const beginning of this.#slowBeginnings) if (beginsWith(src, off, end, beginning)) return false
     if (src[off] === 48) {
       if (src[off + 1] === 48) return this.#fastInternational && this.#international(src, off + 2, end, dst, at)
       if (!this.#fastNational || (this.#lengths & (1 << (len - 1))) === 0) return false
@@ -259,13 +264,14 @@ export class PartyReader {
     return this.#dialled(text)
   }
 
-  /** RFC 3966: global numbers, or local ones whose context may be a calling code. */
+  /** RFC 3966: global numbers, or local ones whose context is a calling code or a domain. */
   #tel(rest: string): Party {
-    const [number, ...parameters] = rest.split(';')
-    const context = parameters.find((p) => /^phone-context=\+\d/i.test(p))
-    return this.#dialled(
-      number.startsWith('+') || context === undefined ? number : context.slice(context.indexOf('=') + 1) + number,
-    )
+    const text = percentDecoded(rest)
+    const context = /;\s*phone-context=([^;+][^;]*)/i.exec(text)?.[1]
+    const number = text.replace(/;.*$/, '')
+    return context === undefined || number.trimStart().startsWith('+') || this.#isOwn(context)
+      ? this.#dialled(text)
+      : this.#foreign(number, context)
   }
 
   /** RFC 3261 §19.1: user, password and parameters, host, port. */
@@ -273,17 +279,22 @@ export class PartyReader {
     // The first one: a user part has none unescaped, parameters and headers may.
     const at = rest.indexOf('@')
     if (at < 0) return NO_PARTY
-    const user = percentDecoded(rest.slice(0, at).replace(/:.*$/, '').replace(/;.*$/, ''))
-    const host = rest
-      .slice(at + 1)
-      .replace(/[;?>].*$/, '')
-      .replace(/^\[([^\]]*)\].*$/, '$1')
-      .replace(/^([^:]*):\d+$/, '$1')
-      .toLowerCase()
+    const [before] = rest.slice(0, at).split(':')
+    // Of the parameters that a telephone number has of its own, the context says where it belongs.
+    const [name, ...parameters] = before.split(';')
+    const context = parameters.find((parameter) => /^phone-context=%?\+?\d/i.test(parameter))
+    const user = percentDecoded(context === undefined ? name : `${name};${context}`)
+    const host = hostOf(rest.slice(at + 1))
     if (NOBODY.has(user.toLowerCase()) || host === 'anonymous.invalid') return NO_PARTY
-    const own =
-      host === 'localhost' || this.#tenant.domains.includes(host) || /^[\d.]+$/.test(host) || host.includes(':')
-    return own ? this.#dialled(user) : (this.#number(user) ?? textParty(TYPES.uri, 0, `${user}@${host}`))
+    return this.#isOwn(host) ? this.#dialled(user) : this.#foreign(user, host)
+  }
+
+  #isOwn(host: string): boolean {
+    return host === 'localhost' || this.#tenant.domains.includes(host) || /^[\d.]+$/.test(host) || host.includes(':')
+  }
+
+  #foreign(user: string, host: string): Party {
+    return this.#number(user) ?? textParty(TYPES.uri, 0, `${user.replace(/;.*$/, '')}@${host}`)
   }
 
   #dialled(text: string): Party {
@@ -291,26 +302,12 @@ export class PartyReader {
     if (number !== null) return number
     const name = text.trim()
     if (NOBODY.has(name.toLowerCase())) return NO_PARTY
-    const bare = text.replace(/[\s().-]/g, '')
-    return textParty(TYPES.local, this.#tenant.id, /^\+?\d+$/.test(bare) ? bare : name)
+    return textParty(TYPES.local, this.#tenant.id, extensionOf(name) ?? name)
   }
 
   /** The E.164 number that a dial string stands for; null when it is an extension, a name or a number of no plan. */
   #number(text: string): Party | null {
-    const bare = text.replace(/[\s().-]/g, '')
-    if (!/^\+?\d+$/.test(bare) || bare.length > 20) return null
-    const plus = bare.startsWith('+')
-    if (!plus && bare.length <= this.#tenant.extensionDigits) return null
-    // 00 is only another way to write +: the two must not differ for numbers that no plan knows.
-    const international = plus ? bare : this.#fastInternational && bare.startsWith('00') ? `+${bare.slice(2)}` : null
-    const parsed = parseWith(
-      international ?? bare,
-      { defaultCountry: this.#tenant.region as CountryCode, extract: false },
-      metadata,
-    )
-    const number = parsed?.number.slice(1) ?? ''
-    if (number.length >= 1 && number.length <= 15 && (international !== null || parsed?.isPossible() === true))
-      return e164Party(number)
-    return international !== null && /^\+[1-9]\d{6,14}$/.test(international) ? e164Party(international.slice(1)) : null
+    const number = numberOf(text, this.#dialPlan)
+    return number === null ? null : e164Party(number)
   }
 }

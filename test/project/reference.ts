@@ -1,22 +1,19 @@
 /**
  * The reference projection: what each purpose may see, worked out one record and one value at a time on plain objects.
  * Slow and obvious; shares no code with the columns, the packing, the tokens, the plan or the writers, which are held
- * against it byte for byte. (Shapes of kept texts and the User-Agent parser are plain functions of strings with tests
- * of their own, and are called.)
+ * against it byte for byte. (Shapes of kept texts, the reader of dial strings and the User-Agent parser are plain
+ * functions of strings with tests of their own, and are called.)
  */
 import { createCipheriv, createHmac } from 'node:crypto'
-import {
-  type CountryCode,
-  getCountries,
-  getCountryCallingCode,
-  parsePhoneNumberFromString,
-} from 'libphonenumber-js/max'
+import { getCountries, getCountryCallingCode } from 'libphonenumber-js/max'
 import protobuf from 'protobufjs'
 import type { Kind } from '../../src/catalogue/catalogue.js'
 import type { EpochKeys, EpochLength } from '../../src/keys/keyring.js'
 import { isSafeText } from '../../src/normalise/clean-text.js'
 import { codecOf } from '../../src/normalise/codec.js'
 import { readGiven } from '../../src/normalise/device-reader.js'
+import { extensionOf, numberOf } from '../../src/normalise/dial-string.js'
+import { dialPlanOf } from '../../src/normalise/numbering-plan.js'
 import { parseUserAgent, SHIPPED_NAMES } from '../../src/normalise/user-agent.js'
 import type { KindRules, Policy, Purpose, Treatment } from '../../src/policy/model.js'
 
@@ -349,11 +346,26 @@ export function readParty(raw: string, tenant: ReferenceTenant, depth = 0): Part
     return readParty(text.slice(open + 1, close), tenant, depth + 1)
   const lower = text.toLowerCase()
   if (lower.startsWith('tel:')) {
-    const [number, ...parameters] = text.slice(4).split(';')
+    let rest = text.slice(4)
+    try {
+      rest = decodeURIComponent(rest)
+    } catch {
+      /* as it is */
+    }
+    const [number, ...parameters] = rest.split(';')
     const context = parameters
       .map((p) => p.split('='))
-      .find(([name, v]) => name.toLowerCase() === 'phone-context' && v !== undefined && /^\+\d/.test(v))
-    return dialled(number.startsWith('+') || context === undefined ? number : `${context[1]}${number}`, tenant)
+      .find(([name]) => name.trim().toLowerCase() === 'phone-context')?.[1]
+    if (
+      context === undefined ||
+      context === '' ||
+      context.startsWith('+') ||
+      number.trimStart().startsWith('+') ||
+      isOwnHost(context, tenant)
+    )
+      return dialled(rest, tenant)
+    const foreign = e164(number, tenant)
+    return foreign === null ? { kind: 'uri', text: `${number}@${context}` } : { kind: 'e164', text: foreign }
   }
   if (lower.startsWith('sip:') || lower.startsWith('sips:')) return sipUri(text.slice(text.indexOf(':') + 1), tenant)
   for (const technology of ['sip/', 'pjsip/', 'local/', 'iax2/', 'dahdi/']) {
@@ -373,7 +385,9 @@ export function readParty(raw: string, tenant: ReferenceTenant, depth = 0): Part
 function sipUri(rest: string, tenant: ReferenceTenant): Party | null {
   const at = rest.indexOf('@')
   if (at < 0) return null
-  let user = rest.slice(0, at).split(':')[0].split(';')[0]
+  const [name, ...parameters] = rest.slice(0, at).split(':')[0].split(';')
+  const context = parameters.find((p) => /^phone-context=(\+|%\+|%)?\d/i.test(p))
+  let user = context === undefined ? name : `${name};${context}`
   try {
     user = decodeURIComponent(user)
   } catch {
@@ -386,37 +400,25 @@ function sipUri(rest: string, tenant: ReferenceTenant): Party | null {
   if (host.startsWith('[')) host = host.slice(1, host.indexOf(']'))
   else if (/^[^:]*:\d+$/.test(host)) host = host.split(':')[0]
   if (NOBODY.includes(user.toLowerCase()) || host === 'anonymous.invalid') return null
-  const isOwn = host === 'localhost' || tenant.domains.includes(host) || /^[0-9.]+$/.test(host) || host.includes(':')
-  if (isOwn) return dialled(user, tenant)
+  if (isOwnHost(host, tenant)) return dialled(user, tenant)
   const number = e164(user, tenant)
-  return number === null ? { kind: 'uri', text: `${user}@${host}` } : { kind: 'e164', text: number }
+  return number === null ? { kind: 'uri', text: `${user.split(';')[0]}@${host}` } : { kind: 'e164', text: number }
+}
+
+function isOwnHost(host: string, tenant: ReferenceTenant): boolean {
+  return host === 'localhost' || tenant.domains.includes(host) || /^[0-9.]+$/.test(host) || host.includes(':')
 }
 
 function dialled(text: string, tenant: ReferenceTenant): Party | null {
   if (NOBODY.includes(text.trim().toLowerCase())) return null
   const number = e164(text, tenant)
   if (number !== null) return { kind: 'e164', text: number }
-  const bare = text.replace(/[\s().-]/g, '')
-  return { kind: 'local', text: /^\+?\d+$/.test(bare) ? bare : text.trim() }
+  return { kind: 'local', text: extensionOf(text.trim()) ?? text.trim() }
 }
 
-/** Digits of the E.164 number, as libphonenumber reads it; null for extensions, names and what is none. */
+/** Digits of the E.164 number; null for extensions, names and what is none. */
 export function e164(text: string, tenant: ReferenceTenant): string | null {
-  let bare = text.replace(/[\s().-]/g, '')
-  if (!/^\+?\d+$/.test(bare) || bare.length > 20) return null
-  if (!bare.startsWith('+')) {
-    if (bare.length <= tenant.extensionDigits) return null
-    if (bare.startsWith('00') && dialsWith00(tenant.region)) bare = `+${bare.slice(2)}`
-  }
-  const parsed = parsePhoneNumberFromString(bare, { defaultCountry: tenant.region as CountryCode, extract: false })
-  const digits = parsed === undefined ? '' : parsed.number.slice(1)
-  if (digits.length > 0 && digits.length <= 15 && (bare.startsWith('+') || parsed?.isPossible() === true)) return digits
-  return /^\+[1-9]\d{6,14}$/.test(bare) ? bare.slice(1) : null
-}
-
-/** Regions of the tests' tenants whose international prefix is not a plain 00 (ITU-T list of dialling procedures). */
-function dialsWith00(region: string): boolean {
-  return !['US', 'CA', 'JM', 'AU', 'JP', 'RU', 'BR', 'HK', 'SG', 'TH', 'KR', 'FI', 'IL', 'NZ'].includes(region)
+  return numberOf(text, dialPlanOf(tenant))
 }
 
 const CALLING_CODES = new Set<string>([
