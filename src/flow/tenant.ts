@@ -10,8 +10,12 @@ export interface Tenant {
   readonly extensionDigits: number
   /** What its telephones dial for an outside line; none when left out. */
   readonly prefixes?: readonly string[]
-  /** Hosts of SIP URIs whose users are the tenant's own; IP literals always are. */
+  /** Hosts of SIP URIs whose users are the tenant's own: names, addresses, networks. Private networks always are. */
   readonly domains: readonly string[]
+  /** Whether every IP address is the tenant's own; false when left out. */
+  readonly anyAddress?: boolean
+  /** Numbers that one calls for help, beside those that are known. */
+  readonly helplines?: readonly string[]
 }
 
 /** In place of a tenant's number: the settings know it, and whoever sent the record may not use it. */

@@ -6,8 +6,9 @@ import { useOneOf } from '../errors/problems.js'
 import { BUILT_IN_MAPPINGS } from '../flow/file-formats.js'
 import { kafkaProblems, ownKafkaProblems } from '../kafka/settings.js'
 import { authoriseProblems } from '../sections/authorise.js'
+import { networkOf } from '../sections/networks.js'
 import type { FileSettings } from '../sources/common/file-settings.js'
-import type { Settings } from './schema.js'
+import type { Settings, TenantSettings } from './schema.js'
 import { type AnySection, SOURCE_SECTIONS } from './sections.js'
 import { at } from './tree.js'
 
@@ -78,7 +79,17 @@ function checkTenants({ tenants }: Settings, add: Note): void {
     if (typeof tenant.region === 'string' && !isRegion(tenant.region)) {
       add(`tenants.${name}.region`, 'is no country with a numbering plan', 'use two capital letters of ISO 3166: GB')
     }
+    checkDomains(tenant, `tenants.${name}.domains`, add)
   }
+}
+
+/** What looks like an address or a network must be one. */
+function checkDomains({ domains }: TenantSettings, path: string, add: Note): void {
+  if (!Array.isArray(domains)) return
+  domains.forEach((domain: unknown, i) => {
+    if (typeof domain === 'string' && /[:/]/.test(domain) && networkOf(domain) === null)
+      add(`${path}.${i}`, 'is no address and no network', 'write it as 192.0.2.0/24')
+  })
 }
 
 /** The larger entry of the library is for parsing. */

@@ -57,10 +57,18 @@ export const DEFAULTS = {
     /** A number of so many digits or fewer is an extension of this tenant. */
     extensionDigits: 6,
     /**
-     * Hosts of SIP addresses that are this tenant's own, so that `1001@pbx.example` is its extension 1001; IP addresses
-     * always are.
+     * Hosts of SIP addresses that are this tenant's own, so that `1001@pbx.example` is its extension 1001. Private
+     * networks are, and so are the addresses of its nodes and sources that the settings name.
      */
     domains: [],
+    /** Whether every IP address in a SIP address is its own. */
+    anyAddress: false,
+  },
+  numbers: {
+    /** What telephones dial for an outside line. */
+    prefixes: [],
+    /** Numbers that one calls for help, beside the emergency numbers and short helplines that are known. */
+    helplines: [],
   },
   grpc: GRPC_DEFAULTS,
   /** Files that are read, each from where it was left, and followed if they are of lines. */

@@ -173,7 +173,7 @@ function tenantOf(given: Tree): TenantSettings {
 function complete(given: Tree, folder: string, policyFolder: string): Settings {
   const D = DEFAULTS
   const section = (
-    key: 'topics' | 'delivery' | 'keys' | 'grpc' | 'devices' | 'ops' | 'limits' | 'log' | 'kafka',
+    key: 'topics' | 'delivery' | 'keys' | 'grpc' | 'devices' | 'ops' | 'limits' | 'log' | 'kafka' | 'numbers',
   ): unknown => lay(structuredClone(D[key]), isTree(given[key]) ? given[key] : undefined, key)
   const tenants = isTree(given['tenants']) ? given['tenants'] : D.tenants
   const files = Array.isArray(given['files']) ? (given['files'] as unknown[]) : D.files
@@ -189,6 +189,7 @@ function complete(given: Tree, folder: string, policyFolder: string): Settings {
     delivery: section('delivery') as Settings['delivery'],
     keys: { ...keys, store: absolute(folder, keys.store) as string },
     tenants: Object.fromEntries(Object.entries(tenants).map(([k, t]) => [k, tenantOf(isTree(t) ? t : {})])),
+    numbers: section('numbers') as Settings['numbers'],
     grpc: { ...grpc, tls: grpc.tls === null ? null : { ...grpc.tls, clientCa: grpc.tls.clientCa ?? null } },
     files: files.map((f): FileSettings => {
       const tree = isTree(f) ? f : {}

@@ -13,6 +13,7 @@ import { type FileSettings, filesPart } from '../sources/common/file-settings.js
 import { grpcPart, type GrpcSettings } from '../sources/grpc/settings.js'
 import { DEFAULTS as D } from './defaults.js'
 import { SOURCE_SECTIONS, type SourceSettings } from './sections.js'
+import { numbersPart, tenantsPart } from './tenant-schema.js'
 
 /** As a vendor or model may be called: nothing that could be a number. */
 const DEVICE_NAME = '^(?=.*[A-Za-z])(?!.*[0-9]{5})[A-Za-z0-9](?:[A-Za-z0-9 ._+/!@-]{0,30}[A-Za-z0-9+])?$'
@@ -24,6 +25,7 @@ export interface TenantSettings {
   readonly region: string
   readonly extensionDigits: number
   readonly domains: readonly string[]
+  readonly anyAddress: boolean
 }
 
 /** Checked settings, complete. Paths are absolute. */
@@ -45,6 +47,7 @@ export interface Settings extends SourceSettings {
     readonly master: { readonly file: string } | { readonly exec: readonly string[] } | null
   }
   readonly tenants: Readonly<Record<string, TenantSettings>>
+  readonly numbers: { readonly prefixes: readonly string[]; readonly helplines: readonly string[] }
   readonly grpc: GrpcSettings
   readonly files: readonly FileSettings[]
   readonly devices: { readonly models: OwnModels }
@@ -65,6 +68,7 @@ export function settingsSchema(): TSchema {
       delivery: deliveryPart(),
       keys: keysPart(),
       tenants: tenantsPart(),
+      numbers: numbersPart(),
       grpc: grpcPart(),
       files: filesPart(),
       devices: devicesPart(),
@@ -174,55 +178,6 @@ function keysPart(): TSchema {
       ),
     },
     'where the keys are',
-  )
-}
-
-function tenantsPart(): TSchema {
-  return Type.Optional(
-    Type.Record(Type.String({ pattern: NAME }), tenantPart(), {
-      ...closed,
-      minProperties: 1,
-      default: D.tenants,
-      description: `tenants by name; a name is ${NAME_IN_WORDS}`,
-    }),
-  )
-}
-
-function tenantPart(): TSchema {
-  return Type.Object(
-    {
-      id: whole(
-        null,
-        1,
-        4_294_967_295,
-        'number of this tenant, its own for ever: it is part of every token of an extension or account',
-      ),
-      region: Type.Optional(
-        Type.String({
-          pattern: '^[A-Z]{2}$',
-          default: D.tenant.region,
-          description:
-            'country that numbers without a country code belong to: two capital letters of ISO 3166, as GB (or UK)',
-        }),
-      ),
-      extensionDigits: Type.Optional(
-        whole(D.tenant.extensionDigits, 0, 10, 'a number of so many digits or fewer is an extension of this tenant'),
-      ),
-      domains: Type.Optional(
-        Type.Array(
-          Type.String({
-            pattern: '^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$',
-            description: 'a host name in small letters',
-          }),
-          {
-            uniqueItems: true,
-            default: D.tenant.domains,
-            description: "hosts of SIP addresses that are this tenant's own: a list of names in small letters",
-          },
-        ),
-      ),
-    },
-    { ...closed, description: 'a tenant: id, region, extensionDigits and domains' },
   )
 }
 

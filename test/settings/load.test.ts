@@ -38,7 +38,7 @@ t.test('without a file: the defaults, the shipped policy, and keys in the workin
   const s = loadSettings(null)
   t.equal(s.policy, DEFAULT_POLICY_PATH)
   t.equal(s.keys.store, resolve('minim-keys.json'))
-  t.same(s.tenants, { default: { id: 1, region: 'GB', extensionDigits: 6, domains: [] } })
+  t.same(s.tenants, { default: { id: 1, region: 'GB', extensionDigits: 6, domains: [], anyAddress: false } })
   t.same(s.kafka, { 'bootstrap.servers': '127.0.0.1:9092' })
   t.same(s.topics, DEFAULTS.topics)
   t.same(s.delivery, DEFAULTS.delivery)
@@ -91,7 +91,7 @@ t.test('defaults are frozen into what is given, part by part', async (t) => {
   t.same(s.kafka, { 'bootstrap.servers': '127.0.0.1:9092', 'linger.ms': 20 })
   t.same(
     s.tenants,
-    { acme: { id: 7, region: 'US', extensionDigits: 6, domains: [] } },
+    { acme: { id: 7, region: 'US', extensionDigits: 6, domains: [], anyAddress: false } },
     'who names tenants names all of them',
   )
   t.same(s.files, [
@@ -184,6 +184,13 @@ const mistakes: [values: Record<string, unknown> | string, path: string, what: R
     /is of another form/,
     /small letters/,
   ],
+  [
+    { tenants: { default: { id: 1, domains: ['192.0.2.0/33'] } } },
+    'tenants.default.domains.0',
+    /no address and no network/,
+    /192\.0\.2\.0\/24/,
+  ],
+  [{ numbers: { prefixes: ['x'] } }, 'numbers.prefixes.0', /is of another form/, /outside line/],
   [
     { tenants: { default: { id: 1, domains: 'pbx.example' } } },
     'tenants.default.domains',
