@@ -12,10 +12,24 @@
  * What does not fit: a UUID and an IPv6 address fill 16 bytes by themselves and are encrypted under keys of their own;
  * anything longer is *long*: byte 0 with form {@link LONG}, generation, tenant, then the text, and goes to HMAC or SIV.
  * The generation is 0 until erasure bumps it.
+ *
+ * For purposes that may not tell who called for help, all emergency numbers and helplines are one block
+ * ({@link HELP_BLOCK}).
  */
 import { isUtf8 } from 'node:buffer'
 
-export const TYPES = { e164: 1, local: 2, account: 3, ipv4: 4, mac: 5, call: 6, serial: 7, trunk: 8, uri: 9 } as const
+export const TYPES = {
+  e164: 1,
+  local: 2,
+  account: 3,
+  ipv4: 4,
+  mac: 5,
+  call: 6,
+  serial: 7,
+  trunk: 8,
+  uri: 9,
+  help: 10,
+} as const
 export type BlockType = keyof typeof TYPES
 
 const NIBBLES = 0xf
@@ -24,8 +38,15 @@ const LONG = 0xe
 /** What a slot of the identifier columns holds. */
 export const SLOT = { absent: 0, block: 1, uuid: 2, ipv6: 3, long: 4 } as const
 
+/** The bits of a slot that are one of {@link SLOT}. */
+export const FORM = 7
+/** Set beside them for a number that one calls for help. */
+export const PROTECTED = 8
+
 export const BLOCK_BYTES = 16
 const HEADER_BYTES = 6
+/** Where in a long form its text begins. */
+export const LONG_HEADER_BYTES = HEADER_BYTES
 /** Where in a block its payload begins. */
 export const BLOCK_PAYLOAD = HEADER_BYTES
 const TEXT_MAX = 10
@@ -167,6 +188,10 @@ export function packUuid(src: Uint8Array, off: number, len: number, dst: DataVie
   }
   return true
 }
+
+/** In place of every number that one calls for help: a type of its own, so that it is no other identifier's. */
+export const HELP_BLOCK = Buffer.alloc(BLOCK_BYTES)
+packText(TYPES.help, 0, Buffer.from('helpline'), 0, 8, new DataView(HELP_BLOCK.buffer, HELP_BLOCK.byteOffset), 0)
 
 /** What a block or a long form says, read back: for the holder of the key, and for tests. */
 export interface Unpacked {

@@ -7,6 +7,8 @@ import type { DeviceParts } from './device-parts.js'
 export interface NormalisedColumns {
   /** Tenant of each row, negative where the settings do not know it or its sender may not use it. */
   readonly tenant: Int16Array
+  /** By tenant: its name as UTF-8, empty where its shape could hide an identifier. */
+  readonly tenantNames: readonly Uint8Array[]
   /** Field-major: slot number × capacity + row. */
   readonly slots: Uint8Array
   readonly blocks: Buffer

@@ -53,7 +53,6 @@ const BETWEEN_EXTENSION = /[\s\p{Zs}\p{Pd}\u2212.()]/gu
 
 /** Digits of any script (Unicode category Nd) as ASCII, full-width signs as the plain ones, invisible marks gone. */
 function foldDigits(text: string): string {
-   
   if (/^[\x00-\x7f]*$/.test(text)) return text
   return text
     .replace(INVISIBLE, '')
@@ -92,6 +91,23 @@ export function numberOf(text: string, plan: DialPlan): string | null {
   const read = fronted(number, plan, front !== '')
   // What is sent after the answer says that this was a number; where it cannot be one, it was something else.
   return sent && read !== null && parsed(`+${read}`, plan.region)?.possible !== true ? null : read
+}
+
+/** Digits of a short number, without what stands around it; null where there are others than digits. */
+export function shortDigitsOf(text: string, plan: DialPlan): string | null {
+  if (text.length > MAX_LENGTH) return null
+  const bare = foldDigits(text).replace(/;.*$/, '').replace(BETWEEN, '')
+  const { front, number } = aroundPause(bare)
+  const kept = front === '' || isFront(front, plan) ? number : bare
+  const digits = (withoutStarCode(kept) ?? kept).replace(/#+$/, '')
+  return /^\d+$/.test(digits) ? digits : null
+}
+
+/** A short number's digits, and what is left of them behind a prefix of the settings or a code of the country. */
+export function shortRests(digits: string, plan: DialPlan): string[] {
+  const fronts = plan.prefixes.filter((prefix) => digits.startsWith(prefix))
+  for (let n = 3; n <= 5; n++) if (isFront(digits.slice(0, n), plan)) fronts.push(digits.slice(0, n))
+  return ['', ...fronts].map((front) => digits.slice(front.length))
 }
 
 /** RFC 3966 §5.1.5: the calling code that a local number belongs to. */

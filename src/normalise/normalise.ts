@@ -8,13 +8,13 @@
  * what could hide an identifier is emptied and counted.
  */
 import { ByteTable } from '../base/byte-table.js'
-import { BLOCK_BYTES, longLength, packBytes, packLong, packText, packUuid, SLOT, TYPES } from '../batch/block.js'
+import { BLOCK_BYTES, FORM, longLength, packBytes, packLong, packText, packUuid, SLOT, TYPES } from '../batch/block.js'
 import { BATCH_ROWS, type Columns, KEPT_TEXT_MAX_BYTES, unreadableStart } from '../batch/columns.js'
 import type { DeviceParts } from '../flow/device-parts.js'
 import type { NormalisePlan } from '../flow/normalise-plan.js'
 import type { NormalisedColumns } from '../flow/normalised.js'
 import { FOREIGN_TENANT, type Tenant } from '../flow/tenant.js'
-import { safeText } from './clean-text.js'
+import { isSafeText, safeText } from './clean-text.js'
 import { codecOf, CODECS, OTHER_CODEC } from './codec.js'
 import { DeviceReader } from './device-reader.js'
 import type { DeviceNames } from './devices/names.js'
@@ -75,6 +75,7 @@ export class Normalised implements NormalisedColumns {
   readonly plan: NormalisePlan
   /** Tenant of each row, negative where the settings do not know it or its sender may not use it. */
   readonly tenant: Int16Array
+  readonly tenantNames: readonly Uint8Array[]
   /** Field-major: slot number × capacity + row. */
   readonly slots: Uint8Array
   readonly blocks: Buffer
@@ -109,6 +110,7 @@ export class Normalised implements NormalisedColumns {
     this.#capacity = capacity
     const cells = plan.identifiers.length * capacity
     this.tenant = new Int16Array(capacity)
+    this.tenantNames = tenants.list.map(({ name }) => Buffer.from(isSafeText(name, KEPT_TEXT_MAX_BYTES) ? name : ''))
     this.slots = new Uint8Array(cells)
     this.blocks = Buffer.alloc(cells * BLOCK_BYTES)
     this.#view = new DataView(this.blocks.buffer, this.blocks.byteOffset, this.blocks.length)
@@ -313,7 +315,8 @@ export class Normalised implements NormalisedColumns {
       const reader = this.#tenants.parties[tenant]
       const found = reader.read(arena, off[cell], len[cell], view, (base + r) * BLOCK_BYTES)
       slots[base + r] = found
-      if (found === SLOT.long) this.#keepLong(base + r, slot, reader.long)
+      if ((found & FORM) === SLOT.long) this.#keepLong(base + r, slot, reader.long)
+      if (found > FORM) this.special[slot] = 1
     }
   }
 

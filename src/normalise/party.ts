@@ -7,16 +7,18 @@
  *   libphonenumber); everything else goes to libphonenumber, behind an `lru-cache`, behind a table that knows repeats
  *   by their bytes
  * - extensions, short codes and local names: the tenant's own, so the same text in two tenants is two parties
- * - SIP URIs of other domains: `user@host`, host in lower case. Their numbers are E.164 like any other, but their
+ * - SIP URIs of other hosts (`own-hosts.ts` says which): `user@host`, host in lower case. Their numbers are E.164 like any other, but their
  *   extensions are theirs: 1001 at a stranger's PBX is not this tenant's 1001
  * - `anonymous` and its kin are nobody: no token
  */
 import { LRUCache } from 'lru-cache'
 import { ByteTable } from '../base/byte-table.js'
-import { BLOCK_BYTES, longLength, packE164, packLong, packText, SLOT, TYPES } from '../batch/block.js'
+import { BLOCK_BYTES, FORM, longLength, packE164, packLong, packText, PROTECTED, SLOT, TYPES } from '../batch/block.js'
 import type { Tenant } from '../flow/tenant.js'
 import { type DialPlan, extensionOf, numberOf } from './dial-string.js'
+import { HelpNumbers, SHORT_E164_DIGITS } from './help-numbers.js'
 import { dialPlanOf, type Plan, planOf, REGIONS } from './numbering-plan.js'
+import { OwnHosts, plainHost } from './own-hosts.js'
 import { zeroBeginningsOf } from './service-codes.js'
 
 /**
@@ -120,13 +122,14 @@ function hostOf(text: string): string {
     .replace(/[;?>].*$/, '')
     .replace(/^\[([^\]]*)\].*$/, '$1')
     .replace(/^([^:]*):\d+$/, '$1')
-    .toLowerCase()
 }
 
 /** Reads parties for one tenant. */
 export class PartyReader {
   readonly #tenant: Tenant
   readonly #dialPlan: DialPlan
+  readonly #own: OwnHosts
+  readonly #help: HelpNumbers
   readonly #callingCode: string
   readonly #fastInternational: boolean
   readonly #fastNational: boolean
@@ -145,6 +148,8 @@ export class PartyReader {
     this.#tenant = tenant
     const plan = planOf(tenant.region)
     this.#dialPlan = dialPlanOf(tenant)
+    this.#own = new OwnHosts(tenant.domains, tenant.anyAddress ?? false)
+    this.#help = new HelpNumbers(tenant)
     const { callingCode, dials00, prefixes } = this.#dialPlan
     this.#callingCode = callingCode
     this.#fastInternational = dials00
@@ -168,7 +173,8 @@ export class PartyReader {
 
   /**
    * Reads one party and packs it at `dst[at]`.
-   * @returns its slot; for {@link SLOT.long}, {@link long} holds the form
+   * @returns its slot, with {@link PROTECTED} for a number that one calls for help; for {@link SLOT.long}, {@link long}
+   * holds the form
    */
   read(src: Uint8Array, off: number, len: number, dst: DataView, at: number): number {
     if (len <= 18 && this.readPlain(src, off, len, dst, at)) return SLOT.block
@@ -186,7 +192,7 @@ export class PartyReader {
         this.#byNumber[number] = party
       }
     }
-    if (party.slot === SLOT.long) this.long = party.long as Uint8Array
+    if ((party.slot & FORM) === SLOT.long) this.long = party.long as Uint8Array
     else for (let i = 0; i < BLOCK_BYTES; i += 4) dst.setInt32(at + i, party.block.getInt32(i))
     return party.slot
   }
@@ -199,24 +205,27 @@ export class PartyReader {
     if (start === end) return false
     for (let i = start; i < end; i++) if (src[i] < 48 || src[i] > 57) return false
     if (start > off) return this.#international(src, start, end, dst, at)
-    if (len <= this.#tenant.extensionDigits) return packText(TYPES.local, this.#tenant.id, src, off, len, dst, at)
+    if (len <= this.#tenant.extensionDigits)
+      return !this.#help.maybeShort(src, off, len) && packText(TYPES.local, this.#tenant.id, src, off, len, dst, at)
     for (const beginning of this.#slowBeginnings) if (beginsWith(src, off, end, beginning)) return false
     if (src[off] === 48) {
       if (src[off + 1] === 48) return this.#fastInternational && this.#international(src, off + 2, end, dst, at)
       if (!this.#fastNational || (this.#lengths & (1 << (len - 1))) === 0) return false
+      if (this.#help.maybeFull(src, end)) return false
       packE164(this.#callingCode, src, off + 1, len - 1, dst, at)
       return true
     }
     if (!this.#nanp) return false
     if (len === 11 && src[off] === 49) start++
     if (end - start !== 10 || src[start] < 50) return false
+    if (this.#help.maybeFull(src, end)) return false
     packE164('1', src, start, 10, dst, at)
     return true
   }
 
   #international(src: Uint8Array, start: number, end: number, dst: DataView, at: number): boolean {
     const digits = end - start
-    if (digits < 7 || digits > 15 || src[start] === 48) return false
+    if (digits <= SHORT_E164_DIGITS || digits > 15 || src[start] === 48 || this.#help.maybeFull(src, end)) return false
     let code = 0
     for (let n = 1; n <= 3; n++) {
       code = code * 10 + src[start + n - 1] - 48
@@ -269,7 +278,7 @@ export class PartyReader {
     const text = percentDecoded(rest)
     const context = /;\s*phone-context=([^;+][^;]*)/i.exec(text)?.[1]
     const number = text.replace(/;.*$/, '')
-    return context === undefined || number.trimStart().startsWith('+') || this.#isOwn(context)
+    return context === undefined || number.trimStart().startsWith('+') || this.#own.has(plainHost(context))
       ? this.#dialled(text)
       : this.#foreign(number, context)
   }
@@ -284,17 +293,16 @@ export class PartyReader {
     const [name, ...parameters] = before.split(';')
     const context = parameters.find((parameter) => /^phone-context=%?\+?\d/i.test(parameter))
     const user = percentDecoded(context === undefined ? name : `${name};${context}`)
-    const host = hostOf(rest.slice(at + 1))
+    const host = plainHost(hostOf(rest.slice(at + 1)))
     if (NOBODY.has(user.toLowerCase()) || host === 'anonymous.invalid') return NO_PARTY
-    return this.#isOwn(host) ? this.#dialled(user) : this.#foreign(user, host)
-  }
-
-  #isOwn(host: string): boolean {
-    return host === 'localhost' || this.#tenant.domains.includes(host) || /^[\d.]+$/.test(host) || host.includes(':')
+    return this.#own.has(host) ? this.#dialled(user) : this.#foreign(user, host)
   }
 
   #foreign(user: string, host: string): Party {
-    return this.#number(user) ?? textParty(TYPES.uri, 0, `${user.replace(/;.*$/, '')}@${host}`)
+    const number = this.#number(user)
+    if (number !== null) return number
+    const name = user.replace(/;.*$/, '')
+    return this.#told(textParty(TYPES.uri, 0, `${name}@${host}`), this.#help.hasDialled(name))
   }
 
   #dialled(text: string): Party {
@@ -302,12 +310,17 @@ export class PartyReader {
     if (number !== null) return number
     const name = text.trim()
     if (NOBODY.has(name.toLowerCase())) return NO_PARTY
-    return textParty(TYPES.local, this.#tenant.id, extensionOf(name) ?? name)
+    const party = textParty(TYPES.local, this.#tenant.id, extensionOf(name) ?? name)
+    return this.#told(party, this.#help.hasDialled(name))
   }
 
   /** The E.164 number that a dial string stands for; null when it is an extension, a name or a number of no plan. */
   #number(text: string): Party | null {
     const number = numberOf(text, this.#dialPlan)
-    return number === null ? null : e164Party(number)
+    return number === null ? null : this.#told(e164Party(number), this.#help.hasNumber(number))
+  }
+
+  #told(party: Party, help: boolean): Party {
+    return help ? { ...party, slot: party.slot | PROTECTED } : party
   }
 }

@@ -9,9 +9,10 @@
  */
 
 /**
- * Written `*NN` with the number right behind: the vertical service codes of North America (ATIS-0300089, assigned by
- * the North American Numbering Plan Administrator). Those that hide or show the caller for one call, hold off call
- * waiting, or set a number to forward to; codes without a number behind them need not be here.
+ * Written `*NN` with the number right behind: vertical service codes of North America. Those that hide or show the
+ * caller for one call, hold off call waiting, or set a number to forward to; codes without a number behind them need not
+ * be here. 65, 67, 68, 70 and 72 were held against the code definitions of the North American Numbering Plan
+ * Administrator, 63, 71 and 82 against lists of others, 81, 90 and 92 against no document.
  */
 export const STAR_CODES: ReadonlySet<string> = new Set([
   '31', // caller hidden for this call, where the PBX takes the European code without its hash
@@ -29,8 +30,8 @@ export const STAR_CODES: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Written `*NN#`, `#NN#`, `*NN*…#` and so on with the number behind: supplementary services as ETSI ETS 300 738 (fixed
- * lines) and 3GPP TS 22.030 annex B (mobiles) write them.
+ * Written `*NN#`, `#NN#`, `*NN*…#` and so on with the number behind: supplementary services as 3GPP TS 22.030 annex B
+ * lists them for mobiles, and fixed networks took them over; 76 and 77 were held against no document.
  */
 export const SUPPLEMENTARY_CODES: ReadonlySet<string> = new Set([
   '30', // calling line presented
@@ -51,53 +52,52 @@ interface CountryCodes {
   readonly pattern: RegExp
   /** Beginnings of those that begin with a 0, as national numbers do. */
   readonly zeroBeginnings?: readonly string[]
+  /** What it was held against. */
   readonly source: string
 }
 
+const UNCHECKED = 'common knowledge, held against no document'
+
 const NANP: CountryCodes = {
   pattern: /^(?:11(?:67|70|81|82)|101\d{4})/,
-  source: 'NANPA: vertical service codes dialled by pulse (11NN), carrier access codes (101XXXX)',
+  source: `11 for the star on telephones with a dial: AT&T of 1167, encyclopaedias of all; 101XXXX: ${UNCHECKED}`,
 }
 
 const UNITED_KINGDOM: CountryCodes = {
   pattern: /^(?:141|1470|1280|18\d\d\d)(?=0)/,
-  source: 'Ofcom, National Telephone Numbering Plan, and NICC ND1016: 141, 1470; indirect access 1280, 18xxx',
+  source: `141: encyclopaedias; 1470, indirect access 1280 and 18xxx: ${UNCHECKED}`,
 }
 
 /** By ISO 3166-1 code. Whose calling code is 1 has {@link NANP}. */
 const BY_COUNTRY: Readonly<Record<string, CountryCodes | undefined>> = {
-  AU: { pattern: /^(?:183[12]|14\d\d)/, source: 'ACMA, Telecommunications Numbering Plan 2015: 1831, 1832, 14xx' },
-  AT: { pattern: /^10\d\d(?=0)/, source: 'RTR, KEM-V 2009: carrier selection 10xx' },
-  CH: { pattern: /^10[78]\d\d(?=0)/, source: 'OFCOM, numbering plan E.164/2002: carrier selection 107xx and 108xx' },
+  AU: { pattern: /^(?:183[12]|14\d\d)/, source: `caller hidden and shown, carriers: ${UNCHECKED}` },
+  AT: { pattern: /^10\d\d(?=0)/, source: `carriers: ${UNCHECKED}` },
+  CH: { pattern: /^10[78]\d\d(?=0)/, source: `carriers: ${UNCHECKED}` },
   DE: {
     pattern: /^010(?:[1-9]\d|0\d\d)(?=0)/,
     zeroBeginnings: ['010'],
-    source: 'Bundesnetzagentur, Nummernplan Betreiberkennzahlen: 010xy and 0100yy',
+    source: 'Bundesnetzagentur, Betreiberkennzahlen: 010xy and 0100yy, in use from 1998 to 2024',
   },
-  ES: {
-    pattern: /^(?:067|10\d\d)(?=[6-9])/,
-    zeroBeginnings: ['067'],
-    source: 'CNMC, Plan Nacional de Numeración: 067, 10xx',
-  },
-  FR: { pattern: /^(?:3651|16\d\d)(?=0)/, source: 'ARCEP, décision 2018-0881: 3651, carrier selection 16XY' },
+  ES: { pattern: /^(?:067|10\d\d)(?=[6-9])/, zeroBeginnings: ['067'], source: `caller hidden, carriers: ${UNCHECKED}` },
+  FR: { pattern: /^(?:3651|16\d\d)(?=0)/, source: `caller hidden, carriers: ${UNCHECKED}` },
   GB: UNITED_KINGDOM,
   GG: UNITED_KINGDOM,
-  HK: { pattern: /^(?:133|1357)(?=[2-9]\d{7}$)/, source: 'OFCA, Numbering Plan for Hong Kong: 133, 1357' },
-  IE: { pattern: /^14[123](?=0)/, source: 'ComReg, National Numbering Scheme: 141, 142, 143' },
+  HK: { pattern: /^(?:133|1357)(?=[2-9]\d{7}$)/, source: '133 and 1357: encyclopaedias' },
+  IE: { pattern: /^14[123](?=0)/, source: `141: encyclopaedias; 142 and 143: ${UNCHECKED}` },
   IM: UNITED_KINGDOM,
   JE: UNITED_KINGDOM,
   JP: {
     pattern: /^(?:18[46]|00(?:33|36|77|82|88|91))(?=0[1-9])/,
     zeroBeginnings: ['00'],
-    source: 'MIC, numbering plan: 184, 186, 00XY carriers',
+    source: `caller hidden and shown, carriers: ${UNCHECKED}`,
   },
-  NL: { pattern: /^16\d\d(?=0)/, source: 'ACM, Nummerplan telefoon- en ISDN-diensten: carrier selection 16xx' },
+  NL: { pattern: /^16\d\d(?=0)/, source: `carriers: ${UNCHECKED}` },
   NZ: {
     pattern: /^(?:019[67]|05\d)(?=0[1-9])/,
     zeroBeginnings: ['019', '05'],
-    source: 'Number Administration Deed register: 0196, 0197, 05x',
+    source: `caller shown and hidden, carriers: ${UNCHECKED}`,
   },
-  PT: { pattern: /^10\d\d(?=[29])/, source: 'ANACOM, Plano Nacional de Numeração: carrier selection 10xy' },
+  PT: { pattern: /^10\d\d(?=[29])/, source: `carriers: ${UNCHECKED}` },
 }
 
 function codesOf(region: string, callingCode: string): CountryCodes | null {

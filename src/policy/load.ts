@@ -243,6 +243,7 @@ class Check {
       region: regionCode(tree['region']) ?? '',
       transfer: tree['transfer'] as string,
       tenants: (tree['tenants'] as string[] | undefined) ?? null,
+      helplines: tree['helplines'] === 'named' ? 'named' : 'hidden',
     }
   }
 

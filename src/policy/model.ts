@@ -50,6 +50,11 @@ export interface Purpose {
   readonly epoch: EpochLength
   /** Only records of these tenants; null: all. */
   readonly tenants: readonly string[] | null
+  /**
+   * `named`: numbers that one calls for help are numbers like all others. Else they are one and the same, without a
+   * prefix: that somebody called one says something of his health or safety.
+   */
+  readonly helplines?: 'named' | 'hidden'
   readonly kinds: Readonly<Partial<Record<Kind, KindRules>>>
 }
 

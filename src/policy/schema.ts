@@ -125,6 +125,12 @@ export function policySchema(catalogue: Catalogue, treatments = true): TSchema {
         description: 'whole days from 1 to 3650 that the topics keep a record',
       }),
       epoch: oneOf(EPOCHS, 'how long a person keeps the same token: day, month, quarter, year or contract'),
+      helplines: Type.Optional(
+        oneOf(
+          ['hidden', 'named'],
+          'numbers that one calls for help: hidden, all one token without a prefix; or named, for bills and the law; hidden when left out',
+        ),
+      ),
       tenants: Type.Optional(
         Type.Array(Type.String({ minLength: 1, maxLength: 63 }), {
           minItems: 1,

@@ -6,7 +6,7 @@
  *
  * What goes into the text are numbers out of the compiled plan and nothing else: no name, no string of a policy.
  */
-import { BLOCK_BYTES, SLOT } from '../batch/block.js'
+import { BLOCK_BYTES, FORM, SLOT } from '../batch/block.js'
 import { KEPT_TEXT_MAX_BYTES } from '../batch/columns.js'
 import type { DeviceParts } from '../flow/device-parts.js'
 import type { Output } from '../flow/output.js'
@@ -39,6 +39,8 @@ export interface WriterInput {
   readonly parts: readonly DeviceParts[]
   readonly named: Int16Array
   readonly names: readonly Uint8Array[]
+  readonly tenant: Int16Array
+  readonly tenantNames: readonly Uint8Array[]
   readonly tags: readonly Words[]
   readonly longestTag: number
   readonly epochRow: Int16Array
@@ -61,6 +63,8 @@ export interface WriterPlan {
   readonly width: number
   readonly capacity: number
   readonly startColumn: number
+  /** Whether a number that is protected has no prefix here. */
+  readonly hideProtected: boolean
 }
 
 const floatValue = new Float32Array(1)
@@ -238,7 +242,9 @@ function excerpt(op: ExcerptOperation, form: Form, plan: WriterPlan, referred: R
   const cell = `${op.slot * plan.capacity} + r`
   const of = (excerptCall: ExcerptCall): string =>
     call(excerptCall, referred, ['blocks', `(${cell}) * ${BLOCK_BYTES}`], ['out', 'body'])
-  if (op.ipv6 === null) return `if (slots[${cell}] === ${SLOT.block}) { ${form.excerpt(op, of(op.block))} }`
+  // Of a number that is protected, only who may tell it has anything.
+  const held = plan.hideProtected ? `slots[${cell}]` : `(slots[${cell}] & ${FORM})`
+  if (op.ipv6 === null) return `if (${held} === ${SLOT.block}) { ${form.excerpt(op, of(op.block))} }`
   const either = `slot === ${SLOT.block} ? ${of(op.block)} : ${of(op.ipv6)}`
   return `slot = slots[${cell}]; if (slot === ${SLOT.block} || slot === ${SLOT.ipv6}) { ${form.excerpt(op, either)} }`
 }
@@ -264,6 +270,8 @@ function operation(
   switch (op.shape) {
     case 'text':
       return text(op, op.column, form)
+    case 'tenant':
+      return `part = tenantNames[tenant[r]]; n = part.length; if (n > 0) { ${form.text(op, 'part', '0')} }`
     case 'number': {
       const cell = `num[cell + ${op.column}]`
       const value = op.call === null ? cell : call(op.call, referred, [cell])
@@ -314,6 +322,7 @@ ${referred.arrays.map((_, i) => `const array${i} = arrays[${i}];`).join(' ')}
 ${referred.enums.map((_, i) => `const enum${i} = enums[${i}];`).join(' ')}
 return function write(input) {
   const { rows, arena, off, len, num, mask, slots, blocks, tokens, device, parts, named, names } = input;
+  const { tenant, tenantNames } = input;
   const { tags, longestTag, epochRow, epochStarts, output, firstRecord } = input;
   ${columns.join('\n  ')}
   let out = output.bytes, view = output.view;

@@ -27,6 +27,11 @@ function wordsOf(bytes: Uint8Array): Words {
   }
 }
 
+/** Whether a purpose may not tell who called for help. */
+function hidesProtected({ helplines }: PurposePlan['purpose']): boolean {
+  return helplines !== 'named'
+}
+
 /** What a purpose's records of one epoch share. */
 interface EpochContext {
   readonly keys: EpochKeys | null
@@ -115,13 +120,14 @@ export class Projector {
       contexts.map(({ keys }) => keys),
     )
     const { rows, off, len, num, width } = columns
-    const { slots, blocks, device, parts, named, names } = normalised
+    const { slots, blocks, device, parts, named, names, tenant, tenantNames } = normalised
     const tags = contexts.map(({ tag }) => tag)
     this.#writer ??= generateWriter({
       ...this.plan,
       width,
       capacity: this.#capacity,
       startColumn: decision.startColumn,
+      hideProtected: hidesProtected(this.plan.purpose),
     })
     this.#writer({
       rows,
@@ -131,6 +137,8 @@ export class Projector {
       num,
       slots,
       blocks,
+      tenant,
+      tenantNames,
       device,
       parts,
       named,
@@ -164,6 +172,7 @@ export class Projector {
         longOff,
         longLen,
         keys,
+        hideProtected: hidesProtected(this.plan.purpose),
         blocks: blocks.subarray(first * BLOCK_BYTES, (first + rows) * BLOCK_BYTES),
         special: normalised.special[slot] === 1,
         mask: decision.mask,

@@ -1,10 +1,11 @@
 /** Prefix of a telephone number: the tariff zone or the country, never the subscriber. */
 import { Type } from '@sinclair/typebox'
 import { TYPES } from '../batch/block.js'
+import { callingCodeIn, destinationDigitsOf } from './destination-code.js'
 import { BY_NOBODY, type Descriptor } from './treatment.js'
 import { only, parameters, under, whole } from './written.js'
 
-/** `country`: calling code only; a number: calling code and further digits, so many in all, never the last four. */
+/** `country`: calling code only; a number: calling code and further digits, so many in all, nothing of the subscriber. */
 export interface E164Prefix {
   readonly kind: 'e164-prefix'
   readonly digits: number | 'country'
@@ -16,32 +17,24 @@ const HIDDEN_DIGITS = 4
 const CALLING_CODE_DIGITS = 3
 /** E.164 has at most 15 digits. */
 const MAX_DIGITS = 15 - HIDDEN_DIGITS
-/** Two-digit calling codes (ITU-T E.164 list of assigned country codes); 1 and 7 have one digit, all others three. */
-const twoDigits = new Uint8Array(100)
-for (const code of [
-  20, 27, 30, 31, 32, 33, 34, 36, 39, 40, 41, 43, 44, 45, 46, 47, 48, 49, 51, 52, 53, 54, 55, 56, 57, 58, 60, 61, 62,
-  63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95, 98,
-])
-  twoDigits[code] = 1
+
+/** Digits of the calling code at the start of a packed number; 0: no country has it. */
+const codeDigits = new Uint8Array(1000)
+for (let first = 0; first < 1000; first++) codeDigits[first] = callingCodeIn(String(first).padStart(3, '0')).length
 
 /**
- * Writes `+` and the prefix of a packed number.
+ * Writes `+` and the prefix of a packed number: the calling code, and of the national destination code as much as is
+ * asked for. Never part of a calling code, which would read as another country, and nothing of the subscriber.
  * @param digits how many digits, 0 = the calling code only
  * @returns position after it; `pos` itself when the block is no number or too short to show any of it
  */
 export function writeE164Prefix(block: Uint8Array, at: number, digits: number, out: Uint8Array, pos: number): number {
   if (block[at] >> 4 !== TYPES.e164) return pos
-  const total = block[at] & 0xf
-  const most = total - HIDDEN_DIGITS
-  let shown = digits
-  if (digits === 0) {
-    const first = block[at + 6] >> 4
-    const second = block[at + 6] & 0xf
-    shown = first === 1 || first === 7 ? 1 : twoDigits[first * 10 + second] === 1 ? 2 : 3
-    // Half a calling code would read as another country.
-    if (shown > most) return pos
-  } else if (shown > most) shown = most
-  if (shown < 1) return pos
+  const code = codeDigits[(block[at + 6] >> 4) * 100 + (block[at + 6] & 0xf) * 10 + (block[at + 7] >> 4)]
+  const most = (block[at] & 0xf) - HIDDEN_DIGITS
+  let shown = code
+  if (digits > 0) shown = Math.min(digits, most, digits > code ? destinationDigitsOf(block, at) : code)
+  if (shown < code || shown > most || code === 0) return pos
   out[pos++] = 43
   for (let i = 0; i < shown; i++) {
     const pair = block[at + 6 + (i >> 1)]
@@ -56,7 +49,8 @@ export const e164Prefix: Descriptor<E164Prefix> = {
     {
       written: 'e164-prefix',
       reversible: null,
-      reveals: 'country, or so many digits; never the last four. Extensions and SIP names have none',
+      reveals:
+        'country, or so many digits; nothing behind the area or network code, never the last four. Extensions, SIP names, helplines: none',
     },
   ],
   dpv: 'Deidentification',
@@ -71,7 +65,12 @@ export const e164Prefix: Descriptor<E164Prefix> = {
       input: '+447700900123',
       output: '+447700',
     },
-    { field: 'call.calling_prefix', written: { 'e164-prefix': { digits: 6 } }, input: '+4912345', output: '+491' },
+    {
+      field: 'call.calling_prefix',
+      written: { 'e164-prefix': { digits: 6 } },
+      input: '+442079460123',
+      output: '+4420',
+    },
     { field: 'call.calling_prefix', written: { 'e164-prefix': 'country' }, input: '1001', output: null },
   ],
   schema: () => [

@@ -35,6 +35,7 @@ export const keep: Descriptor<Keep> = {
   timeStepMs: () => 1,
   followsFrom: () => true,
   compile: (_, { field, text, named }) => {
+    if (field.identifier === 'TENANT') return { shape: 'tenant' }
     if (field.type !== 'string') return { shape: 'number', column: field.index, call: null }
     const slot = named(field)
     return slot === null ? { shape: 'text', column: text(field) } : { shape: 'named', slot }

@@ -51,6 +51,8 @@ export interface IdentifierColumn {
   /** Purposes of each row as bits, and the bit of the one that asks. */
   readonly mask: Int32Array
   readonly bit: number
+  /** Whether a number that is protected is the same for all: the purpose may not tell who called for help. */
+  readonly hideProtected: boolean
   /** Which epoch each row lies in, and the keys of each epoch; null where no row of it is asked for. */
   readonly epochRow: Int16Array
   readonly keys: readonly (EpochKeys | null)[]
@@ -72,6 +74,8 @@ export interface TokenColumn {
 export type Recipe =
   /** The text of a column as it is; checked before, so that it hides nothing. */
   | { readonly shape: 'text'; readonly column: number }
+  /** The name of the record's tenant, whether the record names it or its source's settings do. */
+  | { readonly shape: 'tenant' }
   /** The number of a column, as it is (null) or out of a call. */
   | { readonly shape: 'number'; readonly column: number; readonly call: NumberCall | null }
   /** Text out of the identifier of a slot: of its block, of its IPv6 address; nothing of other forms. */

@@ -124,7 +124,7 @@ const SCRIPTS = ['٠', '۰', '०', '০', '๐', '０', '߀', '𝟎'].map((zero
 const inScript = (text: string, zero: number): string =>
   text.replace(/\d/g, (digit) => String.fromCodePoint(zero + Number(digit)))
 const separated = (digits: string, separators: readonly string[]): string =>
-  [...digits]
+  Array.from(digits)
     .map((digit, i) => (i > 2 && i < digits.length - 1 ? digit + (separators[i % separators.length] ?? '') : digit))
     .join('')
 

@@ -65,6 +65,16 @@ export const party: fc.Arbitrary<string> = fc.oneof(
     .chain(digits)
     .map((d) => `00${d}`),
   fc.constantFrom(
+    '999',
+    '911',
+    '116123',
+    '+44 116 123',
+    '+1911',
+    'sip:999@192.0.2.9',
+    '9,112',
+    'sip:116123@help.line.example',
+  ),
+  fc.constantFrom(
     'anonymous',
     'Anonymous',
     '<unknown>',
@@ -407,10 +417,12 @@ function purposeOf(catalogue: Catalogue, id: string): fc.Arbitrary<Purpose> {
       device: rulesOf(catalogue, id, 'device'),
       epoch: fc.constantFrom(...EPOCHS),
       retentionDays: fc.constantFrom(1, 30, 400),
+      helplines: fc.constantFrom('hidden' as const, 'named' as const),
       tenants: fc.constantFrom(null, null, ['acme'], ['default', 'müller']),
     })
-    .map(({ epoch, retentionDays, tenants, ...kinds }) => ({
+    .map(({ epoch, retentionDays, helplines, tenants, ...kinds }) => ({
       id,
+      helplines,
       epoch,
       retentionDays,
       tenants,

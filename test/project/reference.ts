@@ -5,7 +5,7 @@
  * functions of strings with tests of their own, and are called.)
  */
 import { createCipheriv, createHmac } from 'node:crypto'
-import { getCountries, getCountryCallingCode } from 'libphonenumber-js/max'
+import { getCountries, getCountryCallingCode, PhoneNumber } from 'libphonenumber-js/max'
 import protobuf from 'protobufjs'
 import type { Kind } from '../../src/catalogue/catalogue.js'
 import type { EpochKeys, EpochLength } from '../../src/keys/keyring.js'
@@ -13,7 +13,9 @@ import { isSafeText } from '../../src/normalise/clean-text.js'
 import { codecOf } from '../../src/normalise/codec.js'
 import { readGiven } from '../../src/normalise/device-reader.js'
 import { extensionOf, numberOf } from '../../src/normalise/dial-string.js'
+import { HelpNumbers } from '../../src/normalise/help-numbers.js'
 import { dialPlanOf } from '../../src/normalise/numbering-plan.js'
+import { OwnHosts, plainHost } from '../../src/normalise/own-hosts.js'
 import { parseUserAgent, SHIPPED_NAMES } from '../../src/normalise/user-agent.js'
 import type { KindRules, Policy, Purpose, Treatment } from '../../src/policy/model.js'
 
@@ -23,6 +25,9 @@ export interface ReferenceTenant {
   readonly region: string
   readonly extensionDigits: number
   readonly domains: readonly string[]
+  readonly anyAddress?: boolean
+  readonly prefixes?: readonly string[]
+  readonly helplines?: readonly string[]
 }
 
 export interface ReferenceInput {
@@ -174,7 +179,7 @@ function message(
     .sort((a, b) => a.field.number - b.field.number)
     .map(({ field, treatment }) => ({
       field: type.fields[field.name],
-      value: treat(record, kind, type.fields[field.name], treatment, tenant, keys),
+      value: treat(record, kind, type.fields[field.name], treatment, tenant, purpose, keys),
     }))
   const tag = {
     purpose: purpose.id,
@@ -204,6 +209,7 @@ function treat(
   field: protobuf.Field,
   treatment: Treatment,
   tenant: ReferenceTenant,
+  purpose: Purpose,
   keys: EpochKeys | null,
 ): Shown {
   const source = (field.options?.['(derived_from)'] as string | undefined) ?? field.name
@@ -227,6 +233,7 @@ function treat(
       return text(told ?? (given[treatment.part] === null ? '' : 'other'))
     }
     case 'keep':
+      if (field.name === 'tenant') return text(isSafeText(tenant.name, 64) ? tenant.name : '')
       if (value === undefined) return null
       if (typeof value === 'number') return { number: value }
       if (field.name === 'codec') return { text: Buffer.byteLength(value) > 64 ? 'other' : codecOf(value) }
@@ -240,12 +247,13 @@ function treat(
       return under.length === 0 ? null : { number: under[under.length - 1] }
     }
     case 'token': {
-      const packed = typeof value === 'string' ? identify(field, value, tenant) : null
+      const packed = typeof value === 'string' ? identify(field, value, tenant, purpose) : null
       return packed === null ? null : { token: encrypt(packed, keys as EpochKeys, treatment.reversible) }
     }
     case 'e164-prefix': {
       const party = typeof value === 'string' ? readParty(value, tenant) : null
-      return party?.kind === 'e164' ? text(numberPrefix(party.text, treatment.digits)) : null
+      if (party?.kind !== 'e164' || (purpose.helplines !== 'named' && isHelp(party, tenant))) return null
+      return text(numberPrefix(party.text, treatment.digits))
     }
     case 'ip-prefix': {
       const address = typeof value === 'string' ? readAddress(value) : null
@@ -318,6 +326,13 @@ function possible(name: string, value: number, record: Plain): boolean {
 interface Party {
   readonly kind: 'e164' | 'local' | 'uri'
   readonly text: string
+}
+
+/** Whether somebody called it for help. */
+export function isHelp({ kind, text }: Party, tenant: ReferenceTenant): boolean {
+  const numbers = new HelpNumbers(tenant)
+  if (kind === 'e164') return numbers.hasNumber(text)
+  return numbers.hasDialled(kind === 'uri' ? text.replace(/@[^@]*$/, '') : text)
 }
 
 const NOBODY = [
@@ -399,6 +414,7 @@ function sipUri(rest: string, tenant: ReferenceTenant): Party | null {
     .toLowerCase()
   if (host.startsWith('[')) host = host.slice(1, host.indexOf(']'))
   else if (/^[^:]*:\d+$/.test(host)) host = host.split(':')[0]
+  host = plainHost(host)
   if (NOBODY.includes(user.toLowerCase()) || host === 'anonymous.invalid') return null
   if (isOwnHost(host, tenant)) return dialled(user, tenant)
   const number = e164(user, tenant)
@@ -406,7 +422,7 @@ function sipUri(rest: string, tenant: ReferenceTenant): Party | null {
 }
 
 function isOwnHost(host: string, tenant: ReferenceTenant): boolean {
-  return host === 'localhost' || tenant.domains.includes(host) || /^[0-9.]+$/.test(host) || host.includes(':')
+  return new OwnHosts(tenant.domains, tenant.anyAddress ?? false).has(plainHost(host))
 }
 
 function dialled(text: string, tenant: ReferenceTenant): Party | null {
@@ -435,12 +451,17 @@ const CALLING_CODES = new Set<string>([
 ])
 
 function numberPrefix(digits: string, shown: number | 'country'): string {
+  const code = [1, 2, 3].map((n) => digits.slice(0, n)).find((c) => CALLING_CODES.has(c))
+  if (code === undefined) return ''
   const most = digits.length - 4
-  if (shown === 'country') {
-    const code = [1, 2, 3].map((n) => digits.slice(0, n)).find((c) => CALLING_CODES.has(c)) ?? digits.slice(0, 3)
-    return code.length <= most ? `+${code}` : ''
-  }
-  return most < 1 ? '' : `+${digits.slice(0, Math.min(shown, most))}`
+  // As it is written from abroad: the calling code, the destination code, and only then the subscriber.
+  const groups = new PhoneNumber(`+${digits}`)
+    .formatInternational()
+    .slice(code.length + 2)
+    .split(/[ -]/)
+  const destination = code.length + (groups.length > 1 ? groups[0].length : 0)
+  const wanted = Math.min(shown === 'country' ? code.length : shown, most, destination)
+  return wanted < code.length ? '' : `+${digits.slice(0, wanted)}`
 }
 
 /** 4 or 16 bytes; an IPv4-mapped address is the IPv4 one. */
@@ -486,10 +507,10 @@ function readMac(text: string): Buffer | null {
 
 type Packed = { form: 'block' | 'uuid' | 'ipv6' | 'long'; bytes: Buffer }
 
-const TYPE = { e164: 1, local: 2, account: 3, ipv4: 4, mac: 5, call: 6, serial: 7, trunk: 8, uri: 9 }
+const TYPE = { e164: 1, local: 2, account: 3, ipv4: 4, mac: 5, call: 6, serial: 7, trunk: 8, uri: 9, help: 10 }
 const SYMBOLS = '0123456789.-+:*'
 
-function identify(field: protobuf.Field, value: string, tenant: ReferenceTenant): Packed | null {
+function identify(field: protobuf.Field, value: string, tenant: ReferenceTenant, purpose: Purpose): Packed | null {
   const identifier = field.options?.['(identifier)'] as string
   if (identifier === 'IP') {
     const address = readAddress(value)
@@ -507,6 +528,7 @@ function identify(field: protobuf.Field, value: string, tenant: ReferenceTenant)
     case 'PARTY': {
       const party = readParty(value, tenant)
       if (party === null) return null
+      if (purpose.helplines !== 'named' && isHelp(party, tenant)) return packText(TYPE.help, 0, 'helpline')
       if (party.kind === 'e164')
         return {
           form: 'block',
@@ -570,7 +592,10 @@ function encrypt(packed: Packed, keys: EpochKeys, reversible: boolean): Buffer {
       return aes('aes-128-ecb', keys.ipv6, packed.bytes)
     case 'long':
       return reversible
-        ? siv(keys.siv, packed.bytes)
+        ? siv(
+            keys.siv,
+            Buffer.concat([packed.bytes, Buffer.from([0x80]), Buffer.alloc(15 - (packed.bytes.length % 16))]),
+          )
         : createHmac('sha256', keys.hmac).update(packed.bytes).digest().subarray(0, 16)
   }
 }

@@ -142,7 +142,7 @@ t.test('at the edges', (t) => {
   const rows: { kind: string; input: string; parameters: string; output: string }[] = [
     { kind: 'e164-prefix', input: '+35312', parameters: 'country', output: '' },
     { kind: 'e164-prefix', input: '+3531234', parameters: 'country', output: '+353' },
-    { kind: 'e164-prefix', input: '+447700900123', parameters: 'digits: 11', output: '+44770090' },
+    { kind: 'e164-prefix', input: '+447700900123', parameters: 'digits: 11', output: '+447700' },
     { kind: 'e164-prefix', input: '+79161234567', parameters: 'country', output: '+7' },
     { kind: 'e164-prefix', input: 'sip:alice@other.example', parameters: 'digits: 5', output: '' },
     { kind: 'ip-prefix', input: '::', parameters: 'v4: 24, v6: 48', output: '::/48' },
