@@ -3,9 +3,10 @@
  * written. What is in no row is `other`, since no shape tells a model from a serial number or a person's name.
  *
  * Written by hand after the forms in which vendors publish their models' names, and single look-ups; no list was taken
- * over whole or checked against one. Discontinued models are kept, since phones outlive them. A line is names between commas, or a family: its pattern, other
- * spellings of it after `|`, a colon, and what stands for `#`. `{a,b}` stands for each of its parts, `{,a}` for nothing
- * too, so a line may allow a variant that was never sold; it can never allow anything else.
+ * over whole or checked against one. Discontinued models are kept, since phones outlive them. A line is names between
+ * commas, or a family: its pattern, other spellings of it after `|`, a colon, and what stands for `#`. `{a,b}` stands
+ * for each of its parts, `{,a}` for nothing too, so a line may allow a variant that was never sold; it can never allow
+ * anything else.
  */
 export const MODELS: Readonly<Record<string, string>> = {
   Poly: `
