@@ -438,7 +438,7 @@ export function e164(text: string, tenant: ReferenceTenant): string | null {
 }
 
 const CALLING_CODES = new Set<string>([
-  ...getCountries().map(getCountryCallingCode),
+  ...getCountries().map((country) => getCountryCallingCode(country)),
   '800',
   '808',
   '870',
