@@ -66,7 +66,10 @@ const pipeline = new Pipeline(
     catalogue,
     plan: compile(policy, catalogue),
     keyring: new TestKeyring(),
-    tenants: TENANTS,
+    // As the settings name the PBX that these records are from.
+    tenants: TENANTS.map((tenant) =>
+      tenant.name === 'default' ? { ...tenant, domains: [...tenant.domains, '192.0.2.14'] } : tenant,
+    ),
     futureMs: FUTURE_MS,
     now: () => NOW,
   },
