@@ -53,7 +53,8 @@ function reference(bytes: Buffer): { readonly stanzas: string[]; readonly large:
     else if (text !== '') stanzas.push(Buffer.from(text, 'latin1').toString('utf8'))
     text = ''
   }
-  if (text.length + rest.length > MAX) large++
+  // Neither does it count that the empty line has begun.
+  if ((rest === '' || rest === '\r' ? text.length - 1 : text.length + rest.length) > MAX) large++
   return { stanzas, large }
 }
 

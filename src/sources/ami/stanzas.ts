@@ -112,17 +112,27 @@ export class StanzaParser {
     this.#scan = end
     if (this.#bannerDue) {
       if (this.#end - this.#start > MAX_BANNER_BYTES) this.#endBanner(null, sink)
-    } else if (!this.#skipping && this.#end - this.#start > this.#maxBytes) this.#skip(sink)
+    } else if (!this.#skipping && this.#textEnd - this.#start > this.#maxBytes) this.#skip(sink)
     if (this.#skipping) {
-      // Of an unfinished line no more is needed than whether it is empty, and a lone CR may be.
-      const begun = this.#end - this.#line
-      if (begun > 1 || (begun === 1 && this.#buffer[this.#line] !== CR)) {
+      // Of an unfinished line no more is needed than whether it is empty.
+      if (!this.#mayEnd) {
         this.#lineCut = true
         this.#line = this.#end
       }
       this.#start = this.#line
     }
     if (this.#start === this.#end) this.#start = this.#line = this.#scan = this.#end = 0
+  }
+
+  /** The unfinished line may turn out to be the empty one that ends the stanza: nothing is there yet, or a lone CR. */
+  get #mayEnd(): boolean {
+    const begun = this.#end - this.#line
+    return begun === 0 || (begun === 1 && this.#buffer[this.#line] === CR)
+  }
+
+  /** Where the stanza's text ends so far: its last line feed and an empty line count for nothing, however bytes are split. */
+  get #textEnd(): number {
+    return this.#mayEnd ? this.#line - 1 : this.#end
   }
 
   #endLine(end: number, sink: StanzaSink): void {
