@@ -1,5 +1,4 @@
 /** What the rows of single sources send is what they count on: each unit gives the records that are expected of it. */
-import { execFile } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -27,6 +26,7 @@ import { AmiNode } from '../../src/sources/ami/node.js'
 import { AMI_ENTRY } from '../../src/sources/ami/settings.js'
 import { StanzaParser } from '../../src/sources/ami/stanzas.js'
 import { frameLength } from '../../src/sources/hep/frame.js'
+import { execFile } from '../helpers/child-process.js'
 import { given } from '../helpers/given.js'
 import { repositoryRoot } from '../helpers/shared.js'
 import { reading } from '../sources/hep/reader.js'

@@ -1,5 +1,4 @@
 /** The catalogue: complete, or the build fails. */
-import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +12,7 @@ import {
   protoFolder,
   readCatalogue,
 } from '../../src/catalogue/catalogue.js'
+import { spawnSync } from '../helpers/child-process.js'
 
 const FIELDS: Record<Kind, string[]> = {
   call: [

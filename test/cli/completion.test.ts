@@ -1,11 +1,11 @@
 /** What shells complete is what the commands take; the manual page names every command and option. */
-import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import t from 'tap'
 import { addCommands } from '../../src/cli/commands.js'
 import { EXIT } from '../../src/cli/exit.js'
+import { spawnSync } from '../helpers/child-process.js'
 
 async function wholeProgram(print: (text: string) => void = () => undefined): Promise<Command> {
   const program = new Command('minim').description('a proxy').exitOverride().configureOutput({ writeOut: print })

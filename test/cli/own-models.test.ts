@@ -1,8 +1,8 @@
 /** What the settings add to the tables of devices holds where a policy is tried, as it does where it runs. */
-import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
 import type { RecordSight } from '../../src/trial/trial.js'
+import { spawnSync } from '../helpers/child-process.js'
 import { repositoryRoot } from '../helpers/shared.js'
 
 const MAIN = join(repositoryRoot(), 'dist/src/cli/main.js')

@@ -1,10 +1,10 @@
 /** `minim preview` as it is called. */
-import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { formatOf } from '../../src/cli/file-input.js'
 import type { RecordSight } from '../../src/trial/trial.js'
+import { spawnSync } from '../helpers/child-process.js'
 import { repositoryRoot } from '../helpers/shared.js'
 
 const MAIN = join(repositoryRoot(), 'dist/src/cli/main.js')

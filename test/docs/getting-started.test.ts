@@ -1,10 +1,10 @@
 /** `docs/getting-started.md` from its first block to its last, by the program as npm packs it. */
-import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { ROOT } from '../e2e/program.js'
+import { execFileSync } from '../helpers/child-process.js'
 import { freePort } from '../helpers/free-port.js'
 import { blocksOf, readPage, walk } from './page.js'
 

@@ -9,7 +9,7 @@
  *
  * Any other block would be one that nobody has tried, so it fails.
  */
-import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
+import type { ChildProcess, ChildProcessWithoutNullStreams } from 'node:child_process'
 import {
   chmodSync,
   existsSync,
@@ -27,6 +27,7 @@ import { catalogue } from '../../src/catalogue/catalogue.js'
 import { checkMapping } from '../../src/formats/mapping-check.js'
 import { loadSettings } from '../../src/settings/load.js'
 import { ROOT, until } from '../e2e/program.js'
+import { spawn, spawnSync } from '../helpers/child-process.js'
 
 export interface Block {
   readonly language: string

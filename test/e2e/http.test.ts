@@ -2,7 +2,6 @@
  * FreeSWITCH and HTTP with the real program and its spool: posted, acknowledged, read back from the purposes' topics.
  * The page's curl commands are run as they stand there.
  */
-import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -11,6 +10,7 @@ import { catalogue as shipped, type Kind } from '../../src/catalogue/catalogue.j
 import { compile } from '../../src/policy/compile.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import { decoderOf } from '../../src/trial/decode.js'
+import { spawn, spawnSync } from '../helpers/child-process.js'
 import { given } from '../helpers/given.js'
 import { setClock, shiftedClock } from '../helpers/shifted-clock.js'
 import { cdrText, FORMS, profile, UUID } from '../sources/freeswitch/cdr.js'

@@ -6,7 +6,7 @@
  * would send it. Kamailio also copies each REGISTER, and hands each report on, to the SIP listener: what comes by both
  * ways is taken once.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -16,6 +16,7 @@ import t, { type Test } from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import { decoderOf } from '../../src/trial/decode.js'
+import { spawn, spawnSync } from '../helpers/child-process.js'
 import { freePort } from '../helpers/free-port.js'
 import { publish, vqBody } from '../sources/sip/messages.js'
 import { UdpClient } from '../sources/sip/rig.js'

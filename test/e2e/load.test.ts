@@ -1,12 +1,12 @@
 /**
  * `minim load` of each format, on the embedded cluster: what its last line says, and that nothing is lost by bad lines.
  */
-import { spawnSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
+import { spawnSync } from '../helpers/child-process.js'
 import { shared } from '../helpers/shared.js'
 import { minim, Place, Program, ROOT, sleep, until } from './program.js'
 import { call, canariesIn, canaryCall, canaryDevice, delimited, field, records } from './records.js'

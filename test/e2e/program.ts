@@ -1,7 +1,7 @@
 /**
  * Runs the real program as processes of its own, each in a folder of its own, and reads its topics with another client.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import Kafka from 'node-rdkafka'
 import type { Test } from 'tap'
 import { MasterKey } from '../../src/keys/master.js'
 import { KeyStore } from '../../src/keys/store.js'
+import { spawn, spawnSync } from '../helpers/child-process.js'
 import { repositoryRoot } from '../helpers/shared.js'
 
 export const ROOT = repositoryRoot()

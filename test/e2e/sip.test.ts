@@ -1,5 +1,4 @@
 /** `minim run` with its SIP listener: sipp and baresip send to it, the minimised topics are read back. */
-import { spawn, spawnSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,6 +7,7 @@ import t from 'tap'
 import { catalogue } from '../../src/catalogue/catalogue.js'
 import { loadPolicy } from '../../src/policy/load.js'
 import { decoderOf } from '../../src/trial/decode.js'
+import { spawn, spawnSync } from '../helpers/child-process.js'
 import { publish, vqBody } from '../sources/sip/messages.js'
 import { UdpClient } from '../sources/sip/rig.js'
 import { get, metric, Place, readTopic, ROOT, run, type Running, until } from './program.js'

@@ -2,12 +2,12 @@
  * Real certificates, made with openssl: an authority, a server's and clients', each with the subjectAltName that a test
  * wants.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ChannelCredentials } from '@grpc/grpc-js'
 import type { Test } from 'tap'
+import { execFileSync, spawnSync } from './child-process.js'
 
 /** Why tests with certificates cannot run; false where they can. */
 export const noOpenssl = spawnSync('openssl', ['version']).status === 0 ? false : 'openssl is not installed'

@@ -4,7 +4,7 @@
  * The jars come from Maven once and stay in `.cache/kafka/`. Every broker hangs on a small shell that holds a pipe to
  * this process: whatever way this process ends, the broker ends with it.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import {
   closeSync,
   existsSync,
@@ -21,6 +21,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { spawn, spawnSync } from './child-process.js'
 import { freePort } from './free-port.js'
 export const KAFKA_VERSION = '4.1.0'
 const CLUSTER_ID = 'MkU3OEVBNTcwNTJENDM2Qg'

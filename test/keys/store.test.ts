@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import {
   chmodSync,
   closeSync,
@@ -20,6 +19,7 @@ import { type ErrorCode, MinimError } from '../../src/errors/catalogue.js'
 import { type EpochKeys, KEY_USES, type KeyAbsence, type KeyDomain } from '../../src/keys/keyring.js'
 import { MasterKey } from '../../src/keys/master.js'
 import { KeyStore, type KeyStoreOptions } from '../../src/keys/store.js'
+import { spawn } from '../helpers/child-process.js'
 
 const MASTER = new MasterKey(Buffer.from('a master key for tests, 32 bytes'), 'test')
 const OTHER = new MasterKey(Buffer.from('another master key of 32 bytes !'), 'test')

@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process'
 import t from 'tap'
 import { MinimError } from '../../src/errors/catalogue.js'
 import type { Logger } from '../../src/flow/log.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
 import { createLog, safeError } from '../../src/ops/log.js'
+import { spawnSync } from '../helpers/child-process.js'
 
 const CANARY = '+447700900123'
 

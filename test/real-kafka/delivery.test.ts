@@ -3,7 +3,7 @@
  * one would break: processes killed while they commit, producers fenced, brokers killed and paused, records that only
  * the broker knows to be bad.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
@@ -19,6 +19,7 @@ import { CODE } from '../../src/kafka/codes.js'
 import { asError, errorCode } from '../../src/kafka/errors.js'
 import { ensureTopics, ledgerTopic, type WantedTopic } from '../../src/kafka/topics.js'
 import { DEFAULTS } from '../../src/settings/defaults.js'
+import { spawn } from '../helpers/child-process.js'
 import { shippedDelivery, type TestDelivery } from '../helpers/delivery.js'
 import { type ConsumedRecord, kafkaAvailable, type KafkaCluster, startKafka } from '../helpers/kafka.js'
 import { type FakeItem, fakeItem, type FakeMessage, QUARANTINE } from '../helpers/minimised.js'

@@ -3,11 +3,11 @@
  * that is full. Killed and hanging brokers, records that are refused and fenced producers are in `delivery.test.ts`;
  * the network is in `faults-network.test.ts`, three brokers are in `faults-brokers.test.ts`.
  */
-import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { spawnSync } from '../helpers/child-process.js'
 import { kafkaAvailable, startKafka } from '../helpers/kafka.js'
 import { Feed, sleep, until } from './feeding.js'
 

@@ -2,12 +2,12 @@
  * Followed files and agents against a real broker: the real programs, killed at any moment, while the file is written,
  * renamed, copied and truncated. Each line is in each topic once.
  */
-import { spawnSync } from 'node:child_process'
 import { appendFileSync, copyFileSync, existsSync, readFileSync, renameSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { get, metric, Place, Program, ROOT, sleep, until } from '../e2e/program.js'
 import { canariesIn } from '../e2e/records.js'
+import { spawnSync } from '../helpers/child-process.js'
 import { freePort } from '../helpers/free-port.js'
 import { kafkaAvailable, type KafkaCluster, startKafka } from '../helpers/kafka.js'
 

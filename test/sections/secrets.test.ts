@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -6,6 +5,7 @@ import { ProblemsError } from '../../src/errors/problems.js'
 import { type SecretPlace, trySecret } from '../../src/sections/secrets.js'
 import { pemFiles, pemProblems } from '../../src/sections/tls-files.js'
 import { kafkaFileProblems, loadSettings, proxyFileProblems, type SettingsInput } from '../../src/settings/load.js'
+import { execFileSync } from '../helpers/child-process.js'
 
 const CANARY = 'hunter2-canary'
 

@@ -2,7 +2,6 @@
  * The spool on disks that fail, for real: one that is full, one that the kernel has made read-only. Needs root, for
  * mount.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -11,6 +10,7 @@ import type { MinimError } from '../../src/errors/catalogue.js'
 import type { Spooled } from '../../src/flow/source.js'
 import { throwawayKeyring } from '../../src/keys/throwaway.js'
 import { Spool, type SpoolOptions } from '../../src/spool/spool.js'
+import { execFileSync, spawnSync } from '../helpers/child-process.js'
 import { RecordingIntake } from '../helpers/spool-intake.js'
 
 const MEBIBYTE = 1 << 20

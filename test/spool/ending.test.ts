@@ -1,5 +1,5 @@
 /** Processes that end while the spool is written: in order with their code, or by SIGKILL, but always. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +7,7 @@ import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { CLOSE_MS, endLimitMs } from '../../src/cli/end.js'
+import { spawn } from '../helpers/child-process.js'
 
 t.setTimeout(900_000)
 

@@ -1,5 +1,4 @@
 /** The spool and SIGKILL: what was acknowledged is there once, whatever the moment; what was not, once at most. */
-import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,6 +8,7 @@ import t from 'tap'
 import { MasterKey } from '../../src/keys/master.js'
 import { KeyStore } from '../../src/keys/store.js'
 import { Spool } from '../../src/spool/spool.js'
+import { spawn } from '../helpers/child-process.js'
 import { RecordingIntake } from '../helpers/spool-intake.js'
 
 const CHILD = fileURLToPath(new URL('./child.js', import.meta.url))

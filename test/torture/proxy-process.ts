@@ -3,8 +3,9 @@
  * (it was told to, was killed, or has said that it cannot go on) and does not within its limit is killed, and never
  * forgotten: see `notEnded`.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { spawn } from '../helpers/child-process.js'
 
 export interface ProxyOptions {
   /** The program and its arguments. */

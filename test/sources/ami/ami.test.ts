@@ -1,5 +1,4 @@
 /** AMI: the source as a whole, against a server that behaves as Asterisk does. */
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +12,7 @@ import { createLog } from '../../../src/ops/log.js'
 import { loadSettings } from '../../../src/settings/load.js'
 import { startAmi } from '../../../src/sources/ami/ami.js'
 import { until } from '../../e2e/program.js'
+import { execFileSync } from '../../helpers/child-process.js'
 import { type CollectedRecord, type CollectingInlet, collectingInlet } from '../../helpers/inlet.js'
 import { shared } from '../../helpers/shared.js'
 import { AmiServer, cdr, crlf, fixture, stanza } from './server.js'

@@ -1,5 +1,4 @@
 /** mod_json_cdr's posts against the real listener: as it posts them, with curl's headers, a connection for each. */
-import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { request as httpsRequest, type RequestOptions } from 'node:https'
 import { join } from 'node:path'
@@ -7,6 +6,7 @@ import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { startFreeswitch } from '../../../src/sources/freeswitch/freeswitch.js'
 import type { FreeswitchSettings } from '../../../src/sources/freeswitch/settings.js'
+import { execFileSync } from '../../helpers/child-process.js'
 import { basic, type Listening, listening, Raw, secretFile } from '../http/client.js'
 import { B_UUID, cdrText, FORMS, UUID } from './cdr.js'
 

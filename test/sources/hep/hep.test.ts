@@ -1,5 +1,4 @@
 /** The source itself: UDP, TCP and TLS on loopback, what it refuses, and how it ends. */
-import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
@@ -19,6 +18,7 @@ import { hasCallRecords, startHep } from '../../../src/sources/hep/hep.js'
 import { Senders } from '../../../src/sources/hep/senders.js'
 import { hepSecret, type HepSettings } from '../../../src/sources/hep/settings.js'
 import { dropsIn, udpDrops } from '../../../src/sources/hep/udp-drops.js'
+import { spawnSync } from '../../helpers/child-process.js'
 import { type CollectingInlet, collectingInlet } from '../../helpers/inlet.js'
 import { chunk, frame, hep, request, response, SDP } from './frames.js'
 
