@@ -149,35 +149,35 @@ export function amiEvents(calls: number, nowMs: number): Buffer {
 
 /** A manager interface that lets one client log in, and then says what it was given as fast as it is read. */
 export class AmiServer {
-  private readonly server: Server
-  private socket: Socket | null = null
-  private ready: () => void = () => undefined
+  readonly #server: Server
+  #socket: Socket | null = null
+  #ready: () => void = () => undefined
   /** Resolves when the client has asked for all that it asks for at the beginning. */
   readonly listening = new Promise<void>((resolve) => {
-    this.ready = resolve
+    this.#ready = resolve
   })
 
   private constructor() {
-    this.server = createServer((socket) => {
-      this.serve(socket)
+    this.#server = createServer((socket) => {
+      this.#serve(socket)
     })
   }
 
   static async start(): Promise<AmiServer> {
     const ami = new AmiServer()
     await new Promise<void>((resolve) => {
-      ami.server.listen(0, '127.0.0.1', resolve)
+      ami.#server.listen(0, '127.0.0.1', resolve)
     })
     return ami
   }
 
   get port(): number {
-    return (this.server.address() as AddressInfo).port
+    return (this.#server.address() as AddressInfo).port
   }
 
   /** Sends events. @returns when it began, ms since 1970 */
   async send(events: Buffer): Promise<number> {
-    const { socket } = this
+    const socket = this.#socket
     if (socket === null) throw new Error('nobody is logged in')
     const began = epochMs()
     await writeAll(socket, events)
@@ -185,12 +185,12 @@ export class AmiServer {
   }
 
   close(): void {
-    this.socket?.destroy()
-    this.server.close()
+    this.#socket?.destroy()
+    this.#server.close()
   }
 
-  private serve(socket: Socket): void {
-    this.socket = socket
+  #serve(socket: Socket): void {
+    this.#socket = socket
     socket.setNoDelay(true)
     socket.on('error', () => undefined)
     socket.write('Asterisk Call Manager/9.0.0\r\n')
@@ -225,7 +225,7 @@ export class AmiServer {
         } else if (name === 'PJSIPShowContacts') {
           // Phones of another channel driver: nothing to list.
           answer('Error', 'Message: No Contacts found\r\n')
-          this.ready()
+          this.#ready()
         } else answer('Success')
       }
     })

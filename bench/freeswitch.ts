@@ -387,23 +387,27 @@ function cdrText(): string {
 }
 
 export class CdrTemplate {
-  private readonly template = new Template(cdrText(), ['id', 'calling', 'called', 'mac', 'start', 'answer', 'end'])
+  readonly #template = new Template(cdrText(), ['id', 'calling', 'called', 'mac', 'start', 'answer', 'end'])
 
   /** @param nowMs no call has ended later */
-  constructor(private readonly nowMs: number) {}
+  readonly #nowMs: number
+
+  constructor(nowMs: number) {
+    this.#nowMs = nowMs
+  }
 
   get length(): number {
-    return this.template.bytes.length
+    return this.#template.bytes.length
   }
 
   /** A body to write calls to. */
   body(): Buffer {
-    return this.template.copy()
+    return this.#template.copy()
   }
 
   /** Makes a body that of another call. */
   write(body: Buffer, id: number): void {
-    const end = Math.floor(this.nowMs / 1000) - 60 - (id % 3600)
-    this.template.write(body, 0, [id, id % 1000, (id * 7) % 1000, id % 100, end - 61, end - 53, end])
+    const end = Math.floor(this.#nowMs / 1000) - 60 - (id % 3600)
+    this.#template.write(body, 0, [id, id % 1000, (id * 7) % 1000, id % 100, end - 61, end - 53, end])
   }
 }

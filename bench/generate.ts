@@ -51,17 +51,17 @@ export interface GenerateOptions {
 
 /** Whole numbers from 0 to below a limit, by xorshift (Marsaglia 2003). */
 export class Random {
-  private state: number
+  #state: number
   constructor(seed: number) {
-    this.state = (seed | 0) === 0 ? 0x9e3779b9 : seed | 0
+    this.#state = (seed | 0) === 0 ? 0x9e3779b9 : seed | 0
   }
 
   below(limit: number): number {
-    let x = this.state
+    let x = this.#state
     x ^= x << 13
     x ^= x >>> 17
     x ^= x << 5
-    this.state = x
+    this.#state = x
     return Math.floor(((x >>> 0) / 0x1_0000_0000) * limit)
   }
 
@@ -192,13 +192,13 @@ function numbersOf(name: FieldName): ReadonlyMap<string, number> {
 
 /** Encodes a call with the protobuf library. */
 export class CallEncoder {
-  private readonly type = callType()
-  private readonly directions = numbersOf('direction')
-  private readonly dispositions = numbersOf('disposition')
-  private readonly names: readonly (readonly [string, string])[]
+  readonly #type = callType()
+  readonly #directions = numbersOf('direction')
+  readonly #dispositions = numbersOf('disposition')
+  readonly #names: readonly (readonly [string, string])[]
 
   constructor() {
-    this.names = this.type.fieldsArray.map(
+    this.#names = this.#type.fieldsArray.map(
       (f) => [f.name, f.name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)] as const,
     )
   }
@@ -206,17 +206,17 @@ export class CallEncoder {
   encode(call: GeneratedCall): Uint8Array {
     const values = call as unknown as Record<string, unknown>
     const message: Record<string, unknown> = {}
-    for (const [name, key] of this.names) {
+    for (const [name, key] of this.#names) {
       const value = values[key]
       if (value === undefined) continue
       message[name] =
         key === 'direction'
-          ? this.directions.get(call.direction)
+          ? this.#directions.get(call.direction)
           : key === 'disposition'
-            ? this.dispositions.get(call.disposition)
+            ? this.#dispositions.get(call.disposition)
             : value
     }
-    return this.type.encode(message).finish()
+    return this.#type.encode(message).finish()
   }
 }
 

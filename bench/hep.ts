@@ -143,16 +143,16 @@ function chunk(type: number, value: Buffer): Buffer {
 
 class FrameTemplate {
   readonly length: number
-  private readonly head: Buffer
-  private readonly secondsAt: number
-  private readonly microsAt: number
-  private readonly payload: Template
+  readonly #head: Buffer
+  readonly #secondsAt: number
+  readonly #microsAt: number
+  readonly #payload: Template
 
   constructor({ text, out }: Kind) {
     const [source, destination] = (out ? [PHONE, PBX] : [PBX, PHONE]).map((ip) =>
       Buffer.from(ip.split('.').map(Number)),
     )
-    this.payload = new Template(text, ['id', 'calling', 'called'])
+    this.#payload = new Template(text, ['id', 'calling', 'called'])
     const before = [
       chunk(1, u(1, 2)),
       chunk(2, u(1, 17)),
@@ -163,39 +163,43 @@ class FrameTemplate {
     ]
     const times = [chunk(9, u(4, 0)), chunk(10, u(4, 0))]
     const after = [chunk(11, u(1, 1)), chunk(12, u(4, 101))]
-    const { length } = this.payload.bytes
+    const { length } = this.#payload.bytes
     const chunks = Buffer.concat([...before, ...times, ...after, u(2, 0), u(2, 15), u(2, length + HEADER_BYTES)])
     this.length = HEADER_BYTES + chunks.length + length
-    this.head = Buffer.concat([Buffer.from('HEP3'), u(2, this.length), chunks])
-    this.secondsAt = HEADER_BYTES + Buffer.concat(before).length + HEADER_BYTES
-    this.microsAt = this.secondsAt + 4 + HEADER_BYTES
+    this.#head = Buffer.concat([Buffer.from('HEP3'), u(2, this.length), chunks])
+    this.#secondsAt = HEADER_BYTES + Buffer.concat(before).length + HEADER_BYTES
+    this.#microsAt = this.#secondsAt + 4 + HEADER_BYTES
   }
 
   append(into: Buffer, at: number, id: number, atMs: number): number {
-    this.head.copy(into, at)
-    into.writeUInt32BE(Math.floor(atMs / 1000), at + this.secondsAt)
-    into.writeUInt32BE((atMs % 1000) * 1000, at + this.microsAt)
-    return this.payload.append(into, at + this.head.length, [id, id % 1000, (id * 7) % 1000])
+    this.#head.copy(into, at)
+    into.writeUInt32BE(Math.floor(atMs / 1000), at + this.#secondsAt)
+    into.writeUInt32BE((atMs % 1000) * 1000, at + this.#microsAt)
+    return this.#payload.append(into, at + this.#head.length, [id, id % 1000, (id * 7) % 1000])
   }
 }
 
 /** Frames of whole calls, as they come from a PBX that has many of them at once. */
 export class Captures {
-  private readonly frames = KINDS.map((kind) => new FrameTemplate(kind))
+  readonly #frames = KINDS.map((kind) => new FrameTemplate(kind))
   /** Octets of a call's frames. */
-  readonly callBytes = this.frames.reduce((sum, frame) => sum + frame.length, 0)
+  readonly callBytes = this.#frames.reduce((sum, frame) => sum + frame.length, 0)
 
   /** @param nowMs no packet was captured later */
-  constructor(private readonly nowMs: number) {}
+  readonly #nowMs: number
+
+  constructor(nowMs: number) {
+    this.#nowMs = nowMs
+  }
 
   /** The frames of so many calls, back to back; their names begin with `first`. */
   of(first: number, calls: number): Buffer {
     const bytes = Buffer.allocUnsafe(calls * this.callBytes)
-    const begins = Math.floor(this.nowMs) - LAST_MS
+    const begins = Math.floor(this.#nowMs) - LAST_MS
     let at = 0
     const add = (kind: number, call: number): void => {
       if (call < 0 || call >= calls) return
-      at = this.frames[kind].append(bytes, at, first + call, begins + KINDS[kind].afterMs)
+      at = this.#frames[kind].append(bytes, at, first + call, begins + KINDS[kind].afterMs)
     }
     for (let i = 0; i < calls + OVER_AFTER; i++) {
       add(INVITE, i)

@@ -16,32 +16,32 @@ export type NextBody = () => Buffer | null
 
 /** One keep-alive connection: one post after the other. */
 export class Poster {
-  private readonly socket: Socket
-  private readonly head: string
-  private answered: (answer: string) => void = () => undefined
-  private failed: (error: Error) => void = () => undefined
-  private text = ''
+  readonly #socket: Socket
+  readonly #head: string
+  #answered: (answer: string) => void = () => undefined
+  #failed: (error: Error) => void = () => undefined
+  #text = ''
 
   private constructor(socket: Socket, { host, port, path, contentType }: Post) {
-    this.socket = socket
-    this.head = `POST ${path} HTTP/1.1\r\nHost: ${host}:${port}\r\nContent-Type: ${contentType}\r\nContent-Length: `
+    this.#socket = socket
+    this.#head = `POST ${path} HTTP/1.1\r\nHost: ${host}:${port}\r\nContent-Type: ${contentType}\r\nContent-Length: `
     socket.setNoDelay(true)
     socket.setEncoding('latin1')
     socket.on('data', (chunk: string) => {
-      this.text += chunk
-      const end = this.text.indexOf('\r\n\r\n')
+      this.#text += chunk
+      const end = this.#text.indexOf('\r\n\r\n')
       if (end < 0) return
-      const length = Number(/content-length: (\d+)/i.exec(this.text.slice(0, end))?.[1] ?? NaN)
-      if (this.text.length < end + 4 + length) return
-      const answer = `${this.text.slice(9, 12)} ${this.text.slice(end + 4)}`
-      this.text = ''
-      this.answered(answer)
+      const length = Number(/content-length: (\d+)/i.exec(this.#text.slice(0, end))?.[1] ?? NaN)
+      if (this.#text.length < end + 4 + length) return
+      const answer = `${this.#text.slice(9, 12)} ${this.#text.slice(end + 4)}`
+      this.#text = ''
+      this.#answered(answer)
     })
     socket.on('error', (error) => {
-      this.failed(error)
+      this.#failed(error)
     })
     socket.on('close', () => {
-      this.failed(new Error('the server closed the connection'))
+      this.#failed(new Error('the server closed the connection'))
     })
   }
 
@@ -58,20 +58,20 @@ export class Poster {
   async run(next: NextBody, check: (answer: string) => void): Promise<void> {
     for (let body = next(); body !== null; body = next()) {
       const answer = await new Promise<string>((resolve, reject) => {
-        this.answered = resolve
-        this.failed = reject
-        this.socket.cork()
-        this.socket.write(`${this.head}${body.length}\r\n\r\n`, 'latin1')
-        this.socket.write(body)
-        this.socket.uncork()
+        this.#answered = resolve
+        this.#failed = reject
+        this.#socket.cork()
+        this.#socket.write(`${this.#head}${body.length}\r\n\r\n`, 'latin1')
+        this.#socket.write(body)
+        this.#socket.uncork()
       })
       check(answer)
     }
   }
 
   close(): void {
-    this.failed = () => undefined
-    this.socket.destroy()
+    this.#failed = () => undefined
+    this.#socket.destroy()
   }
 }
 

@@ -19,18 +19,18 @@ export function rdkafkaPerformanceMissing(): string | null {
 }
 
 export class Topics {
-  private readonly admin
+  readonly #admin
   readonly bootstrap: string
 
   constructor(bootstrap: string) {
     this.bootstrap = bootstrap
-    this.admin = Kafka.AdminClient.create({ 'bootstrap.servers': bootstrap })
+    this.#admin = Kafka.AdminClient.create({ 'bootstrap.servers': bootstrap })
   }
 
   async create(names: readonly string[]): Promise<void> {
     for (const topic of names) {
       await new Promise<void>((resolve, reject) => {
-        this.admin.createTopic(
+        this.#admin.createTopic(
           { topic, num_partitions: PARTITIONS, replication_factor: 1 },
           ADMIN_TIMEOUT_MS,
           (error) => {
@@ -46,7 +46,7 @@ export class Topics {
     for (const topic of names) {
       // A topic that was never made needs no removal, and one that stays costs only disk.
       await new Promise<void>((resolve) => {
-        this.admin.deleteTopic(topic, ADMIN_TIMEOUT_MS, () => {
+        this.#admin.deleteTopic(topic, ADMIN_TIMEOUT_MS, () => {
           resolve()
         })
       })
@@ -54,7 +54,7 @@ export class Topics {
   }
 
   close(): void {
-    this.admin.disconnect()
+    this.#admin.disconnect()
   }
 }
 

@@ -122,14 +122,17 @@ async function untilReady(ops: string, ended: Promise<unknown>): Promise<void> {
 
 /** A proxy that runs. */
 export class Server {
-  constructor(
-    private readonly ops: string,
-    private readonly ended: Promise<unknown>,
-  ) {}
+  readonly #ops: string
+  readonly #ended: Promise<unknown>
+
+  constructor(ops: string, ended: Promise<unknown>) {
+    this.#ops = ops
+    this.#ended = ended
+  }
 
   /** The page of metrics. Asking costs it a few milliseconds. */
   async scrape(): Promise<Scrape> {
-    const answer = await fetch(`${this.ops}/metrics`)
+    const answer = await fetch(`${this.#ops}/metrics`)
     return new Scrape(await answer.text())
   }
 
@@ -145,7 +148,7 @@ export class Server {
     value: (page: Scrape) => number,
   ): Promise<{ readonly at: number; readonly page: Scrape }> {
     let over: unknown = null
-    this.ended.catch((error: unknown) => {
+    this.#ended.catch((error: unknown) => {
       over = error
     })
     let last = -1

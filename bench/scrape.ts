@@ -3,10 +3,10 @@
 const LINE = /^([a-z_]+)(?:\{([^}]*)\})? ([0-9.e+-]+)$/
 
 export class Scrape {
-  private readonly lines: readonly { readonly name: string; readonly labels: string; readonly value: number }[]
+  readonly #lines: readonly { readonly name: string; readonly labels: string; readonly value: number }[]
 
   constructor(text: string) {
-    this.lines = text.split('\n').flatMap((line) => {
+    this.#lines = text.split('\n').flatMap((line) => {
       const found = LINE.exec(line)
       return found === null ? [] : [{ name: found[1], labels: found[2] ?? '', value: Number(found[3]) }]
     })
@@ -15,7 +15,7 @@ export class Scrape {
   /** Sum over a metric's series that have these labels. */
   total(name: string, labels: Readonly<Record<string, string>> = {}): number {
     const wanted = Object.entries(labels).map(([key, value]) => `${key}="${value}"`)
-    return this.lines.reduce(
+    return this.#lines.reduce(
       (sum, line) =>
         sum + (line.name === name && wanted.every((label) => line.labels.split(',').includes(label)) ? line.value : 0),
       0,
@@ -34,7 +34,7 @@ export class Scrape {
 
   /** What was refused, withheld, quarantined or lost, where anything was: for messages. */
   troubles(): string {
-    const found = this.lines.filter(
+    const found = this.#lines.filter(
       ({ name, value }) =>
         value > 0 &&
         /^minim_(source_refused|spool_refused|records_quarantined|messages_dropped|records_withheld)_/.test(name),

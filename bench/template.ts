@@ -14,7 +14,7 @@ interface Place {
 export class Template {
   /** The text with zeros in its places. */
   readonly bytes: Buffer
-  private readonly places: readonly (readonly Place[])[]
+  readonly #places: readonly (readonly Place[])[]
 
   /** @param names of the numbers, in the order in which {@link write} gets them */
   constructor(text: string | Buffer, names: readonly string[]) {
@@ -28,7 +28,7 @@ export class Template {
       moved += mark.length - Number(width)
       return '0'.repeat(Number(width))
     })
-    this.places = places
+    this.#places = places
     this.bytes = Buffer.from(filled, 'latin1')
   }
 
@@ -40,7 +40,7 @@ export class Template {
   /** Writes numbers to their places in a copy that begins at `at`. */
   write(into: Buffer, at: number, values: readonly number[]): void {
     for (let v = 0; v < values.length; v++) {
-      for (const place of this.places[v]) {
+      for (const place of this.#places[v]) {
         let rest = values[v]
         for (let i = at + place.at + place.width - 1; i >= at + place.at; i--) {
           into[i] = 0x30 + (rest % 10)

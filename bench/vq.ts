@@ -33,13 +33,13 @@ DialogID:3c26{{id:9}}-7b@192.0.2.14;to-tag=8472761;from-tag=9123dh311
 
 /** The body of which call differs in its Call-ID, numbers and device. */
 export class VqTemplate {
-  private readonly template = new Template(TEXT.replaceAll('\n', '\r\n'), ['id', 'calling', 'called', 'mac'])
+  readonly #template = new Template(TEXT.replaceAll('\n', '\r\n'), ['id', 'calling', 'called', 'mac'])
 
   body(): Buffer {
-    return this.template.copy()
+    return this.#template.copy()
   }
 
   write(body: Buffer, id: number): void {
-    this.template.write(body, 0, [id, id % 1000, (id * 7) % 1000, id % 100])
+    this.#template.write(body, 0, [id, id % 1000, (id * 7) % 1000, id % 100])
   }
 }

@@ -80,14 +80,14 @@ export class Place {
 
   /** What `minim keys init` makes, without a process for it. */
   makeStore(): void {
-    KeyStore.create(this.path('minim-keys.json'), this.key())
+    KeyStore.create(this.path('minim-keys.json'), this.#key())
   }
 
   openStore(): KeyStore {
-    return KeyStore.open(this.path('minim-keys.json'), this.key())
+    return KeyStore.open(this.path('minim-keys.json'), this.#key())
   }
 
-  private key(): MasterKey {
+  #key(): MasterKey {
     return new MasterKey(Buffer.from(this.master, 'base64'), 'test')
   }
 

@@ -44,75 +44,80 @@ interface Rule {
 
 /** What one side has sent and the other has not got yet. */
 class Lane {
-  private readonly queue: { readonly due: number; readonly bytes: Buffer }[] = []
-  private queued = 0
-  private due = 0
-  private timer: NodeJS.Timeout | null = null
-  private partial: Buffer = Buffer.alloc(0)
+  readonly #queue: { readonly due: number; readonly bytes: Buffer }[] = []
+  #queued = 0
+  #due = 0
+  #timer: NodeJS.Timeout | null = null
+  #partial: Buffer = Buffer.alloc(0)
   /** Reasons not to forward anything. */
-  private readonly holds = new Set<object>()
-  private ended = false
+  readonly #holds = new Set<object>()
+  #ended = false
 
-  constructor(
-    private readonly pair: Pair,
-    private readonly from: Socket,
-    private readonly to: Socket,
-    private readonly towards: Towards,
-  ) {
+  readonly #pair: Pair
+  readonly #from: Socket
+  readonly #to: Socket
+  readonly #towards: Towards
+
+  constructor(pair: Pair, from: Socket, to: Socket, towards: Towards) {
+    this.#pair = pair
+    this.#from = from
+    this.#to = to
+    this.#towards = towards
+
     from.on('data', (bytes: Buffer) => {
-      this.take(bytes)
+      this.#take(bytes)
     })
     from.on('end', () => {
       this.finish()
     })
     to.on('drain', () => {
-      this.pump()
+      this.#pump()
     })
   }
 
   get waiting(): boolean {
-    return this.queue.length > 0 || this.holds.size > 0
+    return this.#queue.length > 0 || this.#holds.size > 0
   }
 
   /** No more comes: the other side is told when it has got what is waiting. */
   finish(): void {
-    this.ended = true
-    this.pump()
+    this.#ended = true
+    this.#pump()
   }
 
   hold(by: object): void {
-    this.holds.add(by)
+    this.#holds.add(by)
   }
 
   release(by: object): void {
-    if (this.holds.delete(by)) this.pump()
+    if (this.#holds.delete(by)) this.#pump()
   }
 
   stop(): void {
-    if (this.timer !== null) clearTimeout(this.timer)
-    this.timer = null
-    this.queue.length = 0
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    this.#queue.length = 0
   }
 
-  private take(bytes: Buffer): void {
-    if (!this.pair.proxy.frames) {
-      this.put(bytes)
+  #take(bytes: Buffer): void {
+    if (!this.#pair.proxy.frames) {
+      this.#put(bytes)
       return
     }
-    let rest = this.partial.length === 0 ? bytes : Buffer.concat([this.partial, bytes])
+    let rest = this.#partial.length === 0 ? bytes : Buffer.concat([this.#partial, bytes])
     while (rest.length >= 12) {
       const length = rest.readInt32BE(0) + 4
       if (rest.length < length) break
-      this.frame(rest.subarray(0, length))
+      this.#frame(rest.subarray(0, length))
       rest = rest.subarray(length)
     }
-    this.partial = Buffer.from(rest)
+    this.#partial = Buffer.from(rest)
   }
 
-  private frame(frame: Buffer): void {
-    const { inFlight, proxy } = this.pair
+  #frame(frame: Buffer): void {
+    const { inFlight, proxy } = this.#pair
     let apiKey: number
-    if (this.towards === 'server') {
+    if (this.#towards === 'server') {
       apiKey = frame.readInt16BE(4)
       inFlight.set(frame.readInt32BE(8), apiKey)
     } else {
@@ -120,47 +125,47 @@ class Lane {
       apiKey = inFlight.get(correlation) ?? -1
       inFlight.delete(correlation)
     }
-    const rule = proxy.matching(this.towards, apiKey)
+    const rule = proxy.matching(this.#towards, apiKey)
     if (rule !== null) {
       // What came before it goes on.
-      this.pump()
+      this.#pump()
       this.hold(rule)
       rule.onCaught()
     }
-    this.put(frame)
+    this.#put(frame)
   }
 
-  private put(bytes: Buffer): void {
-    const { latencyMs, bytesPerSecond } = this.pair.proxy
+  #put(bytes: Buffer): void {
+    const { latencyMs, bytesPerSecond } = this.#pair.proxy
     const now = performance.now()
-    this.due =
-      Math.max(this.due, now + latencyMs) + (bytesPerSecond === null ? 0 : (bytes.length / bytesPerSecond) * 1000)
-    this.queue.push({ due: this.due, bytes })
-    this.queued += bytes.length
-    if (this.queued > QUEUE_BYTES) this.from.pause()
-    this.pump()
+    this.#due =
+      Math.max(this.#due, now + latencyMs) + (bytesPerSecond === null ? 0 : (bytes.length / bytesPerSecond) * 1000)
+    this.#queue.push({ due: this.#due, bytes })
+    this.#queued += bytes.length
+    if (this.#queued > QUEUE_BYTES) this.#from.pause()
+    this.#pump()
   }
 
-  private pump(): void {
-    if (this.timer !== null || this.holds.size > 0) return
+  #pump(): void {
+    if (this.#timer !== null || this.#holds.size > 0) return
     for (;;) {
-      const next = this.queue[0]
+      const next = this.#queue[0]
       if (next === undefined) break
       const wait = next.due - performance.now()
       if (wait > 0.5) {
-        this.timer = setTimeout(() => {
-          this.timer = null
-          this.pump()
+        this.#timer = setTimeout(() => {
+          this.#timer = null
+          this.#pump()
         }, wait)
         return
       }
-      if (this.to.writableNeedDrain) return
-      this.queue.shift()
-      this.queued -= next.bytes.length
-      this.to.write(next.bytes)
+      if (this.#to.writableNeedDrain) return
+      this.#queue.shift()
+      this.#queued -= next.bytes.length
+      this.#to.write(next.bytes)
     }
-    if (this.queued <= QUEUE_BYTES) this.from.resume()
-    if (this.ended) this.to.end()
+    if (this.#queued <= QUEUE_BYTES) this.#from.resume()
+    if (this.#ended) this.#to.end()
   }
 }
 
@@ -170,12 +175,18 @@ class Pair {
   readonly toServer: Lane
   readonly toClient: Lane
 
+  readonly #client: Socket
+  readonly #server: Socket
+
   constructor(
     readonly proxy: FaultProxy,
-    private readonly client: Socket,
-    private readonly server: Socket,
+    client: Socket,
+    server: Socket,
     onOver: (pair: Pair) => void,
   ) {
+    this.#client = client
+    this.#server = server
+
     this.toServer = new Lane(this, client, server, 'server')
     this.toClient = new Lane(this, server, client, 'client')
     for (const socket of [client, server]) socket.setNoDelay(true).on('error', () => undefined)
@@ -193,13 +204,13 @@ class Pair {
   destroy(): void {
     this.toServer.stop()
     this.toClient.stop()
-    this.client.destroy()
-    this.server.destroy()
+    this.#client.destroy()
+    this.#server.destroy()
   }
 
   /** The server's end goes, the client is not told. */
   halfOpen(): void {
-    this.server.removeAllListeners('close').destroy()
+    this.#server.removeAllListeners('close').destroy()
     this.toServer.hold(this)
   }
 }
@@ -215,20 +226,21 @@ export class FaultProxy {
   readonly frames: boolean
   /** Connections cut so far. */
   cuts = 0
-  private readonly pairs = new Set<Pair>()
-  private readonly halves = new Set<Pair>()
-  private readonly rules: Rule[] = []
-  private readonly silence = {}
-  private silent = new Set<Towards>()
+  readonly #pairs = new Set<Pair>()
+  readonly #halves = new Set<Pair>()
+  readonly #rules: Rule[] = []
+  readonly #silence = {}
+  #silent = new Set<Towards>()
 
-  private constructor(
-    private readonly listener: Server,
-    options: FaultProxyOptions,
-  ) {
+  readonly #listener: Server
+
+  private constructor(listener: Server, options: FaultProxyOptions) {
+    this.#listener = listener
+
     this.target = options.target ?? 0
     this.frames = options.frames ?? false
     listener.on('connection', (client: Socket) => {
-      this.accept(client)
+      this.#accept(client)
     })
   }
 
@@ -244,27 +256,27 @@ export class FaultProxy {
   }
 
   get port(): number {
-    return (this.listener.address() as AddressInfo).port
+    return (this.#listener.address() as AddressInfo).port
   }
 
   get connections(): number {
-    return this.pairs.size
+    return this.#pairs.size
   }
 
-  private accept(client: Socket): void {
+  #accept(client: Socket): void {
     const server = connect({ port: this.target, host: '127.0.0.1', allowHalfOpen: true })
-    const pair = new Pair(this, client, server, (over) => this.pairs.delete(over))
-    this.pairs.add(pair)
-    for (const towards of this.silent) this.lane(pair, towards).hold(this.silence)
+    const pair = new Pair(this, client, server, (over) => this.#pairs.delete(over))
+    this.#pairs.add(pair)
+    for (const towards of this.#silent) this.#lane(pair, towards).hold(this.#silence)
   }
 
-  private lane(pair: Pair, towards: Towards): Lane {
+  #lane(pair: Pair, towards: Towards): Lane {
     return towards === 'client' ? pair.toClient : pair.toServer
   }
 
   /** Which rule holds a frame back; for lanes. */
   matching(towards: Towards, apiKey: number): Rule | null {
-    const rule = this.rules.find((r) => r.towards === towards && r.apiKey === apiKey && r.left > 0)
+    const rule = this.#rules.find((r) => r.towards === towards && r.apiKey === apiKey && r.left > 0)
     if (rule === undefined) return null
     rule.left--
     return rule
@@ -272,29 +284,29 @@ export class FaultProxy {
 
   /** Breaks every connection. */
   cut(): void {
-    this.cuts += this.pairs.size
-    for (const pair of this.pairs) pair.destroy()
+    this.cuts += this.#pairs.size
+    for (const pair of this.#pairs) pair.destroy()
   }
 
   /** Nothing arrives any more and nobody is told, on open connections and on new ones; in one direction or in both. */
   hush(towards: readonly Towards[] = ['client', 'server']): void {
-    this.silent = new Set(towards)
-    for (const pair of this.pairs) for (const way of towards) this.lane(pair, way).hold(this.silence)
+    this.#silent = new Set(towards)
+    for (const pair of this.#pairs) for (const way of towards) this.#lane(pair, way).hold(this.#silence)
   }
 
   /** Ends {@link hush}: what was held back arrives late. */
   speak(): void {
-    this.silent.clear()
-    for (const pair of this.pairs)
-      for (const way of ['client', 'server'] as const) this.lane(pair, way).release(this.silence)
+    this.#silent.clear()
+    for (const pair of this.#pairs)
+      for (const way of ['client', 'server'] as const) this.#lane(pair, way).release(this.#silence)
   }
 
   /** Open connections lose their other end and are not told: half-open. New ones work. */
   halfOpen(): void {
-    for (const pair of this.pairs) {
+    for (const pair of this.#pairs) {
       pair.halfOpen()
-      this.pairs.delete(pair)
-      this.halves.add(pair)
+      this.#pairs.delete(pair)
+      this.#halves.add(pair)
     }
   }
 
@@ -305,12 +317,12 @@ export class FaultProxy {
       onCaught = resolve
     })
     const rule: Rule = { towards, apiKey, left: count, onCaught }
-    this.rules.push(rule)
+    this.#rules.push(rule)
     return {
       caught,
       release: () => {
-        this.rules.splice(this.rules.indexOf(rule), 1)
-        for (const pair of this.pairs) this.lane(pair, towards).release(rule)
+        this.#rules.splice(this.#rules.indexOf(rule), 1)
+        for (const pair of this.#pairs) this.#lane(pair, towards).release(rule)
       },
     }
   }
@@ -320,15 +332,15 @@ export class FaultProxy {
     this.latencyMs = 0
     this.bytesPerSecond = null
     this.speak()
-    for (const pair of this.halves) pair.destroy()
-    this.halves.clear()
+    for (const pair of this.#halves) pair.destroy()
+    this.#halves.clear()
   }
 
   stop(): Promise<void> {
-    this.rules.length = 0
-    for (const pair of [...this.pairs, ...this.halves]) pair.destroy()
+    this.#rules.length = 0
+    for (const pair of [...this.#pairs, ...this.#halves]) pair.destroy()
     return new Promise((resolve) => {
-      this.listener.close(() => {
+      this.#listener.close(() => {
         resolve()
       })
     })

@@ -450,7 +450,7 @@ export function policyOf(catalogue: Catalogue): fc.Arbitrary<Policy> {
 export class TestKeyring implements Keyring {
   readonly asked = new Set<string>()
   readonly destroyed: ReadonlySet<string>
-  private readonly made = new Map<string, EpochKeys>()
+  readonly #made = new Map<string, EpochKeys>()
 
   constructor(destroyed: Iterable<string> = []) {
     this.destroyed = new Set(destroyed)
@@ -460,9 +460,9 @@ export class TestKeyring implements Keyring {
     const name = `${purpose} ${epochId}`
     this.asked.add(name)
     if (this.destroyed.has(name)) return 'destroyed'
-    let keys = this.made.get(name)
+    let keys = this.#made.get(name)
     if (keys === undefined)
-      this.made.set(name, (keys = splitEpochKey(purpose, epochId, createHash('sha256').update(name).digest())))
+      this.#made.set(name, (keys = splitEpochKey(purpose, epochId, createHash('sha256').update(name).digest())))
     return keys
   }
 }

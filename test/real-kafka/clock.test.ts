@@ -23,19 +23,27 @@ class Skewed {
   #ports: { http: number; freeswitch: number } | null = null
   ops = ''
 
-  constructor(
-    private readonly t: Test,
-    private readonly kafka: KafkaCluster,
-    private readonly cluster: string,
-    private readonly guarantee: string,
-  ) {
+  readonly #t: Test
+  readonly #kafka: KafkaCluster
+  readonly #cluster: string
+  readonly #guarantee: string
+
+  constructor(t: Test, kafka: KafkaCluster, cluster: string, guarantee: string) {
+    this.#t = t
+    this.#kafka = kafka
+    this.#cluster = cluster
+    this.#guarantee = guarantee
+
     this.place = new Place(t)
     this.place.makeStore()
     this.clock = this.place.path('clock')
   }
 
   async start(byHours: number): Promise<Program> {
-    const { place, kafka, cluster, clock, guarantee } = this
+    const { place, clock } = this
+    const kafka = this.#kafka
+    const cluster = this.#cluster
+    const guarantee = this.#guarantee
     const ports = (this.#ports ??= { http: await freePort(), freeswitch: await freePort() })
     setClock(clock, byHours * HOUR_MS)
     const settings = place.settings({
@@ -47,7 +55,7 @@ class Skewed {
       http: { listen: `127.0.0.1:${ports.http}` },
       freeswitch: { listen: `127.0.0.1:${ports.freeswitch}` },
     })
-    const program = (this.program = new Program(this.t, ['run', '--config', settings], place, shiftedClock(clock)))
+    const program = (this.program = new Program(this.#t, ['run', '--config', settings], place, shiftedClock(clock)))
     this.ops = String((await program.line("operator's port"))['ops'])
     return program
   }
@@ -59,8 +67,8 @@ class Skewed {
   async post(n: number, startMs = Date.now() - 4 * HOUR_MS): Promise<number> {
     const response = await fetch(`http://127.0.0.1:${this.#ports?.http}/v1/calls`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', 'idempotency-key': `${this.cluster}-${n}` },
-      body: JSON.stringify({ start_ms: startMs, call_id: `${this.cluster}-${n}`, duration_seconds: n }),
+      headers: { 'content-type': 'application/json', 'idempotency-key': `${this.#cluster}-${n}` },
+      body: JSON.stringify({ start_ms: startMs, call_id: `${this.#cluster}-${n}`, duration_seconds: n }),
     })
     await response.arrayBuffer()
     return response.status
@@ -83,7 +91,7 @@ class Skewed {
   async ready(): Promise<{ ready: boolean; reasons: string[] }> {
     const { status, body } = await get(this.ops, '/readyz')
     const said = JSON.parse(body) as { ready: boolean; reasons: string[] }
-    this.t.equal(said.ready, status === 200)
+    this.#t.equal(said.ready, status === 200)
     return said
   }
 

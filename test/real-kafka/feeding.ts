@@ -51,24 +51,29 @@ export class Feed {
   readonly fatal: MinimError[] = []
   delivery: Delivery
   restarts = 0
-  private stopping = false
-  private feeding: Promise<void> = Promise.resolve()
+  #stopping = false
+  #feeding: Promise<void> = Promise.resolve()
 
-  constructor(
-    t: Test,
-    private readonly kafka: KafkaCluster,
-    private readonly cluster: string,
-    private readonly options: Partial<TestDelivery> = {},
-  ) {
-    this.delivery = this.made()
+  readonly #kafka: KafkaCluster
+  readonly #cluster: string
+  readonly #options: Partial<TestDelivery>
+
+  constructor(t: Test, kafka: KafkaCluster, cluster: string, options: Partial<TestDelivery> = {}) {
+    this.#kafka = kafka
+    this.#cluster = cluster
+    this.#options = options
+
+    this.delivery = this.#made()
     t.teardown(async () => {
-      this.stopping = true
+      this.#stopping = true
       await this.delivery.stop(1_000)
     })
   }
 
-  private made(): Delivery {
-    const { kafka, cluster, options } = this
+  #made(): Delivery {
+    const kafka = this.#kafka
+    const cluster = this.#cluster
+    const options = this.#options
     return shippedDelivery({
       bootstrap: kafka.bootstrap,
       topics: [
@@ -96,41 +101,41 @@ export class Feed {
 
   messages(sequence: number): FakeMessage[] {
     return Array.from({ length: ROWS }, (_, i): FakeMessage[] => [
-      { topic: `${this.cluster}.one`, value: `${sequence}/${i}`, key: `k${i % KEYS}`, record: i },
-      { topic: `${this.cluster}.two`, value: `${sequence}/${i}`, key: null, record: i },
+      { topic: `${this.#cluster}.one`, value: `${sequence}/${i}`, key: `k${i % KEYS}`, record: i },
+      { topic: `${this.#cluster}.two`, value: `${sequence}/${i}`, key: null, record: i },
     ]).flat()
   }
 
   /** Starts delivery and goes on offering until {@link finish}. */
   async start(): Promise<void> {
     await this.delivery.start()
-    this.feeding = (async () => {
-      for (let sequence = 1; !this.stopping && sequence <= MAX_BATCHES; sequence++) {
-        await this.offer(sequence)
-        while (!this.stopping && this.items.length - this.committed > WINDOW) {
-          await this.again()
+    this.#feeding = (async () => {
+      for (let sequence = 1; !this.#stopping && sequence <= MAX_BATCHES; sequence++) {
+        await this.#offer(sequence)
+        while (!this.#stopping && this.items.length - this.committed > WINDOW) {
+          await this.#again()
           await sleep(20)
         }
-        await this.again()
+        await this.#again()
         await sleep(4)
       }
     })()
   }
 
-  private offer(sequence: number): Promise<void> {
-    const item = fakeItem({ incarnation: this.cluster, sequence, messages: this.messages(sequence) })
+  #offer(sequence: number): Promise<void> {
+    const item = fakeItem({ incarnation: this.#cluster, sequence, messages: this.messages(sequence) })
     this.items[sequence - 1] = item
     return this.delivery.offer(item)
   }
 
   /** Starts delivery again if it has given up. */
-  private async again(): Promise<void> {
+  async #again(): Promise<void> {
     if (this.delivery.state.phase !== 'failed' || this.restarts >= MAX_RESTARTS) return
     this.restarts++
     await this.delivery.stop(0)
-    this.delivery = this.made()
+    this.delivery = this.#made()
     await this.delivery.start()
-    for (let i = 0; i < this.items.length; i++) if (this.items[i].commits === 0) await this.offer(i + 1)
+    for (let i = 0; i < this.items.length; i++) if (this.items[i].commits === 0) await this.#offer(i + 1)
   }
 
   /** So many more are committed than were when this was called. */
@@ -153,9 +158,9 @@ export class Feed {
 
   /** Offers no more and waits for what was offered. */
   async finish(): Promise<void> {
-    this.stopping = true
-    await this.feeding
-    await this.again()
+    this.#stopping = true
+    await this.#feeding
+    await this.#again()
     await this.delivery.drain()
   }
 
@@ -178,7 +183,7 @@ export class Feed {
     )
     const expected = this.items.flatMap((_, s) => Array.from({ length: ROWS }, (_, i) => `${s + 1}/${i}`)).sort()
     for (const name of topics) {
-      const found = await this.kafka.consoleConsumer(`${this.cluster}.${name}`, { timeoutMs: 3_000 })
+      const found = await this.#kafka.consoleConsumer(`${this.#cluster}.${name}`, { timeoutMs: 3_000 })
       t.same(found.map((r) => r.value.toString()).sort(), expected, `${name}: nothing lost, nothing twice`)
       if (name === 'one') t.equal(outOfOrder(found), 0, "each key's in the order of offers")
     }

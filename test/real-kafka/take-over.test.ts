@@ -50,35 +50,43 @@ const POLICY = {
 class Site {
   readonly place: Place
   program!: Program
+  readonly #t: Test
+  readonly #kafka: KafkaCluster
+  readonly #over: object
+
   constructor(
-    private readonly t: Test,
+    t: Test,
     readonly name: string,
     readonly http: number,
     readonly ops: number,
-    private readonly kafka: KafkaCluster,
-    private readonly over: object = {},
+    kafka: KafkaCluster,
+    over: object = {},
   ) {
+    this.#t = t
+    this.#kafka = kafka
+    this.#over = over
+
     this.place = new Place(t)
     this.place.makeStore()
   }
 
   async start(): Promise<void> {
     this.program = new Program(
-      this.t,
+      this.#t,
       [
         'run',
         '--config',
         this.place.settings({
           embedded: false,
           cluster: 'shared',
-          kafka: { 'bootstrap.servers': this.kafka.bootstrap },
+          kafka: { 'bootstrap.servers': this.#kafka.bootstrap },
           topics: { partitions: 2, replication: 1 },
           policy: this.place.write('policy.yaml', JSON.stringify(POLICY)),
           delivery: { lingerMs: 1 },
           spool: { path: this.place.path('spool') },
           http: { listen: `127.0.0.1:${this.http}` },
           ops: { listen: `127.0.0.1:${this.ops}` },
-          ...this.over,
+          ...this.#over,
         }),
       ],
       this.place,
@@ -106,15 +114,15 @@ interface Tally {
 
 class Load {
   readonly tallies = new Map<Site, Tally>()
-  private readonly agent = new Agent({ keepAlive: true, maxSockets: SENDERS })
-  private over = false
-  private readonly work: Promise<unknown>
-  private next = 0
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: SENDERS })
+  #over = false
+  readonly #work: Promise<unknown>
+  #next = 0
 
   constructor(public at: Site) {
-    this.work = Promise.all(
+    this.#work = Promise.all(
       Array.from({ length: SENDERS }, async () => {
-        while (!this.over) if ((await this.post()) !== 202) await sleep(20)
+        while (!this.#over) if ((await this.#post()) !== 202) await sleep(20)
       }),
     )
   }
@@ -125,14 +133,14 @@ class Load {
     return found
   }
 
-  private post(): Promise<number> {
+  #post(): Promise<number> {
     const site = this.at
     const tally = this.tally(site)
-    const body = JSON.stringify(call(0, { call_id: `post-${this.next++}`, duration_seconds: 1 }))
+    const body = JSON.stringify(call(0, { call_id: `post-${this.#next++}`, duration_seconds: 1 }))
     return new Promise((resolve) => {
       const sent = request(
         {
-          agent: this.agent,
+          agent: this.#agent,
           port: site.http,
           host: '127.0.0.1',
           path: '/v1/calls',
@@ -158,9 +166,9 @@ class Load {
   }
 
   async stop(): Promise<void> {
-    this.over = true
-    await this.work
-    this.agent.destroy()
+    this.#over = true
+    await this.#work
+    this.#agent.destroy()
   }
 }
 
