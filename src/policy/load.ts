@@ -138,6 +138,11 @@ export function inspectPolicy(
   }
 }
 
+/** `1%` is 0.01. */
+function sharesOf(limits: Tree): Record<string, number> {
+  return Object.fromEntries(Object.entries(limits).map(([id, text]) => [id, Number.parseFloat(String(text)) / 100]))
+}
+
 /** Tenants that a policy names and the settings do not know. */
 export function tenantProblems(policy: Policy, tenants: Iterable<string>): Problem[] {
   const known = [...tenants]
@@ -186,6 +191,7 @@ class Check {
         if (!isTree(tree) || this.problems.some((p) => p.path === `purposes.${id}`)) continue
         const purpose = this.#purpose(id, tree)
         if (purpose !== null) found.push(purpose)
+        this.#linkable(id, tree['linkable_with'], Object.keys(value['purposes']))
       }
       const on = Object.values(value['purposes']).filter((p) => isTree(p) && p['enabled'] !== false).length
       if (on === 0) this.#add('purposes', 'none is on, so nothing would leave', 'take enabled: false out of one')
@@ -195,6 +201,23 @@ class Check {
     const place = (p: Problem): number => order.indexOf(p.path.split('.')[1])
     this.problems.sort((a, b) => place(a) - place(b))
     return found
+  }
+
+  #linkable(id: string, limits: unknown, known: readonly string[]): void {
+    if (!isTree(limits)) return
+    for (const other of Object.keys(limits)) {
+      const at = `purposes.${id}.linkable_with.${other}`
+      if (other === id) this.#add(at, 'is the purpose itself', 'name another one, or take it out')
+      else if (!known.includes(other))
+        this.#add(
+          at,
+          'is no purpose of this policy',
+          useOneOf(
+            other,
+            known.filter((one) => one !== id),
+          ),
+        )
+    }
   }
 
   #purpose(id: string, tree: Tree): InspectedPurpose | null {
@@ -244,6 +267,7 @@ class Check {
       transfer: tree['transfer'] as string,
       tenants: (tree['tenants'] as string[] | undefined) ?? null,
       helplines: tree['helplines'] === 'named' ? 'named' : 'hidden',
+      ...(isTree(tree['linkable_with']) ? { linkableWith: sharesOf(tree['linkable_with']) } : {}),
     }
   }
 

@@ -55,6 +55,8 @@ export interface Purpose {
    * prefix: that somebody called one says something of his health or safety.
    */
   readonly helplines?: 'named' | 'hidden'
+  /** Share of its records that may be linked with another purpose's, by that one's id: 0.01 is 1 %. */
+  readonly linkableWith?: Readonly<Record<string, number>>
   readonly kinds: Readonly<Partial<Record<Kind, KindRules>>>
 }
 

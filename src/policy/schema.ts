@@ -81,6 +81,24 @@ function kindSchema(catalogue: Catalogue, kind: Kind, treatments: boolean): TSch
   )
 }
 
+const PURPOSE_ID = '^[a-z][a-z0-9-]{0,62}$'
+
+function linkableSchema(): TSchema {
+  return Type.Record(
+    Type.String({ pattern: PURPOSE_ID }),
+    Type.String({
+      pattern: '^(100|[0-9]{1,2}(\\.[0-9]{1,3})?) ?%$',
+      description: 'a share of the records that both see, in per cent: 1%',
+    }),
+    {
+      ...closed,
+      description:
+        'how much of what this purpose sees may be linked with what others see, by their ids; ' +
+        '`minim lint --sample` holds it against a sample',
+    },
+  )
+}
+
 /**
  * JSON Schema of the policy file.
  * @param treatments false: whatever is written as a treatment is taken. For the loader, which reads treatments itself
@@ -131,6 +149,7 @@ export function policySchema(catalogue: Catalogue, treatments = true): TSchema {
           'numbers that one calls for help: hidden, all one token without a prefix; or named, for bills and the law; hidden when left out',
         ),
       ),
+      linkable_with: Type.Optional(linkableSchema()),
       tenants: Type.Optional(
         Type.Array(Type.String({ minLength: 1, maxLength: 63 }), {
           minItems: 1,
@@ -144,7 +163,7 @@ export function policySchema(catalogue: Catalogue, treatments = true): TSchema {
   )
   return Type.Object(
     {
-      purposes: Type.Record(Type.String({ pattern: '^[a-z][a-z0-9-]{0,62}$' }), purpose, {
+      purposes: Type.Record(Type.String({ pattern: PURPOSE_ID }), purpose, {
         ...closed,
         minProperties: 1,
         description:
