@@ -151,9 +151,13 @@ export const ENTRIES: Readonly<Record<string, readonly string[]>> = {
     'decode.ts',
     'diff.ts',
     'examples.ts',
+    'groups.ts',
+    'linkage.ts',
     'presence.ts',
     'preview-html.ts',
     'preview-text.ts',
+    'sample-table.ts',
     'trial.ts',
+    'upper-bound.ts',
   ],
 }
