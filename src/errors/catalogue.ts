@@ -21,6 +21,12 @@ export const ERRORS = {
     message: '{path}: the policy has {count} mistake(s):\n{problems}',
     fix: 'mend each line named and run `minim lint`',
   },
+  MINIM_POLICY_LINKABLE: {
+    stage: 'cli',
+    retryable: false,
+    message: '{path}: more can be linked than the policy allows, {count} time(s):\n{problems}',
+    fix: 'show less in one of the two, or allow more in `linkable_with`; `minim lint --sample` shows by what it is linked',
+  },
   MINIM_CASES_INVALID: {
     stage: 'policy',
     retryable: false,
