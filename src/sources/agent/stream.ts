@@ -16,7 +16,8 @@ import { FileIdentity } from '../common/file-identity.js'
 import type { FollowedPiece, FollowSink } from '../common/follow-file.js'
 import type { ConfiguredFile, FilesContext } from '../common/followers.js'
 import { GrowingFile } from '../common/growing-file.js'
-import { listRotated, MAX_LOOKS, unchanged } from '../common/rotated-files.js'
+import { PackedLooks } from '../common/packed-file.js'
+import { isPackedName, listRotated, MAX_LOOKS, unchanged } from '../common/rotated-files.js'
 import type { BatchEncoder } from './batch-encoder.js'
 import type { AgentSettings } from './settings.js'
 import { type AgentState, type Cut, movePlace, type StreamState } from './state.js'
@@ -297,13 +298,13 @@ export class AgentStream implements FollowSink {
    */
   async #cutAgain(cut: Cut): Promise<Buffer | null> {
     const { path } = this.#options.file
-    let listed = await listRotated(path, [])
+    let listed = await listRotated(path, [], 'both')
     for (let looks = 0; looks < MAX_LOOKS; looks++) {
       for (const file of [path, ...listed.map((entry) => entry.file).reverse()]) {
         const bytes = await this.#cutFrom(file, cut)
         if (bytes !== null) return bytes
       }
-      const again = await listRotated(path, [])
+      const again = await listRotated(path, [], 'both')
       if (looks > 0 && unchanged(listed, again)) return null
       listed = again
     }
@@ -312,7 +313,11 @@ export class AgentStream implements FollowSink {
 
   async #cutFrom(path: string, cut: Cut): Promise<Buffer | null> {
     const { file, position, settings, catalogue, reader, encoder } = this.#options
-    const opened = await GrowingFile.open(path, `files.${position}`, file.source)
+    // A packed file that was read has a source that is named.
+    const opened =
+      file.source !== null && isPackedName(path)
+        ? await new PackedLooks().open(path, `files.${position}`, file.source)
+        : await GrowingFile.open(path, `files.${position}`, file.source)
     if (opened === null) return null
     try {
       const { source, incarnation } = new FileIdentity(file.source, cut.place, opened.identity.head).idAt(cut.end, this)

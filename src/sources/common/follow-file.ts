@@ -17,7 +17,7 @@
  *   truncation is in neither file.
  * - **While nobody looked**: rotated files are known again by their identity and finished, oldest first; one that the
  *   ledger does not know, but that is younger than one it knows and called as rotated files are, is read from its
- *   start. Compressed files are not read.
+ *   start. What gzip has packed is read too, if the source is named; else the log tells that it is not.
  * - **Every read is proved.** The file's beginning is read again *after* each chunk: if it is what it was, the chunk is
  *   of the same file contents, even if the file was truncated and written anew meanwhile.
  *
@@ -35,9 +35,10 @@ import type { SourceId } from '../../flow/work-item.js'
 import { bomAt } from './content-stream.js'
 import type { Places } from './file-identity.js'
 import { ChunkPool, FileChunk, type FilledPiece, unreadable } from './files.js'
-import { GrowingFile } from './growing-file.js'
+import { type FollowedFile, GrowingFile } from './growing-file.js'
 import { Lookout } from './lookout.js'
-import { MAX_CANDIDATES, type Rotated, rotatedFiles } from './rotated-files.js'
+import { PackedLooks } from './packed-file.js'
+import { MAX_CANDIDATES, openRotated, type Rotated, rotatedFiles } from './rotated-files.js'
 
 /** Whole records of a followed file. */
 export interface FollowedPiece {
@@ -127,6 +128,8 @@ export class Follower {
   #behindSince: number | null = null
   readonly #lookout: Lookout
   #said = ''
+  readonly #packedLooks = new PackedLooks()
+  #unreadSaid = 0
   /** Rotated files that were read to their end, by their place: up to which size. */
   readonly #finished = new Map<string, number>()
 
@@ -177,7 +180,7 @@ export class Follower {
           this.#behindSince ??= performance.now()
           // One, and then the folder is looked at again: names move on while it is read.
           await file?.close()
-          const old = await GrowingFile.open(rotated.file, this.#label, this.#options.source, rotated.copyOf)
+          const old = await openRotated(rotated, this.#label, this.#options.source)
           if (old === null) continue
           if (old.place === rotated.place) await this.#tail(old, true)
           else await old.close()
@@ -200,7 +203,7 @@ export class Follower {
   }
 
   /** Reads a file until it is rotated and finished, replaced, or the signal comes. */
-  async #tail(file: GrowingFile, rotated: boolean): Promise<void> {
+  async #tail(file: FollowedFile, rotated: boolean): Promise<void> {
     const { sink, signal, log, position } = this.#options
     try {
       await this.#unlessAborted(sink.settled())
@@ -217,7 +220,7 @@ export class Follower {
   }
 
   /** Where a file was left. @throws MinimError MINIM_FILE_CHANGED */
-  async #goTo(file: GrowingFile, rotated: boolean): Promise<void> {
+  async #goTo(file: FollowedFile, rotated: boolean): Promise<void> {
     const { sink, log, position } = this.#options
     this.#offset = file.identity.taken(sink)
     if (this.#offset >= this.#until) this.#until = Infinity
@@ -230,7 +233,7 @@ export class Follower {
   }
 
   /** Reads what is there and what comes. */
-  async #readOn(file: GrowingFile, rotated: boolean): Promise<'replaced' | 'left'> {
+  async #readOn(file: FollowedFile, rotated: boolean): Promise<'replaced' | 'left'> {
     const { signal, pollMs, settleMs, log, position } = this.#options
     let moved = rotated
     // Its contents may have been replaced by as many bytes since it was opened: the first look at its end proves them.
@@ -286,7 +289,7 @@ export class Follower {
   }
 
   /** A rotated file is at its end: once all of it is taken, it is not looked at again. */
-  async #finish(file: GrowingFile): Promise<void> {
+  async #finish(file: FollowedFile): Promise<void> {
     const { log, position } = this.#options
     if (!(await this.#decided())) return
     log.info({ file: position, size: this.#offset }, 'rotated file finished')
@@ -305,14 +308,16 @@ export class Follower {
 
   /** Rotated files that are not finished. One that ends in empty lines is at its end before the ledger is. */
   async #backlog(): Promise<Rotated[]> {
-    const { path, source, sink, others } = this.#options
-    return (await rotatedFiles(path, source, sink, others)).filter(
-      ({ place, size }) => this.#finished.get(place) !== size,
-    )
+    const { path, source, sink, others, log, position } = this.#options
+    const { unfinished, unread } = await rotatedFiles(path, source, sink, others, this.#packedLooks)
+    if (unread > this.#unreadSaid)
+      log.warn({ file: position, files: unread }, 'packed rotated files are not read: what they hold may not be taken')
+    this.#unreadSaid = unread
+    return unfinished.filter(({ place, size }) => this.#finished.get(place) !== size)
   }
 
   /** Reads one chunk and offers what is whole. */
-  async #step(file: GrowingFile, rotated: boolean, last: boolean): Promise<Seen> {
+  async #step(file: FollowedFile, rotated: boolean, last: boolean): Promise<Seen> {
     const { signal } = this.#options
     const pool = this.#pool
     const { size } = await file.stat()
@@ -360,7 +365,7 @@ export class Follower {
    * @returns a chunk that is the record's beginning, to be refused; or how the look ended
    */
   async #endOfLong(
-    file: GrowingFile,
+    file: FollowedFile,
     arena: Buffer,
     { offset, length, size, last }: { offset: number; length: number; size: number; last: boolean },
     long: { readonly start: number; searched: number },
@@ -382,7 +387,7 @@ export class Follower {
 
   /** Offers the whole records of a chunk. */
   async #offerAll(
-    file: GrowingFile,
+    file: FollowedFile,
     chunk: FileChunk,
     { atEnd, last, rotated, tooLarge }: { atEnd: boolean; last: boolean; rotated: boolean; tooLarge: boolean },
   ): Promise<Seen> {
@@ -423,7 +428,7 @@ export class Follower {
     return end
   }
 
-  #piece(file: GrowingFile, inner: FilledPiece, last: boolean, tooLarge: boolean): FollowedPiece {
+  #piece(file: FollowedFile, inner: FilledPiece, last: boolean, tooLarge: boolean): FollowedPiece {
     const { bytes, endOffset, receivedAt, records } = inner
     return {
       id: file.identity.idAt(endOffset, this.#options.sink),

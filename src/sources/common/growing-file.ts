@@ -8,8 +8,24 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { FileIdentity, IDENTITY_BYTES } from './file-identity.js'
 import { readFully, unreadable } from './files.js'
 
+/** What a follower reads. */
+export interface FollowedFile {
+  /** Device and inode. */
+  readonly place: string
+  readonly identity: FileIdentity
+  stat(): Promise<{ readonly size: number; readonly changedMs: number }>
+  /**
+   * Reads bytes and proves that they are of the file that this was.
+   * @returns how many; -1 when its contents were replaced
+   */
+  read(into: Buffer, at: number, offset: number, length: number): Promise<number>
+  /** Whether it (still) begins as it did. */
+  begins(): Promise<boolean>
+  close(): Promise<void>
+}
+
 /** A file that may grow, be renamed or emptied while it is open. */
-export class GrowingFile {
+export class GrowingFile implements FollowedFile {
   readonly #handle: FileHandle
   readonly #name: string | null
   readonly #label: string
@@ -66,10 +82,6 @@ export class GrowingFile {
     return { size, changedMs: Math.max(mtimeMs, ctimeMs) }
   }
 
-  /**
-   * Reads bytes and proves that they are of the file that this was.
-   * @returns how many; -1 when its contents were replaced
-   */
   async read(into: Buffer, at: number, offset: number, length: number): Promise<number> {
     try {
       await readFully(this.#handle, into, at, offset, length)

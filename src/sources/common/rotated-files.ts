@@ -3,11 +3,16 @@
  *
  * Those that the ledger knows are finished, oldest first; one that it does not know, but that is younger than one it
  * knows and called as rotated files are, is read from its start.
+ *
+ * What gzip has packed is among them where the source is named: by its beginning it is the file that it was made of. A
+ * file that is named by its place is another one once it is packed, and whether it was taken cannot be told: it is
+ * counted, and not read.
  */
 import { lstat, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { FileIdentity, IDENTITY_BYTES, type Places } from './file-identity.js'
-import { GrowingFile } from './growing-file.js'
+import { type FollowedFile, GrowingFile } from './growing-file.js'
+import { type PackedContents, PackedFile, type PackedLooks } from './packed-file.js'
 
 /** Rotated files that are looked at: the youngest. */
 export const MAX_CANDIDATES = 512
@@ -20,6 +25,16 @@ export interface Rotated {
   readonly size: number
   /** The place of the file that it is a copy of: its identity is of that. */
   readonly copyOf: string | null
+  /** Of what it unpacks to, if it is packed. */
+  readonly packed: PackedContents | null
+}
+
+/** What a look at a path's rotated files has found. */
+export interface RotatedFiles {
+  /** Oldest first. */
+  readonly unfinished: Rotated[]
+  /** Packed ones that may hold what nobody has taken, and that are not read. */
+  readonly unread: number
 }
 
 interface Candidate {
@@ -29,10 +44,18 @@ interface Candidate {
   readonly size: number
   readonly mtimeNs: bigint
   readonly head: Buffer
+  readonly packed: PackedContents | null
 }
 
-/** Files that nobody reads lines of. */
+/** Files that nobody reads lines of as they are. */
 const COMPRESSED = /\.(gz|bz2|xz|zst|lz4|lzma|Z|zip)$/
+/** Those that are unpacked. */
+const GZIP = /\.gz$/
+
+/** Whether a rotated file is called as those are that gzip has packed. */
+export function isPackedName(file: string): boolean {
+  return GZIP.test(file)
+}
 
 /** How well a name in a folder fits a followed file's: -1 for not at all. */
 function fit(entry: string, file: string): number {
@@ -52,8 +75,15 @@ export interface Listed {
 /** Rotated within one tick of the file system's clock: the higher number is the older file. */
 const byNumber = new Intl.Collator('en', { numeric: true })
 
-/** The files of a folder that may be rotated ones of a path: the youngest, oldest first. */
-export async function listRotated(file: string, others: readonly string[]): Promise<Listed[]> {
+/**
+ * The files of a folder that may be rotated ones of a path: the youngest, oldest first.
+ * @param packed whether it is those that are packed, or those that are not
+ */
+export async function listRotated(
+  file: string,
+  others: readonly string[],
+  packed: 'packed' | 'plain' | 'both' = 'plain',
+): Promise<Listed[]> {
   const folder = path.dirname(file)
   const base = path.basename(file)
   const rivals = others.filter((other) => path.dirname(other) === folder)
@@ -61,7 +91,8 @@ export async function listRotated(file: string, others: readonly string[]): Prom
   const names = await readdir(folder).catch(() => [])
   for (const entry of names) {
     const own = fit(entry, file)
-    if (entry === base || own < 0 || COMPRESSED.test(entry)) continue
+    if (entry === base || own < 0) continue
+    if (packed !== 'both' && COMPRESSED.test(entry) !== (packed === 'packed')) continue
     if (
       rivals.some(
         (other) =>
@@ -96,31 +127,45 @@ export const MAX_LOOKS = 20
  * Finds the rotated files of a path that are not finished, oldest first.
  * @param name of the source; null: files are named by their place
  * @param others other files that are followed: what fits their names better is theirs
+ * @param packedLooks looks at packed files; null: they are neither read nor counted
  */
 export async function rotatedFiles(
   file: string,
   name: string | null,
   places: Places,
   others: readonly string[] = [],
-): Promise<Rotated[]> {
+  packedLooks: PackedLooks | null = null,
+): Promise<RotatedFiles> {
   const base = path.basename(file)
   const { name: stem, ext } = path.parse(base)
   const candidates: Candidate[] = []
+  /** Packed, and not to be read. */
+  const passedOver: Listed[] = []
   let current: Awaited<ReturnType<typeof look>> = null
-  let listed = await listRotated(file, others)
+  const which = packedLooks === null ? 'plain' : 'both'
+  let listed = await listRotated(file, others, which)
   for (let looks = 0; looks < MAX_LOOKS; looks++) {
     candidates.length = 0
+    passedOver.length = 0
     for (const entry of listed) {
-      const looked = await look(entry.file)
-      if (looked !== null) candidates.push({ ...entry, ...looked })
+      if (packedLooks === null || !COMPRESSED.test(entry.name)) {
+        const looked = await look(entry.file)
+        if (looked !== null) candidates.push({ ...entry, ...looked, packed: null })
+        continue
+      }
+      const packed = name !== null && isPackedName(entry.name) ? await packedLooks.look(entry.file) : null
+      if (packed === null) passedOver.push(entry)
+      else candidates.push({ ...entry, ...packed, packed })
     }
     current = await look(file)
     // One that was passed over would never be read.
-    const again = await listRotated(file, others)
-    if (unchanged(listed, again) && candidates.length === listed.length) break
+    const again = await listRotated(file, others, which)
+    if (unchanged(listed, again) && candidates.length + passedOver.length === listed.length) break
     listed = again
   }
-  const rotatedName = new RegExp(`^(?:${literally(base)}|${literally(stem)})[._-]\\d[\\d._-]*(?:${literally(ext)})?$`)
+  const rotatedName = new RegExp(
+    `^(?:${literally(base)}|${literally(stem)})[._-]\\d[\\d._-]*(?:${literally(ext)})?(?:${COMPRESSED.source.slice(0, -1)})?$`,
+  )
 
   /** What the ledger knows of contents under a place: how far they were taken. */
   const takenUnder = (place: string, head: Buffer): number =>
@@ -129,7 +174,13 @@ export async function rotatedFiles(
     const length = Math.min(IDENTITY_BYTES, taken)
     return other.head.length >= length && other.head.subarray(0, length).equals(head.subarray(0, length))
   }
-  const rotated = ({ file, place, size }: Candidate, copyOf: string | null): Rotated => ({ file, place, size, copyOf })
+  const rotated = ({ file, place, size, packed }: Candidate, copyOf: string | null): Rotated => ({
+    file,
+    place,
+    size,
+    copyOf,
+    packed,
+  })
   // Only what the ledger knows something of can have been copied.
   const originals = [current, ...candidates].filter(
     (o): o is Candidate =>
@@ -163,7 +214,22 @@ export async function rotatedFiles(
   // Written and rotated while nobody looked: after the youngest that is known, before the file as it is.
   if (youngestKnown >= 0)
     unfinished.push(...unknown.filter(({ index }) => index > youngestKnown).map(({ rotated }) => rotated))
-  return unfinished
+  // What was begun before the file as it is was finished before that one was taken of.
+  const begun = current !== null && takenUnder(current.place, current.head) > 0
+  const since = youngestKnown < 0 ? -1n : candidates[youngestKnown].mtimeNs
+  const unread = begun ? 0 : passedOver.filter((entry) => rotatedName.test(entry.name) && entry.mtimeNs > since).length
+  return { unfinished, unread }
+}
+
+/** Opens a rotated file that was found. @returns null: it is not there any more */
+export function openRotated(
+  { file, copyOf, packed }: Rotated,
+  label: string,
+  name: string | null,
+): Promise<FollowedFile | null> {
+  return packed !== null && name !== null
+    ? PackedFile.open(file, label, name, packed)
+    : GrowingFile.open(file, label, name, copyOf)
 }
 
 async function look(

@@ -10,12 +10,15 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
+  statSync,
   truncateSync,
   unlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { Batch, type Reader, REFUSALS } from '../../../src/batch/batch.js'
 import { SharedBatch } from '../../../src/batch/lease.js'
@@ -343,7 +346,7 @@ t.test(
     await until('waiting for a new one', () => first.log.some((l) => l.includes('not there yet')))
     writeFileSync(path, cdr(3))
     await until('the new one', () => ledger.records.length === 3)
-    t.same(await rotatedFiles(path, null, ledger), [])
+    t.same((await rotatedFiles(path, null, ledger)).unfinished, [])
   },
 )
 
@@ -420,6 +423,104 @@ t.test('rotated several times while nobody looked', async (t) => {
   )
   await sleep(100)
   t.same(ledger.records, wanted, 'in the order of writing; what was there before the first start is not read')
+})
+
+/** As logrotate does with `compress`: the file is gone, and what it was is in another one. */
+function pack(file: string): void {
+  const { atime, mtime } = statSync(file)
+  writeFileSync(`${file}.gz`, gzipSync(readFileSync(file)))
+  utimesSync(`${file}.gz`, atime, mtime)
+  unlinkSync(file)
+}
+
+t.test('rotated and packed while nobody looked, of a source that is named', async (t) => {
+  const folder = t.testdir()
+  const path = join(folder, 'Master.csv')
+  const ledger = new Ledger()
+  const long = next(30_000)
+  const parts = [next(600), long, next(2), next(3)]
+  writeFileSync(`${path}.7`, next(5).text)
+  pack(`${path}.7`)
+  await sleep(10)
+  writeFileSync(path, parts[0].text)
+  const before = follow(t, path, ledger, { source: 'cdr' })
+  await until('the first', () => ledger.records.length === 600)
+  await before.stop()
+  const added = next(2)
+  appendFileSync(path, added.text)
+  const rotate = (): void => {
+    for (let i = 8; i >= 1; i--) if (existsSync(`${path}.${i}.gz`)) renameSync(`${path}.${i}.gz`, `${path}.${i + 1}.gz`)
+    renameSync(path, `${path}.1`)
+    pack(`${path}.1`)
+  }
+  for (const part of parts.slice(1)) {
+    rotate()
+    await sleep(5)
+    writeFileSync(path, part.text)
+  }
+  // Somebody has kept what it was packed from, and one is torn.
+  writeFileSync(`${path}.2`, long.text)
+  const { atime, mtime } = statSync(`${path}.2.gz`)
+  utimesSync(`${path}.2`, atime, mtime)
+  writeFileSync(`${path}.5.gz`, gzipSync(next(50).text).subarray(0, 60))
+  const wanted = [...parts[0].ids, ...added.ids, ...parts.slice(1).flatMap((part) => part.ids)]
+  const first = follow(t, path, ledger, { source: 'cdr' })
+  await until(
+    'all',
+    () => ledger.records.length >= wanted.length,
+    () => [ledger.records.length, wanted.length, first.log.slice(-5)],
+  )
+  await sleep(200)
+  await first.stop()
+  t.strictSame(
+    [...ledger.records].sort(),
+    [...wanted].sort(),
+    'each once; what was packed before the first start never',
+  )
+  t.strictSame(ledger.records.slice(0, 602), wanted.slice(0, 602), 'the file that was begun goes on where it was left')
+
+  // Packed while it is followed, and looked at again by another run.
+  const second = follow(t, path, ledger, { source: 'cdr' })
+  const more = [next(1), next(1)]
+  appendFileSync(path, more[0].text)
+  await until('what was added', () => ledger.records.length >= wanted.length + 1)
+  await second.stop()
+  rotate()
+  writeFileSync(path, more[1].text)
+  follow(t, path, ledger, { source: 'cdr' })
+  await until('the next', () => ledger.records.length >= wanted.length + 2)
+  await sleep(100)
+  t.equal(ledger.records.length, wanted.length + 2)
+  t.strictSame(
+    ledger.records.slice(-2),
+    more.flatMap((part) => part.ids),
+  )
+})
+
+t.test('a packed file of a source without a name is not read, and the log tells so once', async (t) => {
+  const path = join(t.testdir(), 'Master.csv')
+  const ledger = new Ledger()
+  const [first, missed, after] = [next(3), next(2), next(1)]
+  writeFileSync(path, first.text)
+  const before = follow(t, path, ledger)
+  await until('the first', () => ledger.records.length === 3)
+  await before.stop()
+  appendFileSync(path, missed.text)
+  renameSync(path, `${path}.1`)
+  pack(`${path}.1`)
+  writeFileSync(path, after.text)
+  const { log, ...told } = follow(t, path, ledger)
+  await until('the next', () => ledger.records.length >= 4)
+  await sleep(100)
+  await told.stop()
+  t.strictSame(ledger.records, [...first.ids, ...after.ids], 'nothing twice')
+  t.equal(log.filter((line) => line.includes('packed rotated files are not read')).length, 1)
+  t.notOk(log.some((line) => line.includes('Master')))
+
+  // Packed when it was finished.
+  const again = follow(t, path, ledger)
+  await sleep(100)
+  t.notOk(again.log.some((line) => line.includes('packed')))
 })
 
 t.test('copies of it that somebody makes are not read', async (t) => {
@@ -522,7 +623,7 @@ t.test('a line that is too long waits for its end and is refused once', async (t
   renameSync(path, `${path}.1`)
   await until('at the end of a rotated file', () => ledger.records.length === 4)
   t.equal(ledger.records[3], 'too_large')
-  t.same(await rotatedFiles(path, null, ledger), [])
+  t.same((await rotatedFiles(path, null, ledger)).unfinished, [])
   await first.stop()
   t.equal(first.follower.buffersUsed, 0)
 })
