@@ -5,6 +5,9 @@
  * All that Kamailio sends goes by UDP, and some seconds later once more by TCP, as a second capture point that is late
  * would send it. Kamailio also copies each REGISTER, and hands each report on, to the SIP listener: what comes by both
  * ways is taken once.
+ *
+ * Whatever is waited for has a bound that names it, and all of them together end before tap's own 120 s: a test that tap
+ * ends says nothing of why.
  */
 import type { ChildProcess } from 'node:child_process'
 import { createSocket } from 'node:dgram'
@@ -31,6 +34,14 @@ const REPORTS = 3
 const KEY = 'a-key-for-the-captures'
 const CALLED = '+447700900123'
 const NOT_THERE = '+442079460999'
+/** When all that is waited for has come, or what is missing is told. */
+const WITHIN_MS = 100_000
+/** Longest that one thing is waited for. */
+const PATIENCE_MS = 30_000
+/** Packets on their way to minim by UDP: so many fit into any socket's buffer, however long its reader waits for a CPU. */
+const ON_THEIR_WAY = 32
+/** A request is sent again when no answer came by then, as all do that use UDP. */
+const RETRANSMIT_MS = 1000
 /** How much later the second capture point sends: when the calls are over. */
 const LATE_MS = 2500
 
@@ -44,18 +55,49 @@ const missing = [
   .filter(([program, flag]) => spawnSync(program, [flag], { stdio: 'ignore', env }).error !== undefined)
   .map(([program]) => program)
 
+const startedAt = Date.now()
+/** All programs of the test, for what they said last. */
+const programs: Started[] = []
+
+/** What is left of a bound. */
+const leftOf = (boundMs: number): number => Math.max(1, Math.min(boundMs, startedAt + WITHIN_MS - Date.now()))
+
+/** Waits for something; when it does not come in time, that is told with what all programs said last. */
+async function within<T>(t: Test, what: string, promise: Promise<T>, boundMs = PATIENCE_MS): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`never: ${what}`))
+    }, leftOf(boundMs))
+  })
+  try {
+    return await Promise.race([promise, late])
+  } catch (error) {
+    t.comment(`while waiting for: ${what}`)
+    for (const { name, child, text } of programs)
+      t.comment(`${name} (${child.exitCode ?? child.signalCode ?? 'runs'}): ${text().slice(-2000)}`)
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+const eventually = (t: Test, what: string, probe: () => boolean | Promise<boolean>): Promise<boolean> =>
+  within(t, what, until(what, probe, leftOf(PATIENCE_MS)), PATIENCE_MS + 1000)
+
 interface Started {
+  readonly name: string
   readonly child: ChildProcess
   readonly text: () => string
 }
 
 /**
- * Starts a program; at the test's end it is told to end, by its id. Kamailio ends its own children when it is asked to,
- * and only then.
+ * Starts a program in a process group of its own; at the test's end it is told to end, by its id. Kamailio ends its own
+ * children when it is asked to; where it does not, they hold its output open, and the whole group is ended.
  */
-function start(t: Test, program: string, args: readonly string[], cwd: string): Started {
+function start(t: Test, program: string, args: readonly string[], cwd: string, name = program): Started {
   let text = ''
-  const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (chunk: Buffer) => {
       text = (text + chunk.toString()).slice(-20_000)
@@ -67,11 +109,24 @@ function start(t: Test, program: string, args: readonly string[], cwd: string): 
   })
   t.teardown(async () => {
     if (child.exitCode === null) child.kill(program === 'kamailio' ? 'SIGTERM' : 'SIGKILL')
-    const timer = setTimeout(() => child.kill('SIGKILL'), 5000)
+    const timer = setTimeout(() => {
+      endGroup(child)
+    }, 5000)
     await ended
     clearTimeout(timer)
   })
-  return { child, text: () => text }
+  const started = { name, child, text: () => text }
+  programs.push(started)
+  return started
+}
+
+function endGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // Nobody is left of it.
+  }
 }
 
 /** Runs sipp to its end. Fields of the scenario come from `rows`. */
@@ -109,38 +164,66 @@ async function sipp(
       '-nostdin',
     ],
     place.folder,
+    `sipp ${scenario}`,
   )
-  const [code] = (await once(child, 'close')) as [number | null]
+  // It ends by itself after 25 s at most, unless it cannot.
+  const [code] = (await within(t, `the end of sipp ${scenario}`, once(child, 'close'))) as [number | null]
   if (code !== 0) t.comment(text())
   t.equal(code, 0, `sipp: ${scenario}`)
 }
 
-/** Takes captures, and hands them to minim twice: by UDP now, by TCP a little later. */
+/**
+ * Takes captures, and hands them to minim twice: by UDP now, by TCP a little later. By UDP no more are on their way than
+ * its socket holds: a packet that the system drops was lost by nobody that is tested here.
+ * @param received how many minim has read, by both ways
+ */
 async function captures(
   t: Test,
   udp: string,
   tcp: string,
+  received: () => Promise<number>,
 ): Promise<{ readonly port: number; readonly packets: () => number; readonly settled: () => Promise<void> }> {
   const [udpPort, tcpPort] = [udp, tcp].map((address) => Number(address.split(':').pop()))
-  const socket = createSocket('udp4')
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 4 * 1024 * 1024 })
   const second = connect(tcpPort, '127.0.0.1')
-  await once(second, 'connect')
+  await within(t, 'a connection for the second capture point', once(second, 'connect'))
   const waiting = new Set<NodeJS.Timeout>()
-  let packets = 0
+  const queue: Buffer[] = []
+  let [packets, sent, sending, over] = [0, 0, false, false]
+  const send = async (): Promise<void> => {
+    if (sending) return
+    sending = true
+    while (queue.length > 0 && !over) {
+      if (sent - (await received()) >= ON_THEIR_WAY) {
+        await sleep(10)
+        continue
+      }
+      for (const bytes of queue.splice(0, ON_THEIR_WAY / 2)) {
+        socket.send(bytes, udpPort, '127.0.0.1')
+        sent++
+        const timer = setTimeout(() => {
+          waiting.delete(timer)
+          second.write(bytes)
+          sent++
+        }, LATE_MS)
+        waiting.add(timer)
+      }
+    }
+    sending = false
+  }
+  let failed: unknown = null
   socket.on('message', (bytes) => {
     packets++
-    const copy = Buffer.from(bytes)
-    socket.send(copy, udpPort, '127.0.0.1')
-    const timer = setTimeout(() => {
-      waiting.delete(timer)
-      second.write(copy)
-    }, LATE_MS)
-    waiting.add(timer)
+    queue.push(Buffer.from(bytes))
+    send().catch((error: unknown) => {
+      failed = error
+    })
   })
   await new Promise<void>((resolve) => {
     socket.bind(0, '127.0.0.1', resolve)
   })
   t.teardown(() => {
+    over = true
     for (const timer of waiting) clearTimeout(timer)
     socket.close()
     second.destroy()
@@ -149,8 +232,26 @@ async function captures(
     port: socket.address().port,
     packets: () => packets,
     settled: async () => {
-      await until('the second capture point has sent all', () => waiting.size === 0)
+      await eventually(t, 'both capture points have sent all', () => {
+        if (failed !== null) throw new Error('captures are not handed on', { cause: failed })
+        return queue.length === 0 && !sending && waiting.size === 0
+      })
     },
+  }
+}
+
+/** Asks by UDP, and again when no answer comes: a datagram may be lost. */
+async function ask(t: Test, client: UdpClient, what: string, bytes: Buffer): Promise<string> {
+  const before = client.answers.length
+  const again = setInterval(() => {
+    client.send(bytes)
+  }, RETRANSMIT_MS)
+  try {
+    client.send(bytes)
+    await eventually(t, what, () => client.answers.length > before)
+    return client.answers[before]
+  } finally {
+    clearInterval(again)
   }
 }
 
@@ -176,6 +277,17 @@ function phone(place: Place, user: number, port: number): string {
   return folder
 }
 
+/** Whether somebody listens at a port by TCP. */
+const listens = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy()
+      resolve(true)
+    }).once('error', () => {
+      resolve(false)
+    })
+  })
+
 const isoTime = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`
 
 const policy = loadPolicy(`${ROOT}/config/policy.yaml`, catalogue())
@@ -186,19 +298,19 @@ const produced = async ({ ops }: Running, topic: string): Promise<number> =>
 const topics = new Map<string, KafkaRecord[]>()
 
 /** A topic's messages, read once. */
-async function raw({ kafka }: Running, topic: string): Promise<KafkaRecord[]> {
-  const messages = topics.get(topic) ?? (await readTopic(kafka, topic))
+async function raw(t: Test, { kafka }: Running, topic: string): Promise<KafkaRecord[]> {
+  const messages = topics.get(topic) ?? (await within(t, `the messages of ${topic}`, readTopic(kafka, topic)))
   topics.set(topic, messages)
   return messages
 }
 
-async function read(running: Running, topic: string): Promise<Record<string, unknown>[]> {
+async function read(t: Test, running: Running, topic: string): Promise<Record<string, unknown>[]> {
   const found = policy.purposes
     .flatMap((purpose) => Object.values(purpose.kinds).map((rules) => ({ purpose, rules })))
     .find(({ rules }) => rules.topic === topic)
   if (found === undefined) throw new Error(`no topic ${topic}`)
   const decode = decoderOf(found.purpose, found.rules, catalogue())
-  return (await raw(running, topic)).map(({ value }) => decode(value) as Record<string, unknown>)
+  return (await raw(t, running, topic)).map(({ value }) => decode(value) as Record<string, unknown>)
 }
 
 const tokens = (records: readonly Record<string, unknown>[], field: string): Set<unknown> =>
@@ -228,7 +340,9 @@ t.test('Kamailio, sipp and baresip', async (t) => {
     }),
   )
   const ready = await running.program.line('ready')
-  const capture = await captures(t, String(ready['hepUdp']), String(ready['hepTcp']))
+  const hepReceived = async (): Promise<number> =>
+    metric((await get(running.ops, '/metrics')).body, 'minim_source_received_total')['source_kind="hep"'] ?? 0
+  const capture = await captures(t, String(ready['hepUdp']), String(ready['hepTcp']), hepReceived)
 
   const sipPort = await freePort()
   const config = readFileSync(join(FOLDER, 'kamailio.cfg'), 'utf8')
@@ -261,48 +375,53 @@ t.test('Kamailio, sipp and baresip', async (t) => {
     `1001;${called};Yealink SIP-T46S 66.85.0.5 00005e005304`,
     `${CALLED};${called};PolycomVVX-VVX_410-UA/5.9.5.0614`,
   ]
-  await sleep(1000)
-  if (kamailio.child.exitCode !== null) throw new Error(`Kamailio has ended: ${kamailio.text()}`)
+  const client = await UdpClient.open(t, sipPort)
+  // It has bound all its sockets by then; a request that came before would be lost.
+  await eventually(t, 'Kamailio listens', () => {
+    if (kamailio.child.exitCode !== null) throw new Error(`Kamailio has ended: ${kamailio.text()}`)
+    return listens(sipPort)
+  })
   await sipp(t, place, 'register', sipPort, 2, registrations)
 
-  const baresip = start(t, 'baresip', ['-f', phone(place, 1003, sipPort), '-t', '90'], place.folder)
-  start(
+  const baresip = start(t, 'baresip', ['-f', phone(place, 1003, sipPort), '-t', '110'], place.folder)
+  const answering = start(
     t,
     'sipp',
-    ['-sf', join(FOLDER, 'called.xml'), '-i', '127.0.0.1', '-p', String(called), '-nostdin', '-timeout', '60s'],
+    ['-sf', join(FOLDER, 'called.xml'), '-i', '127.0.0.1', '-p', String(called), '-nostdin', '-timeout', '110s'],
     place.folder,
+    'sipp called',
   )
-  await until('baresip is registered', () => /1003@.*200 OK/.test(baresip.text())).catch((error: unknown) => {
-    t.comment(baresip.text())
-    throw error
-  })
+  await eventually(t, 'baresip is registered', () => /1003@.*200 OK/.test(baresip.text()))
+  t.equal(answering.child.exitCode, null, 'sipp answers')
 
   await Promise.all([
     sipp(t, place, 'caller', sipPort, CALLS, [`1001;${CALLED};Xanthippe`]),
     sipp(t, place, 'refused', sipPort, REFUSED, [`1001;${NOT_THERE};Xanthippe`]),
   ])
   await sipp(t, place, 'caller', sipPort, TO_BARESIP, ['1001;1003;Xanthippe'])
-  const client = await UdpClient.open(t, sipPort)
   const began = Date.now() - 300_000
   for (let n = 0; n < REPORTS; n++) {
     const body = vqBody(`report-${n}@192.0.2.14`)
       .replace(/2026-11-24T10:00:00Z/g, isoTime(began))
       .replace(/2026-11-24T10:02:17Z/g, isoTime(began + 100_000))
-    t.match(await client.ask(publish(body)), /^SIP\/2\.0 200 /, 'handed on, and answered')
+    t.match(
+      await ask(t, client, `an answer to report ${n}`, publish(body)),
+      /^SIP\/2\.0 200 /,
+      'handed on, and answered',
+    )
   }
-  await until(
+  await eventually(
+    t,
     'all calls are over, and the refused ones have settled',
     async () => (await produced(running, 'pbx.billing.call')) >= CALLS + REFUSED + TO_BARESIP,
   )
   await capture.settled()
-  const sums = async (): Promise<Record<string, number>> =>
-    metric((await get(running.ops, '/metrics')).body, 'minim_source_received_total')
-  await until('every packet was read twice', async () => (await sums())['source_kind="hep"'] >= 2 * capture.packets())
+  await eventually(t, 'every packet was read twice', async () => (await hepReceived()) >= 2 * capture.packets())
   // What must not come any more would have come within that time.
   await sleep(1000)
 
   const { body } = await get(running.ops, '/metrics')
-  t.equal((await sums())['source_kind="hep"'], 2 * capture.packets(), 'no packet was lost')
+  t.equal(await hepReceived(), 2 * capture.packets(), 'no packet was lost')
   const refusals = Object.entries(metric(body, 'minim_source_refused_total')).filter(
     ([labels, count]) => labels.includes('"hep"') && !labels.includes('"repeated"') && count > 0,
   )
@@ -312,7 +431,7 @@ t.test('Kamailio, sipp and baresip', async (t) => {
     [],
   )
 
-  const billing = await read(running, 'pbx.billing.call')
+  const billing = await read(t, running, 'pbx.billing.call')
   t.equal(billing.length, CALLS + REFUSED + TO_BARESIP, 'each call once')
   const by = (prefix: unknown, disposition: string): Record<string, unknown>[] =>
     billing.filter((call) => call['called_prefix'] === prefix && call['disposition'] === disposition)
@@ -324,11 +443,11 @@ t.test('Kamailio, sipp and baresip', async (t) => {
   t.equal(tokens(billing, 'calling').size, 1)
   t.equal(tokens(billing, 'called').size, 3)
 
-  const service = await read(running, 'pbx.service.call')
+  const service = await read(t, running, 'pbx.service.call')
   t.same([...tokens(service, 'hangup_cause')].sort(), [1, 16])
   t.not([...tokens(service, 'calling')][0], [...tokens(billing, 'calling')][0], 'no two purposes share a token')
 
-  const calls = await read(running, 'pbx.quality.call')
+  const calls = await read(t, running, 'pbx.quality.call')
   t.equal(tokens(calls, 'call_id').size, CALLS + REFUSED + TO_BARESIP)
   const answered = calls.filter((call) => call['codec'] !== undefined)
   t.equal(answered.length, CALLS + TO_BARESIP)
@@ -343,7 +462,7 @@ t.test('Kamailio, sipp and baresip', async (t) => {
     },
   )
 
-  const qualities = await read(running, 'pbx.quality.quality')
+  const qualities = await read(t, running, 'pbx.quality.quality')
   const published = qualities.filter((quality) => quality['mos_lq'] !== undefined || quality['mos_cq'] !== undefined)
   t.equal(tokens(published, 'call_id').size, REPORTS, 'reports that came by HEP and by SIP')
   t.equal(published.length, 2 * REPORTS, 'both ends of each, once')
@@ -358,7 +477,7 @@ t.test('Kamailio, sipp and baresip', async (t) => {
     'a call has one token, whatever tells of it',
   )
 
-  const devices = await read(running, 'pbx.quality.device')
+  const devices = await read(t, running, 'pbx.quality.device')
   t.equal(devices.length, 3, 'three registered, each challenged first, by HEP and by SIP')
   t.same([...tokens(devices, 'device_model')].filter((model) => model === 'T46S' || model === 'VVX 410').length, 2)
   t.equal(tokens(devices, 'party').size, 3)
@@ -376,7 +495,7 @@ t.test('Kamailio, sipp and baresip', async (t) => {
     'pbx.research.call',
   ]) {
     const bytes = Buffer.concat(
-      (await raw(running, topic)).map(({ value, key }) => Buffer.concat([value, key ?? Buffer.alloc(0)])),
+      (await raw(t, running, topic)).map(({ value, key }) => Buffer.concat([value, key ?? Buffer.alloc(0)])),
     ).toString('latin1')
     for (const canary of ['7700900123', '2079460999', 'Xanthippe', '005e005304', KEY, '127.0.0.1', 'pbx.example'])
       t.notOk(bytes.includes(canary), `${topic}: no ${canary}`)
