@@ -233,28 +233,28 @@ t.test('no number, address, serial number or name comes out, wherever it is put 
  * address come out. Written down here a second time, so that a line which is widened has to be widened here too.
  */
 const NUMBERED_LIKE_ADDRESSES: Readonly<Record<string, RegExp>> = {
-  Snom: /^(?:10\.1|[678]\.\d)\./,
-  Yealink: /^(?!(?:0|10|100|127)\.)(?:\d{1,2}|1\d{2})\.[6-9]\d\./,
-  Akuvox: /^(?!(?:10|127|172)\.)[1-9]\d{1,2}\.30\./,
-  Poly: /^[1-9]\.\d\./,
+  Snom: /^(?:10\.1\.(?:\d\d|1\d\d|2[0-2]\d)\.\d{1,2}$|[678]\.\d\.)/,
+  Yealink: /^(?!(?:0|10|100|127)\.)(?:\d{1,2}|1\d{2})\.(?:6|7|8)\d\./,
+  Akuvox: /^(?!(?:10|127|172)\.)[1-9]\d{1,2}\.30\.1?\d\./,
+  Poly: /^[2-6]\.[0-6]\.\d\.\d{1,2}$/,
   Obihai: /^[1-6]\.\d\./,
-  Grandstream: /^(?:1\.[012]|0\.0\.1)\./,
-  Fanvil: /^(?:1\.\d|2\.\d{1,2})\./,
+  Grandstream: /^(?:1\.0\.\d{1,2}|1\.[12]\.[0-6]|0\.0\.1)\./,
+  Fanvil: /^(?:1\.\d|2\.1?\d)\.[1-6]?\d\./,
   Avaya: /^(?:[1-9]|11|12)\.[0-3]\./,
   Htek: /^[23]\.0\./,
   VTech: /^[12]\.\d\./,
-  Eltex: /^[123]\.\d{1,2}\./,
+  Eltex: /^[123]\.[123]?\d\.\d\./,
   Axis: /^[1-9]\.\d{2}\./,
   Sangoma: /^[1-4]\.\d\./,
   Wildix: /^[1-6]\.\d\./,
   'bintec elmeg': /^1\.0\./,
   M5T: /^[1-5]\.\d\./,
-  Zoiper: /^(?:2\.\d{1,2}|[35]\.\d)\./,
-  '3CX': /^(?:[5-9]|1[1-9]|2\d)\.[05]\./,
-  FreePBX: /^(?:2\.\d{1,2}|1[2-9]\.0)\./,
+  Zoiper: /^(?:2\.1?\d|[35]\.\d)\.\d{1,2}\.\d{1,2}$/,
+  '3CX': /^(?:[5-9]|1[1-9]|20)\.[05]\./,
+  FreePBX: /^(?:2\.1?\d|1[2-7]\.0)\./,
   IceWarp: /^1[1-4]\.\d\./,
   Yeastar: /^[3-9]\d\.\d{1,2}\./,
-  Mitel: /^[2-8]\.\d\./,
+  Mitel: /^(?:[2-7]\.[0-6]\.[0-3]|8\.0\.\d{1,2})\./,
   AudioCodes: /^[23]\.\d\./,
   Cisco: /^[1-9]\.\d\./,
   Asterisk: /^1\.[2468]\./,
@@ -411,6 +411,51 @@ t.test('versions that look like addresses are whole where they are the own ones 
     t.equal(parseUserAgent(text).firmware, firmware, text)
   t.end()
 })
+
+t.test(
+  "addresses that people know by heart are nobody's version, and a vendor's line is no wider than its versions",
+  (t) => {
+    for (const vendor of [null, ...vendors()])
+      for (const resolver of [
+        '1.1.1.1',
+        '1.0.0.1',
+        '1.0.0.3',
+        '4.2.2.2',
+        '8.8.8.8',
+        '8.8.4.4',
+        '9.9.9.9',
+        '9.9.9.10',
+      ]) {
+        t.notOk(isVersion(resolver, vendor), `${vendor}: ${resolver}`)
+        t.notOk(isVersion(`v${resolver}`, vendor), `${vendor}: v${resolver}`)
+        t.notOk(isVersion(`${resolver}-beta`, vendor), `${vendor}: ${resolver}-beta`)
+      }
+    for (const [vendor, address] of [
+      ['Snom', '10.1.0.1'],
+      ['Snom', '10.1.1.20'],
+      ['Snom', '10.1.73.215'],
+      ['Snom', '10.1.250.7'],
+      ['Yealink', '66.94.234.13'],
+      ['Yealink', '69.65.13.216'],
+      ['Akuvox', '198.30.120.7'],
+      ['Poly', '8.8.9.10'],
+      ['Poly', '4.2.2.130'],
+      ['Grandstream', '1.0.164.3'],
+      ['Grandstream', '1.0.64.136'],
+      ['Grandstream', '1.1.74.2'],
+      ['Grandstream', '1.2.130.5'],
+      ['Fanvil', '2.56.8.114'],
+      ['Fanvil', '2.16.94.30'],
+      ['Eltex', '2.92.4.1'],
+      ['Zoiper', '2.20.4.130'],
+      ['3CX', '23.0.5.130'],
+      ['FreePBX', '2.20.4.13'],
+      ['Mitel', '5.9.12.130'],
+    ] as const)
+      t.notOk(isVersion(address, vendor), `${vendor}: ${address}`)
+    t.end()
+  },
+)
 
 t.test('any text gives harmless parts', (t) => {
   const word = fc.oneof(

@@ -22,26 +22,31 @@
  */
 const LINES: Readonly<Record<string, readonly RegExp[]>> = {
   // Since 2017 all of their desk phones have a version that is a private address by its shape.
-  Snom: [/^10\.1\.\d{1,3}\.\d{1,3}$/, /^[678]\.\d\.\d{1,2}\.\d{1,3}(?:\.\d{1,2})?$/, /^8[0-9]{2}_[0-9]{2}$/],
+  Snom: [
+    /^10\.1\.(?:[2-9]\d|1\d{2}|2[0-2]\d)\.[1-3]?\d$/,
+    /^[678]\.\d\.\d{1,2}\.\d{1,3}(?:\.\d{1,2})?$/,
+    /^8[0-9]{2}_[0-9]{2}$/,
+  ],
   // The product's number, then the release: 60 and up. No product has the number of a network that nobody routes.
-  Yealink: [/^(?!(?:0|10|100|127)\.)(?:\d|[1-9]\d|1\d{2})\.[6-9]\d\.(?:\d{1,3}\.\d{1,2}|\d{1,2}\.\d{1,3})$/],
-  Akuvox: [/^(?!(?:0\d|10|127|172)\.)\d{2,3}\.30\.\d{1,2}\.\d{1,3}$/],
-  Poly: [/^[1-9]\.\d\.\d{1,2}\.\d{1,3}$/],
+  Yealink: [/^(?!(?:0|10|100|127)\.)(?:\d|[1-9]\d|1\d{2})\.(?:6[0-3]|7[0-3]|8\d)\.(?:0\.\d{1,3}|\d{1,3}\.\d{1,2})$/],
+  Akuvox: [/^(?!(?:0\d|10|127|172)\.)\d{2,3}\.30\.(?:\d|1\d)\.\d{1,3}$/],
+  // Those of the phones end in a build of four digits and are none; it is video systems that have a short one.
+  Poly: [/^[2-6]\.[0-6]\.\d\.\d{1,2}$/],
   Obihai: [/^[1-6]\.\d\.\d\.\d{1,2}$/],
-  Grandstream: [/^1\.[0-2]\.\d{1,2}\.\d{1,3}$/, /^0\.0\.1\.\d{1,2}$/],
-  Fanvil: [/^(?:1\.\d|2\.\d{1,2})\.\d{1,2}\.\d{1,3}$/],
+  Grandstream: [/^1\.0\.(?:1?\d\.\d{1,3}|[2-6]\d\.\d{1,2})$/, /^1\.[12]\.[0-6]\.\d{1,2}$/, /^0\.0\.1\.\d{1,2}$/],
+  Fanvil: [/^(?:1\.\d|2\.(?:\d|1\d))\.[1-6]?\d\.\d{1,3}$/],
   Avaya: [/^(?:[1-9]|1[12])\.[0-3]\.\d{1,2}\.\d{1,2}(?:\.\d{1,2})?$/],
   Htek: [/^[23]\.0\.\d\.\d{1,2}(?:\.\d{1,2})?$/],
   VTech: [/^[12]\.\d\.\d\.\d{1,2}$/],
-  Eltex: [/^[1-3]\.\d{1,2}\.\d\.\d{1,3}$/],
+  Eltex: [/^[1-3]\.[1-3]?\d\.\d\.\d{1,3}$/],
   Axis: [/^[1-9]\.\d{2}\.\d\.\d{1,2}$/],
   Sangoma: [/^[1-4]\.\d\.\d{1,2}\.\d{1,3}$/],
   Wildix: [/^[1-6]\.\d\.\d{1,2}\.\d{1,2}$/],
   'bintec elmeg': [/^1\.0\.\d{1,2}\.\d{1,3}$/],
   M5T: [/^[1-5]\.\d\.\d\.\d{1,2}$/],
-  Zoiper: [/^(?:2\.\d{1,2}|[35]\.\d)\.\d{1,2}\.\d{1,3}$/],
-  '3CX': [/^(?:[5-9]|1[1-9]|2\d)\.[05]\.\d{1,2}\.\d{1,3}$/],
-  FreePBX: [/^(?:2\.\d{1,2}|1[2-9]\.0)\.\d{1,2}\.\d{1,2}$/],
+  Zoiper: [/^(?:2\.1?\d|[35]\.\d)\.\d{1,2}\.\d{1,2}$/],
+  '3CX': [/^(?:[5-9]|1[1-9]|20)\.[05]\.\d{1,2}\.\d{1,3}$/],
+  FreePBX: [/^(?:2\.(?:\d|1[01])|1[2-7]\.0)\.\d{1,2}\.\d{1,2}$/],
   IceWarp: [/^1[1-4]\.\d\.\d\.\d{1,2}$/],
   Yeastar: [/^(?:30|37|40|60|65|68|73|75|76|80|81|83|84|85|90|91|92)\.\d{1,2}\.\d\.\d{1,3}$/],
   // The board, the release, and zeros.
@@ -49,7 +54,7 @@ const LINES: Readonly<Record<string, readonly RegExp[]>> = {
   // The board's number, then FRITZ!OS' own.
   AVM: [/^(?:\d{2}|[12]\d{2})\.0\d\.\d{2}$/],
   Panasonic: [/^\d{2,3}\.\d{2,3}$/, /^00\d\.\d{5}$/],
-  Mitel: [/^[2-8]\.\d\.\d{1,2}\.\d{1,3}$/, /^0\d\.0\d\.\d{2}\.\d{2}$/],
+  Mitel: [/^(?:[2-7]\.[0-6]\.[0-3]|8\.0\.\d{1,2})\.\d{1,3}$/, /^0\d\.0\d\.\d{2}\.\d{2}$/],
   Dinstar: [/^02\.\d{2}\.\d{2}\.\d{2}$/],
   ShoreTel: [/^\d{2}\.\d{2}\.\d{4}\.\d$/],
   RTX: [/^0\d\.\d{2}\.00\d{2}$/],
@@ -75,6 +80,14 @@ const LINES: Readonly<Record<string, readonly RegExp[]>> = {
   CSipSimple: [/^r\d{3,5}$/],
 }
 
+/** Public resolvers' addresses, which people do put into fields: they look like low versions, and are known by heart. */
+const RESOLVERS: ReadonlySet<string> = new Set(
+  (
+    '1.0.0.1 1.0.0.2 1.0.0.3 1.1.1.1 1.1.1.2 1.1.1.3 4.2.2.1 4.2.2.2 4.2.2.3 4.2.2.4 4.2.2.5 4.2.2.6 ' +
+    '8.8.4.4 8.8.8.8 9.9.9.9 9.9.9.10 9.9.9.11'
+  ).split(' '),
+)
+
 /** Groups of digits, and a closed word behind them. */
 const COMMON =
   /^(\d{1,5}(?:\.\d{1,5}){1,4})(?:[a-z]|[A-Z]|(?:[ +~-]?(?:alpha|beta|rc|RC|SR|SP|cert|dev|release|stable|mod|build)[.-]?\d{0,3}))?$/
@@ -90,11 +103,13 @@ export function isVersion(text: string, vendor: string | null): boolean {
   if (text.length > 32) return false
   const lines = vendor === null ? [] : (LINES[vendor] ?? [])
   const bare = text.replace(/^[vV]\.?(?=\d)/, '')
+  if (RESOLVERS.has(bare)) return false
   if (lines.some((line) => line.test(text) || line.test(bare))) return true
   const core = COMMON.exec(bare)
   if (core === null) return false
   const groups = core[1].split('.')
   const digits = text.replace(/\D/g, '').length
+  if (RESOLVERS.has(core[1])) return false
   if (holdsAddress(groups) && !lines.some((line) => line.test(core[1]))) return false
   if (digits <= DIGITS_OF_NOBODY) return groups.every((group) => group.length <= 4)
   return vendor !== null && digits <= DIGITS_OF_A_VENDOR && isLongVersion(groups)
