@@ -24,6 +24,7 @@ import { EXIT, explainError, fail } from './exit.js'
 import { LoadProgress } from './load-progress.js'
 import { brokersOver } from './options.js'
 import { printer } from './output.js'
+import { repeated } from './read-input.js'
 
 /** The name of standard input on the command line. */
 const STANDARD_INPUT = '-'
@@ -147,11 +148,16 @@ export function noticePrinter(
 }
 
 /**
- * What messages call the file at a position: its name may tell whose it is, and who looks for it should know that it is
- * left out on purpose.
+ * What messages call the file at a position. Its name may tell whose it is: it is repeated to whoever typed it, on his
+ * terminal, and stands in nothing that is kept; who looks for it there should know that it is left out on purpose.
  */
-function labelOf(position: number, count: number): string {
-  return `${nameOf(position, count)} (file names are not printed, they may tell whose they are)`
+export function labelOf(files: readonly string[], position: number, isTerminal: boolean): string {
+  const name = nameOf(position, files.length)
+  const path = files[position]
+  if (path === STANDARD_INPUT) return 'standard input'
+  return isTerminal
+    ? `${name}, ${repeated(path)}`
+    : `${name} (file names are not printed, they may tell whose they are)`
 }
 
 const nameOf = (position: number, count: number): string =>
@@ -164,7 +170,7 @@ const nameOf = (position: number, count: number): string =>
 async function checkReadable(files: readonly string[]): Promise<void> {
   for (const [i, path] of files.entries()) {
     if (path === STANDARD_INPUT) continue
-    const file = await FileSource.open(path, { label: labelOf(i, files.length) })
+    const file = await FileSource.open(path, { label: labelOf(files, i, process.stderr.isTTY) })
     await file.close()
   }
 }
@@ -195,7 +201,7 @@ async function loadAll({ files, options, settings, report, progress, core }: Loa
     const { from } = await feedFile({
       ...read,
       path: path === STANDARD_INPUT ? null : path,
-      label: labelOf(i, files.length),
+      label: labelOf(files, i, process.stderr.isTTY),
       refuseWrongFormat: options.force !== true,
       catalogue: core.catalogue,
       intake: core.intake('file'),

@@ -7,6 +7,12 @@
  * - other short numbers of national helplines: common knowledge, held against no document, and not all of the world
  * - what the settings list
  *
+ * A country's own list is in its numbering plan, which Recommendation ITU-T E.129 says how to publish, numbers of
+ * emergency services and services of social value among it; for the United Kingdom it is Ofcom's National Telephone
+ * Numbering Plan. The table of national helplines was not held against these line by line.
+ *
+ * Premium-rate numbers, operators and other short codes are no class here: they are treated as any number is.
+ *
  * A tenant's extension with the digits of one counts as that number: who dialled it cannot be told.
  */
 import type { Tenant } from '../flow/tenant.js'

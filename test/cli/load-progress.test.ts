@@ -1,7 +1,8 @@
 import { PassThrough } from 'node:stream'
 import t from 'tap'
-import { loadFailure, type LoadReport } from '../../src/cli/load.js'
+import { labelOf, loadFailure, type LoadReport } from '../../src/cli/load.js'
 import { duration, LoadProgress } from '../../src/cli/load-progress.js'
+import { readInput } from '../../src/cli/read-input.js'
 
 /** A terminal, and what a person would see in its lines. */
 function terminal(isTTY = true): { stream: NodeJS.WriteStream; text: () => string; lines: () => string[] } {
@@ -82,5 +83,15 @@ t.test('what a load must not pass over in silence', (t) => {
     null,
     'for another reason it is as the policy says',
   )
+  t.end()
+})
+
+t.test('a name that was typed is repeated on a terminal only, and cannot command it', (t) => {
+  const files = ['anna smith.csv', '-', 'a\u001b]0;title\u0007\u009b2J\u202e\n.csv']
+  t.equal(labelOf(files, 0, true), 'input file 1 of the 3 given, anna smith.csv')
+  t.equal(labelOf(files, 2, true), 'input file 3 of the 3 given, a\\u{1b}]0;title\\u{7}\\u{9b}2J\\u{202e}\\u{a}.csv')
+  t.notMatch(labelOf(files, 0, false), /anna/)
+  t.equal(labelOf(files, 1, false), 'standard input')
+  t.throws(() => readInput('none\u001b[2J.csv'), { message: 'none\\u{1b}[2J.csv: cannot be read (ENOENT)' })
   t.end()
 })
