@@ -140,6 +140,7 @@ export const ENTRIES: Readonly<Record<string, readonly string[]>> = {
     'http-server.ts',
     'ingest-service.ts',
     'outbox.ts',
+    'packed-file.ts',
     'posted-settings.ts',
     'rotated-files.ts',
   ],

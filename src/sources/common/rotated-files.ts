@@ -123,21 +123,17 @@ export function unchanged(before: readonly Listed[], now: readonly Listed[]): bo
 /** How often a folder is looked at that changes while it is. */
 export const MAX_LOOKS = 20
 
-/**
- * Finds the rotated files of a path that are not finished, oldest first.
- * @param name of the source; null: files are named by their place
- * @param others other files that are followed: what fits their names better is theirs
- * @param packedLooks looks at packed files; null: they are neither read nor counted
- */
-export async function rotatedFiles(
+/** What lies in a path's folder: its rotated files, those of them that are packed and not to be read, and itself. */
+async function lookAround(
   file: string,
   name: string | null,
-  places: Places,
-  others: readonly string[] = [],
-  packedLooks: PackedLooks | null = null,
-): Promise<RotatedFiles> {
-  const base = path.basename(file)
-  const { name: stem, ext } = path.parse(base)
+  others: readonly string[],
+  packedLooks: PackedLooks | null,
+): Promise<{
+  readonly candidates: readonly Candidate[]
+  readonly passedOver: readonly Listed[]
+  readonly current: Awaited<ReturnType<typeof look>>
+}> {
   const candidates: Candidate[] = []
   /** Packed, and not to be read. */
   const passedOver: Listed[] = []
@@ -163,6 +159,25 @@ export async function rotatedFiles(
     if (unchanged(listed, again) && candidates.length + passedOver.length === listed.length) break
     listed = again
   }
+  return { candidates, passedOver, current }
+}
+
+/**
+ * Finds the rotated files of a path that are not finished, oldest first.
+ * @param name of the source; null: files are named by their place
+ * @param others other files that are followed: what fits their names better is theirs
+ * @param packedLooks looks at packed files; null: they are neither read nor counted
+ */
+export async function rotatedFiles(
+  file: string,
+  name: string | null,
+  places: Places,
+  others: readonly string[] = [],
+  packedLooks: PackedLooks | null = null,
+): Promise<RotatedFiles> {
+  const base = path.basename(file)
+  const { name: stem, ext } = path.parse(base)
+  const { candidates, passedOver, current } = await lookAround(file, name, others, packedLooks)
   const rotatedName = new RegExp(
     `^(?:${literally(base)}|${literally(stem)})[._-]\\d[\\d._-]*(?:${literally(ext)})?(?:${COMPRESSED.source.slice(0, -1)})?$`,
   )
