@@ -10,6 +10,7 @@ import { parse } from 'yaml'
 import { REFUSALS } from '../src/batch/batch.js'
 import { catalogue } from '../src/catalogue/catalogue.js'
 import * as agent from '../src/cli/agent.js'
+import * as check from '../src/cli/check.js'
 import * as demo from '../src/cli/demo.js'
 import { EXIT } from '../src/cli/exit.js'
 import * as explain from '../src/cli/explain.js'
@@ -77,7 +78,7 @@ t.test('every command line parses', async (t) => {
   const program = new Command('minim')
     .exitOverride()
     .configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
-  for (const command of [demo, agent, run, load, tail, keys, quarantine, lint, explain, schema])
+  for (const command of [demo, agent, run, load, tail, keys, quarantine, lint, explain, schema, check])
     command.register(program)
   const ran: string[] = []
   const disarm = (command: Command, path: string): void => {

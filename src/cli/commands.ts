@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, Readonly<Record<string, () => Promise<Re
     schema: () => import('./schema.js'),
   },
   'Look after it:': {
+    check: () => import('./check.js'),
     tail: () => import('./tail.js'),
     quarantine: () => import('./quarantine.js'),
     keys: () => import('./keys.js'),

@@ -33,6 +33,8 @@ export function exitCode(error: unknown): number {
     error.code.startsWith('MINIM_POLICY') ||
     error.code.startsWith('MINIM_SETTINGS') ||
     error.code === 'MINIM_CASES_INVALID' ||
+    error.code === 'MINIM_NOTICE_INVALID' ||
+    error.code.startsWith('MINIM_CERTIFICATE') ||
     error.code === 'MINIM_COMMAND_LINE' ||
     error.code === 'MINIM_FILE_WRONG_FORMAT' ||
     error.code === 'MINIM_LOAD_WITHHELD'

@@ -1,7 +1,7 @@
 /** The two lanes of a shard: opened together, and again after each unclean end under the same ids. */
+import { connectionOptions } from '../kafka/admin.js'
 import { Cluster, Links } from '../kafka/cluster.js'
 import type { ProducerIdentity } from '../kafka/record-batch.js'
-import { connectionOptions } from '../kafka/topics.js'
 import { Lane, type LaneOptions } from './lane.js'
 import type { Limits } from './limits.js'
 import type { Shard } from './shard.js'

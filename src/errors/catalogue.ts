@@ -27,6 +27,24 @@ export const ERRORS = {
     message: '{path}: more can be linked than the policy allows, {count} time(s):\n{problems}',
     fix: 'show less in one of the two, or allow more in `linkable_with`; `minim lint --sample` shows by what it is linked',
   },
+  MINIM_NOTICE_INVALID: {
+    stage: 'policy',
+    retryable: false,
+    message: '{path}: the notice has {count} mistake(s):\n{problems}',
+    fix: 'mend each line named and run `minim lint`',
+  },
+  MINIM_CERTIFICATE_EXPIRED: {
+    stage: 'sections',
+    retryable: false,
+    message: '{path}: a certificate in it {what}',
+    fix: 'have it issued anew, and put it in the place of the old one',
+  },
+  MINIM_CERTIFICATE_EXPIRES: {
+    stage: 'sections',
+    retryable: false,
+    message: '{path}: a certificate in it {what}',
+    fix: 'have it issued anew before that day',
+  },
   MINIM_CASES_INVALID: {
     stage: 'policy',
     retryable: false,
@@ -615,9 +633,17 @@ export interface Problem {
   readonly path: string
   readonly what: string
   readonly mend: string
+  /** Line of the file, from 1; left out where it is about no file. */
+  readonly line?: number
 }
 
 /** The lines of several problems, as {@link MinimError} messages carry them. */
 export function problemLines(problems: readonly Problem[]): string {
-  return problems.map((p) => `  ${p.path === '' ? '(top)' : p.path}: ${p.what}; ${p.mend}`).join('\n')
+  return problems.map((p) => `  ${placeOf(p)}: ${p.what}; ${p.mend}`).join('\n')
+}
+
+/** Where a problem is, in words: its path, and its line where the path does not say that already. */
+function placeOf({ path, line }: Problem): string {
+  const place = path === '' ? '(top)' : path
+  return line === undefined || path.startsWith('line ') ? place : `line ${line}, ${place}`
 }

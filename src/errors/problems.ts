@@ -3,7 +3,6 @@
  * settings.
  */
 import { Ajv, type ErrorObject } from 'ajv'
-import { parseDocument } from 'yaml'
 import { type ErrorCode, MinimError, type Problem, problemLines } from './catalogue.js'
 
 /** A file with mistakes. `problems` holds them one by one; the message holds them as lines. */
@@ -232,33 +231,6 @@ function ofChoice(choice: ErrorObject, inner: readonly ErrorObject[]): Problem[]
     ]
   }
   return meant.length === 1 || meant[0].length < meant[1].length ? told(meant[0], choice) : [problemOf(choice, null)]
-}
-
-/**
- * YAML text as plain values; its mistakes (duplicate keys and unknown tags included), all of them, as problems with
- * line and column.
- */
-export function readYaml(text: string): { readonly value: unknown; readonly problems: readonly Problem[] } {
-  const document = parseDocument(text, { prettyErrors: false, strict: true, uniqueKeys: true, stringKeys: true })
-  const problems = [...document.errors, ...document.warnings]
-    .map((e) => {
-      const before = text.slice(0, e.pos[0]).split('\n')
-      return {
-        path: `line ${before.length}, column ${before[before.length - 1].length + 1}`,
-        what: `is not understood as YAML (${e.code.toLowerCase().replace(/_/g, ' ')})`,
-        mend: 'mend the YAML there',
-      }
-    })
-    .filter(({ path }, i, all) => all.findIndex((p) => p.path === path) === i)
-  if (problems.length > 0) return { value: undefined, problems }
-  try {
-    return { value: document.toJS({ maxAliasCount: 100 }), problems }
-  } catch {
-    return {
-      value: undefined,
-      problems: [{ path: '', what: 'its aliases cannot be resolved', mend: 'write the values out' }],
-    }
-  }
 }
 
 /** Freezes a value and all that it holds, in place. Maps, buffers and typed arrays are left as they are. */

@@ -1,12 +1,9 @@
-/**
- * Topics: created and checked at start. The one file that knows the admin client: node-rdkafka can neither read nor
- * alter a topic's settings, so `@platformatic/kafka` does.
- */
-import { readFileSync } from 'node:fs'
-import type { Admin, AdminOptions, ClusterMetadata } from '@platformatic/kafka'
+/** Topics: created and checked at start, compared with what policy and settings ask for, and changed. */
+import type { Admin, ClusterMetadata } from '@platformatic/kafka'
 import { DAY_MS, HOUR_MS } from '../base/time.js'
 import { MinimError, type Problem, problemLines } from '../errors/catalogue.js'
 import { LEDGER_TOPIC, QUARANTINE_TOPIC } from '../flow/topic-names.js'
+import { adminError, closeAdmin, openAdmin, request, textOf } from './admin.js'
 import type { KafkaProperties } from './property-rules.js'
 
 /** Refused input is kept no longer than this. */
@@ -22,7 +19,6 @@ const SEGMENTS_PER_RETENTION = 30
 /** `max.message.bytes` counts a batch: its header, and what a record carries beside key and value. */
 const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 const DEFAULT_TIMESTAMP_AFTER_MS = HOUR_MS
-const REQUEST_TIMEOUT_MS = 10_000
 /** `ConfigResourceTypes.TOPIC` of the protocol. */
 const TOPIC_RESOURCE = 2
 
@@ -78,6 +74,38 @@ export async function ensureTopics(options: TopicsOptions): Promise<TopicsReport
   const admin = await openAdmin(options)
   try {
     return await ensure(admin, options)
+  } finally {
+    await closeAdmin(admin)
+  }
+}
+
+/** What topics are like, beside what is wanted of them. */
+export interface TopicsLooked {
+  readonly brokers: number
+  readonly replication: number
+  readonly missing: readonly WantedTopic[]
+  readonly drift: readonly Drift[]
+  readonly warnings: readonly string[]
+}
+
+/** Compares topics with what is wanted, and makes none. @throws MinimError when Kafka does not answer, or not this */
+export async function lookAtTopics(options: TopicsOptions): Promise<TopicsLooked> {
+  for (const topic of options.wanted) checkWanted(topic)
+  const admin = await openAdmin(options)
+  try {
+    const { existing, cluster, ...about } = await survey(admin, options)
+    const there = options.wanted.filter((topic) => existing.has(topic.name))
+    const configs = await describe(
+      admin,
+      options.bootstrap,
+      there.map((topic) => topic.name),
+    )
+    return {
+      ...about,
+      brokers: cluster.brokers.size,
+      missing: options.wanted.filter((topic) => !existing.has(topic.name)),
+      drift: driftOf(there, about.replication, cluster, configs, options.bootstrap),
+    }
   } finally {
     await closeAdmin(admin)
   }
@@ -187,15 +215,23 @@ function minInsync(replication: number): number {
   return replication >= 3 ? 2 : 1
 }
 
-async function ensure(admin: Admin, options: TopicsOptions): Promise<TopicsReport> {
+/** What there is before anything is made. */
+interface Surveyed {
+  readonly existing: ReadonlySet<string>
+  readonly cluster: ClusterMetadata
+  readonly replication: number
+  readonly warnings: readonly string[]
+}
+
+async function survey(admin: Admin, options: TopicsOptions): Promise<Surveyed> {
   const names = options.wanted.map((t) => t.name)
   const existing = new Set(await request(options, 'listed', () => admin.listTopics()))
-  const before = await metadata(
+  const cluster = await metadata(
     admin,
     options,
     [...existing].filter((name) => names.includes(name)),
   )
-  const brokers = before.brokers.size
+  const brokers = cluster.brokers.size
   const wantedReplication = options.replication
   const replication = Math.min(wantedReplication, brokers)
   const warnings: string[] = []
@@ -205,24 +241,56 @@ async function ensure(admin: Admin, options: TopicsOptions): Promise<TopicsRepor
         (replication === 1 ? "and the loss of that broker's disk loses them" : 'and fewer brokers may fail'),
     )
   }
+  return { existing, cluster, replication, warnings }
+}
+
+async function ensure(admin: Admin, options: TopicsOptions): Promise<TopicsReport> {
+  const names = options.wanted.map((t) => t.name)
+  const { existing, cluster: before, replication, warnings } = await survey(admin, options)
   const missing = options.wanted.filter((t) => !existing.has(t.name))
   for (const topic of missing) await create(admin, options, topic, replication)
   const after = missing.length === 0 ? before : await metadataOfAll(admin, options, names)
   const configs = await describe(admin, options.bootstrap, names)
-  const problems: Problem[] = []
-  for (const topic of options.wanted) {
-    compare(topic, replication, after, configs.get(topic.name) ?? new Map(), options.bootstrap, problems)
-  }
+  const problems = driftOf(options.wanted, replication, after, configs, options.bootstrap).map(driftProblem)
   if (problems.length > 0) {
     throw new MinimError('MINIM_KAFKA_TOPIC_DRIFT', { count: problems.length, problems: problemLines(problems) })
   }
   return {
-    brokers,
+    brokers: before.brokers.size,
     replication,
     warnings,
     created: missing.map((t) => t.name),
     limits: new Map([...configs].map(([name, config]) => [name, limitOf(config)])),
   }
+}
+
+/** How a topic differs from what is wanted. */
+export interface Drift {
+  readonly topic: string
+  readonly setting: string
+  readonly is: string
+  /** In words where more than one value would do. */
+  readonly wanted: string
+  readonly mend: string
+  /** What a request to Kafka can set it to; null: nothing that can be done without losing or moving what is there. */
+  readonly change: string | null
+}
+
+/** A difference as the mistakes in settings are told. */
+export function driftProblem({ topic, setting, is, wanted, mend }: Drift): Problem {
+  return { path: topic, what: `${setting} is ${is} and should be ${wanted}`, mend }
+}
+
+function driftOf(
+  wanted: readonly WantedTopic[],
+  replication: number,
+  cluster: ClusterMetadata,
+  configs: ReadonlyMap<string, Config>,
+  bootstrap: string,
+): Drift[] {
+  return wanted.flatMap((topic) =>
+    compare(topic, replication, cluster, configs.get(topic.name) ?? new Map<string, string>(), bootstrap),
+  )
 }
 
 function compare(
@@ -231,52 +299,49 @@ function compare(
   cluster: ClusterMetadata,
   config: Config,
   bootstrap: string,
-  problems: Problem[],
-): void {
-  const differs = (setting: string, is: string | number, wanted: string | number, mend: string): void => {
-    problems.push({ path: topic.name, what: `${setting} is ${is} and should be ${wanted}`, mend })
-  }
-  const alter = (setting: string, value: string | number): string =>
-    `kafka-configs.sh --bootstrap-server ${bootstrap} --alter --topic ${topic.name} --add-config ${setting}=${value}`
+): Drift[] {
   const found = cluster.topics.get(topic.name)
-  const partitions = found?.partitionsCount ?? 0
-  if (partitions < topic.partitions) {
-    differs(
-      'partitions',
-      partitions,
-      topic.partitions,
-      `kafka-topics.sh --bootstrap-server ${bootstrap} --alter --topic ${topic.name} --partitions ` +
-        `${topic.partitions} (keys move to other partitions)`,
-    )
-  } else if (partitions > topic.partitions && topic.morePartitions !== true) {
-    differs(
-      'partitions',
-      partitions,
-      topic.partitions,
-      `set topics.partitions to ${partitions}, or make the topic anew`,
-    )
-  }
   const replicas = Math.min(...(found?.partitions ?? []).map((p) => p.replicas.length))
+  const drift = partitionsDrift(topic, found?.partitionsCount ?? 0, bootstrap)
   if (Number.isFinite(replicas) && replicas < replication) {
-    differs(
-      'replication',
-      replicas,
-      replication,
-      'reassign its partitions with kafka-reassign-partitions.sh, or set topics.replication',
-    )
+    drift.push({
+      topic: topic.name,
+      setting: 'replication',
+      is: String(replicas),
+      wanted: String(replication),
+      mend: 'reassign its partitions with kafka-reassign-partitions.sh, or set topics.replication',
+      change: null,
+    })
   }
   for (const [setting, wanted] of Object.entries(topicConfig(topic, Math.min(replication, replicas)))) {
     const is = config.get(setting)
     if (is === undefined || fits(setting, Number(is), is, wanted, replicas)) continue
-    differs(
+    drift.push({
+      topic: topic.name,
       setting,
       is,
-      setting === 'segment.ms' || setting === 'min.insync.replicas'
-        ? `${wanted} (${setting === 'segment.ms' ? 'or less' : 'or more'})`
-        : wanted,
-      alter(setting, wanted),
-    )
+      wanted:
+        setting === 'segment.ms' || setting === 'min.insync.replicas'
+          ? `${wanted} (${setting === 'segment.ms' ? 'or less' : 'or more'})`
+          : wanted,
+      mend: `kafka-configs.sh --bootstrap-server ${bootstrap} --alter --topic ${topic.name} --add-config ${setting}=${wanted}`,
+      change: wanted,
+    })
   }
+  return drift
+}
+
+function partitionsDrift(topic: WantedTopic, partitions: number, bootstrap: string): Drift[] {
+  const about = { topic: topic.name, setting: 'partitions', is: String(partitions), wanted: String(topic.partitions) }
+  if (partitions < topic.partitions) {
+    const mend =
+      `kafka-topics.sh --bootstrap-server ${bootstrap} --alter --topic ${topic.name} --partitions ` +
+      `${topic.partitions} (keys move to other partitions)`
+    return [{ ...about, mend, change: about.wanted }]
+  }
+  if (partitions > topic.partitions && topic.morePartitions !== true)
+    return [{ ...about, mend: `set topics.partitions to ${partitions}, or make the topic anew`, change: null }]
+  return []
 }
 
 function fits(setting: string, number: number, is: string, wanted: string, replicas: number): boolean {
@@ -344,115 +409,4 @@ async function describe(admin: Admin, bootstrap: string, topics: readonly string
     }),
   )
   return new Map(described.map((d) => [d.resourceName, new Map(d.configs.map((c) => [c.name, c.value ?? '']))]))
-}
-
-async function request<T>(options: { bootstrap: string }, action: string, call: () => Promise<T>): Promise<T> {
-  try {
-    return await call()
-  } catch (error) {
-    throw adminError(options.bootstrap, action, error)
-  }
-}
-
-function textOf(error: unknown): string {
-  const { message, errors, apiId } = error as { message?: string; errors?: unknown[]; apiId?: string }
-  return [apiId, message, ...(errors ?? []).map(textOf)]
-    .filter((text) => typeof text === 'string' && text !== '')
-    .join(': ')
-}
-
-/** What the system says of connections, where no broker has said anything; null where one has. */
-function noAnswer(error: unknown): string | null {
-  const { code, errors, cause } = error as { code?: unknown; errors?: unknown[]; cause?: unknown }
-  const inner = errors !== undefined && errors.length > 0 ? errors : cause === undefined ? [] : [cause]
-  if (inner.length > 0)
-    return inner.map(noAnswer).reduce((all, one) => (all === null || one === null ? null : all), noAnswer(inner[0]))
-  if (typeof code !== 'string') return null
-  return /^E[A-Z]+$/.test(code) ? code : code === 'PLT_KFK_TIMEOUT' || code === 'PLT_KFK_NETWORK' ? 'no answer' : null
-}
-
-function adminError(bootstrap: string, action: string, error: unknown): MinimError {
-  const silence = noAnswer(error)
-  if (silence !== null) return new MinimError('MINIM_KAFKA_UNREACHABLE', { bootstrap, what: silence }, { cause: error })
-  const said = textOf(error)
-  if (said.includes('UNSUPPORTED_VERSION'))
-    return new MinimError('MINIM_KAFKA_NO_ADMIN', { bootstrap }, { cause: error })
-  return new MinimError('MINIM_KAFKA_ADMIN', { bootstrap, action, what: said.slice(0, 500) }, { cause: error })
-}
-
-const MECHANISMS = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] as const
-
-async function openAdmin(options: { bootstrap: string; properties: KafkaProperties }): Promise<Admin> {
-  // Loaded when it is needed: half a second that commands on the embedded cluster need not wait for.
-  const { Admin } = await import('@platformatic/kafka')
-  return new Admin(adminOptions(options.bootstrap, options.properties))
-}
-
-async function closeAdmin(admin: Admin): Promise<void> {
-  try {
-    await admin.close()
-  } catch {
-    // A connection that is gone already.
-  }
-}
-
-/** The admin client's options, from librdkafka's properties. */
-export function adminOptions(bootstrap: string, properties: KafkaProperties): AdminOptions {
-  return {
-    clientId: 'minim-admin',
-    bootstrapBrokers: bootstrap.split(',').map((b) => b.trim()),
-    timeout: REQUEST_TIMEOUT_MS,
-    connectTimeout: REQUEST_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    retries: 3,
-    retryDelay: 250,
-    ...connectionOptions(properties),
-  }
-}
-
-/** How to reach a broker: TLS and SASL, from librdkafka's properties. */
-export function connectionOptions(properties: KafkaProperties): Pick<AdminOptions, 'tls' | 'sasl'> {
-  const text = (name: string): string | undefined =>
-    properties[name] === undefined ? undefined : String(properties[name])
-  const protocol = (text('security.protocol') ?? 'plaintext').toLowerCase()
-  const known = ['plaintext', 'ssl', 'sasl_plaintext', 'sasl_ssl']
-  if (!known.includes(protocol)) {
-    throw new MinimError('MINIM_KAFKA_ADMIN_UNSUPPORTED', {
-      property: 'security.protocol',
-      value: protocol,
-      known: known.join(', '),
-    })
-  }
-  const options: Pick<AdminOptions, 'tls' | 'sasl'> = {}
-  if (protocol.endsWith('ssl')) options.tls = tlsOptions(text)
-  if (protocol.startsWith('sasl')) {
-    const mechanism = MECHANISMS.find((m) => m === (text('sasl.mechanism') ?? text('sasl.mechanisms') ?? ''))
-    if (mechanism === undefined) {
-      throw new MinimError('MINIM_KAFKA_ADMIN_UNSUPPORTED', {
-        property: 'sasl.mechanism',
-        value: text('sasl.mechanism') ?? text('sasl.mechanisms') ?? 'unset',
-        known: MECHANISMS.join(', '),
-      })
-    }
-    options.sasl = { mechanism, username: text('sasl.username') ?? '', password: text('sasl.password') ?? '' }
-  }
-  return options
-}
-
-function tlsOptions(text: (name: string) => string | undefined): NonNullable<AdminOptions['tls']> {
-  const tls: NonNullable<AdminOptions['tls']> = {}
-  const pem = (inline: string, location: string): string | Buffer | undefined => {
-    const path = text(location)
-    return text(inline) ?? (path === undefined ? undefined : readFileSync(path))
-  }
-  const ca = pem('ssl.ca.pem', 'ssl.ca.location')
-  const cert = pem('ssl.certificate.pem', 'ssl.certificate.location')
-  const key = pem('ssl.key.pem', 'ssl.key.location')
-  const passphrase = text('ssl.key.password')
-  if (ca !== undefined) tls.ca = ca
-  if (cert !== undefined) tls.cert = cert
-  if (key !== undefined) tls.key = key
-  if (passphrase !== undefined) tls.passphrase = passphrase
-  if (text('enable.ssl.certificate.verification') === 'false') tls.rejectUnauthorized = false
-  return tls
 }

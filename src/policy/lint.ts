@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { type Catalogue, type FieldName, type Kind, KINDS } from '../catalogue/catalogue.js'
 import { type Problem, problemLines } from '../errors/catalogue.js'
 import { useOneOf } from '../errors/problems.js'
+import { withLines } from '../errors/yaml.js'
 import { descriptorOf, timeStepOf } from '../treatments/registry.js'
 import { type InspectedPolicy, type InspectedPurpose, inspectPolicy, type PolicySource } from './load.js'
 import { DEFAULT_NOTICE_PATH, PROMISE_IDS, type Promised, readNotice, STATUSES } from './notice.js'
@@ -54,10 +55,12 @@ export function lint(
     ...notice.problems,
     ...(notice.problems.length > 0 || !readable
       ? []
-      : promiseProblems(notice.promises, policy, hasTests ? root : null)),
+      : withLines(promiseProblems(notice.promises, policy, hasTests ? root : null), notice.lineOf)),
   ]
   const on = policy.purposes.filter((p) => p.enabled)
-  const warnings = [...joinable(on), ...on.flatMap(purposeWarnings)]
+  const warnings = withLines([...joinable(on), ...on.flatMap(purposeWarnings)], (path) =>
+    policy.lineOf(path.split(' ')[0]),
+  )
   const open = notice.promises.filter((p) => p.status === 'partly' || p.status === 'planned')
   const failed = policy.problems.length > 0 || noticeProblems.length > 0
 

@@ -16,7 +16,8 @@ import {
   KINDS,
 } from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
-import { checker, deepFreeze, ProblemsError, readYaml, useOneOf } from '../errors/problems.js'
+import { checker, deepFreeze, ProblemsError, useOneOf } from '../errors/problems.js'
+import { type LineOf, readYaml, withLines } from '../errors/yaml.js'
 import { type EpochLength, EPOCHS } from '../keys/keyring.js'
 import { isToken, timeStepOf, treatmentNamed } from '../treatments/registry.js'
 import { fitting, readTreatment, spellingOf, writtenKind } from './fit.js'
@@ -55,6 +56,7 @@ export interface InspectedPolicy {
   readonly purposes: readonly InspectedPurpose[]
   /** The file's values, for those who look up paths in it. */
   readonly document: unknown
+  readonly lineOf: LineOf
 }
 
 /** The policy that minim ships. */
@@ -122,19 +124,21 @@ export function inspectPolicy(
       ],
       purposes: [],
       document: undefined,
+      lineOf: () => 1,
     }
   }
   const version = createHash('sha256').update(bytes).digest('hex').slice(0, 12)
-  const { value, problems: unreadable } = readYaml(bytes.toString('utf8'))
-  if (unreadable.length > 0) return { path, version, problems: unreadable, purposes: [], document: undefined }
+  const { value, problems: unreadable, lineOf } = readYaml(bytes.toString('utf8'))
+  if (unreadable.length > 0) return { path, version, problems: unreadable, purposes: [], document: undefined, lineOf }
   const check = new Check(catalogue)
   const purposes = check.policy(value)
   return {
     path,
     version,
-    problems: check.problems,
+    problems: withLines(check.problems, lineOf),
     purposes: check.problems.length > 0 ? purposes : purposes.map((p) => deepFreeze(p)),
     document: value,
+    lineOf,
   }
 }
 

@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Type } from '@sinclair/typebox'
 import type { Problem } from '../errors/catalogue.js'
-import { checker, readYaml } from '../errors/problems.js'
+import { checker } from '../errors/problems.js'
+import { type LineOf, readYaml, withLines } from '../errors/yaml.js'
 
 /** How far a promise is kept by this version. */
 export const STATUSES = ['enforced', 'partly', 'planned', 'not-in-telemetry'] as const
@@ -61,6 +62,8 @@ const noticeSchema = Type.Object(
 export function readNotice(file: string): {
   readonly promises: readonly Promised[]
   readonly problems: readonly Problem[]
+  /** The line of a row's part: `P2.rules`. */
+  readonly lineOf: LineOf
 } {
   let text: string
   try {
@@ -70,11 +73,18 @@ export function readNotice(file: string): {
     return {
       promises: [],
       problems: [{ path: '', what: `cannot be read (${code})`, mend: 'name a notice file that can' }],
+      lineOf: () => 1,
     }
   }
-  const { value, problems } = readYaml(text)
-  if (problems.length > 0) return { promises: [], problems }
+  const { value, problems, lineOf } = readYaml(text)
+  if (problems.length > 0) return { promises: [], problems, lineOf }
   const wrong = checker(noticeSchema)(value)
-  if (wrong.length > 0) return { promises: [], problems: wrong }
-  return { promises: (value as { promises: Promised[] }).promises, problems: [] }
+  if (wrong.length > 0) return { promises: [], problems: withLines(wrong, lineOf), lineOf }
+  const { promises } = value as { promises: Promised[] }
+  const ofRow = (path: string): number => {
+    const [id, ...rest] = path.split('.')
+    const row = promises.findIndex((promise) => promise.id === id)
+    return lineOf(row < 0 ? 'promises' : ['promises', row, ...rest].join('.'))
+  }
+  return { promises, problems: [], lineOf: ofRow }
 }

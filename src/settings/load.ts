@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Problem } from '../errors/catalogue.js'
-import { checker, deepFreeze, ProblemsError, readYaml } from '../errors/problems.js'
+import { checker, deepFreeze, ProblemsError } from '../errors/problems.js'
+import { type LineOf, readYaml, withLines } from '../errors/yaml.js'
 import { DEFAULT_MAPPING, type FileFormat } from '../flow/file-formats.js'
 import type { KafkaValue } from '../kafka/settings.js'
 import { type PemFile, pemFiles, pemProblems } from '../sections/tls-files.js'
@@ -71,6 +72,7 @@ export function loadSettings(
 ): Settings {
   const name = file ?? 'settings'
   let written: unknown = {}
+  let lineOf: LineOf | null = null
   if (file !== null) {
     let text: string
     try {
@@ -81,9 +83,10 @@ export function loadSettings(
         { path: '', what: `cannot be read (${code})`, mend: 'name a settings file that can' },
       ])
     }
-    const { value, problems } = readYaml(text)
+    const { value, problems, lineOf: finder } = readYaml(text)
     if (problems.length > 0) throw new ProblemsError('MINIM_SETTINGS_INVALID', name, problems)
     written = value ?? {}
+    lineOf = finder
   }
   const folder = file === null ? process.cwd() : path.dirname(path.resolve(file))
   const given = lay(resolvePaths(written, folder), resolvePaths(overrides, process.cwd()))
@@ -99,7 +102,8 @@ export function loadSettings(
       (p) => !said.some((path) => path === p.path || p.path.startsWith(`${path}.`)),
     ),
   )
-  if (problems.length > 0) throw new ProblemsError('MINIM_SETTINGS_INVALID', name, problems)
+  if (problems.length > 0)
+    throw new ProblemsError('MINIM_SETTINGS_INVALID', name, lineOf === null ? problems : withLines(problems, lineOf))
   return deepFreeze(settings)
 }
 

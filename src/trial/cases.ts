@@ -6,7 +6,8 @@ import { type Static, type TSchema, type TUnsafe, Type } from '@sinclair/typebox
 import { REFUSALS } from '../batch/batch.js'
 import { type Catalogue, KINDS } from '../catalogue/catalogue.js'
 import type { Problem } from '../errors/catalogue.js'
-import { checker, readYaml, useOneOf } from '../errors/problems.js'
+import { checker, useOneOf } from '../errors/problems.js'
+import { readYaml, withLines } from '../errors/yaml.js'
 import type { OwnModels } from '../flow/device-parts.js'
 import { WITHHOLDINGS } from '../flow/outcome.js'
 import type { Tenant } from '../flow/tenant.js'
@@ -83,10 +84,10 @@ export interface Cases {
 
 /** Reads a file of cases. Every mistake is told; with any, there are no cases. */
 export function readCases(text: string): { readonly cases: Cases | null; readonly problems: readonly Problem[] } {
-  const { value, problems } = readYaml(text)
+  const { value, problems, lineOf } = readYaml(text)
   if (problems.length > 0) return { cases: null, problems }
   const mistakes = checker(CasesFile)(value)
-  if (mistakes.length > 0) return { cases: null, problems: mistakes }
+  if (mistakes.length > 0) return { cases: null, problems: withLines(mistakes, lineOf) }
   const file = value as Static<typeof CasesFile>
   const found = file.cases.flatMap((one, i): Problem[] => {
     const path = `cases.${i}`

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { QUARANTINE_TOPIC } from '../../src/flow/topic-names.js'
+import { adminOptions } from '../../src/kafka/admin.js'
 import { startEmbeddedKafka } from '../../src/kafka/embedded.js'
-import { adminOptions, ensureTopics, ledgerTopic, topicConfig } from '../../src/kafka/topics.js'
+import { ensureTopics, ledgerTopic, topicConfig } from '../../src/kafka/topics.js'
 
 const DAY = 86_400_000
 

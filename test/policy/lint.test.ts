@@ -390,7 +390,7 @@ t.test('minim lint', async (t) => {
   writeFileSync(path, readFileSync(DEFAULT_POLICY_PATH, 'utf8').replace('calling: token', 'callr: token'))
   const bad = await minim('--policy', path)
   t.equal(bad.exitCode, 1)
-  t.match(bad.out, /policy\.yaml: 1 mistake\(s\)\n {2}purposes\.service\.call\.fields\.callr: is no field/)
+  t.match(bad.out, /policy\.yaml: 1 mistake\(s\)\n {2}line \d+, purposes\.service\.call\.fields\.callr: is no field/)
   t.match(bad.out, /\nlint: failed\n$/)
   const json = await minim('--json', '--policy', path)
   t.equal(json.exitCode, 1)

@@ -61,7 +61,7 @@ export const OWNED_FILES: Readonly<Record<string, readonly string[]>> = { 'flow/
 /** The files of a room that others may import; ground rooms are open to all. A source that is not named has its start
  * and its settings. */
 export const ENTRIES: Readonly<Record<string, readonly string[]>> = {
-  app: ['app.ts', 'workers.ts'],
+  app: ['app.ts', 'check-brokers.ts', 'check.ts', 'workers.ts'],
   cli: ['exit.ts'],
   decide: ['decide.ts'],
   deliver: ['delivery.ts', 'ledger.ts'],
@@ -82,6 +82,7 @@ export const ENTRIES: Readonly<Record<string, readonly string[]>> = {
     'spooled.ts',
   ],
   kafka: [
+    'admin.ts',
     'cluster.ts',
     'codes.ts',
     'embedded.ts',
@@ -117,6 +118,7 @@ export const ENTRIES: Readonly<Record<string, readonly string[]>> = {
   quarantine: ['box.ts', 'topic.ts'],
   sections: [
     'authorise.ts',
+    'certificate-dates.ts',
     'network-list.ts',
     'networks.ts',
     'parts.ts',
