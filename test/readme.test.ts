@@ -21,6 +21,7 @@ import * as quarantine from '../src/cli/quarantine.js'
 import * as run from '../src/cli/run.js'
 import * as schema from '../src/cli/schema.js'
 import * as tail from '../src/cli/tail.js'
+import * as topics from '../src/cli/topics.js'
 import { SOURCE_REFUSALS } from '../src/flow/counters.js'
 import { BUILT_IN_MAPPINGS, DEFAULT_MAPPING, FILE_FORMATS } from '../src/flow/file-formats.js'
 import { NO_PURPOSE, WITHHOLDINGS } from '../src/flow/outcome.js'
@@ -78,7 +79,7 @@ t.test('every command line parses', async (t) => {
   const program = new Command('minim')
     .exitOverride()
     .configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
-  for (const command of [demo, agent, run, load, tail, keys, quarantine, lint, explain, schema, check])
+  for (const command of [demo, agent, run, load, tail, keys, quarantine, lint, explain, schema, check, topics])
     command.register(program)
   const ran: string[] = []
   const disarm = (command: Command, path: string): void => {

@@ -78,6 +78,12 @@ function shown(file: string): string {
   return near.startsWith('..') ? file : near
 }
 
+/** `minim.yaml:12`, as editors and terminals make links of. */
+function placeOf(file: string | null, line: number | undefined): string {
+  if (file === null) return 'Kafka'
+  return line === undefined ? shown(file) : `${shown(file)}:${line}`
+}
+
 function count(findings: readonly Finding[], severity: Finding['severity']): number {
   return findings.filter((finding) => finding.severity === severity).length
 }
@@ -91,7 +97,7 @@ function verdict({ findings }: Report): string {
 const LINES: Readonly<Record<CheckOptions['format'], (report: Report) => string[]>> = {
   text: (report) => [
     ...report.findings.flatMap(({ file, line, path, what, mend, code, severity }) => [
-      `${[...(file === null ? [] : [shown(file)]), ...(line === undefined ? [] : [line])].join(':')}: ${severity} ${code}`,
+      `${placeOf(file, line)}: ${severity} ${code}`,
       `  ${path === '' ? '(top)' : path}: ${what}`,
       `  → ${mend}`,
     ]),

@@ -23,6 +23,7 @@ const COMMANDS: Readonly<Record<string, Readonly<Record<string, () => Promise<Re
   },
   'Look after it:': {
     check: () => import('./check.js'),
+    topics: () => import('./topics.js'),
     tail: () => import('./tail.js'),
     quarantine: () => import('./quarantine.js'),
     keys: () => import('./keys.js'),

@@ -20,7 +20,7 @@ const SEGMENTS_PER_RETENTION = 30
 const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 const DEFAULT_TIMESTAMP_AFTER_MS = HOUR_MS
 /** `ConfigResourceTypes.TOPIC` of the protocol. */
-const TOPIC_RESOURCE = 2
+export const TOPIC_RESOURCE = 2
 
 /** A topic that policy and settings ask for. */
 export interface WantedTopic {

@@ -83,6 +83,7 @@ export const ENTRIES: Readonly<Record<string, readonly string[]>> = {
   ],
   kafka: [
     'admin.ts',
+    'change-topics.ts',
     'cluster.ts',
     'codes.ts',
     'embedded.ts',
