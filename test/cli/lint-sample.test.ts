@@ -63,7 +63,10 @@ t.test('a limit that the bound is above ends it with an error; one that is kept 
   const broken = lint(['--sample', sample, '--policy', policyWith('{ research: 1% }')])
   t.equal(broken.status, 2)
   t.match(broken.stderr, /MINIM_POLICY_LINKABLE: .*policy\.yaml: more can be linked than the policy allows, 1 time/)
-  t.match(broken.stderr, /purposes\.marketing\.linkable_with\.research: is 1 %, and 100 % of call records may be linked/)
+  t.match(
+    broken.stderr,
+    /purposes\.marketing\.linkable_with\.research: is 1 %, and 100 % of call records may be linked/,
+  )
   t.match(broken.stderr, /transaction, position, marker/)
   // 200 subjects without a link show 1.5 %.
   const values = ['--readers', 'values']
