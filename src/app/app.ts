@@ -5,7 +5,7 @@
  *                       ▲                        ▲          ▲           │
  *                   catalogue                  policy   policy, keys    ledger, quarantine
  */
-import { type Catalogue, catalogue as shippedCatalogue, KINDS } from '../catalogue/catalogue.js'
+import { type Catalogue, catalogue as shippedCatalogue } from '../catalogue/catalogue.js'
 import { Delivery, type DeliveryHooks } from '../deliver/delivery.js'
 import { MinimError } from '../errors/catalogue.js'
 import { ProblemsError } from '../errors/problems.js'
@@ -16,32 +16,29 @@ import type { Logger } from '../flow/log.js'
 import { markOf } from '../flow/marks.js'
 import type { Outcome } from '../flow/outcome.js'
 import type { Inlet, SourceContext } from '../flow/source.js'
-import { QUARANTINE_TOPIC } from '../flow/topic-names.js'
 import type { WorkItem } from '../flow/work-item.js'
 import { ALONE, type WorkerPlace } from '../flow/worker-place.js'
 import { SPOOLED_SCRATCH_BYTES, spooledReaders, spooledRecords } from '../formats/spooled.js'
 import { type EmbeddedKafka, startEmbeddedKafka } from '../kafka/embedded.js'
-import type { WantedTopic } from '../kafka/topics.js'
 import type { CachedKeyring } from '../keys/cached-keyring.js'
 import { loadMaster } from '../keys/master.js'
 import { KeyStore } from '../keys/store.js'
-import type { Flow } from '../ops/flows.js'
 import { type Readiness, startOps } from '../ops/health.js'
 import { Metrics } from '../ops/metrics.js'
 import { QuarantineNotes } from '../ops/quarantine-notes.js'
-import { Pipeline } from '../pipeline/pipeline.js'
-import { compile, type Plan } from '../policy/compile.js'
+import type { Plan } from '../policy/compile.js'
 import { loadPolicy, tenantProblems } from '../policy/load.js'
 import type { Policy } from '../policy/model.js'
 import type { Settings } from '../settings/schema.js'
 import { usesSpool } from '../settings/sections.js'
 import { sourcesOf } from '../settings/summary.js'
-import { tenantsOf } from '../settings/tenants.js'
 import { checkMappings } from '../sources/common/followers.js'
 import type { SpoolIntake } from '../spool/feed.js'
 import { holdsSpool, lockSpool, type SpoolLock } from '../spool/lock.js'
 import { VERSION } from '../version.js'
+import { generationOf, KeysAhead, topicsOf, wantedTopics } from './generation.js'
 import { NO_SPOOL, openSpools } from './open-spools.js'
+import { type Generation, Policies } from './policies.js'
 import { outageReason, ReadinessWatch } from './readiness.js'
 import { serveSupervisor } from './workers.js'
 
@@ -81,37 +78,21 @@ export interface Core {
   /** For the spool, whose items hold records of several kinds of source. */
   readonly spoolIntake: SpoolIntake
   readonly readiness: ReadinessWatch
+  /** The policy that runs. */
+  readonly policy: () => Policy
+  /**
+   * Makes ready for another policy: its topics are made and checked, its keys made. Nothing of what runs changes.
+   * @returns what lets it run from the next batch on
+   * @throws MinimError when topics differ, or Kafka or the key store do not answer
+   */
+  readonly preparePolicy: (policy: Policy) => Promise<() => void>
   stop(drainMs?: number): Promise<void>
 }
 
-/** The topics that a plan writes to, as the brokers must have them. */
-export function wantedTopics(plan: Plan, settings: Settings): WantedTopic[] {
-  const { partitions, quarantineDays } = settings.topics
-  const topics = KINDS.flatMap((kind) =>
-    plan.kinds[kind].purposes.map((p) => ({
-      name: p.rules.topic,
-      partitions,
-      retentionDays: p.purpose.retentionDays,
-      compacted: false,
-    })),
-  )
-  return [...topics, { name: QUARANTINE_TOPIC, partitions, retentionDays: quarantineDays, compacted: false }]
-}
-
-function flowsOf(plan: Plan): Flow[] {
-  return KINDS.flatMap((kind) =>
-    plan.kinds[kind].purposes.map((p) => ({ purpose: p.purpose.id, kind, topic: p.rules.topic })),
-  )
-}
-
-/** Keeps what became of each batch until it is committed, then counts it. */
-function counted(
-  item: WorkItem,
-  source: SourceKind | null,
-  metrics: Metrics,
-  onCommitted: (outcome: Outcome, item: WorkItem) => void,
-): WorkItem {
+/** Keeps what became of each batch, and the policy that it is made by, until it is committed; then counts it. */
+function counted(item: WorkItem, source: SourceKind | null, { metrics, policies, onCommitted }: Counting): WorkItem {
   let outcome: Outcome | null = null
+  const hold = policies.hold()
   const handover = metrics.handOver(source, item.records ?? null)
   return {
     id: item.id,
@@ -121,34 +102,43 @@ function counted(
     ...(item.offset === undefined ? {} : { offset: item.offset }),
     ...(item.mark === undefined ? {} : { mark: item.mark }),
     minimise: (excluded) => {
-      const made = item.minimise(excluded)
+      const made = hold.minimise(item, excluded)
       outcome = made.outcome
       handover.minimised(outcome.records)
       return made
     },
     committed: () => {
+      const flows = hold.release()
       handover.committed()
       if (outcome !== null) {
         metrics.onCommitted(
           outcome,
           (performance.now() - item.receivedAt) / 1000,
           source ?? item.received?.() ?? new Map(),
+          flows,
         )
         onCommitted(outcome, item)
       }
       item.committed()
     },
     failed: (error) => {
+      hold.release()
       handover.failed()
       item.failed(error)
     },
   }
 }
 
+interface Counting {
+  readonly metrics: Metrics
+  readonly policies: Policies
+  readonly onCommitted: (outcome: Outcome, item: WorkItem) => void
+}
+
 /** What is counted under this plan, and said of what is not accounted for. */
-function metricsOf(plan: Plan, settings: Settings, log: Logger): Metrics {
+function metricsOf({ plan, flows }: Generation, settings: Settings, log: Logger): Metrics {
   const metrics = new Metrics({
-    flows: flowsOf(plan),
+    flows,
     minimVersion: VERSION,
     policyVersion: plan.policy.version,
     guarantee: settings.delivery.guarantee,
@@ -226,7 +216,7 @@ function asStartError(error: unknown): MinimError {
 }
 
 /** What a source hands to that keeps its place in the ledger. */
-function streamIntake({ pipeline, delivery, keyring, take }: IntakeParts): StreamIntake {
+function streamIntake({ policies, delivery, keyring, take }: IntakeParts): StreamIntake {
   return {
     // A sender may have chosen a name that looks like one which is given no more.
     lastTaken: (id) =>
@@ -241,13 +231,14 @@ function streamIntake({ pipeline, delivery, keyring, take }: IntakeParts): Strea
     offer: (item) => delivery.offer(take(item)),
     mark: (id, sequence, body) => markOf(keyring, id, sequence, body),
     differs: (id, sequence, mark) => delivery.differs(id, sequence, mark),
-    minimise: (input, excluded) => pipeline.run(input, excluded ?? null),
-    minimiseFilled: (batch, format, tenant, excluded) => pipeline.runFilled(batch, format, tenant, excluded ?? null),
+    minimise: (input, excluded) => policies.pipeline.run(input, excluded ?? null),
+    minimiseFilled: (batch, format, tenant, excluded) =>
+      policies.pipeline.runFilled(batch, format, tenant, excluded ?? null),
   }
 }
 
 interface IntakeParts {
-  readonly pipeline: Pipeline
+  readonly policies: Policies
   readonly delivery: Delivery
   readonly keyring: CachedKeyring
   /** Puts an item on the source's account. */
@@ -264,26 +255,21 @@ export async function startCore(options: CoreOptions): Promise<Core> {
   const policy = options.policy ?? loadPolicy(settings.policy, catalogue)
   const unknownTenants = tenantProblems(policy, Object.keys(settings.tenants))
   if (unknownTenants.length > 0) throw new ProblemsError('MINIM_POLICY_INVALID', settings.policy, unknownTenants)
-  const plan = compile(policy, catalogue)
   const keyring = options.keyring ?? KeyStore.open(settings.keys.store, loadMaster(settings.keys.master))
-  const stopKeys = keyring.keepAhead(policy.purposes, (error) => {
-    log.error({ err: error })
+  const keys = new KeysAhead(keyring, policy, log)
+  const parts = { catalogue, keyring, settings }
+  const first = generationOf(policy, parts)
+  const { plan } = first
+  const policies = new Policies(first, () => {
+    delivery.useTopics(topicsOf(policies, settings))
   })
-  const metrics = metricsOf(plan, settings, log)
+  const metrics = metricsOf(first, settings, log)
   const notes = new QuarantineNotes(log)
   const onCommitted = (outcome: Outcome, item: WorkItem): void => {
     notes.add(outcome.quarantined)
     options.onCommitted?.(outcome, item)
   }
-  const pipeline = new Pipeline({
-    catalogue,
-    plan,
-    keyring,
-    tenants: tenantsOf(settings),
-    models: settings.devices.models,
-    futureMs: settings.limits.futureMs,
-    guarantee: settings.delivery.guarantee,
-  })
+  const counting: Counting = { metrics, policies, onCommitted }
   warnOfGuarantee(settings, log)
   const embedded: EmbeddedKafka | null = settings.embedded ? await startEmbeddedKafka() : null
   const { 'bootstrap.servers': configured, ...properties } = settings.kafka
@@ -314,18 +300,29 @@ export async function startCore(options: CoreOptions): Promise<Core> {
     bootstrap,
     readiness,
     keyring,
+    policy: () => policies.current.plan.policy,
+    preparePolicy: async (policy) => {
+      const next = generationOf(policy, parts)
+      await delivery.prepareTopics(wantedTopics(next.plan, settings))
+      keys.prepare(policy)
+      return () => {
+        policies.use(next)
+        keys.use(policy)
+        delivery.useTopics(topicsOf(policies, settings))
+        metrics.usePolicy(next.flows, policy.version)
+      }
+    },
     spoolIntake: {
       lastTaken: (id) => delivery.lastSpooled(id.incarnation),
-      offer: (item) => delivery.offer(counted(item, null, metrics, onCommitted)),
-      minimiseAll: (inputs, excluded, records) => pipeline.runAll(inputs, excluded ?? null, records),
+      offer: (item) => delivery.offer(counted(item, null, counting)),
+      minimiseAll: (inputs, excluded, records) => policies.pipeline.runAll(inputs, excluded ?? null, records),
     },
-    intake: (source) =>
-      streamIntake({ pipeline, delivery, keyring, take: (item) => counted(item, source, metrics, onCommitted) }),
+    intake: (source) => streamIntake({ policies, delivery, keyring, take: (item) => counted(item, source, counting) }),
     stop: async (drainMs) => {
       await delivery.stop(drainMs)
       notes.stop()
       stopWaiting()
-      stopKeys()
+      keys.stop()
       await embedded?.stop()
     },
   }
@@ -389,7 +386,7 @@ async function startLocked(options: CoreOptions, lock: SpoolLock | null): Promis
     // Of several processes the supervisor has the operator's port.
     if (worker.folder === null)
       parts.ops = await startOps({ listen: settings.ops.listen, registry: core.metrics.registry, ready })
-    else parts.leave = serveSupervisor(core.metrics.registry, ready, options.onOrphaned ?? (() => undefined))
+    else parts.leave = serveSupervisor(core.metrics.registry, ready, core, options.onOrphaned ?? (() => undefined))
     const { ops, spools } = parts
     const opsAddress = ops === null ? '' : `${ops.host}:${ops.port}`
     // Before a broker answers: it is asked then above all.

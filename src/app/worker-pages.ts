@@ -55,6 +55,8 @@ interface Place {
 export class WorkerPages {
   readonly #places: (Place | null)[]
   readonly #answerMs: number
+  /** What this process counts itself: it has no records, and no page of its own. */
+  readonly own = new Registry()
   readonly contentType = new Registry().contentType
   #requests = 0
 
@@ -89,6 +91,7 @@ export class WorkerPages {
     const answered = await Promise.all(this.#places.map((place) => this.#ask(place, request)))
     const pages = this.#places.flatMap((place) => (place === null || place.last === null ? [] : [place.last]))
     if (!answered.every((one) => one)) pages.push(NOT_READY)
+    pages.push(await this.own.getMetricsAsJSON())
     return AggregatorRegistry.aggregate(pages).metrics()
   }
 

@@ -17,13 +17,17 @@ import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Registry } from 'prom-client'
 import { Backoff } from '../base/backoff.js'
+import { catalogue } from '../catalogue/catalogue.js'
 import { EXIT } from '../cli/exit.js'
 import { MinimError } from '../errors/catalogue.js'
 import type { Logger } from '../flow/log.js'
 import type { WorkerPlace } from '../flow/worker-place.js'
 import { type Readiness, startOps } from '../ops/health.js'
+import { reloadCounter, type ReloadEnd } from '../ops/reloads.js'
 import type { Settings } from '../settings/schema.js'
+import { type CheckedPolicy, PolicyReload } from './reload.js'
 import { answerPages, WorkerPages } from './worker-pages.js'
+import { policyIn, type PolicyUser, servePolicies, WorkerPolicies } from './worker-policies.js'
 
 const INDEX = 'MINIM_WORKER'
 const COUNT = 'MINIM_WORKERS'
@@ -48,17 +52,29 @@ export function workerPlace(): WorkerPlace | null {
     : null
 }
 
-/** In a worker: answers what the supervisor asks, and ends with it. */
-export function serveSupervisor(registry: Registry, ready: () => Readiness, stop: () => void): () => void {
-  const leave = answerPages(registry)
+/** Where a worker finds the policy that runs: what the settings' file holds by now may have been refused. */
+export function workerPolicy({ folder }: WorkerPlace): string | null {
+  return folder === null ? null : policyIn(folder)
+}
+
+/** In a worker: answers what the supervisor asks, takes the policy that it says, and ends with it. */
+export function serveSupervisor(
+  registry: Registry,
+  ready: () => Readiness,
+  policies: PolicyUser,
+  stop: () => void,
+): () => void {
+  const leavePages = answerPages(registry)
+  const leavePolicies = servePolicies(policies)
   // Told when it changes, and again now and then: a message may come before the supervisor listens.
   const timer = setInterval(() => {
-    if (process.connected) process.send?.({ minim: 'ready', ...ready() })
+    if (process.connected) process.send?.({ minim: 'ready', ...ready(), policy: policies.policy().hash })
   }, READY_INTERVAL_MS).unref()
   process.once('disconnect', stop)
   return () => {
     clearInterval(timer)
-    leave()
+    leavePages()
+    leavePolicies()
     process.off('disconnect', stop)
   }
 }
@@ -89,6 +105,10 @@ interface Said {
 export interface SupervisorOptions {
   readonly settings: Settings
   readonly log: Logger
+  /** What they all begin with. */
+  readonly policy: CheckedPolicy
+  /** Why a policy may be taken that widens who sees what; null: it may not. */
+  readonly allowWidening: string | null
   /** What the workers are started with: the command line behind the program's name. */
   readonly args: readonly string[]
   /** Within this time a worker ends that is told to. */
@@ -103,13 +123,24 @@ export interface Supervisor {
   readonly pids: () => readonly (number | undefined)[]
   /** Resolves with the exit code when all workers have ended: of its own accord only when one cannot go on. */
   readonly ended: Promise<number>
+  /** Reads the policy anew, for all workers. @param cause who asked, for the log */
+  reload(cause: string): Promise<ReloadEnd>
   stop(): void
 }
 
 /** Starts the workers, and starts them again when they die. */
 export async function startSupervisor(options: SupervisorOptions): Promise<Supervisor> {
-  const { settings, log, args, inherited = [] } = options
+  const { settings, log, args, inherited = [], allowWidening } = options
   const workers = new Workers(options)
+  const reloads = new PolicyReload({
+    settings,
+    catalogue: catalogue(),
+    running: options.policy.policy,
+    allowWidening,
+    target: workers.policies,
+    log,
+    count: reloadCounter(workers.pages.own),
+  })
   // One page over all: of a worker that does not answer in time, only that it is not ready can be said.
   const ops = await startOps({ listen: settings.ops.listen, registry: workers.pages, ready: () => workers.readiness })
   cluster.setupPrimary({
@@ -126,6 +157,7 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
       await ops.close()
       return code
     }),
+    reload: (cause) => reloads.reload(cause),
     stop: () => {
       workers.stop()
     },
@@ -147,11 +179,13 @@ class Workers {
     this.#markEnded = resolve
   })
   readonly pages: WorkerPages
+  readonly policies: WorkerPolicies
 
-  constructor({ settings, log, endMs }: SupervisorOptions) {
+  constructor({ settings, log, endMs, policy }: SupervisorOptions) {
     this.#log = log
     this.#endMs = endMs
     chmodSync(this.#folder, 0o700)
+    this.policies = new WorkerPolicies(this.#folder, policy)
     const places = Array.from({ length: settings.workers })
     this.#running = places.map(() => null)
     this.#backoffs = places.map(() => new Backoff(RESTART_MIN_MS, RESTART_MAX_MS))
@@ -206,6 +240,7 @@ class Workers {
     }
     this.#running[index] = one
     this.pages.add(index, worker)
+    this.policies.add(index, worker)
     worker.on('message', (said: Said) => {
       this.#hear(one, said)
     })

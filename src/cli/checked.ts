@@ -1,4 +1,5 @@
 /** Settings and the policy that they name, for commands that need both: the mistakes of both are told at once. */
+import { readFileSync } from 'node:fs'
 import type { Problem } from '../errors/catalogue.js'
 import { ProblemsError } from '../errors/problems.js'
 import { inspectPolicy, loadPolicy } from '../policy/load.js'
@@ -9,6 +10,8 @@ import type { Settings } from '../settings/schema.js'
 export interface Checked {
   readonly settings: Settings
   readonly policy: Policy
+  /** The file that it was read from. */
+  readonly policyFile: Uint8Array
 }
 
 /**
@@ -30,7 +33,13 @@ export function loadChecked(
   } catch (error) {
     throw error instanceof ProblemsError && typeof named === 'string' ? withPolicy(error, named) : error
   }
-  return { settings, policy: loadPolicy(settings.policy) }
+  let policyFile: Uint8Array
+  try {
+    policyFile = readFileSync(settings.policy)
+  } catch {
+    return { settings, policy: loadPolicy(settings.policy), policyFile: Buffer.alloc(0) }
+  }
+  return { settings, policy: loadPolicy({ text: policyFile, path: settings.policy }), policyFile }
 }
 
 function withPolicy(error: ProblemsError, named: string): ProblemsError {

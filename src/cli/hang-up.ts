@@ -1,4 +1,4 @@
-/** What SIGHUP does: nothing, and it says so. */
+/** What SIGHUP does where there is no policy to read anew: nothing, and it says so. */
 import process from 'node:process'
 import type { Logger } from '../flow/log.js'
 
@@ -10,7 +10,7 @@ export function ignoreHangUp(log: Logger): void {
   process.on('SIGHUP', () => {
     log.warn(
       { signal: 'SIGHUP' },
-      'ignored: settings and policy are read at the start only; to have them read anew, end minim with SIGTERM and start it',
+      'ignored: settings are read at the start only; to have them read anew, end minim with SIGTERM and start it',
     )
   })
 }

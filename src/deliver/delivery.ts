@@ -46,6 +46,7 @@ import { CODE } from '../kafka/codes.js'
 import { classify, type Failure } from '../kafka/errors.js'
 import { checkWithLibrdkafka } from '../kafka/properties.js'
 import { COMMIT_TIMEOUT_MS } from '../kafka/property-rules.js'
+import type { WantedTopic } from '../kafka/topics.js'
 import { Entry } from './entry.js'
 import { Filler } from './filler.js'
 import { Hold } from './hold.js'
@@ -179,6 +180,19 @@ export class Delivery {
     const drained = this.#queue.drain()
     this.#phases.turns?.schedule()
     return drained
+  }
+
+  /**
+   * Makes and checks topics that are to be written to from {@link useTopics} on.
+   * @throws MinimError when they differ from what is wanted, or cannot be looked at
+   */
+  prepareTopics(wanted: readonly WantedTopic[]): Promise<void> {
+    return this.#takeOver.prepareTopics(wanted)
+  }
+
+  /** These topics are what is wanted from now on, whenever topics are made and checked again. */
+  useTopics(wanted: readonly WantedTopic[]): void {
+    this.#shard.useTopics(wanted)
   }
 
   /** Drains, for so long at most, then lets go of the shard. What is left is told that it failed. */

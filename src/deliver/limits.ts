@@ -30,16 +30,11 @@ export class Limits {
     this.#batchBytes = maxBatchBytes
   }
 
-  /** Takes the topics' own limits. */
+  /** Takes the topics' own limits. What is known of others is kept: batches that are under way may still go there. */
   set(limits: ReadonlyMap<string, TopicLimit>): void {
-    this.#byTopic = limits
+    this.#byTopic = new Map([...this.#byTopic, ...limits])
     this.#plan = null
     for (const { maxMessageBytes } of limits.values()) this.#batchBytes = Math.min(this.#batchBytes, maxMessageBytes)
-  }
-
-  /** Topics whose limits are known. */
-  get topics(): string[] {
-    return [...this.#byTopic.keys()]
   }
 
   /** A record batch takes no more records from so many bytes on. */

@@ -1,4 +1,4 @@
-/** The shard that a delivery works for, and how it reaches Kafka: what never changes while it runs. */
+/** The shard that a delivery works for, and how it reaches Kafka: what does not change while it runs, topics apart. */
 import { transactionalIds } from '../flow/shards.js'
 import { LEDGER_TOPIC } from '../flow/topic-names.js'
 import { checkKafkaProperties, type ProducerLimits, producerLimits } from '../kafka/properties.js'
@@ -16,8 +16,7 @@ export class Shard {
   readonly producer: ProducerLimits
   readonly settings: DeliverySettings
   readonly replication: number
-  /** Topics to create and check, the ledger's among them; null on the embedded cluster, which knows neither. */
-  readonly topics: readonly WantedTopic[] | null
+  #topics: readonly WantedTopic[] | null
   /** Its partition of the ledger. */
   readonly ledger: Place
   /** What the ledger's old names become; null where nobody says. */
@@ -35,10 +34,24 @@ export class Shard {
     this.replication = replication
     this.index = shard
     this.count = shards
-    this.topics =
-      topics === null || topics.some((topic) => topic.name === name) ? topics : [...topics, ledgerTopic(shards, name)]
     this.ledger = { topic: name, partition: shard }
+    this.#topics = topics === null ? null : this.#withLedger(topics)
     this.renaming = options.renaming ?? null
+  }
+
+  /** Topics to create and check, the ledger's among them; null on the embedded cluster, which knows neither. */
+  get topics(): readonly WantedTopic[] | null {
+    return this.#topics
+  }
+
+  /** From now on these topics are wanted; nothing changes on the embedded cluster. */
+  useTopics(topics: readonly WantedTopic[]): void {
+    if (this.#topics !== null) this.#topics = this.#withLedger(topics)
+  }
+
+  #withLedger(topics: readonly WantedTopic[]): readonly WantedTopic[] {
+    const { topic } = this.ledger
+    return topics.some(({ name }) => name === topic) ? topics : [...topics, ledgerTopic(this.count, topic)]
   }
 
   /** Whether there are transactions; else batches are delivered at least once. */

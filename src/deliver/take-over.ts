@@ -9,7 +9,7 @@ import { MinimError } from '../errors/catalogue.js'
 import { MAX_SHARDS, transactionalIds } from '../flow/shards.js'
 import { classify, isForbidden, isRetryable } from '../kafka/errors.js'
 import { COMMIT_TIMEOUT_MS } from '../kafka/property-rules.js'
-import { ensureTopics, readLimits } from '../kafka/topics.js'
+import { ensureTopics, readLimits, type WantedTopic } from '../kafka/topics.js'
 import { checkClock } from './clock.js'
 import type { Entry } from './entry.js'
 import type { Lane } from './lane.js'
@@ -161,7 +161,8 @@ export class TakeOver {
     await this.#checkTopics()
     if (refused.length > 0 && shard.topics !== null) {
       // What a topic takes may be less by now than when it was looked at.
-      limits.set(await readLimits({ bootstrap: shard.bootstrap, properties: shard.properties }, limits.topics))
+      const names = shard.topics.map(({ name }) => name)
+      limits.set(await readLimits({ bootstrap: shard.bootstrap, properties: shard.properties }, names))
     }
     // Both ids, before the ledger is read.
     const lanes = await this.lanes.open()
@@ -179,6 +180,20 @@ export class TakeOver {
     }
     const suspects = refused.filter(({ key, item }) => item.sequence > streams.lastTaken(key))
     return suspects.length === 0 ? lanes : this.#quarantineRefused(lanes, suspects)
+  }
+
+  /**
+   * Makes and checks topics before anything goes there.
+   * @throws MinimError when they differ, or cannot be looked at
+   */
+  async prepareTopics(wanted: readonly WantedTopic[]): Promise<void> {
+    const { shard, limits, hooks } = this.#options
+    if (shard.topics === null) return
+    const { bootstrap, properties, replication } = shard
+    const report = await ensureTopics({ bootstrap, properties, wanted, replication })
+    limits.set(report.limits)
+    // What is to be said of the cluster was said at the start.
+    hooks.onTopics?.({ ...report, warnings: [] })
   }
 
   async #checkTopics(): Promise<void> {

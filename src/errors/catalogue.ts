@@ -27,11 +27,29 @@ export const ERRORS = {
     message: '{path}: more can be linked than the policy allows, {count} time(s):\n{problems}',
     fix: 'show less in one of the two, or allow more in `linkable_with`; `minim lint --sample` shows by what it is linked',
   },
+  MINIM_POLICY_UNSETTLED: {
+    stage: 'policy',
+    retryable: true,
+    message: '{path}: the policy goes on changing while it is read',
+    fix: 'write it beside its place and rename it, then have it read again',
+  },
+  MINIM_POLICY_CLASH: {
+    stage: 'policy',
+    retryable: false,
+    message: 'the policy would have the name {version} in tags, and so has another one that has run',
+    fix: 'change anything in it, a comment for instance: its hash is its name',
+  },
+  MINIM_POLICY_WIDENS: {
+    stage: 'policy',
+    retryable: false,
+    message: '{path}: the policy lets somebody see more than the one that runs, in {count} place(s):\n{problems}',
+    fix: 'look at it with `minim diff`; a process that was started with --allow-widening REASON takes it',
+  },
   MINIM_NOTICE_INVALID: {
     stage: 'policy',
     retryable: false,
-    message: '{path}: the notice has {count} mistake(s):\n{problems}',
-    fix: 'mend each line named and run `minim lint`',
+    message: '{path}: the notice has {count} mistake(s), or the policy does not keep it:\n{problems}',
+    fix: 'mend each line named and run `minim lint --notice FILE`',
   },
   MINIM_CERTIFICATE_EXPIRED: {
     stage: 'sections',
@@ -583,6 +601,12 @@ export const ERRORS = {
     retryable: true,
     message: 'worker {index} has ended ({how}); it is started again in {delayMs} ms',
     fix: 'see its last lines in the log; what it had not committed is taken again',
+  },
+  MINIM_WORKER_SILENT: {
+    stage: 'ops',
+    retryable: true,
+    message: 'worker {index} has not said whether it can take another policy',
+    fix: 'see its last lines in the log, then have the policy read again',
   },
   MINIM_CONSERVATION_DRIFT: {
     stage: 'ops',

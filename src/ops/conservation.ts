@@ -10,8 +10,9 @@
  *   went back to its source, which hands it over again. The spool is a source of its own here: what others put into it
  *   is handed over when it is read again. All begins with the process.
  * - Of each source, and for each purpose and kind: every record of a kind is either produced or withheld, in every
- *   purpose that has rules for the kind: so the sums of a kind's purposes are equal, and over the kinds they are what
- *   was minimised and not quarantined.
+ *   purpose that has rules for the kind: so of each batch the sums of a kind's purposes are equal, and over the kinds
+ *   they are what was minimised and not quarantined. It holds of a batch and the policy that it was made by: under
+ *   another one there are other purposes.
  */
 import { Gauge, type Registry } from 'prom-client'
 import type { Kind } from '../catalogue/catalogue.js'
@@ -42,20 +43,19 @@ export interface Handover {
 
 type DriftGauge = { set(value: number): void }
 
-interface Sums {
-  produced: number
-  withheld: number
+/** What is missing of one purpose and kind, over all batches. */
+interface Missing {
+  records: number
   readonly drift: DriftGauge
 }
 
 /** The sums of one kind of source. */
 class Account {
-  readonly byTopic = new Map<string, Sums>()
-  readonly byName = new Map<string, Sums>()
-  readonly byKind = new Map<Kind, Sums[]>()
+  /** By purpose and kind. */
+  readonly byFlow = new Map<string, Missing>()
   records = 0
-  quarantined = 0
-  noPurpose = 0
+  /** Of these: produced or withheld, meant for no purpose, or quarantined. */
+  accounted = 0
   /** As the source counts. */
   received = 0
   inFlight = 0
@@ -136,6 +136,8 @@ class OpenHandover implements Handover {
 export class Conservation {
   readonly #accounts = new Map<string, Account>()
   readonly #open: (source: string) => Account
+  readonly #watched: (source: string, purpose: string, kind: string) => DriftGauge
+  #flows: readonly Flow[]
   readonly #sources: readonly string[]
   /** Sums that are not 0. */
   #drifting = 0
@@ -148,6 +150,7 @@ export class Conservation {
    */
   constructor(registers: Registry[], flows: readonly Flow[], sources: readonly string[], on: readonly string[]) {
     this.#sources = sources
+    this.#flows = flows
     const drift = new Gauge({
       name: 'minim_conservation_drift_records',
       labelNames: ['source_kind', 'purpose', 'kind'],
@@ -160,7 +163,7 @@ export class Conservation {
       registers,
       help: 'Records read and not committed yet',
     })
-    const watched = (source: string, purpose: string, kind: string): DriftGauge => {
+    this.#watched = (source, purpose, kind) => {
       const gauge = drift.labels(source, purpose, kind)
       gauge.set(0)
       let value = 0
@@ -179,13 +182,8 @@ export class Conservation {
       }
     }
     this.#open = (source) => {
-      const account = new Account(watched(source, '*', '*'), inFlight.labels(source))
-      for (const { purpose, kind, topic } of flows) {
-        const sums: Sums = { produced: 0, withheld: 0, drift: watched(source, purpose, kind) }
-        account.byTopic.set(topic, sums)
-        account.byName.set(`${purpose}\0${kind}`, sums)
-        account.byKind.set(kind, [...(account.byKind.get(kind) ?? []), sums])
-      }
+      const account = new Account(this.#watched(source, '*', '*'), inFlight.labels(source))
+      for (const { purpose, kind } of this.#flows) this.#missing(account, source, purpose, kind)
       this.#accounts.set(source, account)
       return account
     }
@@ -210,29 +208,48 @@ export class Conservation {
     return new OpenHandover(this.#account(source), records)
   }
 
-  /** Once per batch, after its commit. */
-  onCommitted(source: string, outcome: Outcome): void {
+  /** The purposes of a policy that runs from now on. */
+  useFlows(flows: readonly Flow[]): void {
+    this.#flows = flows
+    for (const [source, account] of this.#accounts)
+      for (const { purpose, kind } of flows) this.#missing(account, source, purpose, kind)
+  }
+
+  /**
+   * Once per batch, after its commit.
+   * @param flows of the policy that it was made by
+   */
+  onCommitted(source: string, outcome: Outcome, flows: readonly Flow[] = this.#flows): void {
     const account = this.#account(source)
     account.records += outcome.records
-    for (const topic in outcome.produced) {
-      const sums = account.byTopic.get(topic)
-      if (sums !== undefined) sums.produced += outcome.produced[topic]
-    }
+    const withheld = new Map<string, number>()
     for (const name in outcome.withheld) {
       const [purpose, kind, reason] = name.split('\0')
-      if (reason === NO_PURPOSE) account.noPurpose += outcome.withheld[name]
-      const sums = account.byName.get(`${purpose}\0${kind}`)
-      if (sums !== undefined) sums.withheld += outcome.withheld[name]
+      if (reason === NO_PURPOSE) account.accounted += outcome.withheld[name]
+      const flow = `${purpose}\0${kind}`
+      withheld.set(flow, (withheld.get(flow) ?? 0) + outcome.withheld[name])
     }
-    for (const count of Object.values(outcome.quarantined)) account.quarantined += count
-    let accounted = account.quarantined + account.noPurpose
-    for (const flows of account.byKind.values()) {
-      let most = 0
-      for (const sums of flows) most = Math.max(most, sums.produced + sums.withheld)
-      for (const sums of flows) sums.drift.set(most - sums.produced - sums.withheld)
-      accounted += most
-    }
-    account.missing = account.records - accounted
+    for (const count of Object.values(outcome.quarantined)) account.accounted += count
+    const seen = flows.map(
+      ({ purpose, kind, topic }) => (outcome.produced[topic] ?? 0) + (withheld.get(`${purpose}\0${kind}`) ?? 0),
+    )
+    const most = new Map<Kind, number>()
+    flows.forEach(({ kind }, i) => most.set(kind, Math.max(most.get(kind) ?? 0, seen[i])))
+    flows.forEach(({ purpose, kind }, i) => {
+      const missing = this.#missing(account, source, purpose, kind)
+      missing.records += (most.get(kind) ?? 0) - seen[i]
+      missing.drift.set(missing.records)
+    })
+    for (const records of most.values()) account.accounted += records
+    account.missing = account.records - account.accounted
     account.check()
+  }
+
+  #missing(account: Account, source: string, purpose: string, kind: Kind): Missing {
+    const name = `${purpose}\0${kind}`
+    let missing = account.byFlow.get(name)
+    if (missing === undefined)
+      account.byFlow.set(name, (missing = { records: 0, drift: this.#watched(source, purpose, kind) }))
+    return missing
   }
 }

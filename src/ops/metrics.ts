@@ -52,13 +52,13 @@ const OTHER = 'other'
 const LATENCY_BUCKETS = [0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 
 type Child = { inc(count: number): void }
-type Children = { get(label: string): Child | undefined }
+type Children = { get(label: string): Child | undefined; add(labels: readonly string[]): void }
 
 export class Metrics {
   readonly registry = new Registry()
   readonly #received: Children
   readonly #produced: Children
-  readonly #withheld: ReadonlyMap<string, Child>
+  readonly #withheld: WithheldChildren
   readonly #quarantined: Children
   readonly #unknownFields: Child
   readonly #unsafeFields: Child
@@ -70,6 +70,7 @@ export class Metrics {
   readonly #sources: (kind: SourceKind) => SourceCounters
   /** What the spool counts with. */
   readonly spool: SpoolCounters
+  readonly #build: BuildInfo
   #sample: () => Sample = () => ({ ready: false, inFlightItems: 0, retainedBytes: 0 })
 
   constructor(options: MetricsOptions) {
@@ -89,7 +90,7 @@ export class Metrics {
       counter('minim_messages_produced_total', "Messages committed to a purpose's topic", ['topic']),
       options.flows.map((flow) => flow.topic),
     )
-    this.#withheld = withheldChildren(
+    this.#withheld = new WithheldChildren(
       counter('minim_records_withheld_total', 'Records that a purpose may not have, by reason', ['purpose', 'reason']),
       options.flows,
     )
@@ -128,7 +129,15 @@ export class Metrics {
 
     sampledGauges(registers, () => this.#sample())
     this.#conservation = new Conservation(registers, options.flows, [...SOURCE_KINDS, SPOOL_ACCOUNT, OTHER], on)
-    buildInfo(registers, options)
+    this.#build = new BuildInfo(registers, options)
+  }
+
+  /** A policy runs from now on. What its purposes count is there at once; what others have counted stays. */
+  usePolicy(flows: readonly Flow[], policyVersion: string): void {
+    this.#produced.add(flows.map((flow) => flow.topic))
+    this.#withheld.add(flows)
+    this.#conservation.useFlows(flows)
+    this.#build.usePolicy(policyVersion)
   }
 
   /** What a kind of source counts with. */
@@ -145,8 +154,14 @@ export class Metrics {
    * Once per batch, after its commit.
    * @param latencySeconds from its first byte to the commit
    * @param sourceKind where its records came in, or how many did so where
+   * @param flows of the policy that it was made by. Default: of the one that runs
    */
-  onCommitted(outcome: Outcome, latencySeconds: number, sourceKind: SourceKind | ReadonlyMap<string, number>): void {
+  onCommitted(
+    outcome: Outcome,
+    latencySeconds: number,
+    sourceKind: SourceKind | ReadonlyMap<string, number>,
+    flows?: readonly Flow[],
+  ): void {
     if (typeof sourceKind === 'string') add(this.#received, sourceKind, outcome.records)
     else for (const [kind, records] of sourceKind) add(this.#received, kind, records)
     for (const topic in outcome.produced) {
@@ -155,11 +170,7 @@ export class Metrics {
     for (const name in outcome.withheld) {
       const count = outcome.withheld[name]
       const [purpose, , reason] = name.split('\0')
-      const child =
-        this.#withheld.get(`${purpose}\0${reason}`) ??
-        this.#withheld.get(`${purpose}\0${OTHER}`) ??
-        this.#withheld.get(`${OTHER}\0${OTHER}`)
-      child?.inc(count)
+      this.#withheld.get(purpose, reason)?.inc(count)
     }
     for (const reason in outcome.quarantined) {
       add(this.#quarantined, reason, outcome.quarantined[reason as Refusal] ?? 0)
@@ -167,7 +178,7 @@ export class Metrics {
     if (outcome.unknownFields > 0) this.#unknownFields.inc(outcome.unknownFields)
     if (outcome.unsafeFields > 0) this.#unsafeFields.inc(outcome.unsafeFields)
     this.#latency.observe(latencySeconds)
-    this.#conservation.onCommitted(typeof sourceKind === 'string' ? sourceKind : accountOf(sourceKind), outcome)
+    this.#conservation.onCommitted(typeof sourceKind === 'string' ? sourceKind : accountOf(sourceKind), outcome, flows)
   }
 
   /**
@@ -202,14 +213,32 @@ export class Metrics {
 }
 
 /** A child for each purpose and reason, and one for what is meant for no purpose. */
-function withheldChildren(withheld: Counter, flows: readonly Flow[]): ReadonlyMap<string, Child> {
-  const made = new Map<string, Child>()
-  for (const purpose of [...new Set(flows.map((flow) => flow.purpose)), OTHER]) {
-    for (const reason of [...WITHHOLDINGS, OTHER])
-      if (purpose !== OTHER || reason === OTHER) made.set(`${purpose}\0${reason}`, child(withheld, purpose, reason))
+class WithheldChildren {
+  readonly #withheld: Counter
+  readonly #made = new Map<string, Child>()
+
+  constructor(withheld: Counter, flows: readonly Flow[]) {
+    this.#withheld = withheld
+    this.add(flows)
+    this.#made.set(`${OTHER}\0${OTHER}`, child(withheld, OTHER, OTHER))
+    this.#made.set(`\0${NO_PURPOSE}`, child(withheld, 'none', NO_PURPOSE))
   }
-  made.set(`\0${NO_PURPOSE}`, child(withheld, 'none', NO_PURPOSE))
-  return made
+
+  add(flows: readonly Flow[]): void {
+    for (const { purpose } of flows) {
+      if (this.#made.has(`${purpose}\0${OTHER}`)) continue
+      for (const reason of [...WITHHOLDINGS, OTHER])
+        this.#made.set(`${purpose}\0${reason}`, child(this.#withheld, purpose, reason))
+    }
+  }
+
+  get(purpose: string, reason: string): Child | undefined {
+    return (
+      this.#made.get(`${purpose}\0${reason}`) ??
+      this.#made.get(`${purpose}\0${OTHER}`) ??
+      this.#made.get(`${OTHER}\0${OTHER}`)
+    )
+  }
 }
 
 /** What is asked for at each scrape. Over several workers: ready when all are. */
@@ -235,16 +264,28 @@ function sampledGauges(registers: Registry[], sample: () => Sample): void {
   sampled('minim_bytes_retained', 'Input kept in memory until it is committed', ({ retainedBytes }) => retainedBytes)
 }
 
-function buildInfo(registers: Registry[], { minimVersion, policyVersion, guarantee }: MetricsOptions): void {
-  new Gauge({
-    name: 'minim_build_info',
-    help: 'Versions of minim and of its policy, and the guarantee of delivery',
-    labelNames: ['version', 'policy', 'guarantee'],
-    aggregator: 'first',
-    registers,
-  })
-    .labels(minimVersion, policyVersion, guarantee ?? 'exactly-once')
-    .set(1)
+/** What runs: one series, whose labels say it. */
+class BuildInfo {
+  readonly #gauge: Gauge
+  readonly #options: MetricsOptions
+
+  constructor(registers: Registry[], options: MetricsOptions) {
+    this.#options = options
+    this.#gauge = new Gauge({
+      name: 'minim_build_info',
+      help: 'Versions of minim and of its policy, and the guarantee of delivery',
+      labelNames: ['version', 'policy', 'guarantee'],
+      aggregator: 'first',
+      registers,
+    })
+    this.usePolicy(options.policyVersion)
+  }
+
+  usePolicy(policyVersion: string): void {
+    const { minimVersion, guarantee } = this.#options
+    this.#gauge.reset()
+    this.#gauge.labels(minimVersion, policyVersion, guarantee ?? 'exactly-once').set(1)
+  }
 }
 
 /** The account of a batch out of the spool: its source's, if there was only one. */
@@ -391,8 +432,13 @@ function spoolCounters(registers: Registry[]): SpoolCounters {
  */
 function children(counter: Counter, values: readonly string[], atOnce: readonly string[] = values): Children {
   const known = new Set(values)
+  // A policy that comes later may have more of them.
+  const add = (labels: readonly string[]): void => {
+    for (const value of labels) if (!made.has(value)) made.set(value, child(counter, value))
+  }
   const made = new Map([...atOnce, OTHER].map((value) => [value, child(counter, value)]))
   return {
+    add,
     get: (value) => {
       let found = made.get(value)
       if (found === undefined && known.has(value)) made.set(value, (found = child(counter, value)))

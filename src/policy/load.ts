@@ -52,6 +52,8 @@ export interface InspectedPurpose extends Purpose {
 export interface InspectedPolicy {
   readonly path: string
   readonly version: string
+  /** SHA-256 of the file, hexadecimal: `version` is its beginning. */
+  readonly hash: string
   readonly problems: readonly Problem[]
   readonly purposes: readonly InspectedPurpose[]
   /** The file's values, for those who look up paths in it. */
@@ -61,6 +63,19 @@ export interface InspectedPolicy {
 
 /** The policy that minim ships. */
 export const DEFAULT_POLICY_PATH = fileURLToPath(new URL('../../../config/policy.yaml', import.meta.url))
+
+/** A version is named by so much of its hash: in tags, where each record carries it. */
+const VERSION_DIGITS = 12
+
+/** A policy larger than this is none: it must fit into one message of Kafka's, and is read while records wait. */
+export const MAX_POLICY_BYTES = 900_000
+
+/** What is said of one that is. */
+export const TOO_LARGE: Problem = {
+  path: '',
+  what: `is larger than ${MAX_POLICY_BYTES / 1000} kB`,
+  mend: 'is it another file? The policy that minim ships has 13 kB',
+}
 
 /** Longest span of an epoch, in days. */
 const EPOCH_DAYS: Readonly<Record<EpochLength, number>> = {
@@ -94,9 +109,9 @@ export function loadPolicy(
   source: PolicySource = DEFAULT_POLICY_PATH,
   catalogue: Catalogue = shippedCatalogue(),
 ): Policy {
-  const { path, version, problems, purposes } = inspectPolicy(source, catalogue)
+  const { path, version, hash, problems, purposes } = inspectPolicy(source, catalogue)
   if (problems.length > 0) throw new ProblemsError('MINIM_POLICY_INVALID', path, problems)
-  return deepFreeze({ version, purposes: purposes.filter((p) => p.enabled) })
+  return deepFreeze({ version, hash, purposes: purposes.filter((p) => p.enabled) })
 }
 
 /** Reads a policy as far as it is understood; never throws for what the file holds. */
@@ -113,6 +128,7 @@ export function inspectPolicy(
     return {
       path,
       version: '',
+      hash: '',
       problems: [
         {
           path: '',
@@ -127,14 +143,18 @@ export function inspectPolicy(
       lineOf: () => 1,
     }
   }
-  const version = createHash('sha256').update(bytes).digest('hex').slice(0, 12)
+  const hash = createHash('sha256').update(bytes).digest('hex')
+  const version = hash.slice(0, VERSION_DIGITS)
+  const unread = { path, version, hash, purposes: [], document: undefined, lineOf: () => 1 }
+  if (bytes.length > MAX_POLICY_BYTES) return { ...unread, problems: [TOO_LARGE] }
   const { value, problems: unreadable, lineOf } = readYaml(bytes.toString('utf8'))
-  if (unreadable.length > 0) return { path, version, problems: unreadable, purposes: [], document: undefined, lineOf }
+  if (unreadable.length > 0) return { ...unread, problems: unreadable, lineOf }
   const check = new Check(catalogue)
   const purposes = check.policy(value)
   return {
     path,
     version,
+    hash,
     problems: withLines(check.problems, lineOf),
     purposes: check.problems.length > 0 ? purposes : purposes.map((p) => deepFreeze(p)),
     document: value,

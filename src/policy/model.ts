@@ -63,6 +63,8 @@ export interface Purpose {
 export interface Policy {
   /** First 12 hexadecimal digits of the file's SHA-256. */
   readonly version: string
+  /** All of them. */
+  readonly hash: string
   /** Only those that are on, in the file's order. */
   readonly purposes: readonly Purpose[]
 }

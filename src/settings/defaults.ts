@@ -10,6 +10,8 @@ export const DEFAULTS = {
   cluster: 'minim',
   /** The policy file; relative to the settings file. */
   policy: 'policy.yaml',
+  /** The notice that the policy must keep, at the start and whenever it is read anew; null: it is held against none. */
+  notice: null,
   /** Kafka inside the process, for trying things out: nothing outlives it. */
   embedded: false,
   /** Processes that share the work: 1 is right up to a core's worth. */

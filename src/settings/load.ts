@@ -21,7 +21,7 @@ import { isTree, type Tree } from './tree.js'
 /** Settings as a file may hold them: any part may be left out. */
 export type SettingsInput = {
   readonly [K in keyof Settings]?: K extends
-    'kafka' | 'tenants' | 'mappings' | 'files' | 'cluster' | 'policy' | 'embedded' | 'workers'
+    'kafka' | 'tenants' | 'mappings' | 'files' | 'cluster' | 'policy' | 'notice' | 'embedded' | 'workers'
     ? K extends 'tenants'
       ? Readonly<Record<string, Partial<TenantSettings>>>
       : K extends 'files'
@@ -121,7 +121,7 @@ function withPaths(part: unknown, keys: readonly string[], folder: string): unkn
 
 function resolvePaths(tree: unknown, folder: string): unknown {
   if (!isTree(tree)) return tree
-  const copy = withPaths(tree, ['policy'], folder) as Tree
+  const copy = withPaths(tree, ['policy', 'notice'], folder) as Tree
   if (isTree(copy['keys'])) {
     const keys = withPaths(copy['keys'], ['store'], folder) as Tree
     copy['keys'] = Object.hasOwn(keys, 'master')
@@ -186,6 +186,7 @@ function complete(given: Tree, folder: string, policyFolder: string): Settings {
   return {
     cluster: (given['cluster'] ?? D.cluster) as string,
     policy: (given['policy'] ?? path.resolve(policyFolder, D.policy)) as string,
+    notice: (given['notice'] ?? D.notice) as string | null,
     embedded: (given['embedded'] ?? D.embedded) as boolean,
     workers: (given['workers'] ?? D.workers) as number,
     kafka: section('kafka') as Settings['kafka'],

@@ -32,6 +32,8 @@ export interface TenantSettings {
 export interface Settings extends SourceSettings {
   readonly cluster: string
   readonly policy: string
+  /** The notice that the policy must keep; null: it is held against none. */
+  readonly notice: string | null
   readonly embedded: boolean
   readonly workers: number
   readonly kafka: Readonly<Record<string, KafkaValue>>
@@ -98,6 +100,12 @@ function installationParts(): Record<string, TSchema> {
       }),
     ),
     policy: Type.Optional({ ...file('the policy file; relative to this file'), default: D.policy }),
+    notice: Type.Optional(
+      Type.Union([Type.Null(), file('a file')], {
+        default: D.notice,
+        description: 'null, or the notice that the policy must keep at the start and whenever it is read anew',
+      }),
+    ),
     embedded: Type.Optional(
       Type.Boolean({
         default: D.embedded,

@@ -19,6 +19,7 @@ const policy: Policy = (() => {
   })
   return {
     version: '0123456789ab',
+    hash: '0123456789ab',
     purposes: [
       of('billing', { retentionDays: 30, epoch: 'day' }),
       of('quality', { retentionDays: 1, tenants: ['acme'] }),

@@ -43,14 +43,22 @@ t.test('more purposes than bits', (t) => {
   t.throws(
     () =>
       compile(
-        { version: 'x', purposes: Array.from({ length: 32 }, (_, i) => ({ ...policy.purposes[0], id: `p${i}` })) },
+        {
+          version: 'x',
+          hash: 'x',
+          purposes: Array.from({ length: 32 }, (_, i) => ({ ...policy.purposes[0], id: `p${i}` })),
+        },
         catalogue,
       ),
     RangeError,
   )
   t.doesNotThrow(() =>
     compile(
-      { version: 'x', purposes: Array.from({ length: 31 }, (_, i) => ({ ...policy.purposes[0], id: `p${i}` })) },
+      {
+        version: 'x',
+        hash: 'x',
+        purposes: Array.from({ length: 31 }, (_, i) => ({ ...policy.purposes[0], id: `p${i}` })),
+      },
       catalogue,
     ),
   )

@@ -443,7 +443,7 @@ export function policyOf(catalogue: Catalogue): fc.Arbitrary<Policy> {
   return fc
     .integer({ min: 1, max: 6 })
     .chain((n) => fc.tuple(...Array.from({ length: n }, (_, i) => purposeOf(catalogue, `p${i}`))))
-    .map((purposes) => ({ version: '0123456789ab', purposes }))
+    .map((purposes) => ({ version: '0123456789ab', hash: '0123456789ab'.padEnd(64, '0'), purposes }))
 }
 
 /** The same keys for the same names, by the name alone; some destroyed. `asked` remembers which were asked for. */

@@ -18,6 +18,7 @@ const longest = 'trunk-xy'.repeat(KEPT_TEXT_MAX_BYTES).slice(0, KEPT_TEXT_MAX_BY
 for (const format of ['protobuf', 'json'] as const) {
   const policy: Policy = {
     version: '0123456789ab',
+    hash: '0123456789ab',
     purposes: [
       {
         ...loadPolicy().purposes[0],

@@ -61,7 +61,7 @@ export const OWNED_FILES: Readonly<Record<string, readonly string[]>> = { 'flow/
 /** The files of a room that others may import; ground rooms are open to all. A source that is not named has its start
  * and its settings. */
 export const ENTRIES: Readonly<Record<string, readonly string[]>> = {
-  app: ['app.ts', 'check-brokers.ts', 'check.ts', 'workers.ts'],
+  app: ['app.ts', 'check-brokers.ts', 'check.ts', 'reload.ts', 'workers.ts'],
   cli: ['exit.ts'],
   decide: ['decide.ts'],
   deliver: ['delivery.ts', 'ledger.ts'],
@@ -101,7 +101,7 @@ export const ENTRIES: Readonly<Record<string, readonly string[]>> = {
     'unpack.ts',
   ],
   normalise: ['mac.ts', 'normalise.ts', 'user-agent.ts'],
-  ops: ['flows.ts', 'health.ts', 'log.ts', 'metrics.ts', 'quarantine-notes.ts'],
+  ops: ['flows.ts', 'health.ts', 'log.ts', 'metrics.ts', 'quarantine-notes.ts', 'reloads.ts'],
   pipeline: ['pipeline.ts'],
   policy: [
     'compile.ts',
