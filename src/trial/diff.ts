@@ -41,7 +41,7 @@ export function diffPolicies(before: Policy, after: Policy): Change[] {
   const old = new Map(before.purposes.map((purpose) => [purpose.id, purpose]))
   const now = new Map(after.purposes.map((purpose) => [purpose.id, purpose]))
   const changes = [...new Set([...old.keys(), ...now.keys()])].flatMap((id) =>
-    new PurposeDiff(old.get(id) ?? null, now.get(id) ?? null).changes(),
+    new PurposeDiff(old.get(id) ?? null, now.get(id) ?? null, topicOwners(before)).changes(),
   )
   const order: readonly Direction[] = ['widening', 'narrowing', 'other']
   return changes.sort((a, b) => order.indexOf(a.direction) - order.indexOf(b.direction) || b.gravity - a.gravity)
@@ -51,11 +51,14 @@ export function diffPolicies(before: Policy, after: Policy): Change[] {
 class PurposeDiff {
   readonly #before: Purpose | null
   readonly #after: Purpose | null
+  readonly #owners: ReadonlyMap<string, string>
   readonly #changes: Change[] = []
 
-  constructor(before: Purpose | null, after: Purpose | null) {
+  /** @param owners whose each topic is before */
+  constructor(before: Purpose | null, after: Purpose | null, owners: ReadonlyMap<string, string>) {
     this.#before = before
     this.#after = after
+    this.#owners = owners
   }
 
   changes(): Change[] {
@@ -109,6 +112,9 @@ class PurposeDiff {
     either('retention', days(before), days(after), after.retentionDays - before.retentionDays)
     either('epoch of tokens', before.epoch, after.epoch, EPOCHS.indexOf(after.epoch) - EPOCHS.indexOf(before.epoch))
     either('recipients', list(before.recipients), list(after.recipients), growth(before.recipients, after.recipients))
+    const helplines = (purpose: Purpose): string => purpose.helplines ?? 'hidden'
+    const named = (purpose: Purpose): number => Number(helplines(purpose) === 'named')
+    either('help numbers', helplines(before), helplines(after), named(after) - named(before))
     const tenants = (purpose: Purpose): string => (purpose.tenants === null ? 'all' : list(purpose.tenants))
     either('tenants', tenants(before), tenants(after), growth(before.tenants, after.tenants))
     for (const what of ['evidence', 'description', 'notice'] as const)
@@ -120,7 +126,12 @@ class PurposeDiff {
     for (const field of fields) this.#field(kind, field, treatmentOf(before, field), treatmentOf(after, field))
     if (before === undefined || after === undefined) return
     for (const what of ['topic', 'format'] as const)
-      if (before[what] !== after[what]) this.#add('other', what, before[what], after[what], 0, { kind })
+      if (before[what] !== after[what]) {
+        // Whoever reads a topic that was another purpose's would have this one's records.
+        const owner = what === 'topic' ? this.#owners.get(after.topic) : undefined
+        const wider = owner !== undefined && owner !== `${this.#after?.id} ${kind}`
+        this.#add(wider ? 'widening' : 'other', what, before[what], after[what], wider ? WHOLE_PURPOSE : 0, { kind })
+      }
     if (before.key !== after.key)
       this.#add('other', "Kafka's key", before.key?.name ?? 'none', after.key?.name ?? 'none', 0, { kind })
     if (before.headers !== after.headers)
@@ -141,6 +152,18 @@ class PurposeDiff {
     else if (!showsNoMore(after, before)) add('widening', weight(after))
     else if (!showsNoMore(before, after)) add('narrowing', weight(before))
   }
+}
+
+/** The purpose and kind that each topic belongs to. */
+function topicOwners({ purposes }: Policy): Map<string, string> {
+  return new Map(
+    purposes.flatMap(({ id, kinds }) =>
+      KINDS.flatMap((kind): [string, string][] => {
+        const topic = kinds[kind]?.topic
+        return topic === undefined ? [] : [[topic, `${id} ${kind}`]]
+      }),
+    ),
+  )
 }
 
 function treatmentOf(rules: KindRules | undefined, field: Field): Treatment | null {

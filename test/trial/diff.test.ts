@@ -129,3 +129,30 @@ t.test('a sample: how many records have what a change is about', (t) => {
   t.equal(refused, 1)
   t.end()
 })
+
+t.test('help numbers that are named, and a topic that was another purpose had, are wider', (t) => {
+  const named = changed(({ billing }) => {
+    billing['helplines'] = billing['helplines'] === 'named' ? 'hidden' : 'named'
+  })
+  const is = shipped.purposes.find(({ id }) => id === 'billing')?.helplines
+  t.same(brief(diffPolicies(shipped, named)), [[is === 'named' ? 'narrowing' : 'widening', 'billing', 'help numbers']])
+  t.same(brief(diffPolicies(named, shipped)), [[is === 'named' ? 'widening' : 'narrowing', 'billing', 'help numbers']])
+
+  const swapped = changed(({ billing, research }) => {
+    Object.assign(billing.call, { topic: 'pbx.research.call' })
+    Object.assign(research.call, { topic: 'pbx.billing.call' })
+  })
+  t.same(
+    brief(diffPolicies(shipped, swapped)),
+    [
+      ['widening', 'billing', 'topic'],
+      ['widening', 'research', 'topic'],
+    ],
+    "readers of a topic would have another purpose's records",
+  )
+  const renamed = changed(({ billing }) => {
+    Object.assign(billing.call, { topic: 'pbx.bills.call' })
+  })
+  t.same(brief(diffPolicies(shipped, renamed)), [['other', 'billing', 'topic']], 'a topic of its own is no wider')
+  t.end()
+})
