@@ -80,7 +80,8 @@ async function twoWorkers(t: Test, kafka: KafkaCluster): Promise<void> {
             sender.ended = true
           },
         }),
-        first: s * 1_000_000,
+        // From 1, and all below what a call can last.
+        first: s * 500_000 + 1,
         sent: 0,
         acked: 0,
         ended: false,
