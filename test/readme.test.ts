@@ -26,6 +26,7 @@ import { SOURCE_REFUSALS } from '../src/flow/counters.js'
 import { BUILT_IN_MAPPINGS, DEFAULT_MAPPING, FILE_FORMATS } from '../src/flow/file-formats.js'
 import { NO_PURPOSE, WITHHOLDINGS } from '../src/flow/outcome.js'
 import { Metrics } from '../src/ops/metrics.js'
+import { reloadCounter } from '../src/ops/reloads.js'
 import { inspectPolicy, loadPolicy } from '../src/policy/load.js'
 import { treatmentTable } from '../src/policy/treatment-text.js'
 import { DEFAULTS } from '../src/settings/defaults.js'
@@ -138,6 +139,7 @@ t.test('every metric of the page is counted, and every one that is counted is on
     policyVersion: '0',
     defaults: false,
   })
+  reloadCounter(metrics.registry)
   const real = await metrics.registry.getMetricsAsJSON()
   t.same(named.flatMap(({ names }) => names).sort(), real.map(({ name }) => name).sort())
   for (const { names, labels } of named) {

@@ -6,8 +6,8 @@ import { driftProblem, ledgerTopic, lookAtTopics, type TopicsOptions } from '../
 import { compile } from '../policy/compile.js'
 import type { Policy } from '../policy/model.js'
 import type { Settings } from '../settings/schema.js'
-import { wantedTopics } from './app.js'
 import type { Finding } from './check.js'
+import { wantedTopics } from './generation.js'
 
 /** The topics of an installation, ledger and quarantine among them, and where they are. */
 export function topicsOf(settings: Settings, policy: Policy): TopicsOptions {

@@ -203,7 +203,7 @@ function checkPolicy(path: string, noticePath: string, settings: Settings | null
   const isSound = report.policyProblems.length === 0
   const inspected = inspectPolicy(path, catalogue)
   const on = inspected.purposes.filter((purpose) => purpose.enabled)
-  const policy: Policy = { version: inspected.version, purposes: on }
+  const policy: Policy = { version: inspected.version, hash: inspected.hash, purposes: on }
   const tenants =
     settings === null ? [] : withLines(tenantProblems(policy, Object.keys(settings.tenants)), inspected.lineOf)
   const asFindings = (code: ErrorCode, file: string, problems: readonly Problem[]): Finding[] =>

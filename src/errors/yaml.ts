@@ -14,6 +14,9 @@ export interface ReadYaml {
   readonly lineOf: LineOf
 }
 
+/** So many places where a text is no YAML are told; the rest is counted. */
+const MAX_UNREADABLE = 100
+
 /** Mistakes after which the parser goes on as if nothing had been: what it finds then is a mistake of its own. */
 const HARMLESS: ReadonlySet<string> = new Set([
   'BAD_ALIAS',
@@ -38,9 +41,20 @@ export function readYaml(text: string): ReadYaml {
     lineCounter: counter,
   })
   const lineOf = lineFinder(document, counter)
-  const problems = withoutFollowers([...document.errors, ...document.warnings])
+  const wrong = withoutFollowers([...document.errors, ...document.warnings])
+  // Of a file that is no YAML at all each line is a mistake, and looking each up would take minutes.
+  const problems: Problem[] = wrong
+    .slice(0, MAX_UNREADABLE)
     .map((error) => syntaxProblem(error, text))
     .filter(({ line }, i, all) => all.findIndex((p) => p.line === line) === i)
+  const more = wrong.length - MAX_UNREADABLE
+  if (more > 0)
+    problems.push({
+      path: '',
+      what: `has ${more} more mistakes of this sort`,
+      mend: 'is it YAML, and the file that was meant?',
+      line: 1,
+    })
   if (problems.length > 0) return { value: undefined, problems, lineOf }
   try {
     return { value: document.toJS({ maxAliasCount: 100 }), problems, lineOf }
@@ -63,7 +77,7 @@ function withoutFollowers(errors: readonly YAMLError[]): YAMLError[] {
   const isHarmless = ({ code }: YAMLError): boolean => HARMLESS.has(code)
   const inOrder = [...errors]
     .sort((a, b) => a.pos[0] - b.pos[0] || Number(isHarmless(b)) - Number(isHarmless(a)))
-    .filter(({ pos }, i, all) => all.findIndex((error) => error.pos[0] === pos[0]) === i)
+    .filter(({ pos }, i, all) => i === 0 || all[i - 1].pos[0] !== pos[0])
   const broken = inOrder.findIndex((error) => !isHarmless(error))
   return inOrder.filter((error, i) => broken < 0 || i <= broken || error.code === 'TAB_AS_INDENT')
 }

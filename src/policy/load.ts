@@ -77,6 +77,15 @@ export const TOO_LARGE: Problem = {
   mend: 'is it another file? The policy that minim ships has 13 kB',
 }
 
+/** A policy of all purposes that there may be, each with every field, holds less. */
+const MAX_VALUES = 20_000
+
+const TOO_MANY: Problem = {
+  path: '',
+  what: `holds more than ${MAX_VALUES} values`,
+  mend: 'is it another file? The policy that minim ships has some hundreds',
+}
+
 /** Longest span of an epoch, in days. */
 const EPOCH_DAYS: Readonly<Record<EpochLength, number>> = {
   day: 1,
@@ -90,6 +99,17 @@ type Tree = Readonly<Record<string, unknown>>
 
 function isTree(value: unknown): value is Tree {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Whether a document holds more values than so many; those that aliases repeat are counted each time. */
+function holdsMore(document: unknown, limit: number): boolean {
+  const left = [document]
+  for (let count = 0; left.length > 0; count++) {
+    if (count + left.length > limit) return true
+    const value = left.pop()
+    if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) left.push(part)
+  }
+  return false
 }
 
 const checkers = new WeakMap<Catalogue, (value: unknown) => Problem[]>()
@@ -149,6 +169,7 @@ export function inspectPolicy(
   if (bytes.length > MAX_POLICY_BYTES) return { ...unread, problems: [TOO_LARGE] }
   const { value, problems: unreadable, lineOf } = readYaml(bytes.toString('utf8'))
   if (unreadable.length > 0) return { ...unread, problems: unreadable, lineOf }
+  if (holdsMore(value, MAX_VALUES)) return { ...unread, problems: [TOO_MANY], lineOf }
   const check = new Check(catalogue)
   const purposes = check.policy(value)
   return {

@@ -96,3 +96,11 @@ t.test('the problems of a file are one error', async (t) => {
   t.match(error, { code: 'MINIM_POLICY_INVALID', stage: 'policy', retryable: false })
   t.ok(Object.isFrozen(error.problems))
 })
+
+t.test('of a text with mistakes everywhere the first are told, and the rest counted', (t) => {
+  const { problems } = readYaml('a: 1\n'.repeat(500))
+  t.equal(problems.length, 101)
+  t.equal(problems.at(-1)?.what, 'has 399 more mistakes of this sort')
+  t.equal(readYaml('}]{[\n'.repeat(20_000)).problems.length, 1, 'what follows from the first is none')
+  t.end()
+})

@@ -554,3 +554,10 @@ t.test('whatever is written in place of a treatment: understood and fitting, or 
     { numRuns: 2000 },
   )
 })
+
+t.test('a file that holds more than any policy is refused', (t) => {
+  const purposes = Object.fromEntries(Array.from({ length: 10_001 }, (_, i) => [`p${i}`, { x: 1 }]))
+  t.match(inspectPolicy({ text: JSON.stringify({ purposes }) }).problems, [{ what: 'holds more than 20000 values' }])
+  t.match(inspectPolicy({ text: 'x'.repeat(900_001) }).problems, [{ what: 'is larger than 900 kB' }])
+  t.end()
+})
