@@ -9,19 +9,8 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { REFUSALS } from '../src/batch/batch.js'
 import { catalogue } from '../src/catalogue/catalogue.js'
-import * as agent from '../src/cli/agent.js'
-import * as check from '../src/cli/check.js'
-import * as demo from '../src/cli/demo.js'
+import { addCommands } from '../src/cli/commands.js'
 import { EXIT } from '../src/cli/exit.js'
-import * as explain from '../src/cli/explain.js'
-import * as keys from '../src/cli/keys.js'
-import * as lint from '../src/cli/lint.js'
-import * as load from '../src/cli/load.js'
-import * as quarantine from '../src/cli/quarantine.js'
-import * as run from '../src/cli/run.js'
-import * as schema from '../src/cli/schema.js'
-import * as tail from '../src/cli/tail.js'
-import * as topics from '../src/cli/topics.js'
 import { SOURCE_REFUSALS } from '../src/flow/counters.js'
 import { BUILT_IN_MAPPINGS, DEFAULT_MAPPING, FILE_FORMATS } from '../src/flow/file-formats.js'
 import { NO_PURPOSE, WITHHOLDINGS } from '../src/flow/outcome.js'
@@ -80,8 +69,7 @@ t.test('every command line parses', async (t) => {
   const program = new Command('minim')
     .exitOverride()
     .configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
-  for (const command of [demo, agent, run, load, tail, keys, quarantine, lint, explain, schema, check, topics])
-    command.register(program)
+  await addCommands(program, null)
   const ran: string[] = []
   const disarm = (command: Command, path: string): void => {
     command.exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
