@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Backoff } from '../base/backoff.js'
 import { MinimError } from '../errors/catalogue.js'
 import { MAX_SHARDS, transactionalIds } from '../flow/shards.js'
+import { CODE } from '../kafka/codes.js'
 import { classify, isForbidden, isRetryable } from '../kafka/errors.js'
 import { COMMIT_TIMEOUT_MS } from '../kafka/property-rules.js'
 import { ensureTopics, readLimits, type WantedTopic } from '../kafka/topics.js'
@@ -136,7 +137,9 @@ export class TakeOver {
   /** Waits for the next attempt. @throws MinimError when there is none */
   async #afterFailure(error: unknown, cause: TakeOverCause, backoff: Backoff): Promise<void> {
     const { shard } = this.#options
-    const { kind, text } = classify(error)
+    const { kind, text, code: refusal } = classify(error)
+    // The topic was deleted, and the transaction's end told of another of its partitions, or not yet of this one.
+    if (refusal === CODE.unknownPartition) this.checkTopicsAgain()
     if (kind === 'fenced') {
       if (this.mayHaveTimedOut(cause.openSince) && (await this.#stillOwns())) {
         // The coordinator gave up the transaction, and the id's epoch with it: it is ours to take anew.
